@@ -1,0 +1,63 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::serde_as_text;
+
+/// A processor architecture for which images are built.
+///
+/// Its text is RPM's name (`x86_64`, `aarch64`), which is also the kernel's; [`Arch::oci`] translates
+/// to the name that OCI images use. The only place where the two vocabularies meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    /// 64-bit x86, `amd64` in OCI's words.
+    X86_64,
+    /// 64-bit Arm, `arm64` in OCI's words.
+    Aarch64,
+}
+
+impl Arch {
+    /// Every architecture, in the order in which plans list them.
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
+    /// RPM's and the kernel's name.
+    pub const fn rpm(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// The value of `architecture` in an OCI image configuration (Go's `GOARCH`).
+    pub const fn oci(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
+    /// The architecture that OCI calls by this name.
+    pub fn from_oci(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|arch| arch.oci() == name)
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.rpm())
+    }
+}
+
+/// The text is no architecture for which images are built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a supported architecture (expected `x86_64` or `aarch64`)")]
+pub struct ParseArchError(String);
+
+impl FromStr for Arch {
+    type Err = ParseArchError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|arch| arch.rpm() == text).ok_or_else(|| ParseArchError(text.to_owned()))
+    }
+}
+
+serde_as_text!(Arch);

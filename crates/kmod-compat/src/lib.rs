@@ -1,0 +1,33 @@
+//! What may go together: versions of kernels and of OpenZFS, and the law about them.
+//!
+//! This crate is pure: no clock, file, network, environment or async in it. It defines the words;
+//! `kmod-query` fills them with what exists upstream, `kmod-builder` acts on them.
+
+mod arch;
+mod fedora;
+mod kernel;
+mod zfs;
+
+pub use arch::{Arch, ParseArchError};
+pub use fedora::{FedoraVersion, ParseFedoraVersionError};
+pub use kernel::{KernelRelease, KernelSeries, ParseKernelReleaseError, ParseKernelSeriesError};
+pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
+
+/// Sends serde through `FromStr` and `Display`, so that the command line, TOML and JSON share one parser.
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+use serde_as_text;
