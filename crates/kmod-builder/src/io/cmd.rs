@@ -1,0 +1,248 @@
+//! Other programs: the only place where processes are started.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Split};
+use tokio::process::Command;
+
+/// How many lines of a failed program's standard error are shown.
+const TAIL: usize = 20;
+
+/// A program and its arguments, as data: built by pure functions, shown by `Display` as a shell would read it.
+///
+/// Nothing secret belongs into the arguments; they are logged. Secrets go through [`Cmd::env`] or [`Cmd::input`].
+#[derive(Clone, Debug)]
+pub struct Cmd {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+    input: Option<Vec<u8>>,
+}
+
+impl Cmd {
+    /// The program, found on `PATH` unless it is a path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            input: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the program's environment; not shown.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs the program in this directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Gives these bytes to the program's standard input; not shown. Without it, the input is empty.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Runs the program to its end and returns what it wrote.
+    ///
+    /// # Streams
+    /// Standard output is captured and returned; of standard error the last lines go into the error, the rest
+    /// nowhere. Dropping the future kills the program.
+    pub async fn read(self) -> Result<String, CmdError> {
+        let mut output = Vec::new();
+        let status = self
+            .stream(|line| {
+                if let Line::Out(text) = line {
+                    output.push(text.to_owned());
+                }
+            })
+            .await?;
+        self.succeeded(status)?;
+        Ok(output.join("\n"))
+    }
+
+    /// Runs the program to its end and hands each line to `on_line` as it comes.
+    ///
+    /// # Streams
+    /// Both are read line by line (bytes that are no UTF-8 replaced); none is inherited. Dropping the future kills
+    /// the program. A failing exit status is an answer here, not an error: see [`Cmd::succeeded`].
+    pub async fn stream(&self, mut on_line: impl FnMut(Line<'_>)) -> Result<Finished, CmdError> {
+        tracing::debug!(cmd = %self, "running");
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C drops the future: podman and qemu must not outlive us.
+            .kill_on_drop(true);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                CmdError::Missing { program: self.program.to_string_lossy().into_owned() }
+            }
+            _ => CmdError::Io { cmd: self.to_string(), error },
+        })?;
+        let io = |error| CmdError::Io { cmd: self.to_string(), error };
+        if let (Some(bytes), Some(mut stdin)) = (self.input.clone(), child.stdin.take()) {
+            // A program that ends without reading its input closes the pipe; its exit status says why.
+            tokio::spawn(async move { stdin.write_all(&bytes).await.ok() });
+        }
+        let mut tail = std::collections::VecDeque::new();
+        let (mut out, mut err) = (lines(child.stdout.take()), lines(child.stderr.take()));
+        let (mut out_open, mut err_open) = (true, true);
+        while out_open || err_open {
+            tokio::select! {
+                line = out.next_segment(), if out_open => match line.map_err(io)? {
+                    Some(line) => on_line(Line::Out(&text(line))),
+                    None => out_open = false,
+                },
+                line = err.next_segment(), if err_open => match line.map_err(io)? {
+                    Some(line) => {
+                        let text = text(line);
+                        on_line(Line::Err(&text));
+                        tail.push_back(text);
+                        if tail.len() > TAIL {
+                            tail.pop_front();
+                        }
+                    }
+                    None => err_open = false,
+                },
+            }
+        }
+        let status = child.wait().await.map_err(io)?;
+        Ok(Finished { status, tail: Vec::from(tail).join("\n") })
+    }
+
+    /// Makes a failing exit status an error with the end of standard error.
+    pub fn succeeded(&self, finished: Finished) -> Result<(), CmdError> {
+        if finished.status.success() {
+            return Ok(());
+        }
+        Err(CmdError::Failed { cmd: self.to_string(), status: finished.status, tail: finished.tail })
+    }
+}
+
+/// A program that ran to its end.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The last lines of its standard error.
+    pub tail: String,
+}
+
+/// A line that a program wrote, without its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Line<'a> {
+    /// To its standard output.
+    Out(&'a str),
+    /// To its standard error.
+    Err(&'a str),
+}
+
+impl<'a> Line<'a> {
+    /// The text, from whichever stream.
+    pub const fn text(self) -> &'a str {
+        match self {
+            Self::Out(text) | Self::Err(text) => text,
+        }
+    }
+}
+
+type Lines = Split<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+
+fn lines(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> Lines {
+    let pipe: Box<dyn AsyncRead + Send + Unpin> = match pipe {
+        Some(pipe) => Box::new(pipe),
+        None => Box::new(tokio::io::empty()),
+    };
+    BufReader::new(pipe).split(b'\n')
+}
+
+fn text(mut line: Vec<u8>) -> String {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+impl fmt::Display for Cmd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        for (position, word) in words.enumerate() {
+            let word = word.to_string_lossy();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@,%+".contains(&byte);
+            let separator = if position == 0 { "" } else { " " };
+            if !word.is_empty() && word.bytes().all(plain) {
+                write!(f, "{separator}{word}")?;
+            } else {
+                write!(f, "{separator}'{}'", word.replace('\'', r"'\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A program could not be run, or failed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum CmdError {
+    /// Not installed.
+    #[error("the program `{program}` was not found")]
+    #[diagnostic(help(
+        "install it (`apt install {program}` or `dnf install {program}`), or set PATH so that it is found"
+    ))]
+    Missing {
+        /// Its name.
+        program: String,
+    },
+    /// It ended with a failing status.
+    #[error("`{cmd}` failed ({status}):\n{tail}")]
+    Failed {
+        /// The command line.
+        cmd: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its standard error.
+        tail: String,
+    },
+    /// Talking to it failed.
+    #[error("could not run `{cmd}`")]
+    Io {
+        /// The command line.
+        cmd: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+}

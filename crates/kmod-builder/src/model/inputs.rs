@@ -1,0 +1,289 @@
+//! Everything that determines a build, pinned.
+
+use kmod_compat::{Arch, KernelRelease, ZfsVersion};
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+use super::Target;
+
+/// The form of [`BuildInputs`] that this program writes and reads.
+const SCHEMA: u32 = 1;
+
+/// Everything that determines a build, pinned: the replay lock and, by its digest, the build's identity.
+///
+/// Written as canonical JSON: members sorted by name, no white space, no floating point, which is RFC 8785 for the
+/// values that occur here. Equal [`BuildInputs::digest`] means that there is nothing to build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildInputs {
+    schema: Schema,
+    /// The version of this program, which composes the image.
+    pub tool: String,
+    /// The digest of `Containerfile.in`.
+    pub template: Digest,
+    /// The OpenZFS release.
+    pub zfs: ZfsVersion,
+    /// Where its tarball is, and what is in it.
+    pub tarball: Tarball,
+    /// The kernel that the modules load into.
+    pub kernel: KernelRelease,
+    /// Must be the kernel's own; it stands here for those who read only JSON.
+    pub arch: Arch,
+    /// The kernel's headers.
+    pub kernel_devel: KernelDevel,
+    /// The image in which the build runs, with its digest: `registry.fedoraproject.org/fedora@sha256:…`.
+    pub builder_image: String,
+    /// The Fedora release of the builder image.
+    pub fedora: kmod_compat::FedoraVersion,
+    /// Seconds since 1970: no time in any output is later.
+    pub source_date_epoch: i64,
+    /// The bootable image in which the kernel was found.
+    ///
+    /// Left out of the digest: nothing is built from it, and when a kernel moves from the testing to the stable
+    /// stream in another image, the modules that were proven before must not count as other ones.
+    pub base: BaseImage,
+}
+
+/// The number of the form; any other is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct Schema;
+
+impl TryFrom<u32> for Schema {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        match number {
+            SCHEMA => Ok(Self),
+            other => Err(format!(
+                "these inputs are of schema {other}, this program reads schema {SCHEMA}: use the version of zfs-kmods that wrote them"
+            )),
+        }
+    }
+}
+
+impl From<Schema> for u32 {
+    fn from(_: Schema) -> Self {
+        SCHEMA
+    }
+}
+
+/// A release tarball of OpenZFS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tarball {
+    /// The release asset, never GitHub's generated archive (whose digest differs).
+    pub url: String,
+    /// Of the file as downloaded.
+    pub digest: Digest,
+}
+
+/// The RPM with the kernel's headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelDevel {
+    /// `kernel-devel-6.17.8-300.fc43.x86_64`.
+    pub nevra: String,
+    /// Where it was found.
+    pub url: String,
+}
+
+/// A bootable image, and the release it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseImage {
+    /// With its digest: `quay.io/fedora/fedora-coreos@sha256:…`.
+    pub image: String,
+    /// `43.20261101.3.0`; images other than Fedora CoreOS may not name one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// All of [`BuildInputs`] but the schema's number.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    /// See [`BuildInputs::template`].
+    pub template: Digest,
+    /// See [`BuildInputs::zfs`] and [`BuildInputs::kernel`].
+    pub target: Target,
+    /// See [`BuildInputs::tarball`].
+    pub tarball: Tarball,
+    /// See [`BuildInputs::kernel_devel`].
+    pub kernel_devel: KernelDevel,
+    /// See [`BuildInputs::builder_image`].
+    pub builder_image: String,
+    /// See [`BuildInputs::fedora`].
+    pub fedora: kmod_compat::FedoraVersion,
+    /// See [`BuildInputs::source_date_epoch`].
+    pub source_date_epoch: i64,
+    /// See [`BuildInputs::base`].
+    pub base: BaseImage,
+}
+
+/// The text is no set of build inputs.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseInputsError {
+    /// Not JSON, or not of this form.
+    #[error("these are no build inputs: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Two members contradict each other.
+    #[error("`arch` is {arch}, but the kernel {kernel} is for another architecture")]
+    OtherArch {
+        /// What `arch` says.
+        arch: Arch,
+        /// What `kernel` says.
+        kernel: KernelRelease,
+    },
+    /// An image without a digest is not pinned.
+    #[error("`{0}` does not name an image by digest (expected `host/name@sha256:…`)")]
+    NotPinned(String),
+}
+
+impl BuildInputs {
+    /// The inputs of a build by this version of the program.
+    pub fn new(pins: Pins) -> Self {
+        let Pins { template, target, tarball, kernel_devel, builder_image, fedora, source_date_epoch, base } =
+            pins;
+        Self {
+            schema: Schema,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            template,
+            zfs: target.zfs,
+            tarball,
+            arch: target.arch(),
+            kernel: target.kernel,
+            kernel_devel,
+            builder_image,
+            fedora,
+            source_date_epoch,
+            base,
+        }
+    }
+
+    /// Reads what [`BuildInputs::canonical_json`] wrote, or the same members in any layout.
+    pub fn parse(text: &str) -> Result<Self, ParseInputsError> {
+        let inputs: Self = serde_json::from_str(text)?;
+        if inputs.arch != inputs.kernel.arch() {
+            return Err(ParseInputsError::OtherArch { arch: inputs.arch, kernel: inputs.kernel });
+        }
+        for image in [&inputs.builder_image, &inputs.base.image] {
+            let pinned = image.split_once('@').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
+            if !pinned {
+                return Err(ParseInputsError::NotPinned(image.clone()));
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// What the build is for.
+    pub fn target(&self) -> Target {
+        Target { zfs: self.zfs, kernel: self.kernel.clone() }
+    }
+
+    /// All members, canonical.
+    pub fn canonical_json(&self) -> String {
+        self.to_value().to_string()
+    }
+
+    /// The build's identity: the digest of the canonical JSON of all members but `base`.
+    pub fn digest(&self) -> Digest {
+        self.digest_without(&["base"])
+    }
+
+    /// The identity of the userland packages, which depend on no kernel: a kernel's successor shares them.
+    pub fn userland_digest(&self) -> Digest {
+        self.digest_without(&["base", "kernel", "kernel_devel"])
+    }
+
+    fn digest_without(&self, left_out: &[&str]) -> Digest {
+        let mut value = self.to_value();
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|name, _| !left_out.contains(&name.as_str()));
+        }
+        Digest::of(value.to_string().as_bytes())
+    }
+
+    fn to_value(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).expect("inputs are text and whole numbers");
+        // Sorted already, unless some dependency switches serde_json's `preserve_order` on.
+        value.sort_all_objects();
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> BuildInputs {
+        BuildInputs::new(Pins {
+            template: Digest::of(b"template"),
+            target: Target {
+                zfs: "2.4.3".parse().unwrap(),
+                kernel: "6.17.8-300.fc43.x86_64".parse().unwrap(),
+            },
+            tarball: Tarball {
+                url: "https://example.org/zfs-2.4.3.tar.gz".into(),
+                digest: Digest::of(b"tarball"),
+            },
+            kernel_devel: KernelDevel {
+                nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
+                url: "https://example.org/kernel-devel.rpm".into(),
+            },
+            builder_image: format!("registry.example.org/fedora@{}", Digest::of(b"builder")),
+            fedora: "43".parse().unwrap(),
+            source_date_epoch: 1_790_000_000,
+            base: BaseImage {
+                image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")),
+                version: Some("43.20261101.3.0".into()),
+            },
+        })
+    }
+
+    #[test]
+    fn canonical_json_is_sorted_and_read_back() {
+        let text = inputs().canonical_json();
+        assert_eq!(BuildInputs::parse(&text).unwrap(), inputs());
+        let mut names: Vec<_> =
+            text.match_indices("\":").map(|(end, _)| text[..end].rsplit('"').next().unwrap()).collect();
+        names.retain(|name| !["image", "version", "nevra", "url", "digest"].contains(name));
+        assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn only_the_base_image_leaves_the_identity_alone() {
+        let text = inputs().canonical_json();
+        let other = |from: &str, to: &str| BuildInputs::parse(&text.replace(from, to)).unwrap();
+        assert_eq!(other("43.20261101.3.0", "43.20261115.3.0").digest(), inputs().digest());
+        for (from, to) in [
+            ("2.4.3", "2.4.4"),
+            ("6.17.8", "6.17.9"),
+            ("registry.example.org", "mirror.example.org"),
+            ("1790000000", "1790000001"),
+        ] {
+            assert_ne!(other(from, to).digest(), inputs().digest(), "{from}");
+        }
+    }
+
+    #[test]
+    fn userland_is_the_same_for_the_next_kernel() {
+        let bump =
+            BuildInputs::parse(&inputs().canonical_json().replace("6.17.8-300", "6.17.9-300")).unwrap();
+        assert_eq!(bump.userland_digest(), inputs().userland_digest());
+        assert_ne!(bump.digest(), inputs().digest());
+    }
+
+    #[test]
+    fn contradictions_and_unknown_members_are_refused() {
+        let text = inputs().canonical_json();
+        for (from, to) in [
+            ("\"arch\":\"x86_64\"", "\"arch\":\"aarch64\""),
+            ("\"schema\":1", "\"schema\":2"),
+            ("\"schema\":1", "\"schema\":1,\"extra\":1"),
+            ("fedora@sha256:", "fedora:"),
+        ] {
+            assert_ne!(text, text.replacen(from, to, 1), "{from}");
+            assert!(BuildInputs::parse(&text.replacen(from, to, 1)).is_err(), "{to}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+use std::fmt;
+
+use kmod_compat::{Arch, KernelRelease, ZfsVersion};
+use serde::{Deserialize, Serialize};
+
+use super::image::Tag;
+
+/// What an image is for: OpenZFS in this version, for exactly this kernel.
+///
+/// The architecture is the kernel's own; a `uname -r` names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The OpenZFS release.
+    pub zfs: ZfsVersion,
+    /// The kernel that the modules load into.
+    pub kernel: KernelRelease,
+}
+
+/// Characters that a kernel release may have and a tag may not, and what stands for them.
+const ESCAPES: [(&str, &str); 3] = [("+", "_plus_"), ("~", "_tilde_"), ("^", "_caret_")];
+
+impl Target {
+    /// The architecture of kernel and image.
+    pub const fn arch(&self) -> Arch {
+        self.kernel.arch()
+    }
+
+    /// The tag under which users look for the image: `zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64`.
+    pub fn tag(&self) -> Tag {
+        let kernel = ESCAPES.iter().fold(self.kernel.to_string(), |text, (from, to)| text.replace(from, to));
+        format!("zfs-{}_kernel-{kernel}", self.zfs)
+            .parse()
+            .expect("every other character of the two is allowed in tags")
+    }
+
+    /// The target that a tag names, or `None` for every tag that [`Target::tag`] never gives.
+    pub fn from_tag(tag: &Tag) -> Option<Self> {
+        let (zfs, kernel) = tag.as_str().strip_prefix("zfs-")?.split_once("_kernel-")?;
+        let kernel = ESCAPES.iter().fold(kernel.to_owned(), |text, (from, to)| text.replace(to, from));
+        let target = Self { zfs: zfs.parse().ok()?, kernel: kernel.parse().ok()? };
+        (target.tag() == *tag).then_some(target)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenZFS {} for {}", self.zfs, self.kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_name_their_target() {
+        for (kernel, tag) in [
+            ("6.17.8-300.fc43.x86_64", "zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64"),
+            ("6.17.8-300.fc43.aarch64+debug", "zfs-2.4.3_kernel-6.17.8-300.fc43.aarch64_plus_debug"),
+            ("6.17.8-0.rc1~2^3.fc43.x86_64", "zfs-2.4.3_kernel-6.17.8-0.rc1_tilde_2_caret_3.fc43.x86_64"),
+        ] {
+            let target = Target { zfs: "2.4.3".parse().unwrap(), kernel: kernel.parse().unwrap() };
+            assert_eq!(target.tag().as_str(), tag);
+            assert_eq!(Target::from_tag(&target.tag()), Some(target));
+        }
+    }
+
+    #[test]
+    fn other_tags_name_no_target() {
+        for tag in [
+            "stable",
+            "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64",
+            "zfs-2.4_kernel-6.17.8-300.fc43.x86_64",
+            "zfs-2.4.3_kernel-6.17",
+        ] {
+            assert_eq!(Target::from_tag(&tag.parse().unwrap()), None, "{tag}");
+        }
+    }
+}
