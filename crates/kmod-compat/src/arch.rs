@@ -61,3 +61,28 @@ impl FromStr for Arch {
 }
 
 serde_as_text!(Arch);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_vocabularies_survive_a_round_trip() {
+        for arch in Arch::ALL {
+            assert_eq!(arch.to_string().parse(), Ok(arch));
+            assert_eq!(Arch::from_oci(arch.oci()), Some(arch));
+            let json = serde_json::to_string(&arch).unwrap();
+            assert_eq!(serde_json::from_str::<Arch>(&json).unwrap(), arch);
+        }
+    }
+
+    #[test]
+    fn the_vocabularies_are_not_mixed() {
+        assert_eq!(Arch::from_oci("x86_64"), None);
+        let error = "amd64".parse::<Arch>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`amd64` is not a supported architecture (expected `x86_64` or `aarch64`)"
+        );
+    }
+}

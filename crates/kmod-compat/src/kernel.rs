@@ -9,7 +9,8 @@ use crate::{Arch, FedoraVersion, serde_as_text};
 /// A whole `uname -r`, such as `6.17.8-300.fc43.x86_64` or `6.17.8-300.fc43.x86_64+debug`.
 ///
 /// Ordered as RPM orders version and release, never as text (6.9 comes before 6.10). Holds only
-/// characters that are harmless in a path, a tag and a command line.
+/// characters that are harmless in a path and a command line. Three of them (`+`, `~`, `^`) are not
+/// allowed in an OCI tag, so whoever makes a tag of it has to escape them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelRelease {
     version: String,
@@ -69,11 +70,12 @@ impl PartialOrd for KernelRelease {
 
 impl fmt::Display for KernelRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}.{}", self.version, self.release, self.arch)?;
-        match &self.variant {
-            Some(variant) => write!(f, "+{variant}"),
-            None => Ok(()),
+        let mut text = format!("{}-{}.{}", self.version, self.release, self.arch);
+        if let Some(variant) = &self.variant {
+            text.push('+');
+            text.push_str(variant);
         }
+        f.pad(&text)
     }
 }
 
@@ -151,9 +153,21 @@ pub struct KernelSeries {
     minor: u32,
 }
 
+impl KernelSeries {
+    /// The first number.
+    pub const fn major(self) -> u32 {
+        self.major
+    }
+
+    /// The second number.
+    pub const fn minor(self) -> u32 {
+        self.minor
+    }
+}
+
 impl fmt::Display for KernelSeries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        f.pad(&format!("{}.{}", self.major, self.minor))
     }
 }
 
@@ -173,3 +187,47 @@ impl FromStr for KernelSeries {
 }
 
 serde_as_text!(KernelSeries);
+
+/// The beginning of an upstream kernel version, by which exclusions name the kernels they speak of.
+///
+/// Whole numbers are compared, never characters: `6.2.8` is every distribution's build of 6.2.8 and
+/// not 6.2.80; `6.2` is the whole series.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelVersionPrefix(Vec<u32>);
+
+impl KernelVersionPrefix {
+    /// Whether the kernel's version is this one or begins with it.
+    pub fn matches(&self, kernel: &KernelRelease) -> bool {
+        let mut numbers = kernel.version.split('.').map(parse_number);
+        self.0.iter().all(|wanted| numbers.next() == Some(Some(*wanted)))
+    }
+}
+
+impl fmt::Display for KernelVersionPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(u32::to_string).collect();
+        f.pad(&numbers.join("."))
+    }
+}
+
+/// The text is no kernel version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kernel version (expected e.g. `6.2.8`, or `6.2` for all of that series)")]
+pub struct ParseKernelVersionPrefixError(String);
+
+impl FromStr for KernelVersionPrefix {
+    type Err = ParseKernelVersionPrefixError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Option<Vec<u32>> = text.split('.').map(parse_number).collect();
+        match numbers {
+            Some(numbers) if numbers.len() >= 2 => Ok(Self(numbers)),
+            _ => Err(ParseKernelVersionPrefixError(text.to_owned())),
+        }
+    }
+}
+
+serde_as_text!(KernelVersionPrefix);
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,10 @@ mod zfs;
 
 pub use arch::{Arch, ParseArchError};
 pub use fedora::{FedoraVersion, ParseFedoraVersionError};
-pub use kernel::{KernelRelease, KernelSeries, ParseKernelReleaseError, ParseKernelSeriesError};
+pub use kernel::{
+    KernelRelease, KernelSeries, KernelVersionPrefix, ParseKernelReleaseError, ParseKernelSeriesError,
+    ParseKernelVersionPrefixError,
+};
 pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
 
 /// Sends serde through `FromStr` and `Display`, so that the command line, TOML and JSON share one parser.

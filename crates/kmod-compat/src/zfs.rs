@@ -34,7 +34,7 @@ impl fmt::Display for ZfsVersion {
 /// The text is no released version of OpenZFS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseZfsVersionError {
-    /// A pre-release suffix, such as `-rc1`.
+    /// The suffix of a release candidate, such as `-rc1`.
     #[error("`{0}` is a release candidate of OpenZFS, not a released version (expected e.g. `2.4.0`)")]
     ReleaseCandidate(String),
     /// A patch number of 99, by which upstream marks a development branch.
@@ -54,14 +54,25 @@ impl FromStr for ZfsVersion {
         if !version.build.is_empty() {
             return Err(ParseZfsVersionError::Malformed(text.to_owned()));
         }
-        if !version.pre.is_empty() {
+        if is_release_candidate(&version.pre) {
             return Err(ParseZfsVersionError::ReleaseCandidate(text.to_owned()));
+        }
+        // `2.4.0-1` is how packages write it; upstream has no such suffix.
+        if !version.pre.is_empty() {
+            return Err(ParseZfsVersionError::Malformed(text.to_owned()));
         }
         if version.patch == 99 {
             return Err(ParseZfsVersionError::Development(text.to_owned()));
         }
         Ok(Self { line: ZfsLine { major: version.major, minor: version.minor }, patch: version.patch })
     }
+}
+
+/// Upstream numbers its candidates `rc1`, `rc2` and so on.
+fn is_release_candidate(suffix: &str) -> bool {
+    suffix
+        .strip_prefix("rc")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 serde_as_text!(ZfsVersion);
@@ -75,7 +86,7 @@ pub struct ZfsLine {
 
 impl fmt::Display for ZfsLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        f.pad(&format!("{}.{}", self.major, self.minor))
     }
 }
 
@@ -97,3 +108,6 @@ impl FromStr for ZfsLine {
 }
 
 serde_as_text!(ZfsLine);
+
+#[cfg(test)]
+mod tests;

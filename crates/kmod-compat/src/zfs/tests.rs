@@ -1,0 +1,113 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[track_caller]
+fn zfs(text: &str) -> ZfsVersion {
+    text.parse().unwrap()
+}
+
+#[test]
+fn versions_are_ordered_as_numbers() {
+    assert!(zfs("2.2.9") < zfs("2.2.10"));
+    assert!(zfs("2.2.11") < zfs("2.3.0"));
+    assert!(zfs("2.9.0") < zfs("2.10.0"));
+}
+
+#[test]
+fn a_line_is_no_prefix_of_another() {
+    assert_ne!(zfs("2.40.0").line(), "2.4".parse().unwrap());
+    assert_eq!(zfs("2.4.10").line(), "2.4".parse().unwrap());
+}
+
+#[test]
+fn a_version_knows_its_tag_and_line() {
+    assert_eq!(zfs("2.4.3").tag(), "zfs-2.4.3");
+    assert_eq!(zfs("2.4.3").line().to_string(), "2.4");
+}
+
+#[test]
+fn each_unreleased_kind_is_refused_with_its_own_words() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let error = text.parse::<ZfsVersion>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{text}` is {expected}")), "{error}");
+    }
+    check("2.4.0-rc1", "a release candidate of OpenZFS");
+    check("2.3.0-rc10", "a release candidate of OpenZFS");
+    check("2.4.99-rc1", "a release candidate of OpenZFS");
+    check("2.4.99", "a development tag of OpenZFS");
+    let malformed = [
+        "",
+        "2",
+        "2.4",
+        "2.4.x",
+        "2.4.0.1",
+        "02.4.0",
+        "2.4.00",
+        " 2.4.0",
+        "zfs-2.4.0",
+        "2.4.0-1",
+        "2.4.0-rc",
+        "2.4.0-rcx",
+        "2.4.0+git",
+        "2.4.٣",
+        "2.4.-1",
+        "2.4.99999999999999999999999",
+    ];
+    for text in malformed {
+        check(text, "not a released OpenZFS version");
+    }
+}
+
+#[test]
+fn a_line_is_exactly_two_numbers() {
+    for text in ["", "2", "2.", ".4", "2.4.0", "02.4", "2.4-rc1", "2.4+a.0", "zfs-2.4", "2.4 "] {
+        let error = text.parse::<ZfsLine>().unwrap_err().to_string();
+        assert_eq!(error, format!("`{text}` is not a line of OpenZFS releases (expected e.g. `2.4`)"));
+    }
+}
+
+#[test]
+fn padding_of_tables_applies() {
+    assert_eq!(format!("[{:8}]", zfs("2.4.3")), "[2.4.3   ]");
+    assert_eq!(format!("[{:5}]", zfs("2.4.3").line()), "[2.4  ]");
+}
+
+proptest! {
+    #[test]
+    fn versions_survive_a_round_trip(major in any::<u64>(), minor in any::<u64>(), patch in any::<u64>()) {
+        prop_assume!(patch != 99);
+        let text = format!("{major}.{minor}.{patch}");
+        let version: ZfsVersion = text.parse()?;
+        prop_assert_eq!(version.to_string(), text.clone());
+        let json = serde_json::to_string(&version)?;
+        prop_assert_eq!(&json, &format!("\"{text}\""));
+        prop_assert_eq!(serde_json::from_str::<ZfsVersion>(&json)?, version);
+    }
+
+    #[test]
+    fn lines_survive_a_round_trip(major in any::<u64>(), minor in any::<u64>()) {
+        let text = format!("{major}.{minor}");
+        let line: ZfsLine = text.parse()?;
+        prop_assert_eq!(line.to_string(), text);
+        prop_assert_eq!(serde_json::from_str::<ZfsLine>(&serde_json::to_string(&line)?)?, line);
+    }
+
+    #[test]
+    fn no_text_makes_a_parser_panic(text in any::<String>()) {
+        let _ = text.parse::<ZfsVersion>();
+        let _ = text.parse::<ZfsLine>();
+    }
+
+    /// Texts that are nearly versions reach further into the parser than any text does.
+    #[test]
+    fn no_near_miss_makes_a_parser_panic(text in "[0-9.rc+-]{0,14}") {
+        if let Ok(version) = text.parse::<ZfsVersion>() {
+            prop_assert_eq!(version.to_string(), text.clone());
+        }
+        if let Ok(line) = text.parse::<ZfsLine>() {
+            prop_assert_eq!(line.to_string(), text);
+        }
+    }
+}
