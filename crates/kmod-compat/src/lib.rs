@@ -4,16 +4,27 @@
 //! `kmod-query` fills them with what exists upstream, `kmod-builder` acts on them.
 
 mod arch;
+mod checksum;
 mod fedora;
 mod kernel;
+mod matrix;
+mod meta;
+mod verdict;
 mod zfs;
 
 pub use arch::{Arch, ParseArchError};
+pub use checksum::{ParseTarballSha256Error, TarballSha256};
 pub use fedora::{FedoraVersion, ParseFedoraVersionError};
 pub use kernel::{
     KernelRelease, KernelSeries, KernelVersionPrefix, ParseKernelReleaseError, ParseKernelSeriesError,
     ParseKernelVersionPrefixError,
 };
+pub use matrix::{
+    CompatMatrix, Exclusion, MatrixError, MetaConflict, ParseUnknownReleaseError, Policy, Release,
+    UnknownRelease,
+};
+pub use meta::{Meta, MetaError};
+pub use verdict::{Held, Verdict};
 pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
 
 /// Sends serde through `FromStr` and `Display`, so that the command line, TOML and JSON share one parser.

@@ -1,0 +1,268 @@
+mod faults;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::TarballSha256;
+
+/// Three releases, one exclusion within the range of its row and one below it.
+const SMALL: &str = r#"
+[policy]
+line = "2.4"
+unknown_release = "hold"
+
+[[release]]
+version = "2.1.9"
+linux_min = "3.10"
+linux_max = "6.1"
+source = "https://example.org/2.1.9"
+
+[[release]]
+version = "2.2.6"
+linux_min = "3.10"
+linux_max = "6.10"
+source = "https://example.org/2.2.6"
+
+[[release]]
+version = "2.4.3"
+linux_min = "4.18"
+linux_max = "7.1"
+sha256 = "1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7"
+source = "https://example.org/2.4.3"
+
+[[exclude]]
+zfs = "2.1.9"
+kernel = "6.2.8"
+reason = "it does not compile"
+source = "https://example.org/issues/1"
+
+[[exclude]]
+zfs = "2.4.3"
+kernel = "6.19"
+reason = " pools are damaged "
+source = "https://example.org/issues/2"
+"#;
+
+fn small() -> CompatMatrix {
+    CompatMatrix::parse("small.toml", SMALL).unwrap()
+}
+
+fn zfs(text: &str) -> ZfsVersion {
+    text.parse().unwrap()
+}
+
+#[track_caller]
+fn check(version: &str, kernel: &str, class: &str) {
+    let kernel = kernel.parse().unwrap();
+    assert_eq!(small().verdict(zfs(version), &kernel).class(), class);
+}
+
+#[test]
+fn what_is_written_is_what_is_read() {
+    let matrix = small();
+    assert_eq!(
+        matrix.policy(),
+        Policy { line: "2.4".parse().unwrap(), unknown_release: UnknownRelease::Hold }
+    );
+    let versions: Vec<_> = matrix.releases().map(|release| release.version().to_string()).collect();
+    assert_eq!(versions, ["2.1.9", "2.2.6", "2.4.3"]);
+    let release = matrix.release(zfs("2.4.3")).unwrap();
+    assert_eq!(release.linux_min().to_string(), "4.18");
+    assert_eq!(release.linux_max().to_string(), "7.1");
+    assert_eq!(
+        release.sha256().map(TarballSha256::as_str),
+        Some("1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7")
+    );
+    assert_eq!(release.source(), "https://example.org/2.4.3");
+    assert_eq!(matrix.release(zfs("2.1.9")).unwrap().sha256(), None);
+    let exclusion = matrix.exclusions().last().unwrap();
+    assert_eq!(exclusion.zfs(), zfs("2.4.3"));
+    assert_eq!(exclusion.kernel().to_string(), "6.19");
+    assert_eq!(exclusion.reason(), "pools are damaged");
+    assert_eq!(exclusion.source(), "https://example.org/issues/2");
+}
+
+#[test]
+fn only_major_and_minor_are_compared() {
+    check("2.4.3", "7.1.4-200.fc44.x86_64", "compatible");
+    check("2.4.3", "7.2.0-0.rc3.28.fc45.x86_64", "kernel-too-new");
+    check("2.4.3", "4.18.0-1.fc30.x86_64", "compatible");
+    check("2.4.3", "4.17.19-1.fc30.x86_64", "kernel-too-old");
+    check("2.4.3", "7.1.4-200.fc44.aarch64+debug", "compatible");
+}
+
+#[test]
+fn series_are_compared_as_numbers() {
+    check("2.2.6", "6.9.12-200.fc40.x86_64", "compatible");
+    check("2.2.6", "6.10.14-200.fc40.x86_64", "compatible");
+    check("2.2.6", "3.9.1-1.fc40.x86_64", "kernel-too-old");
+    check("2.1.9", "6.10.14-200.fc40.x86_64", "kernel-too-new");
+}
+
+/// OpenZFS itself builds 2.2 for any kernel.
+#[test]
+fn the_maximum_holds_for_lines_that_do_not_enforce_it() {
+    check("2.2.6", "6.11.0-200.fc41.x86_64", "kernel-too-new");
+}
+
+#[test]
+fn an_exclusion_holds_within_and_beyond_the_range() {
+    check("2.4.3", "6.19.2-200.fc43.x86_64", "excluded");
+    check("2.4.3", "6.18.9-200.fc43.x86_64", "compatible");
+    check("2.1.9", "6.2.8-200.fc37.x86_64", "excluded");
+    check("2.1.9", "6.2.9-200.fc37.x86_64", "kernel-too-new");
+    check("2.2.6", "6.2.8-200.fc37.x86_64", "compatible");
+}
+
+#[test]
+fn a_release_without_a_row_is_unknown() {
+    check("2.4.4", "6.18.9-200.fc43.x86_64", "unknown-release");
+}
+
+#[test]
+fn every_reason_is_a_sentence_with_names_bound_and_link() {
+    #[track_caller]
+    fn check(version: &str, kernel: &str, expected: &str) {
+        let verdict = small().verdict(zfs(version), &kernel.parse().unwrap());
+        assert_eq!(verdict.to_string(), expected);
+    }
+    check(
+        "2.4.3",
+        "7.2.1-200.fc44.x86_64",
+        "kernel 7.2.1-200.fc44.x86_64 is too new for OpenZFS 2.4.3, \
+         which supports kernels up to 7.1 (https://example.org/2.4.3)",
+    );
+    check(
+        "2.4.3",
+        "4.9.1-1.fc30.x86_64",
+        "kernel 4.9.1-1.fc30.x86_64 is too old for OpenZFS 2.4.3, \
+         which supports kernels from 4.18 on (https://example.org/2.4.3)",
+    );
+    check(
+        "2.4.3",
+        "6.19.2-200.fc43.x86_64",
+        "OpenZFS 2.4.3 is excluded for kernel 6.19.2-200.fc43.x86_64: \
+         pools are damaged (https://example.org/issues/2)",
+    );
+    check(
+        "2.4.4",
+        "7.1.4-200.fc44.x86_64",
+        "the compatibility matrix has no row for OpenZFS 2.4.4, \
+         so nothing says that it supports kernel 7.1.4-200.fc44.x86_64",
+    );
+    check("2.4.3", "7.1.4-200.fc44.x86_64", "compatible");
+}
+
+#[test]
+fn json_has_a_stable_class() {
+    #[track_caller]
+    fn check(version: &str, kernel: &str, mut expected: serde_json::Value) {
+        let verdict = small().verdict(zfs(version), &kernel.parse().unwrap());
+        if let Verdict::Held(held) = &verdict {
+            expected["zfs"] = version.into();
+            expected["kernel"] = kernel.into();
+            expected["message"] = held.to_string().into();
+            assert_eq!(serde_json::to_value(held).unwrap(), expected);
+        }
+        assert_eq!(serde_json::to_value(verdict).unwrap(), expected);
+    }
+    check("2.4.3", "7.1.4-200.fc44.x86_64", json!({"class": "compatible"}));
+    check("2.4.4", "7.1.4-200.fc44.x86_64", json!({"class": "unknown-release"}));
+    check(
+        "2.4.3",
+        "7.2.1-200.fc44.x86_64",
+        json!({"class": "kernel-too-new", "max": "7.1", "source": "https://example.org/2.4.3"}),
+    );
+    check(
+        "2.4.3",
+        "4.9.1-1.fc30.x86_64",
+        json!({"class": "kernel-too-old", "min": "4.18", "source": "https://example.org/2.4.3"}),
+    );
+    check(
+        "2.4.3",
+        "6.19.2-200.fc43.x86_64",
+        json!({"class": "excluded", "reason": "pools are damaged", "source": "https://example.org/issues/2"}),
+    );
+}
+
+fn meta(version: &str, min: &str, max: &str) -> Meta {
+    let text = format!("Version: {version}\nRelease: 1\nLinux-Minimum: {min}\nLinux-Maximum: {max}\n");
+    Meta::parse(&text).unwrap()
+}
+
+#[test]
+fn a_tarball_has_to_say_what_its_row_says() {
+    let matrix = small();
+    let release = matrix.release(zfs("2.4.3")).unwrap();
+    assert_eq!(release.check_meta(&meta("2.4.3", "4.18", "7.1")), Ok(()));
+
+    let conflict = release.check_meta(&meta("2.4.3", "4.18", "99.99")).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "the META found for OpenZFS 2.4.3 contradicts the compatibility matrix: \
+         `Linux-Maximum` is 99.99, the matrix says 7.1"
+    );
+    let conflict = release.check_meta(&meta("2.4.2", "3.10", "7.1")).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "the META found for OpenZFS 2.4.3 contradicts the compatibility matrix: \
+         `Version` is 2.4.2, the matrix says 2.4.3; `Linux-Minimum` is 3.10, the matrix says 4.18"
+    );
+    let kernel = "7.2.1-200.fc44.x86_64".parse().unwrap();
+    assert!(matrix.verdict_with_meta(&meta("2.4.3", "4.18", "99.99"), &kernel).is_err());
+}
+
+#[test]
+fn without_a_row_the_policy_decides_whether_meta_does() {
+    #[track_caller]
+    fn check(policy: &str, kernel: &str, class: &str) {
+        let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", policy)).unwrap();
+        let verdict = matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.2"), &kernel.parse().unwrap());
+        assert_eq!(verdict.unwrap().class(), class);
+    }
+    check("hold", "7.2.1-200.fc44.x86_64", "unknown-release");
+    check("use-meta", "7.2.1-200.fc44.x86_64", "compatible");
+    check("use-meta", "7.3.0-200.fc44.x86_64", "kernel-too-new");
+
+    let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "use-meta")).unwrap();
+    let kernel = "7.3.0-200.fc44.x86_64".parse().unwrap();
+    let verdict = matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.2"), &kernel).unwrap();
+    assert!(
+        verdict.to_string().contains("(https://github.com/openzfs/zfs/blob/zfs-2.4.4/META)"),
+        "{verdict}"
+    );
+}
+
+/// The exclusions hold for a release whose `META` was read, too.
+#[test]
+fn a_row_is_not_weakened_by_a_meta_that_agrees() {
+    let kernel = "6.19.2-200.fc43.x86_64".parse().unwrap();
+    let verdict = small().verdict_with_meta(&meta("2.4.3", "4.18", "7.1"), &kernel).unwrap();
+    assert_eq!(verdict.class(), "excluded");
+}
+
+#[test]
+fn a_policy_survives_a_round_trip() {
+    for policy in UnknownRelease::ALL {
+        let json = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<UnknownRelease>(&json).unwrap(), policy);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let _ = CompatMatrix::parse("any.toml", &text);
+    }
+
+    /// One cut anywhere: what follows is a fault at the place of the cut, or a smaller matrix.
+    #[test]
+    fn no_damage_makes_parser_or_report_panic(from in 0..SMALL.len(), length in 0_usize..200) {
+        let to = (from + length).min(SMALL.len());
+        let text = [&SMALL[..from], &SMALL[to..]].concat();
+        if let Err(error) = CompatMatrix::parse("damaged.toml", &text) {
+            prop_assert!(!faults::render(&error).is_empty());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+use crate::{KernelSeries, ParseKernelSeriesError, ParseZfsVersionError, ZfsVersion};
+
+/// What OpenZFS says about a release in its own file `META`, at the root of the source.
+///
+/// Lines of a key, a colon, spaces and a value; see
+/// [the file of 2.4.4](https://github.com/openzfs/zfs/blob/zfs-2.4.4/META). Always that of a released
+/// version: candidates (`Release: rc5`) and development trees (`Version: 2.4.99`) are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    version: ZfsVersion,
+    release: String,
+    linux_min: KernelSeries,
+    linux_max: KernelSeries,
+}
+
+impl Meta {
+    /// Reads the text of a `META` file.
+    pub fn parse(text: &str) -> Result<Self, MetaError> {
+        let fields = Fields::read(text)?;
+        let release = fields.required("Release")?.to_owned();
+        let number = fields.required("Version")?;
+        // The candidates of 2.3.0 all say `Version: 2.3.0`; only here do they differ from the release.
+        let version = if release.starts_with("rc") { &format!("{number}-{release}") } else { number };
+        let version = version.parse().map_err(MetaError::Version)?;
+        let linux_min = fields.series("Linux-Minimum")?;
+        let linux_max = fields.series("Linux-Maximum")?;
+        if linux_min > linux_max {
+            return Err(MetaError::EmptyRange { min: linux_min, max: linux_max });
+        }
+        Ok(Self { version, release, linux_min, linux_max })
+    }
+
+    /// The version of OpenZFS.
+    pub const fn version(&self) -> ZfsVersion {
+        self.version
+    }
+
+    /// The release of that version, as RPM means the word: `1`.
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// The oldest kernel series that it supports.
+    pub const fn linux_min(&self) -> KernelSeries {
+        self.linux_min
+    }
+
+    /// The newest kernel series that it supports.
+    pub const fn linux_max(&self) -> KernelSeries {
+        self.linux_max
+    }
+}
+
+/// The text is no `META` of a released version of OpenZFS.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum MetaError {
+    /// A line is not made of a key, a colon and a value.
+    #[error("line {number} of META is not `Key: value`: `{line}`")]
+    #[diagnostic(help("expected the file META of an OpenZFS source tree; is this really it?"))]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// The beginning of the line.
+        line: String,
+    },
+    /// A field is not there.
+    #[error("META has no `{0}`")]
+    Missing(&'static str),
+    /// A field is there twice, so it is not clear which of the two holds.
+    #[error("META says `{0}` twice")]
+    Repeated(String),
+    /// The version is none that was released.
+    #[error("META is not that of a released version: {0}")]
+    Version(ParseZfsVersionError),
+    /// A bound of the kernel range cannot be read.
+    #[error("`{key}` of META cannot be read: {reason}")]
+    Series {
+        /// `Linux-Minimum` or `Linux-Maximum`.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: ParseKernelSeriesError,
+    },
+    /// No kernel is within the range.
+    #[error("`Linux-Maximum` {max} of META is below its `Linux-Minimum` {min}")]
+    EmptyRange {
+        /// The lower bound.
+        min: KernelSeries,
+        /// The upper bound.
+        max: KernelSeries,
+    },
+}
+
+/// Where upstream shows the `META` of a release.
+pub(crate) fn meta_url(zfs: ZfsVersion) -> String {
+    format!("https://github.com/openzfs/zfs/blob/{}/META", zfs.tag())
+}
+
+/// The lines of the file, in its order.
+struct Fields<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str) -> Result<Self, MetaError> {
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let (key, value) = line.split_once(':').filter(|(key, _)| is_key(key)).ok_or_else(|| {
+                MetaError::Line { number: index + 1, line: line.chars().take(60).collect() }
+            })?;
+            if fields.iter().any(|(known, _)| *known == key) {
+                return Err(MetaError::Repeated(key.to_owned()));
+            }
+            fields.push((key, value.trim()));
+        }
+        Ok(Self(fields))
+    }
+
+    fn required(&self, key: &'static str) -> Result<&'a str, MetaError> {
+        let found = self.0.iter().find(|(known, value)| *known == key && !value.is_empty());
+        found.map(|(_, value)| *value).ok_or(MetaError::Missing(key))
+    }
+
+    fn series(&self, key: &'static str) -> Result<KernelSeries, MetaError> {
+        self.required(key)?.parse().map_err(|reason| MetaError::Series { key, reason })
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `META` of the tag `zfs-2.4.4`, word for word.
+    const RELEASED: &str = "\
+Meta:          1
+Name:          zfs
+Branch:        1.0
+Version:       2.4.4
+Release:       1
+Release-Tags:  relext
+License:       CDDL
+Author:        OpenZFS
+Linux-Maximum: 7.2
+Linux-Minimum: 4.18
+";
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &str) {
+        assert_eq!(Meta::parse(text).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_released_version_is_read() {
+        let meta = Meta::parse(RELEASED).unwrap();
+        assert_eq!(meta.version().to_string(), "2.4.4");
+        assert_eq!(meta.release(), "1");
+        assert_eq!(meta.linux_min().to_string(), "4.18");
+        assert_eq!(meta.linux_max().to_string(), "7.2");
+        assert_eq!(Meta::parse(&RELEASED.replace('\n', "\r\n")), Ok(meta));
+    }
+
+    #[test]
+    fn a_candidate_is_refused_though_its_version_is_that_of_the_release() {
+        let candidate = RELEASED.replace("2.4.4", "2.3.0").replace("Release:       1", "Release:       rc5");
+        check_refused(
+            &candidate,
+            "META is not that of a released version: `2.3.0-rc5` is a release candidate of OpenZFS, \
+             not a released version (expected e.g. `2.4.0`)",
+        );
+    }
+
+    #[test]
+    fn a_development_tree_is_refused() {
+        check_refused(
+            &RELEASED.replace("2.4.4", "2.4.99"),
+            "META is not that of a released version: `2.4.99` is a development tag of OpenZFS, \
+             not a released version (expected e.g. `2.4.0`)",
+        );
+    }
+
+    #[test]
+    fn each_fault_has_its_own_sentence() {
+        check_refused("", "META has no `Release`");
+        check_refused(&RELEASED.replace("Linux-Minimum: 4.18\n", ""), "META has no `Linux-Minimum`");
+        check_refused(&RELEASED.replace("2.4.4", ""), "META has no `Version`");
+        check_refused(&format!("{RELEASED}Linux-Maximum: 7.3\n"), "META says `Linux-Maximum` twice");
+        check_refused(
+            "<!DOCTYPE html>\n<title>Not: here</title>",
+            "line 1 of META is not `Key: value`: `<!DOCTYPE html>`",
+        );
+        check_refused(
+            &RELEASED.replace("7.2", "7.2.1"),
+            "`Linux-Maximum` of META cannot be read: `7.2.1` is not a kernel series \
+             (expected major and minor, e.g. `6.17`)",
+        );
+        check_refused(
+            &RELEASED.replace("7.2", "4.9"),
+            "`Linux-Maximum` 4.9 of META is below its `Linux-Minimum` 4.18",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in any::<String>()) {
+            let _ = Meta::parse(&text);
+        }
+
+        #[test]
+        fn no_near_miss_makes_the_parser_panic(
+            lines in prop::collection::vec("(Version|Release|Linux-Minimum|Linux-Maximum|é)?:? ?[0-9.rcé]{0,5}", 0..6),
+        ) {
+            let _ = Meta::parse(&lines.join("\n"));
+        }
+    }
+}
