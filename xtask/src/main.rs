@@ -1,2 +1,59 @@
-//! (to be written)
-fn main() {}
+//! Chores of this repository: `cargo xtask …`. Thin: what the program can do itself is left to the program.
+
+mod check;
+mod fail;
+mod lab;
+mod say;
+mod tools;
+
+use std::process::ExitCode;
+
+use fail::Result;
+
+const HELP: &str = "\
+cargo xtask build [ARGUMENTS]   build a verified image for what is current (the same as `zfs-kmods build …`)
+cargo xtask test [--quick]      all that CI does: formatting, lints, tests, dependencies, then the lab
+                                (--quick leaves out the lab)
+cargo xtask lab                 make the lab, run the program from question to image in it, end its services
+cargo xtask lab up              make the lab and leave its services running; prints what to export
+cargo xtask lab down            end those services
+cargo xtask lab clean           remove what the lab keeps in the user's cache directory
+
+The lab needs root, Debian's apt and, the first time, about a quarter of an hour and 3 GB of disk.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => {
+            say::data(HELP);
+            Ok(())
+        }
+        ["build", rest @ ..] => build(rest),
+        ["test"] => check::all(true),
+        ["test", "--quick"] => check::all(false),
+        ["lab"] => lab::run(),
+        ["lab", "up"] => lab::up(),
+        ["lab", "down"] => lab::down(),
+        ["lab", "clean"] => lab::clean(),
+        ["lab", "serve", directory] => lab::serve(directory),
+        _ => {
+            say::note(format_args!("cargo xtask {}: no such chore\n\n{HELP}", words.join(" ")));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say::note(format_args!("\nxtask: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The program's own `build`, compiled with optimisations: it hashes and compresses a lot.
+fn build(arguments: &[&str]) -> Result {
+    let shell = xshell::Shell::new()?;
+    xshell::cmd!(shell, "cargo run --quiet --release -p kmod-builder -- build {arguments...}").quiet().run()?;
+    Ok(())
+}

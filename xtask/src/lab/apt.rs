@@ -1,0 +1,121 @@
+//! Packages and sources of other Debian releases, fetched through a private apt root: the machine's own apt state is
+//! never touched, and the mirror is the one that the machine itself uses.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    fail::{Context, Result},
+    lab::cache::Cache,
+    tools,
+};
+
+/// The release that stands in for Fedora: its compiler and its rpm are of the same age.
+pub(crate) const SUITE: &str = "trixie";
+/// Where sources of newer OpenZFS releases are.
+const SOURCE_SUITES: [&str; 3] = [SUITE, "trixie-backports", "sid"];
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A private apt root with fresh lists.
+pub(crate) struct Apt {
+    directory: tempfile::TempDir,
+    mirror: String,
+    log: PathBuf,
+}
+
+impl Apt {
+    pub(crate) fn open(cache: &Cache) -> Result<Self> {
+        tools::need(&[("apt-get", "apt"), ("setpriv", "util-linux"), ("dpkg-deb", "dpkg")])?;
+        let apt =
+            Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
+        let root = apt.directory.path();
+        for directory in ["state", "lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        fs::write(root.join("status"), "")?;
+        let mut sources = format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", apt.mirror);
+        for suite in SOURCE_SUITES {
+            sources += &format!("deb-src [signed-by={KEYRING}] {} {suite} contrib\n", apt.mirror);
+        }
+        fs::write(root.join("sources.list"), sources)?;
+        let at = root.display();
+        let configuration = format!(
+            "Dir::State \"{at}/state\";\nDir::State::Lists \"{at}/lists\";\nDir::State::status \"{at}/status\";\n\
+             Dir::Cache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"-\";\n\
+             Dir::Etc::preferencesparts \"-\";\nAcquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
+        );
+        fs::write(root.join("apt.conf"), configuration)?;
+        tools::run_logged("apt-get update (private)", apt.command("apt-get", &["update"], root), &apt.log)?;
+        Ok(apt)
+    }
+
+    /// The mirror's address, as the machine's own sources have it.
+    pub(crate) fn mirror(&self) -> &str {
+        &self.mirror
+    }
+
+    /// Downloads a binary package into `directory` and unpacks it there.
+    pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result {
+        let inside = tempfile::tempdir_in(self.directory.path())?;
+        let download = self.command("apt-get", &["download", package], inside.path());
+        tools::run_logged(&format!("downloading {package}"), download, &self.log)?;
+        let deb = fs::read_dir(inside.path())?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .context(format_args!("apt-get download {package} left no .deb"))?;
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("--extract").arg(deb).arg(directory);
+        tools::run_logged(&format!("unpacking {package}"), unpack, &self.log)
+    }
+
+    /// Downloads the one file of a source package that has this name and this checksum to `to`.
+    ///
+    /// Not `apt-get source`: a mirror may have dropped the packaging of a release and still have its tarball.
+    pub(crate) fn source_file(&self, package: &str, file: &str, sha256: &str, to: &Path) -> Result {
+        let output = self.command("apt-cache", &["showsrc", package], self.directory.path()).output()?;
+        let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+        let place = listing
+            .split("\n\n")
+            .filter(|stanza| stanza.contains(&format!(" {sha256} ")) && stanza.contains(&format!(" {file}\n")))
+            .find_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Directory: ")))
+            .context(format_args!("no source package {package} on the mirror has {file} with sha256 {sha256}"))?;
+        let url = format!("{}/{place}/{file}", self.mirror.trim_end_matches('/'));
+        let expected = format!("SHA256:{sha256}");
+        let to = to.to_str().context("a path that is no text")?;
+        let download = self.command(
+            "/usr/lib/apt/apt-helper",
+            &["download-file", &url, to, &expected],
+            self.directory.path(),
+        );
+        tools::run_logged(&format!("downloading {file}"), download, &self.log)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str], directory: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(directory).env("APT_CONFIG", self.directory.path().join("apt.conf"));
+        command.env("LC_ALL", "C");
+        command
+    }
+}
+
+/// The archive that the machine's own apt sources name: the first one with a `main` that is not for security updates.
+fn mirror() -> Result<String> {
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
+        .output()?;
+    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    listing
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?, words.next()?))
+        })
+        .find(|(address, suite, component)| {
+            *component == "main" && !suite.contains("security") && address.trim_end_matches('/').ends_with("/debian")
+        })
+        .map(|(address, ..)| address.to_owned())
+        .context("the machine's apt sources name no Debian archive; the lab takes its packages from there")
+}

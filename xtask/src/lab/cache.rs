@@ -1,0 +1,109 @@
+//! What is expensive is made once: entries of a directory, named by what they are made from.
+//!
+//! An entry is made in a directory of its own and then renamed, so a half-made one never counts. Making the lab is
+//! for one process at a time.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    fail::{Context, Result},
+    say, tools,
+};
+
+/// Everything an entry is made from.
+#[derive(Default)]
+pub(crate) struct Key(Sha256);
+
+impl Key {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more thing that the entry depends on.
+    pub(crate) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        let part = part.as_ref();
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    fn short(self) -> String {
+        hex(&self.0.finalize())[..16].to_owned()
+    }
+}
+
+/// Hexadecimal digits, lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The lab's directory below the user's cache directory.
+pub(crate) struct Cache {
+    root: PathBuf,
+    /// Held as long as the value lives.
+    _lock: File,
+}
+
+impl Cache {
+    /// Opens the lab's directory for this process alone.
+    pub(crate) fn open() -> Result<Self> {
+        let root = directory()?;
+        fs::create_dir_all(&root).context(root.display())?;
+        let lock = File::create(root.join("lock"))?;
+        lock.try_lock().map_err(|_| format!("another `cargo xtask lab` is using {}", root.display()))?;
+        // Left over from a process that was killed; nothing is mounted there any more.
+        let _ = fs::remove_dir_all(root.join("making"));
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// Where running services keep their things.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// Where the log of a step goes.
+    pub(crate) fn log(&self, step: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{step}.log"))
+    }
+
+    /// A directory that is removed with the value.
+    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+        let making = self.root.join("making");
+        fs::create_dir_all(&making)?;
+        Ok(tempfile::tempdir_in(making)?)
+    }
+
+    /// The entry `name` made from `key`; `make` fills its directory if it does not exist yet.
+    pub(crate) fn entry(&self, name: &str, key: Key, make: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
+        let entry = self.root.join(format!("{name}-{}", key.short()));
+        if entry.is_dir() {
+            return Ok(entry);
+        }
+        say::note(format_args!("lab: making {name}"));
+        let begun = Instant::now();
+        let made = self.scratch()?;
+        make(made.path()).context(format_args!("making the lab's {name}"))?;
+        fs::rename(made.keep(), &entry)?;
+        say::note(format_args!("lab: {name} made in {}", tools::duration(begun.elapsed())));
+        Ok(entry)
+    }
+}
+
+/// `$XDG_CACHE_HOME/zfs-kmods/lab`, or the same below `~/.cache`.
+pub(crate) fn directory() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(directory) if Path::new(&directory).is_absolute() => PathBuf::from(directory),
+        _ => std::env::home_dir().context("neither XDG_CACHE_HOME nor HOME is set")?.join(".cache"),
+    };
+    Ok(base.join("zfs-kmods").join("lab"))
+}

@@ -1,0 +1,226 @@
+//! Images written by hand into an OCI image layout: a stand-in needs exact labels and the same digest each time.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    fail::{Context, Result},
+    lab::cache::hex,
+};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The one time in all that the lab writes: 2023-11-14.
+pub(crate) const EPOCH: u64 = 1_700_000_000;
+
+/// A layer that lies in a layout.
+#[derive(Clone)]
+pub(crate) struct Layer {
+    digest: String,
+    diff_id: String,
+    size: u64,
+}
+
+/// An image of one architecture, as containers name it (`amd64`).
+pub(crate) struct Image<'a> {
+    pub(crate) architecture: &'a str,
+    pub(crate) layers: &'a [Layer],
+    pub(crate) labels: Value,
+}
+
+/// An image layout.
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn create(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root.join("blobs/sha256"))?;
+        fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        let layout = Self { root: root.to_owned() };
+        layout.write_index(&[])?;
+        Ok(layout)
+    }
+
+    /// A gzip layer of the files below `directory`, sorted and with one time for all.
+    pub(crate) fn add_layer(&self, directory: &Path) -> Result<Layer> {
+        let mut tar = Command::new("tar")
+            .args(["--sort=name", "--numeric-owner", "--format=posix", "--xattrs", "--create", "--file=-"])
+            .args(["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"])
+            .arg(format!("--mtime=@{EPOCH}"))
+            .arg("--directory")
+            .arg(directory)
+            .arg(".")
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("tar")?;
+        let mut plain = Hashing::new(tar.stdout.take().context("tar has no output")?);
+        let temporary = tempfile::NamedTempFile::new_in(&self.root)?;
+        let mut packed = GzEncoder::new(Hashing::new(temporary.as_file()), Compression::new(3));
+        io::copy(&mut plain, &mut packed)?;
+        let packed = packed.finish()?;
+        let (digest, size) = (packed.digest(), packed.count);
+        let status = tar.wait()?;
+        if !status.success() {
+            return Err(format!("tar of {} failed ({status})", directory.display()).into());
+        }
+        temporary.persist(self.blob(&digest))?;
+        Ok(Layer { digest, diff_id: plain.digest(), size })
+    }
+
+    /// Takes a layer over from another layout, without a copy.
+    pub(crate) fn adopt(&self, from: &Self, layer: &Layer) -> Result {
+        if !self.blob(&layer.digest).exists() {
+            fs::hard_link(from.blob(&layer.digest), self.blob(&layer.digest))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the images and an index over them under `tag`. Returns the manifest digests in the order of `images`.
+    pub(crate) fn add(&self, tag: &str, images: &[Image]) -> Result<Vec<String>> {
+        let mut manifests = Vec::new();
+        let mut digests = Vec::new();
+        for image in images {
+            let config = self.put(&json!({
+                "architecture": image.architecture,
+                "config": { "Cmd": ["/bin/bash"], "Labels": image.labels },
+                "created": "2023-11-14T22:13:20Z",
+                "os": "linux",
+                "rootfs": { "type": "layers", "diff_ids": diff_ids(image.layers) },
+            }))?;
+            let layers: Vec<Value> = image.layers.iter().map(layer_descriptor).collect();
+            let (digest, size) = self.put(&json!({
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1 },
+                "layers": layers,
+            }))?;
+            manifests.push(json!({
+                "mediaType": MANIFEST, "digest": digest, "size": size,
+                "platform": { "architecture": image.architecture, "os": "linux" },
+            }));
+            digests.push(digest);
+        }
+        let (digest, size) = self.put(&json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }))?;
+        let mut entries = self.index()?;
+        entries.push(json!({
+            "mediaType": INDEX, "digest": digest, "size": size,
+            "annotations": { "org.opencontainers.image.ref.name": tag },
+        }));
+        self.write_index(&entries)?;
+        Ok(digests)
+    }
+
+    /// The tags in the layout.
+    pub(crate) fn tags(&self) -> Result<Vec<String>> {
+        let name = |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned);
+        Ok(self.index()?.iter().filter_map(name).collect())
+    }
+
+    /// An existing layout.
+    pub(crate) fn open(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The layers of the first image of the first tag.
+    pub(crate) fn first_layers(&self) -> Result<Vec<Layer>> {
+        let read = |descriptor: &Value| -> Result<Value> {
+            let digest = descriptor["digest"].as_str().context("a descriptor without a digest")?;
+            Ok(serde_json::from_slice(&fs::read(self.blob(digest))?)?)
+        };
+        let index = read(self.index()?.first().context("an empty layout")?)?;
+        let manifest = read(&index["manifests"][0])?;
+        let config = read(&manifest["config"])?;
+        let layers = manifest["layers"].as_array().context("a manifest without layers")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(layers
+            .iter()
+            .zip(config["rootfs"]["diff_ids"].as_array().into_iter().flatten())
+            .map(|(layer, diff_id)| Layer {
+                digest: text(&layer["digest"]),
+                diff_id: text(diff_id),
+                size: layer["size"].as_u64().unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    fn index(&self) -> Result<Vec<Value>> {
+        let index: Value = serde_json::from_slice(&fs::read(self.root.join("index.json"))?)?;
+        Ok(index["manifests"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn write_index(&self, entries: &[Value]) -> Result {
+        let index = json!({ "schemaVersion": 2, "manifests": entries });
+        fs::write(self.root.join("index.json"), index.to_string())?;
+        Ok(())
+    }
+
+    fn put(&self, value: &Value) -> Result<(String, usize)> {
+        let bytes = value.to_string().into_bytes();
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+        fs::write(self.blob(&digest), &bytes)?;
+        Ok((digest, bytes.len()))
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.root.join("blobs").join(digest.replacen(':', "/", 1))
+    }
+}
+
+fn diff_ids(layers: &[Layer]) -> Vec<&str> {
+    layers.iter().map(|layer| layer.diff_id.as_str()).collect()
+}
+
+fn layer_descriptor(layer: &Layer) -> Value {
+    json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.size })
+}
+
+/// Passes bytes on, and counts and hashes them.
+struct Hashing<T> {
+    inner: T,
+    hash: Sha256,
+    count: u64,
+}
+
+impl<T> Hashing<T> {
+    fn new(inner: T) -> Self {
+        Self { inner, hash: Sha256::new(), count: 0 }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.count += bytes.len() as u64;
+    }
+
+    fn digest(&self) -> String {
+        format!("sha256:{}", hex(&self.hash.clone().finalize()))
+    }
+}
+
+impl<T: Read> Read for Hashing<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.note(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Hashing<T> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.note(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

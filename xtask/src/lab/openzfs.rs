@@ -1,0 +1,31 @@
+//! A real release of OpenZFS: upstream's own tarball, as it stands in Debian's source archive.
+
+use std::path::PathBuf;
+
+use crate::{
+    fail::Result,
+    lab::{
+        apt::Apt,
+        cache::{Cache, Key},
+    },
+};
+
+/// The release of the lab, and the checksum of its tarball as upstream published it.
+pub(crate) const VERSION: &str = "2.4.3";
+pub(crate) const SHA256: &str = "1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7";
+/// When it was published, which is also what OpenZFS's release page says.
+pub(crate) const PUBLISHED: &str = "2026-06-12T16:00:00Z";
+
+/// The file's name on OpenZFS's release page.
+pub(crate) fn file_name() -> String {
+    format!("zfs-{VERSION}.tar.gz")
+}
+
+/// The tarball, under its own name.
+pub(crate) fn tarball(cache: &Cache) -> Result<PathBuf> {
+    let entry = cache.entry("openzfs", Key::new().with(VERSION).with(SHA256), |directory| {
+        let debian = format!("zfs-linux_{VERSION}.orig.tar.gz");
+        Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
+    })?;
+    Ok(entry.join(file_name()))
+}

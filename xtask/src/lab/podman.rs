@@ -1,0 +1,57 @@
+//! podman, as far as the lab itself needs it: a command inside an image of a layout.
+//!
+//! `podman run` is not possible on every machine on which `podman build` is, so the command is a build that leaves
+//! its results in a mounted directory.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    fail::{Context, Result},
+    tools,
+};
+
+pub(crate) struct Podman;
+
+impl Podman {
+    pub(crate) fn find() -> Result<Self> {
+        tools::need(&[("podman", "podman"), ("skopeo", "skopeo")])?;
+        Ok(Self)
+    }
+
+    /// Runs `command` in the image `tag` of `layout`, with `work` mounted at `/work`.
+    #[expect(clippy::unused_self, reason = "the value says that podman is there")]
+    pub(crate) fn run(
+        &self,
+        what: &str,
+        layout: &Path,
+        tag: &str,
+        command: &str,
+        work: &Path,
+        log: &Path,
+    ) -> Result {
+        let pull = Command::new("podman")
+            .args(["pull", "--quiet"])
+            .arg(format!("oci:{}:{tag}", layout.display()))
+            .stderr(Stdio::inherit())
+            .output()
+            .context("podman pull")?;
+        let image = String::from_utf8(pull.stdout)?.trim().to_owned();
+        if !pull.status.success() || image.is_empty() {
+            return Err(format!("podman pull of {} failed", layout.display()).into());
+        }
+        let context = tempfile::tempdir()?;
+        fs::write(context.path().join("Containerfile"), format!("FROM {image}\nRUN {command}\n"))?;
+        let result = format!("localhost/zfs-kmods-lab-{}", std::process::id());
+        let mut build = Command::new("podman");
+        build.args(["build", "--isolation=chroot", "--network=host", "--no-cache", "--layers=false", "--pull=never"]);
+        build.arg(format!("--volume={}:/work", work.display())).arg(format!("--tag={result}")).arg(context.path());
+        let done = tools::run_logged(what, build, log);
+        // The image itself is of no use; what counts lies in the mounted directory.
+        let _ = Command::new("podman").args(["rmi", "--force", &result]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        done
+    }
+}

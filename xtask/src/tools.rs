@@ -1,0 +1,120 @@
+//! Programs of the system: which package brings them, and how a long one is run with its log in a file.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    fail::{Context, Result},
+    say,
+};
+
+/// How often a long step says that it is still at it.
+const REMINDER: Duration = Duration::from_secs(30);
+/// How much of a failed step's log is shown.
+const LAST_LINES: usize = 25;
+
+/// A program and the Debian package that brings it.
+pub(crate) type Tool = (&'static str, &'static str);
+
+/// Makes sure that `tools` are there; installs what is missing where that is allowed.
+pub(crate) fn need(tools: &[Tool]) -> Result {
+    let mut missing: Vec<&str> =
+        tools.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand =
+        format!("apt-get update && apt-get install --yes --no-install-recommends {}", missing.join(" "));
+    if !is_root() || !is_there("apt-get") {
+        return Err(format!("this machine lacks some programs. As root:\n  {by_hand}").into());
+    }
+    say::note(format_args!("lab: installing {}", missing.join(", ")));
+    let shell = xshell::Shell::new()?;
+    shell.set_var("DEBIAN_FRONTEND", "noninteractive");
+    let logs = tempfile::NamedTempFile::new()?;
+    let (_, log) = logs.keep()?;
+    run_logged("apt-get update", xshell::cmd!(shell, "apt-get update").into(), &log)?;
+    // What the packages would start by themselves is not wanted: the lab starts its own, on loopback.
+    let install = xshell::cmd!(shell, "apt-get install --yes --no-install-recommends {missing...}");
+    run_logged("apt-get install", install.into(), &log).context(format_args!("by hand: {by_hand}"))?;
+    fs::remove_file(log)?;
+    Ok(())
+}
+
+/// Whether a program is found on the path, or in the directories of the system's programs.
+pub(crate) fn is_there(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|directory| Path::new(directory).join(program).is_file())
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+    })
+}
+
+/// The same command, ended when this process ends, however it ends.
+pub(crate) fn tied(command: &Command) -> Command {
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        tied.current_dir(directory);
+    }
+    tied
+}
+
+/// Runs a long command with its output in `log`; a failure shows the last lines and where the rest is.
+pub(crate) fn run_logged(what: &str, command: Command, log: &Path) -> Result {
+    if let Some(directory) = log.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let file = File::create(log).context(log.display())?;
+    let mut command = tied(&command);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut child = command.spawn().context(what)?;
+    let status = wait(what, &mut child)?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  | ");
+    Err(format!("{what} failed ({status}).\n  | {tail}\nThe whole log: {}", log.display()).into())
+}
+
+fn wait(what: &str, child: &mut Child) -> Result<std::process::ExitStatus> {
+    let begun = Instant::now();
+    let mut reminded = begun;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(Duration::from_millis(50));
+        if reminded.elapsed() >= REMINDER {
+            reminded = Instant::now();
+            say::note(format_args!("     … {what}, {}", duration(begun.elapsed())));
+        }
+    }
+}
+
+/// A duration as people say it.
+pub(crate) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 10..60 => format!("{seconds} s"),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
