@@ -1,0 +1,151 @@
+//! Answers kept on disk, so that an unchanged document costs a `304 Not Modified` and no bytes.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use serde::{Deserialize, Serialize};
+
+use super::sha256_hex;
+
+/// Raised when the format of the files changes; other entries are then ignored.
+const SCHEMA: u32 = 1;
+
+/// A directory with one file per address.
+///
+/// A file is a line of JSON ([`Header`]) followed by the body. Whatever is not whole is no entry: the
+/// cache is a matter of saving, never of correctness.
+#[derive(Clone, Debug)]
+pub(super) struct Cache {
+    directory: PathBuf,
+    largest: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    schema: u32,
+    url: String,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    content_type: Option<String>,
+    link: Option<String>,
+    sha256: String,
+}
+
+/// A whole entry.
+pub(super) struct Entry {
+    header: Header,
+    pub(super) body: Bytes,
+}
+
+impl Entry {
+    /// The headers that ask for the document only if it has changed.
+    pub(super) fn conditions(&self) -> HeaderMap {
+        let pairs = [(IF_NONE_MATCH, &self.header.etag), (IF_MODIFIED_SINCE, &self.header.last_modified)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
+    }
+
+    /// What the server said about the document when it was stored.
+    pub(super) fn headers(&self) -> HeaderMap {
+        use reqwest::header::{CONTENT_TYPE, LINK};
+        let pairs = [(CONTENT_TYPE, &self.header.content_type), (LINK, &self.header.link)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
+    }
+}
+
+impl Cache {
+    pub(super) const fn new(directory: PathBuf, largest: u64) -> Self {
+        Self { directory, largest }
+    }
+
+    /// The entry of an address, if there is one and it is whole.
+    pub(super) fn load(&self, url: &str) -> Option<Entry> {
+        let path = self.path(url);
+        // A little room for the header; anything larger was not written here.
+        if fs::metadata(&path).ok()?.len() > self.largest + 16 * 1024 {
+            return None;
+        }
+        let content = Bytes::from(fs::read(&path).ok()?);
+        let end = content.iter().position(|byte| *byte == b'\n')?;
+        let header: Header = serde_json::from_slice(&content[..end]).ok()?;
+        let body = content.slice(end + 1..);
+        let whole = header.schema == SCHEMA && header.url == url && header.sha256 == sha256_hex(&body);
+        whole.then_some(Entry { header, body })
+    }
+
+    /// Keeps an answer, if the server gave something by which to ask whether it has changed.
+    pub(super) fn store(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = Header {
+            schema: SCHEMA,
+            url: url.to_owned(),
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+            content_type: text(reqwest::header::CONTENT_TYPE),
+            link: text(reqwest::header::LINK),
+            sha256: sha256_hex(body),
+        };
+        if header.etag.is_none() && header.last_modified.is_none() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.directory)?;
+        // Renamed into place when it is whole: another process may read at the same time.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        serde_json::to_writer(&mut file, &header)?;
+        file.write_all(b"\n")?;
+        file.write_all(body)?;
+        file.persist(self.path(url))?;
+        Ok(())
+    }
+
+    fn path(&self, url: &str) -> PathBuf {
+        Path::new(&self.directory).join(sha256_hex(url.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://example.org/a.json";
+
+    fn cache_with_entry(directory: &Path) -> Cache {
+        let cache = Cache::new(directory.to_owned(), 1024);
+        let headers = HeaderMap::from_iter([(ETAG, "\"one\"".parse().unwrap())]);
+        cache.store(URL, &headers, &Bytes::from_static(b"{}\n[]")).unwrap();
+        cache
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_with_its_condition() {
+        let directory = tempfile::tempdir().unwrap();
+        let entry = cache_with_entry(directory.path()).load(URL).unwrap();
+        assert_eq!(entry.body, "{}\n[]");
+        assert_eq!(entry.conditions()[IF_NONE_MATCH], "\"one\"");
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_entry_is_no_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache_with_entry(directory.path());
+        let path = cache.path(URL);
+        let whole = fs::read(&path).unwrap();
+        for damaged in [&whole[..whole.len() - 1], &whole[..10], b"", b"\n", &vec![b'x'; 40 * 1024]] {
+            fs::write(&path, damaged).unwrap();
+            assert!(cache.load(URL).is_none());
+        }
+        fs::rename(&path, cache.path("https://example.org/b.json")).unwrap();
+        fs::write(cache.path("https://example.org/b.json"), &whole).unwrap();
+        assert!(cache.load("https://example.org/b.json").is_none(), "the entry of another address");
+    }
+
+    #[test]
+    fn nothing_is_kept_that_cannot_be_asked_for_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().to_owned(), 1024);
+        cache.store(URL, &HeaderMap::new(), &Bytes::from_static(b"{}")).unwrap();
+        assert!(cache.load(URL).is_none());
+    }
+}

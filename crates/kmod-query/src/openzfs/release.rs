@@ -1,0 +1,218 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use kmod_compat::{ZfsLine, ZfsVersion};
+
+use crate::FormatError;
+use crate::document::{self, Node};
+use crate::pinned::is_sha256_hex;
+
+/// A published release of OpenZFS with its source tarball.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ZfsRelease {
+    /// The version.
+    pub version: ZfsVersion,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// The release's own asset `zfs-X.tar.gz`; GitHub's archive of the tag is another file.
+    pub tarball_url: String,
+    /// Its sha256 in hex, if GitHub says: it does for assets uploaded since June 2025.
+    pub tarball_digest: Option<String>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What an entry of GitHub's list of releases is for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// It can be built.
+    Published(ZfsRelease),
+    /// It cannot be built.
+    Unusable {
+        /// The git tag that it is for.
+        tag: String,
+        /// Why not.
+        why: Unusable,
+    },
+}
+
+/// Why a release cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not published yet.
+    Draft,
+    /// Published as a pre-release.
+    Prerelease,
+    /// A release candidate, a development tag, or no version at all.
+    NotReleased(String),
+    /// Published, but its tarball is not there (yet).
+    NoTarball,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draft => write!(f, "it is a draft"),
+            Self::Prerelease => write!(f, "it is a pre-release"),
+            Self::NotReleased(reason) => write!(f, "{reason}"),
+            Self::NoTarball => write!(f, "its source tarball is not uploaded yet"),
+        }
+    }
+}
+
+/// Reads GitHub's answer for one release.
+pub fn parse_release(text: &str) -> Result<Listed, FormatError> {
+    let document = document::parse(text)?;
+    release(&Node::root(&document))
+}
+
+/// Reads a page of GitHub's list of releases; what cannot be built is left out.
+pub fn parse_releases(text: &str) -> Result<Vec<ZfsRelease>, FormatError> {
+    let document = document::parse(text)?;
+    let published = |entry| match release(&entry) {
+        Ok(Listed::Published(release)) => Some(Ok(release)),
+        Ok(Listed::Unusable { .. }) => None,
+        Err(error) => Some(Err(error)),
+    };
+    Node::root(&document).items()?.filter_map(published).collect()
+}
+
+/// Reads GitHub's list of references: the released versions among the tags, in no order.
+///
+/// Release candidates, the `.99` tags of development and whatever else is tagged are left out.
+pub fn parse_tags(text: &str) -> Result<Vec<ZfsVersion>, FormatError> {
+    let document = document::parse(text)?;
+    let version = |entry: Node<'_>| {
+        let name = entry.required("ref")?.text()?;
+        Ok(name.strip_prefix("refs/tags/zfs-").and_then(|version| version.parse().ok()))
+    };
+    Node::root(&document).items()?.filter_map(|entry| version(entry).transpose()).collect()
+}
+
+/// The newest release of a line, by version.
+pub fn newest(releases: Vec<ZfsRelease>, line: ZfsLine) -> Option<ZfsRelease> {
+    releases
+        .into_iter()
+        .filter(|release| release.version.line() == line)
+        .max_by_key(|release| release.version)
+}
+
+fn release(entry: &Node<'_>) -> Result<Listed, FormatError> {
+    let tag = entry.required("tag_name")?.text()?;
+    let unusable = |why| Ok(Listed::Unusable { tag: tag.to_owned(), why });
+    let version: ZfsVersion = match tag.strip_prefix("zfs-").unwrap_or(tag).parse() {
+        Ok(version) => version,
+        Err(error) => return unusable(Unusable::NotReleased(format!("{error}"))),
+    };
+    if entry.required("draft")?.boolean()? {
+        return unusable(Unusable::Draft);
+    }
+    if entry.required("prerelease")?.boolean()? {
+        return unusable(Unusable::Prerelease);
+    }
+    let published_at = entry.required("published_at")?.parsed()?;
+    for asset in entry.required("assets")?.items()? {
+        // An asset is listed while it is still being uploaded.
+        let uploaded = asset.optional("state").is_none_or(|state| state.text() == Ok("uploaded"));
+        if !uploaded || asset.required("name")?.text()? != format!("{}.tar.gz", version.tag()) {
+            continue;
+        }
+        let tarball_digest = asset.optional("digest").map(|digest| sha256(&digest)).transpose()?;
+        return Ok(Listed::Published(ZfsRelease {
+            version,
+            published_at,
+            tarball_url: asset.required("browser_download_url")?.text()?.to_owned(),
+            tarball_digest,
+            size: asset.required("size")?.number()?,
+        }));
+    }
+    unusable(Unusable::NoTarball)
+}
+
+fn sha256(digest: &Node<'_>) -> Result<String, FormatError> {
+    let hex = digest.text()?.strip_prefix("sha256:").filter(|hex| is_sha256_hex(hex));
+    hex.map(str::to_owned).ok_or_else(|| digest.invalid("expected `sha256:` and 64 hex digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELEASES: &str = include_str!("../../tests/fixtures/openzfs-releases.json");
+    const TAGS: &str = include_str!("../../tests/fixtures/openzfs-tags.json");
+
+    fn texts(releases: &[ZfsRelease]) -> Vec<String> {
+        releases.iter().map(|release| release.version.to_string()).collect()
+    }
+
+    #[test]
+    fn only_what_can_be_built_is_listed() {
+        let releases = parse_releases(RELEASES).unwrap();
+        assert_eq!(texts(&releases), ["2.4.3", "2.3.8", "2.2.10", "2.4.2", "2.2.9"]);
+    }
+
+    #[test]
+    fn the_newest_is_by_version_within_its_line() {
+        let releases = parse_releases(RELEASES).unwrap();
+        let newest = |line: &str| {
+            newest(releases.clone(), line.parse().unwrap()).map(|release| release.version.to_string())
+        };
+        // 2.2.9 has the later date in the fixture, and the later text.
+        assert_eq!(newest("2.2").as_deref(), Some("2.2.10"));
+        assert_eq!(newest("2.4").as_deref(), Some("2.4.3"));
+        assert_eq!(newest("2.40"), None);
+    }
+
+    #[test]
+    fn tags_are_filtered() {
+        let mut versions = parse_tags(TAGS).unwrap();
+        versions.sort_unstable();
+        let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["2.4.0", "2.4.1", "2.4.2", "2.4.3", "2.4.10", "2.40.0"]);
+    }
+
+    #[track_caller]
+    fn check_unusable(change: (&str, &str), expected: &str) {
+        let text = ONE.replace(change.0, change.1);
+        assert_ne!(text, ONE);
+        match parse_release(&text).unwrap() {
+            Listed::Unusable { why, .. } => assert_eq!(why.to_string(), expected),
+            Listed::Published(release) => panic!("{} should be unusable", release.version),
+        }
+    }
+
+    const ONE: &str = r#"{"tag_name": "zfs-2.4.3", "draft": false, "prerelease": false,
+        "published_at": "2026-06-12T18:00:10Z", "assets": [{"name": "zfs-2.4.3.tar.gz", "state": "uploaded",
+        "size": 35000000, "digest": null, "browser_download_url": "https://example.org/zfs-2.4.3.tar.gz"}]}"#;
+
+    #[test]
+    fn why_a_release_cannot_be_built() {
+        let Listed::Published(release) = parse_release(ONE).unwrap() else { panic!("it can be built") };
+        assert_eq!(release.tarball_digest, None);
+        check_unusable((r#""draft": false"#, r#""draft": true"#), "it is a draft");
+        check_unusable((r#""prerelease": false"#, r#""prerelease": true"#), "it is a pre-release");
+        check_unusable(("uploaded", "starter"), "its source tarball is not uploaded yet");
+        check_unusable(
+            (".tar.gz\", \"state", ".sha256.asc\", \"state"),
+            "its source tarball is not uploaded yet",
+        );
+        check_unusable(
+            ("\"zfs-2.4.3\"", "\"zfs-2.4.0-rc1\""),
+            "`2.4.0-rc1` is a release candidate of OpenZFS, not a released version (expected e.g. `2.4.0`)",
+        );
+        check_unusable(
+            ("\"zfs-2.4.3\"", "\"zfs-2.4.99\""),
+            "`2.4.99` is a development tag of OpenZFS, not a released version (expected e.g. `2.4.0`)",
+        );
+    }
+
+    #[test]
+    fn a_strange_digest_is_refused() {
+        let text = ONE.replace("\"digest\": null", "\"digest\": \"md5:12\"");
+        let error = parse_release(&text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the field `assets[0].digest` is unusable: expected `sha256:` and 64 hex digits"
+        );
+    }
+}

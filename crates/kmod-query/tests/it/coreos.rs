@@ -1,0 +1,123 @@
+use kmod_compat::Arch;
+use kmod_query::coreos::fetch;
+use kmod_query::{CoreOsRelease, KernelSource, QueryError, Stream};
+use wiremock::{MockServer, ResponseTemplate};
+
+use crate::image::{digest, serve_image};
+use crate::support::{asked, endpoints, get, http, json};
+
+const BUILD: &str = "/coreos/prod/streams/stable/builds/43.20260301.3.1/x86_64";
+const KERNEL: &str = "6.18.13-200.fc43.x86_64";
+
+/// A stream whose newest release is the image with that configuration.
+async fn server(config: &str) -> MockServer {
+    let server = MockServer::start().await;
+    let manifest = serve_image(&server, "fedora/fedora-coreos", config).await;
+    let index = include_str!("../fixtures/coreos-releases.json");
+    let index = index.replace(&format!("sha256:{}", "1".repeat(64)), &digest(&manifest));
+    get(&server, "/coreos/prod/streams/stable/releases.json", json(index)).await;
+    server
+}
+
+async fn ask(server: &MockServer) -> Result<CoreOsRelease, QueryError> {
+    fetch(&http(), &endpoints(server), Stream::Stable, Arch::X86_64).await
+}
+
+const NO_LABEL: &str = r#"{"architecture": "amd64", "config": {"Labels": {"containers.bootc": "1"}}}"#;
+
+fn commit_meta() -> ResponseTemplate {
+    json(format!(r#"{{"ostree.linux": "{KERNEL}"}}"#))
+}
+
+fn lockfile() -> ResponseTemplate {
+    json(format!(r#"{{"packages": {{"kernel": {{"evra": "{KERNEL}"}}}}}}"#))
+}
+
+#[tokio::test]
+async fn the_usual_way_takes_two_requests() {
+    let server = server(NO_LABEL).await;
+    get(&server, &format!("{BUILD}/commitmeta.json"), commit_meta()).await;
+    let http = http();
+    let release = fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
+    assert_eq!(release.kernel.to_string(), KERNEL);
+    assert_eq!(release.kernel_source, KernelSource::CommitMeta);
+    assert_eq!((release.version.to_string().as_str(), release.fedora.number()), ("43.20260301.3.1", 43));
+    let repository = format!("{}/fedora/fedora-coreos", server.address());
+    assert_eq!(release.image.repository(), repository, "the repository was overridden");
+    assert_eq!(http.usage().requests, 2);
+}
+
+#[tokio::test]
+async fn the_metadata_has_the_package_list_too() {
+    let server = server(NO_LABEL).await;
+    let text = r#"{"rpmostree.rpmdb.pkglist": [["kernel-core", "0", "6.18.13", "200.fc43", "x86_64"]]}"#;
+    get(&server, &format!("{BUILD}/commitmeta.json"), json(text)).await;
+    assert_eq!(ask(&server).await.unwrap().kernel_source, KernelSource::PackageList);
+}
+
+#[tokio::test]
+async fn missing_metadata_leads_to_the_lockfile() {
+    for missing in [ResponseTemplate::new(404), ResponseTemplate::new(403), json("{}")] {
+        let server = server(NO_LABEL).await;
+        get(&server, &format!("{BUILD}/commitmeta.json"), missing).await;
+        get(&server, &format!("{BUILD}/manifest-lock.generated.x86_64.json"), lockfile()).await;
+        let release = ask(&server).await.unwrap();
+        assert_eq!(
+            (release.kernel_source, release.kernel.to_string().as_str()),
+            (KernelSource::Lockfile, KERNEL)
+        );
+    }
+}
+
+#[tokio::test]
+async fn then_the_image_is_asked() {
+    let config =
+        format!(r#"{{"architecture": "amd64", "config": {{"Labels": {{"ostree.linux": "{KERNEL}"}}}}}}"#);
+    let server = server(&config).await;
+    let release = ask(&server).await.unwrap();
+    assert_eq!(
+        (release.kernel_source, release.kernel.to_string().as_str()),
+        (KernelSource::ImageLabel, KERNEL)
+    );
+}
+
+#[tokio::test]
+async fn when_nothing_tells_the_caller_can_go_on() {
+    let server = server(NO_LABEL).await;
+    let error = ask(&server).await.unwrap_err();
+    let QueryError::KernelUnknown(unknown) = error.clone() else { panic!("{error}") };
+    assert_eq!(unknown.tried.len(), 3);
+    assert!(error.to_string().contains("commitmeta.json"), "{error}");
+    assert!(miette::Diagnostic::help(&error).is_some());
+    let release = unknown.clone().release(KERNEL.parse().unwrap()).unwrap();
+    assert_eq!(release.kernel_source, KernelSource::RpmDatabase);
+    assert_eq!(release.version.to_string(), "43.20260301.3.1");
+    assert_eq!(unknown.release("6.18.13-200.fc43.aarch64".parse().unwrap()), None);
+}
+
+#[tokio::test]
+async fn an_image_that_was_deleted_tells_nothing() {
+    let server = MockServer::start().await;
+    let index = include_str!("../fixtures/coreos-releases.json");
+    get(&server, "/coreos/prod/streams/stable/releases.json", json(index)).await;
+    assert!(matches!(ask(&server).await, Err(QueryError::KernelUnknown(_))));
+}
+
+#[tokio::test]
+async fn trouble_is_no_reason_for_another_way() {
+    let lock = format!("{BUILD}/manifest-lock.generated.x86_64.json");
+    for trouble in [
+        ResponseTemplate::new(500),
+        ResponseTemplate::new(429),
+        json(r#"{"ostree.linux": "#),
+        json("<html>"),
+        json(r#"{"ostree.linux": "linux"}"#),
+    ] {
+        let server = server(NO_LABEL).await;
+        get(&server, &format!("{BUILD}/commitmeta.json"), trouble).await;
+        get(&server, &lock, lockfile()).await;
+        let error = ask(&server).await.unwrap_err();
+        assert!(error.to_string().contains("commitmeta.json"), "{error}");
+        assert_eq!(asked(&server, &lock).await, 0, "{error}");
+    }
+}

@@ -1,0 +1,215 @@
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use kmod_query::coreos::fetch_index;
+use kmod_query::{Http, HttpOptions, QueryError, Stream};
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::support::{asked, endpoints, get, http, json, options};
+
+const INDEX: &str = "/coreos/prod/streams/stable/releases.json";
+const EMPTY: &str = r#"{"releases": []}"#;
+
+async fn ask(http: &Http, server: &MockServer) -> Result<usize, QueryError> {
+    let index = fetch_index(http, &endpoints(server), Stream::Stable).await?;
+    Ok(index.releases.len())
+}
+
+/// The words for one answer. What follows them is the same in all: where it was asked, and for what.
+async fn words_for(response: ResponseTemplate) -> String {
+    let server = MockServer::start().await;
+    get(&server, INDEX, response).await;
+    let error = ask(&http(), &server).await.unwrap_err();
+    let text = error.to_string().replace(&server.uri(), "URI");
+    let asked =
+        "URI/coreos/prod/streams/stable/releases.json (expected the release index of Fedora CoreOS stable)";
+    let (words, rest) = text.split_at(text.find(": URI").unwrap());
+    assert_eq!(&rest[2..], asked);
+    assert!(miette::Diagnostic::help(&error).is_some(), "no help: {text}");
+    words.to_owned()
+}
+
+#[tokio::test]
+async fn each_failure_has_its_own_words() {
+    let mut words = Vec::new();
+    for response in [
+        ResponseTemplate::new(404),
+        ResponseTemplate::new(401),
+        ResponseTemplate::new(403),
+        ResponseTemplate::new(418),
+        ResponseTemplate::new(500),
+        ResponseTemplate::new(429),
+        ResponseTemplate::new(200).set_body_raw("<!DOCTYPE html>", "text/html; charset=utf-8"),
+        json("\n <html>"),
+        json(r#"{"releases": ["#),
+        json("nonsense"),
+        json("{}"),
+        json(r#"{"releases": 1}"#),
+        json(format!("\"{}\"", "x".repeat(70_000))),
+    ] {
+        words.push(words_for(response).await);
+    }
+    insta::assert_snapshot!(words.join("\n"), @"
+    not found (404)
+    not authorized (401)
+    access denied (403)
+    unexpected status 418
+    unexpected status 500
+    too many requests
+    a web page came instead of JSON
+    a web page came instead of JSON
+    the JSON is cut off at line 1, column 14
+    not valid JSON: expected ident at line 1 column 2
+    the field `releases` is missing
+    the field `releases` is unusable: expected a list
+    the answer is larger than 65536 bytes
+    ");
+}
+
+#[tokio::test]
+async fn what_is_not_temporary_is_asked_once() {
+    let server = MockServer::start().await;
+    get(&server, INDEX, ResponseTemplate::new(404)).await;
+    let http = http();
+    assert!(!ask(&http, &server).await.unwrap_err().is_temporary());
+    assert_eq!(http.usage().requests, 1);
+}
+
+#[tokio::test]
+async fn what_is_temporary_is_asked_again() {
+    let server = MockServer::start().await;
+    let failing = Mock::given(path(INDEX)).respond_with(ResponseTemplate::new(503));
+    failing.up_to_n_times(2).mount(&server).await;
+    get(&server, INDEX, json(EMPTY)).await;
+    let http = http();
+    assert_eq!(ask(&http, &server).await.unwrap(), 0);
+    assert_eq!((http.usage().requests, http.usage().bytes), (3, EMPTY.len() as u64));
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured() {
+    let server = MockServer::start().await;
+    let limited = ResponseTemplate::new(429).insert_header("Retry-After", "1");
+    Mock::given(path(INDEX)).respond_with(limited).up_to_n_times(1).mount(&server).await;
+    get(&server, INDEX, json(EMPTY)).await;
+    let start = Instant::now();
+    assert_eq!(ask(&http(), &server).await.unwrap(), 0);
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_not_waited_for_but_told() {
+    let server = MockServer::start().await;
+    let date = "Fri, 20 Nov 2126 18:41:12 GMT";
+    get(&server, INDEX, ResponseTemplate::new(429).insert_header("Retry-After", date)).await;
+    let http = http();
+    let error = ask(&http, &server).await.unwrap_err();
+    assert!(error.to_string().contains("(asks to wait until 2126-11-20T18:41:12Z)"), "{error}");
+    assert_eq!(http.usage().requests, 1);
+}
+
+#[tokio::test]
+async fn an_exhausted_limit_is_asked_as_often_as_allowed() {
+    let server = MockServer::start().await;
+    get(&server, INDEX, ResponseTemplate::new(429)).await;
+    let http = http();
+    assert!(matches!(ask(&http, &server).await, Err(QueryError::TooManyRequests { until: None, .. })));
+    assert_eq!(http.usage().requests, 3);
+}
+
+#[tokio::test]
+async fn a_slow_server_is_not_waited_for() {
+    let server = MockServer::start().await;
+    get(&server, INDEX, json(EMPTY).set_delay(Duration::from_secs(30))).await;
+    let http = Http::new(HttpOptions { attempts: 2, read_timeout: Duration::from_millis(300), ..options() })
+        .unwrap();
+    let start = Instant::now();
+    assert!(matches!(ask(&http, &server).await, Err(QueryError::Timeout { .. })));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(http.usage().requests, 2);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_asked_for_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let mut connection = listener.accept().unwrap().0;
+            let _ = connection.read(&mut [0; 4096]).unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"releases\"").unwrap();
+        }
+    });
+    let endpoints = kmod_query::Endpoints { coreos: base, ..Default::default() };
+    let http = http();
+    let error = fetch_index(&http, &endpoints, Stream::Stable).await.unwrap_err();
+    assert!(matches!(error, QueryError::Unreachable { .. }), "{error}");
+    assert_eq!(http.usage().requests, 3);
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn the_size_is_bounded_after_decompression() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![b' '; 1024 * 1024]).unwrap();
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 4096);
+    let server = MockServer::start().await;
+    let response = ResponseTemplate::new(200).set_body_raw(bomb, "application/json");
+    get(&server, INDEX, response.insert_header("Content-Encoding", "gzip")).await;
+    assert!(matches!(ask(&http(), &server).await, Err(QueryError::TooLarge { limit: 65_536, .. })));
+}
+
+#[tokio::test]
+async fn no_connection_and_no_name_are_unreachable() {
+    // A port that was free a moment ago, and a name that can never resolve (RFC 6761).
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for base in [format!("http://{free}"), "http://name.invalid".to_owned()] {
+        let endpoints = kmod_query::Endpoints { coreos: base.clone(), ..Default::default() };
+        let error = fetch_index(&http(), &endpoints, Stream::Stable).await.unwrap_err();
+        assert!(matches!(error, QueryError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains(&base), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unusable_base_url_is_said_to_be_one() {
+    let endpoints = kmod_query::Endpoints { coreos: "builds.example.org".to_owned(), ..Default::default() };
+    let error = fetch_index(&http(), &endpoints, Stream::Stable).await.unwrap_err();
+    assert!(matches!(error, QueryError::InvalidUrl { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_unchanged_document_comes_from_the_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let http = Http::new(HttpOptions { cache: Some(directory.path().to_owned()), ..options() }).unwrap();
+    let server = MockServer::start().await;
+    let unchanged = Mock::given(method("GET")).and(path(INDEX)).and(header("If-None-Match", "\"one\""));
+    unchanged.respond_with(ResponseTemplate::new(304)).with_priority(1).mount(&server).await;
+    get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;
+    assert_eq!(ask(&http, &server).await.unwrap(), 0);
+    assert_eq!(ask(&http, &server).await.unwrap(), 0);
+    assert_eq!((http.usage().requests, http.usage().bytes), (2, EMPTY.len() as u64));
+
+    // Damage is no error, only a reason to fetch the document again.
+    let entry = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(entry, "garbage").unwrap();
+    assert_eq!(ask(&http, &server).await.unwrap(), 0);
+    assert_eq!(http.usage().bytes, 2 * EMPTY.len() as u64);
+    assert_eq!(asked(&server, INDEX).await, 3);
+}
+
+#[tokio::test]
+async fn without_a_server_the_cache_is_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = HttpOptions { cache: Some(directory.path().to_owned()), attempts: 1, ..options() };
+    let http = Http::new(options).unwrap();
+    let server = MockServer::start().await;
+    get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;
+    ask(&http, &server).await.unwrap();
+    server.reset().await;
+    get(&server, INDEX, ResponseTemplate::new(500)).await;
+    assert!(ask(&http, &server).await.is_err());
+}
