@@ -8,9 +8,10 @@
 //! Newest means by version. Upstream releases several lines within the same minute, so that dates say
 //! nothing, and as text `2.2.9` comes after `2.2.10`.
 
+mod meta;
 mod release;
 
-use kmod_compat::{ZfsLine, ZfsVersion};
+use kmod_compat::{Meta, ZfsLine, ZfsVersion};
 use octocrab::Octocrab;
 use reqwest::header::LINK;
 use secrecy::SecretString;
@@ -20,6 +21,7 @@ use crate::http::Answer;
 use crate::image::is_loopback;
 use crate::{Asked, Endpoints, FormatError, Http, QueryError};
 
+pub use meta::parse_meta;
 pub use release::{Listed, Unusable, ZfsRelease, newest, parse_release, parse_releases, parse_tags};
 
 const REPOSITORY: &str = "repos/openzfs/zfs";
@@ -105,6 +107,14 @@ impl OpenZfs {
         releases.sort_unstable_by_key(|release| std::cmp::Reverse(release.version));
         releases.dedup_by_key(|release| release.version);
         Ok(releases)
+    }
+
+    /// What the `META` of a version declares, as it is in its tag.
+    pub async fn fetch_meta(&self, version: ZfsVersion) -> Result<Meta, QueryError> {
+        let url = join(&self.base, &format!("{REPOSITORY}/contents/META?ref={}", version.tag()));
+        let asked = Asked::new(&url, format!("the META of OpenZFS {version}"));
+        let answer = self.get(&url, &asked).await?;
+        parse_meta(answer.json(&asked)?).map_err(|error| error.at(&asked))
     }
 
     async fn listed(&self, version: ZfsVersion) -> Result<(Asked, Listed), QueryError> {

@@ -1,3 +1,7 @@
 //! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
 
 pub mod cmd;
+pub mod download;
+pub mod podman;
+pub mod progress;
+pub mod tarball;

@@ -1,6 +1,7 @@
 //! Everything that determines a build, pinned.
 
-use kmod_compat::{Arch, KernelRelease, ZfsVersion};
+use kmod_compat::{Arch, FedoraVersion, KernelRelease, ZfsVersion};
+use kmod_query::PinnedImage;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
@@ -31,17 +32,18 @@ pub struct BuildInputs {
     pub arch: Arch,
     /// The kernel's headers.
     pub kernel_devel: KernelDevel,
-    /// The image in which the build runs, with its digest: `registry.fedoraproject.org/fedora@sha256:…`.
-    pub builder_image: String,
+    /// The image in which the build runs: `registry.fedoraproject.org/fedora@sha256:…`.
+    pub builder_image: PinnedImage,
     /// The Fedora release of the builder image.
-    pub fedora: kmod_compat::FedoraVersion,
+    pub fedora: FedoraVersion,
     /// Seconds since 1970: no time in any output is later.
     pub source_date_epoch: i64,
-    /// The bootable image in which the kernel was found.
+    /// The bootable image in which the kernel was found; none if the kernel was named.
     ///
     /// Left out of the digest: nothing is built from it, and when a kernel moves from the testing to the stable
     /// stream in another image, the modules that were proven before must not count as other ones.
-    pub base: BaseImage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseImage>,
 }
 
 /// The number of the form; any other is refused.
@@ -92,8 +94,8 @@ pub struct KernelDevel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseImage {
-    /// With its digest: `quay.io/fedora/fedora-coreos@sha256:…`.
-    pub image: String,
+    /// `quay.io/fedora/fedora-coreos@sha256:…`.
+    pub image: PinnedImage,
     /// `43.20261101.3.0`; images other than Fedora CoreOS may not name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -111,13 +113,13 @@ pub struct Pins {
     /// See [`BuildInputs::kernel_devel`].
     pub kernel_devel: KernelDevel,
     /// See [`BuildInputs::builder_image`].
-    pub builder_image: String,
+    pub builder_image: PinnedImage,
     /// See [`BuildInputs::fedora`].
-    pub fedora: kmod_compat::FedoraVersion,
+    pub fedora: FedoraVersion,
     /// See [`BuildInputs::source_date_epoch`].
     pub source_date_epoch: i64,
     /// See [`BuildInputs::base`].
-    pub base: BaseImage,
+    pub base: Option<BaseImage>,
 }
 
 /// The text is no set of build inputs.
@@ -134,9 +136,6 @@ pub enum ParseInputsError {
         /// What `kernel` says.
         kernel: KernelRelease,
     },
-    /// An image without a digest is not pinned.
-    #[error("`{0}` does not name an image by digest (expected `host/name@sha256:…`)")]
-    NotPinned(String),
 }
 
 impl BuildInputs {
@@ -165,12 +164,6 @@ impl BuildInputs {
         let inputs: Self = serde_json::from_str(text)?;
         if inputs.arch != inputs.kernel.arch() {
             return Err(ParseInputsError::OtherArch { arch: inputs.arch, kernel: inputs.kernel });
-        }
-        for image in [&inputs.builder_image, &inputs.base.image] {
-            let pinned = image.split_once('@').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
-            if !pinned {
-                return Err(ParseInputsError::NotPinned(image.clone()));
-            }
         }
         Ok(inputs)
     }
@@ -230,13 +223,13 @@ mod tests {
                 nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
                 url: "https://example.org/kernel-devel.rpm".into(),
             },
-            builder_image: format!("registry.example.org/fedora@{}", Digest::of(b"builder")),
+            builder_image: format!("registry.example.org/fedora@{}", Digest::of(b"builder")).parse().unwrap(),
             fedora: "43".parse().unwrap(),
             source_date_epoch: 1_790_000_000,
-            base: BaseImage {
-                image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")),
+            base: Some(BaseImage {
+                image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),
-            },
+            }),
         })
     }
 

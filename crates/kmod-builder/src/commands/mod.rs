@@ -1,0 +1,17 @@
+//! The verbs, one a file: gather, decide, show, do.
+
+pub mod check;
+pub mod gather;
+pub mod place;
+pub mod plan;
+pub mod upstream;
+pub mod versions;
+
+/// How a verb ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked, or there was nothing to do. Exit status 0.
+    Done,
+    /// It checked something, and the answer is no. Exit status 3.
+    Refused,
+}

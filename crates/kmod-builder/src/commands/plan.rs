@@ -1,0 +1,95 @@
+//! `plan`: which images should exist, and what is to be done about each.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use futures_util::future::{join, join_all};
+use kmod_compat::{Arch, ZfsVersion};
+use kmod_query::Stream;
+use miette::{IntoDiagnostic as _, Result};
+
+use super::place::this_arch;
+use super::upstream::{self, UpstreamArgs};
+use super::{Outcome, gather};
+use crate::model::plan::{Blind, Plan, Seen, wanted};
+use crate::output::{self, Format, Show};
+
+/// Show which images should exist, and build, keep or hold each with its reason
+///
+/// The JSON holds the complete inputs of every build: give one to `build --inputs`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json"
+)]
+pub struct PlanArgs {
+    /// Streams of Fedora CoreOS, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values_t = Stream::ALL)]
+    streams: Vec<Stream>,
+
+    /// Architectures, separated by commas [default: this machine's]
+    #[arg(long, value_delimiter = ',', value_name = "ARCHES")]
+    arches: Vec<Arch>,
+
+    /// OpenZFS release [default: the newest of the line that is followed]
+    #[arg(long, value_name = "VERSION")]
+    zfs: Option<ZfsVersion>,
+}
+
+/// Gather, decide, show.
+pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let upstream = upstream.connect()?;
+    let matrix = gather::matrix(None)?;
+    let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches };
+    let upstream_ref = &upstream;
+    let streams = args.streams.iter().flat_map(|stream| {
+        arches.iter().map(move |arch| async move {
+            let place = format!("{stream} ({arch})");
+            gather::stream(upstream_ref, *stream, *arch)
+                .await
+                .map_err(|error| Blind { place, reason: gather::sentence(&error) })
+        })
+    });
+    let (found, zfs) = join(join_all(streams), gather::openzfs(&upstream, &matrix, args.zfs)).await;
+    let zfs = zfs?;
+    let (mut seen, mut unknown) = (Vec::new(), Vec::new());
+    for result in found {
+        match result {
+            Ok(found) => seen.push(Seen::from(found)),
+            Err(blind) => unknown.push(blind),
+        }
+    }
+    let plan = gather::plan(&upstream, &matrix, &zfs, wanted(zfs.version, seen), unknown).await;
+    upstream::report_usage(&upstream);
+    output::show(format, &plan).into_diagnostic()?;
+    if plan.is_complete() {
+        return Ok(Outcome::Done);
+    }
+    Err(miette::miette!(
+        help = "the other targets stand as shown; run it again when upstream answers",
+        "something could not be found out"
+    ))
+}
+
+impl Show for Plan {
+    fn table(&self) -> String {
+        let rows = self.targets().iter().map(|entry| {
+            [
+                entry.target.zfs.to_string(),
+                entry.target.kernel.to_string(),
+                entry.places.join(","),
+                entry.decision.word().to_owned(),
+            ]
+        });
+        let mut text = output::columns(["OPENZFS", "KERNEL", "SEEN IN", "DECISION"], rows);
+        // Sentences are too long for a column.
+        for entry in self.targets() {
+            write!(text, "\n{}: {}\n  {}\n", entry.decision.word(), entry.target, entry.decision.reason())
+                .expect("writing to a String cannot fail");
+        }
+        for blind in self.unknown() {
+            write!(text, "\nunknown: {}\n  {}\n", blind.place, blind.reason.replace('\n', "\n  "))
+                .expect("writing to a String cannot fail");
+        }
+        text
+    }
+}

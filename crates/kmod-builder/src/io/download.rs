@@ -1,0 +1,216 @@
+//! Files from upstream, written to disk as they come and kept only when they are whole.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use super::progress::Section;
+use crate::model::Digest;
+
+/// No file that a build needs is larger: tarballs are about 35 MB, kernel headers about 20 MB.
+const LARGEST: u64 = 1 << 30;
+
+/// Fetches a file to a path, which appears only when the content is whole and, if a digest is given, the right one.
+/// A file that is there already and has the digest is not fetched again. Returns the content's digest.
+pub async fn file(
+    url: &str,
+    path: &Path,
+    expected: Option<&Digest>,
+    section: &Section,
+) -> Result<Digest, DownloadError> {
+    if let Some(expected) = expected
+        && path.exists()
+        && digest_of(path).await? == *expected
+    {
+        return Ok(expected.clone());
+    }
+    section.line(&format!("fetching {url}"));
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_mins(1))
+        .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
+        // What is hashed must be the file itself, not what it unpacks to.
+        .no_gzip()
+        .build()
+        .map_err(|error| DownloadError::network(url, error))?;
+    let digest = (|| fetch(&client, url, path, expected))
+        .retry(ExponentialBuilder::default().with_max_times(3).with_jitter())
+        .when(DownloadError::is_temporary)
+        .notify(|error, delay| {
+            section.line(&format!("{error}; trying again in {} s", delay.as_secs().max(1)));
+        })
+        .await?;
+    Ok(digest)
+}
+
+async fn fetch(
+    client: &reqwest::Client,
+    url: &str,
+    path: &Path,
+    expected: Option<&Digest>,
+) -> Result<Digest, DownloadError> {
+    let response = client.get(url).send().await.map_err(|error| DownloadError::network(url, error))?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(DownloadError::Status { url: url.to_owned(), status });
+    }
+    let announced = response.content_length();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let unfinished = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tokio::fs::File::from_std(unfinished.reopen()?);
+    let (mut hash, mut length) = (Sha256::new(), 0);
+    let mut body = response.bytes_stream();
+    while let Some(part) = body.next().await {
+        let part = part.map_err(|error| DownloadError::network(url, error))?;
+        length += part.len() as u64;
+        if length > LARGEST {
+            return Err(DownloadError::TooLarge { url: url.to_owned() });
+        }
+        hash.update(&part);
+        file.write_all(&part).await?;
+    }
+    if announced.is_some_and(|announced| announced != length) {
+        return Err(DownloadError::Truncated { url: url.to_owned(), length });
+    }
+    file.sync_all().await?;
+    let digest = Digest::finish(hash);
+    if let Some(expected) = expected.filter(|expected| **expected != digest) {
+        return Err(DownloadError::OtherContent {
+            url: url.to_owned(),
+            expected: expected.clone(),
+            found: digest,
+        });
+    }
+    unfinished.persist(path).map_err(|error| error.error)?;
+    Ok(digest)
+}
+
+async fn digest_of(path: &Path) -> std::io::Result<Digest> {
+    let path: PathBuf = path.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut hash = Sha256::new();
+        std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+        Ok(Digest::finish(hash))
+    });
+    hashed.await.map_err(std::io::Error::other)?
+}
+
+/// A file could not be fetched.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum DownloadError {
+    /// No answer, or an answer that broke off.
+    #[error("could not fetch {url}")]
+    #[diagnostic(help("check the network; `--help` lists the flags that name other addresses"))]
+    Network {
+        /// Of the file.
+        url: String,
+        /// Why.
+        #[source]
+        error: reqwest::Error,
+    },
+    /// The server says no.
+    #[error("{url} answered {status}")]
+    #[diagnostic(help("what is pinned may be gone upstream; plan again for what is there now"))]
+    Status {
+        /// Of the file.
+        url: String,
+        /// The answer.
+        status: reqwest::StatusCode,
+    },
+    /// Fewer or more bytes came than were announced.
+    #[error("{url} ended after {length} bytes, which is not the length that was announced")]
+    Truncated {
+        /// Of the file.
+        url: String,
+        /// What came.
+        length: u64,
+    },
+    /// No file that a build needs is so large.
+    #[error("{url} is larger than 1 GiB")]
+    TooLarge {
+        /// Of the file.
+        url: String,
+    },
+    /// The file is not the one that was pinned.
+    #[error("{url} should have the digest {expected}, but has {found}")]
+    #[diagnostic(help("the file was replaced or tampered with: do not build from it"))]
+    OtherContent {
+        /// Of the file.
+        url: String,
+        /// What was pinned.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The file could not be written.
+    #[error("the download could not be written")]
+    Io(#[from] std::io::Error),
+}
+
+impl DownloadError {
+    fn network(url: &str, error: reqwest::Error) -> Self {
+        Self::Network { url: url.to_owned(), error: error.without_url() }
+    }
+
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Truncated { .. } => true,
+            Self::Status { status, .. } => {
+                status.is_server_error() || *status == reqwest::StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::TooLarge { .. } | Self::OtherContent { .. } | Self::Io(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::io::progress::Surface;
+
+    async fn fetch(
+        responses: Vec<ResponseTemplate>,
+        expected: Option<&Digest>,
+    ) -> (Result<Digest, DownloadError>, Vec<u8>, usize) {
+        let server = MockServer::start().await;
+        for response in responses {
+            Mock::given(path("/zfs.tar.gz")).respond_with(response).up_to_n_times(1).mount(&server).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("zfs.tar.gz");
+        let section = Section::begin(Surface::Plain, "Testing");
+        let result = file(&format!("{}/zfs.tar.gz", server.uri()), &target, expected, &section).await;
+        let content = std::fs::read(&target).unwrap_or_default();
+        (result, content, std::fs::read_dir(folder.path()).unwrap().count())
+    }
+
+    #[tokio::test]
+    async fn whole_files_appear_under_their_name() {
+        let digest = Digest::of(b"content");
+        let (result, content, files) = fetch(
+            vec![ResponseTemplate::new(503), ResponseTemplate::new(200).set_body_bytes("content")],
+            Some(&digest),
+        )
+        .await;
+        assert_eq!((result.unwrap(), content.as_slice(), files), (digest, b"content".as_slice(), 1));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_another_content_or_a_refusal() {
+        let (result, content, files) =
+            fetch(vec![ResponseTemplate::new(200).set_body_bytes("forged!")], Some(&Digest::of(b"content")))
+                .await;
+        assert!(matches!(result, Err(DownloadError::OtherContent { .. })), "{result:?}");
+        assert_eq!((content.len(), files), (0, 0));
+        let (result, _, files) = fetch(vec![ResponseTemplate::new(404)], None).await;
+        assert!(matches!(result, Err(DownloadError::Status { .. })), "{result:?}");
+        assert_eq!(files, 0);
+    }
+}

@@ -1,0 +1,208 @@
+//! podman, which builds.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use kmod_query::PinnedImage;
+
+use super::cmd::{Cmd, CmdError};
+use super::progress::Section;
+use crate::model::podman::{Isolation, Step};
+
+/// How many lines of a failed stage's log are shown.
+const TAIL: usize = 25;
+
+/// podman on this machine.
+#[derive(Clone, Debug)]
+pub struct Podman {
+    isolation: Isolation,
+}
+
+/// One run of `podman build`.
+#[derive(Clone, Copy, Debug)]
+pub struct Build<'a> {
+    /// The rendered file.
+    pub containerfile: &'a Path,
+    /// The directory with everything that the file copies.
+    pub context: &'a Path,
+    /// The stage whose files are wanted.
+    pub stage: &'a str,
+    /// The directory that gets the files of that stage.
+    pub destination: &'a Path,
+    /// The file that gets the whole log.
+    pub log: &'a Path,
+    /// A directory that keeps compiled objects between builds.
+    pub compiler_cache: Option<&'a Path>,
+    /// Leave the containers of the build behind, to look into them.
+    pub keep_containers: bool,
+}
+
+impl Podman {
+    /// Finds out how builds can be isolated here, with the image that is needed anyway.
+    ///
+    /// `BUILDAH_ISOLATION`, which podman honours itself, decides if it is set. Otherwise a container proper is tried,
+    /// and a change of root where the machine does not let one start (`crun: setrlimit RLIMIT_NOFILE: Operation not
+    /// permitted` is such an answer).
+    pub async fn probe(image: &PinnedImage, section: &Section) -> Result<Self, PodmanError> {
+        match std::env::var("BUILDAH_ISOLATION").ok().as_deref() {
+            Some("chroot") => return Ok(Self { isolation: Isolation::Chroot }),
+            Some("oci" | "rootless") => return Ok(Self { isolation: Isolation::Oci }),
+            _ => {}
+        }
+        let oci = Self { isolation: Isolation::Oci };
+        let Err(refusal) = oci.output_of(image, "true").await else { return Ok(oci) };
+        let chroot = Self { isolation: Isolation::Chroot };
+        // If that does not work either, the first answer is the one to mend.
+        chroot.output_of(image, "true").await.map_err(|_| refusal)?;
+        section.line("containers cannot be started on this machine: building with a change of root instead (--isolation=chroot)");
+        Ok(chroot)
+    }
+
+    /// What a command prints when it runs in an image.
+    ///
+    /// By `podman build` and not by `podman run`, because only the former works under every isolation.
+    pub async fn output_of(&self, image: &PinnedImage, command: &str) -> Result<String, PodmanError> {
+        const MARK: &str = "zfs-kmods-output:";
+        let folder = tempfile::tempdir()?;
+        let containerfile = folder.path().join("Containerfile");
+        std::fs::write(&containerfile, format!("FROM {image}\nRUN {command} | sed 's/^/{MARK}/'\n"))?;
+        let cmd = self
+            .common(&containerfile)
+            .args(["--no-cache", "--force-rm"])
+            .args(tls_verify(image))
+            .arg(folder.path());
+        let output = cmd.read().await?;
+        let lines: Vec<_> = output.lines().filter_map(|line| line.strip_prefix(MARK)).collect();
+        Ok(lines.join("\n"))
+    }
+
+    /// Builds one stage and hands over its files.
+    pub async fn build(
+        &self,
+        image: &PinnedImage,
+        build: Build<'_>,
+        section: &mut Section,
+    ) -> Result<(), PodmanError> {
+        let cmd = self.build_command(image, build);
+        let mut log = File::create(build.log)?;
+        let mut tail = VecDeque::new();
+        let mut names = Vec::new();
+        let mut stage = String::new();
+        let finished = cmd
+            .stream(|line| {
+                if let Some(step) = Step::parse(line.text()) {
+                    names.resize(names.len().max(step.stage + 1), None);
+                    if let Some(name) = step.stage_name {
+                        names[step.stage] = Some(name.to_owned());
+                    }
+                    let name = names[step.stage].clone().unwrap_or_else(|| step.stage.to_string());
+                    if name != stage {
+                        section.part(&format!("stage {name} ({} of {})", step.stage, step.stages));
+                        tail.clear();
+                        stage = name;
+                    }
+                }
+                section.line(line.text());
+                // A full disk shows in the build itself soon enough.
+                writeln!(log, "{}", line.text()).ok();
+                tail.push_back(line.text().to_owned());
+                if tail.len() > TAIL {
+                    tail.pop_front();
+                }
+            })
+            .await?;
+        if finished.status.success() {
+            return Ok(());
+        }
+        Err(PodmanError::Stage {
+            stage: if stage.is_empty() { build.stage.to_owned() } else { stage },
+            tail: Vec::from(tail).join("\n"),
+            log: build.log.to_owned(),
+        })
+    }
+
+    fn build_command(&self, image: &PinnedImage, build: Build<'_>) -> Cmd {
+        let mut output = std::ffi::OsString::from("type=local,dest=");
+        output.push(build.destination);
+        let mut cmd =
+            self.common(build.containerfile).args(["--target", build.stage, "--output"]).arg(output);
+        // Kept containers would otherwise hold gigabytes after each failed build.
+        cmd = cmd.args(if build.keep_containers {
+            ["--rm=false", "--force-rm=false"]
+        } else {
+            ["--rm", "--force-rm"]
+        });
+        if let Some(cache) = build.compiler_cache {
+            let mut volume = cache.as_os_str().to_owned();
+            volume.push(":/ccache");
+            cmd = cmd.arg("--volume").arg(volume);
+        }
+        cmd.args(tls_verify(image)).arg(build.context)
+    }
+
+    fn common(&self, containerfile: &Path) -> Cmd {
+        Cmd::new("podman")
+            .arg("build")
+            .arg(format!("--isolation={}", self.isolation))
+            // dnf must reach its repositories, also where they are on this machine.
+            .arg("--network=host")
+            .arg("--file")
+            .arg(containerfile)
+    }
+}
+
+/// Plain HTTP is spoken with this machine only.
+fn tls_verify(image: &PinnedImage) -> Option<&'static str> {
+    let repository: Result<crate::model::image::Repository, _> = image.repository().parse();
+    repository.is_ok_and(|repository| repository.is_loopback()).then_some("--tls-verify=false")
+}
+
+/// podman did not do it.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PodmanError {
+    /// A stage of the build failed.
+    #[error("the build failed in stage `{stage}`; the end of its log:\n\n{tail}\n")]
+    #[diagnostic(help("the whole log is in {}", log.display()))]
+    Stage {
+        /// The stage's name in `Containerfile.in`.
+        stage: String,
+        /// The last lines that the stage wrote.
+        tail: String,
+        /// The file with everything.
+        log: PathBuf,
+    },
+    /// podman could not be run, or refused.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cmd(#[from] CmdError),
+    /// Files for or from podman.
+    #[error("the build's files could not be written")]
+    Io(#[from] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(image: &str, keep_containers: bool) -> String {
+        let image = format!("{image}@sha256:{}", "0".repeat(64)).parse().unwrap();
+        let build = Build {
+            containerfile: Path::new("/b/Containerfile"),
+            context: Path::new("/b/context"),
+            stage: "kmod-rpms",
+            destination: Path::new("/b/kmod"),
+            log: Path::new("/b/log"),
+            compiler_cache: Some(Path::new("/c/ccache")),
+            keep_containers,
+        };
+        Podman { isolation: Isolation::Chroot }.build_command(&image, build).to_string()
+    }
+
+    #[test]
+    fn command_lines() {
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache /b/context");
+        insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
+    }
+}

@@ -1,0 +1,132 @@
+//! What a person sees of long work, on standard error: a line that moves on a terminal, folded groups in GitHub
+//! Actions, plain lines elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Where progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Someone is watching.
+    Terminal,
+    /// A log of GitHub Actions, in which groups can be folded
+    /// ([workflow commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
+    Actions,
+    /// A file or another program.
+    Plain,
+}
+
+impl Surface {
+    /// What standard error is connected to.
+    pub fn detect() -> Self {
+        if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            Self::Actions
+        } else if std::io::stderr().is_terminal() {
+            Self::Terminal
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// One piece of long work. Its end is shown when it is dropped, so an early `?` leaves no group open.
+pub struct Section {
+    surface: Surface,
+    started: Instant,
+    bar: ProgressBar,
+    title: String,
+    group_open: bool,
+}
+
+impl Section {
+    /// Announces the work, in words that begin with a capital letter.
+    pub fn begin(surface: Surface, title: impl Into<String>) -> Self {
+        let title = title.into();
+        let bar = if surface == Surface::Terminal {
+            let bar = ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        } else {
+            ProgressBar::hidden()
+        };
+        let section = Self { surface, started: Instant::now(), bar, title, group_open: false };
+        if surface != Surface::Terminal {
+            section.write(&section.title);
+        }
+        section
+    }
+
+    /// Shows a line of the work's own log.
+    pub fn line(&self, text: &str) {
+        self.write(text);
+    }
+
+    /// The work has come to its next part.
+    pub fn part(&mut self, name: &str) {
+        self.end_group();
+        match self.surface {
+            Surface::Terminal => self.bar.set_message(format!("{}: {name}", self.title)),
+            Surface::Actions => {
+                self.write(&format!("::group::{name}"));
+                self.group_open = true;
+            }
+            Surface::Plain => self.write(&format!("[{}] {name}", clock(self.started.elapsed()))),
+        }
+    }
+
+    /// How long the work has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn end_group(&mut self) {
+        if std::mem::take(&mut self.group_open) {
+            self.write("::endgroup::");
+        }
+    }
+
+    fn write(&self, text: &str) {
+        if self.surface == Surface::Terminal {
+            self.bar.println(text);
+        } else {
+            // Nobody is left to read it if standard error is closed; the work itself goes on.
+            writeln!(std::io::stderr().lock(), "{text}").ok();
+        }
+    }
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        self.end_group();
+        self.bar.finish_and_clear();
+        let line = format!("{} ({})", self.title, clock(self.elapsed()));
+        self.write(&line);
+    }
+}
+
+/// Says a sentence on standard error.
+pub fn note(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}").expect("the template is valid")
+}
+
+/// Minutes and seconds.
+fn clock(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_counts_minutes() {
+        assert_eq!(clock(Duration::from_secs(5)), "0:05");
+        assert_eq!(clock(Duration::from_secs(3605)), "60:05");
+    }
+}

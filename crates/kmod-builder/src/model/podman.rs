@@ -1,0 +1,73 @@
+//! What podman is told and what its log says.
+
+use std::fmt;
+
+/// How the build's steps are kept apart from the machine (buildah's `--isolation`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// A container proper, by the machine's OCI runtime.
+    Oci,
+    /// A change of root only, where the machine lets nobody start containers.
+    Chroot,
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oci => "oci",
+            Self::Chroot => "chroot",
+        })
+    }
+}
+
+/// A step that podman announces: `[2/4] STEP 3/5: RUN …` or, with one stage only, `STEP 3/5: RUN …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// Number of the stage in the file, from 1.
+    pub stage: usize,
+    /// Number of stages that the target needs.
+    pub stages: usize,
+    /// The instruction, shortened by nobody.
+    pub instruction: &'a str,
+    /// The stage's name, where the instruction gives it one (`FROM … AS name`).
+    pub stage_name: Option<&'a str>,
+}
+
+impl<'a> Step<'a> {
+    /// The step that a line of the log announces, if it does.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let (stage, stages, rest) = match line.strip_prefix('[') {
+            Some(rest) => {
+                let (numbers, rest) = rest.split_once("] ")?;
+                let (stage, stages) = numbers.split_once('/')?;
+                (stage.parse().ok()?, stages.parse().ok()?, rest)
+            }
+            None => (1, 1, line),
+        };
+        let (numbers, instruction) = rest.strip_prefix("STEP ")?.split_once(": ")?;
+        let (step, steps) = numbers.split_once('/')?;
+        let (_, _): (usize, usize) = (step.parse().ok()?, steps.parse().ok()?);
+        let mut words = instruction.split_whitespace();
+        let from = words.next() == Some("FROM");
+        let stage_name = words.skip_while(|word| !word.eq_ignore_ascii_case("as")).nth(1).filter(|_| from);
+        Some(Self { stage, stages, instruction, stage_name })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_recognised() {
+        let step = Step::parse("[2/4] STEP 1/5: FROM 1234abcd AS userland").unwrap();
+        assert_eq!((step.stage, step.stages, step.stage_name), (2, 4, Some("userland")));
+        let step = Step::parse("[2/4] STEP 2/5: RUN echo FROM x AS y").unwrap();
+        assert_eq!((step.instruction, step.stage_name), ("RUN echo FROM x AS y", None));
+        assert_eq!(Step::parse("STEP 1/2: FROM scratch").unwrap().stages, 1);
+        for line in ["", "--> 1234", "[1/2] checking", "STEP of faith", "STEP x/y: RUN", "[1] STEP 1/2: RUN"]
+        {
+            assert_eq!(Step::parse(line), None, "{line}");
+        }
+    }
+}
