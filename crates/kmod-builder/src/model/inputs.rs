@@ -205,10 +205,11 @@ impl BuildInputs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn inputs() -> BuildInputs {
+    /// Inputs as any others, for the tests of this room.
+    pub(in crate::model) fn inputs() -> BuildInputs {
         BuildInputs::new(Pins {
             template: Digest::of(b"template"),
             target: Target {

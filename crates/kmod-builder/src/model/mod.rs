@@ -1,9 +1,12 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
+pub mod compose;
 pub mod containerfile;
 mod digest;
 pub mod image;
 pub mod inputs;
+pub mod oci;
+pub mod packages;
 pub mod plan;
 pub mod podman;
 mod target;

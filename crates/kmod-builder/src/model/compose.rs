@@ -1,0 +1,193 @@
+//! How an image is put together from its two layers: configuration and manifest, byte for byte the same for the
+//! same inputs and layers.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::inputs::BuildInputs;
+use super::oci::{self, Annotations, Config, Descriptor, Execution, History, Manifest, RootFs};
+use super::packages::{Group, Part};
+use super::{Digest, Target};
+
+/// The label with the digest of the build inputs.
+pub const INPUTS: &str = "io.github.zfs-kmods.inputs";
+/// The label with the digest of the inputs of the userland packages; images of the same value can share that layer.
+pub const USERLAND: &str = "io.github.zfs-kmods.userland";
+/// The label with the version of OpenZFS.
+pub const ZFS: &str = "io.github.zfs-kmods.zfs";
+/// The label with the kernel's release.
+pub const KERNEL: &str = "io.github.zfs-kmods.kernel";
+/// The label with the architecture, in RPM's words.
+pub const ARCH: &str = "io.github.zfs-kmods.arch";
+/// The label with the Fedora release of the builder.
+pub const FEDORA: &str = "io.github.zfs-kmods.fedora";
+/// The annotation of a layer's descriptor with the [`Part`] that the layer is.
+pub const PART: &str = "io.github.zfs-kmods.part";
+/// The annotation of a layer's descriptor with the groups in it, joined by commas: who wants one group need not fetch
+/// the other layers.
+pub const GROUPS: &str = "io.github.zfs-kmods.groups";
+
+/// A layer as it is stored: compressed, with the digest of what it is uncompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its compressed form.
+    pub descriptor: Descriptor,
+    /// The digest of the tar archive (OCI image specification, `config.md`, "Layer DiffID").
+    pub diff_id: Digest,
+}
+
+impl Layer {
+    /// A layer with its annotations.
+    pub fn new(mut descriptor: Descriptor, diff_id: Digest, part: Part, groups: &BTreeSet<Group>) -> Self {
+        let groups: Vec<_> = groups.iter().map(|group| group.as_str()).collect();
+        descriptor.annotations.insert(PART.to_owned(), part.to_string());
+        descriptor.annotations.insert(GROUPS.to_owned(), groups.join(","));
+        Self { descriptor, diff_id }
+    }
+}
+
+/// The groups that a layer says it has; `None` if it does not say.
+pub fn groups(layer: &Descriptor) -> Option<BTreeSet<Group>> {
+    let text = layer.annotations.get(GROUPS)?;
+    text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
+}
+
+/// The two documents of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composition {
+    /// The image configuration, as stored.
+    pub config: Vec<u8>,
+    /// The image manifest, as stored; its digest names the image.
+    pub manifest: Vec<u8>,
+}
+
+impl Composition {
+    /// Describes the manifest.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::of(oci::MANIFEST, &self.manifest)
+    }
+}
+
+/// The inputs name a moment that no calendar has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the source date epoch {0} is not a number of seconds between 1970 and 9999")]
+pub struct EpochError(i64);
+
+/// The moment at which the image says it was made.
+fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {
+    Timestamp::from_second(source_date_epoch)
+        .ok()
+        .filter(|time| *time >= Timestamp::UNIX_EPOCH)
+        .ok_or(EpochError(source_date_epoch))
+}
+
+/// Writes the configuration and the manifest of the image with these layers.
+///
+/// The same values are labels (which the image carries wherever it is copied) and annotations (which can be read
+/// without fetching the configuration).
+pub fn compose(inputs: &BuildInputs, userland: &Layer, kmod: &Layer) -> Result<Composition, EpochError> {
+    let created = created(inputs.source_date_epoch)?.to_string();
+    let labels = labels(inputs, &created);
+    let history = |part: Part, of: &str| History {
+        created: Some(created.clone()),
+        created_by: Some(format!("zfs-kmods {}: {part} RPMs of {of}", inputs.tool)),
+    };
+    let config = Config {
+        created: Some(created.clone()),
+        architecture: inputs.arch.oci().to_owned(),
+        os: "linux".to_owned(),
+        config: Execution { labels: labels.clone() },
+        rootfs: RootFs {
+            kind: "layers".to_owned(),
+            diff_ids: vec![userland.diff_id.clone(), kmod.diff_id.clone()],
+        },
+        history: vec![
+            history(Part::Userland, &format!("OpenZFS {}", inputs.zfs)),
+            history(Part::Kmod, &inputs.target().to_string()),
+        ],
+    };
+    let config = to_json(&config);
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST.to_owned(),
+        config: Descriptor::of(oci::CONFIG, &config),
+        layers: vec![userland.descriptor.clone(), kmod.descriptor.clone()],
+        annotations: labels,
+    };
+    Ok(Composition { manifest: to_json(&manifest), config })
+}
+
+fn to_json(document: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("text, numbers and maps with text keys can be written")
+}
+
+fn labels(inputs: &BuildInputs, created: &str) -> Annotations {
+    let Target { zfs, kernel } = inputs.target();
+    [
+        ("org.opencontainers.image.title", format!("OpenZFS {zfs} for {kernel}")),
+        (
+            "org.opencontainers.image.description",
+            format!("RPMs of OpenZFS {zfs} with kernel modules for exactly {kernel}"),
+        ),
+        ("org.opencontainers.image.version", zfs.to_string()),
+        ("org.opencontainers.image.created", created.to_owned()),
+        // The Python binding is under the Apache licence, all else under the CDDL.
+        ("org.opencontainers.image.licenses", "CDDL-1.0 AND Apache-2.0".to_owned()),
+        // Whoever publishes, the same inputs give the same image; so this is OpenZFS's source, not the publisher's.
+        ("org.opencontainers.image.source", inputs.tarball.url.clone()),
+        (INPUTS, inputs.digest().to_string()),
+        (USERLAND, inputs.userland_digest().to_string()),
+        (ZFS, zfs.to_string()),
+        (KERNEL, kernel.to_string()),
+        (ARCH, inputs.arch.to_string()),
+        (FEDORA, inputs.fedora.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::inputs::tests::inputs;
+
+    fn layer(part: Part) -> Layer {
+        let groups = [Group::Main, Group::Src].into();
+        let descriptor = Descriptor::of(oci::LAYER_ZSTD, part.as_str().as_bytes());
+        Layer::new(descriptor, Digest::of(b"tar"), part, &groups)
+    }
+
+    #[test]
+    fn documents_say_what_the_image_is_and_never_differ() {
+        let compose = || compose(&inputs(), &layer(Part::Userland), &layer(Part::Kmod)).unwrap();
+        assert_eq!(compose(), compose());
+        let manifest: Manifest = serde_json::from_slice(&compose().manifest).unwrap();
+        let config: Config = serde_json::from_slice(&compose().config).unwrap();
+        assert_eq!(manifest.config, Descriptor::of(oci::CONFIG, &compose().config));
+        assert_eq!(manifest.annotations, config.config.labels);
+        assert_eq!((config.architecture.as_str(), config.rootfs.diff_ids.len()), ("amd64", 2));
+        assert_eq!(config.created.as_deref(), Some("2026-09-21T14:13:20Z"));
+        assert_eq!(config.config.labels[KERNEL], "6.17.8-300.fc43.x86_64");
+        assert_eq!(config.config.labels[INPUTS], inputs().digest().as_str());
+        assert_eq!(groups(&manifest.layers[0]), Some([Group::Main, Group::Src].into()));
+    }
+
+    #[test]
+    fn a_layer_of_unknown_groups_says_nothing() {
+        let mut descriptor = Descriptor::of(oci::LAYER_ZSTD, b"");
+        assert_eq!(groups(&descriptor), None);
+        descriptor.annotations.insert(GROUPS.into(), "main,more".into());
+        assert_eq!(groups(&descriptor), None);
+    }
+
+    #[test]
+    fn moments_outside_the_calendar_are_refused() {
+        for epoch in [-1, i64::MAX, i64::MIN, 253_402_300_800] {
+            let mut inputs = inputs();
+            inputs.source_date_epoch = epoch;
+            assert!(super::compose(&inputs, &layer(Part::Userland), &layer(Part::Kmod)).is_err(), "{epoch}");
+        }
+    }
+}

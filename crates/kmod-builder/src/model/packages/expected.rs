@@ -1,0 +1,108 @@
+use kmod_compat::{ZfsLine, ZfsVersion};
+
+use crate::model::Target;
+
+/// The packages that an image for a target has.
+///
+/// Names as OpenZFS's generic spec files give them on Fedora (`rpm/generic/zfs.spec.in`, `rpm/generic/zfs-kmod.spec.in`
+/// and `scripts/kmodtool`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Packages that must be there: name, and whether it is the source package of that name.
+    pub required: Vec<(String, bool)>,
+    /// Binary packages that may be there: what depends on what the builder has installed.
+    optional: Vec<String>,
+}
+
+/// The number that the names of `libzfs` and `libzpool` end with, or `None` for lines this program does not know yet.
+///
+/// Upstream raises it when a line breaks the library's interface.
+pub fn soname(line: ZfsLine) -> Option<u32> {
+    const KNOWN: [(&str, u32); 4] = [("2.1", 5), ("2.2", 5), ("2.3", 6), ("2.4", 7)];
+    let line = line.to_string();
+    KNOWN.iter().find_map(|&(known, number)| (known == line).then_some(number))
+}
+
+impl Expected {
+    /// The packages of the image for a target. `found` are the names in an image, from which the number of a line's
+    /// libraries is taken if it is not known.
+    pub fn new<'a>(target: &Target, found: impl IntoIterator<Item = &'a str>) -> Self {
+        let number = library_number(target.zfs, found);
+        let kernel = &target.kernel;
+        let binary = [
+            "zfs".to_owned(),
+            "libnvpair3".to_owned(),
+            "libuutil3".to_owned(),
+            format!("libzfs{number}"),
+            format!("libzpool{number}"),
+            format!("libzfs{number}-devel"),
+            "zfs-test".to_owned(),
+            "zfs-dracut".to_owned(),
+            "python3-pyzfs".to_owned(),
+            format!("kmod-zfs-{kernel}"),
+            "kmod-zfs-devel".to_owned(),
+            format!("kmod-zfs-devel-{kernel}"),
+        ];
+        // pam_zfs_key is built if PAM's headers are there.
+        let mut optional = vec!["pam_zfs_key".to_owned()];
+        for name in binary.iter().chain(["pam_zfs_key".to_owned(), "zfs-kmod".to_owned()].iter()) {
+            optional.push(format!("{name}-debuginfo"));
+            optional.push(format!("{name}-debugsource"));
+        }
+        let required = binary
+            .into_iter()
+            .map(|name| (name, false))
+            .chain([("zfs".to_owned(), true), ("zfs-kmod".to_owned(), true)])
+            .collect();
+        Self { required, optional }
+    }
+
+    /// Whether a package may be in the image at all.
+    pub fn allows(&self, name: &str, is_source: bool) -> bool {
+        self.required.iter().any(|(required, source)| required == name && *source == is_source)
+            || (!is_source && self.optional.iter().any(|optional| optional == name))
+    }
+}
+
+fn library_number<'a>(zfs: ZfsVersion, found: impl IntoIterator<Item = &'a str>) -> String {
+    if let Some(number) = soname(zfs.line()) {
+        return number.to_string();
+    }
+    let number = found.into_iter().find_map(|name| {
+        let number = name.strip_prefix("libzfs")?;
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.to_owned())
+    });
+    number.unwrap_or_else(|| "N".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(zfs: &str) -> Target {
+        Target { zfs: zfs.parse().unwrap(), kernel: "6.17.8-300.fc43.x86_64".parse().unwrap() }
+    }
+
+    #[test]
+    fn libraries_are_numbered_by_line() {
+        for (zfs, library) in
+            [("2.1.11", "libzfs5"), ("2.2.8", "libzfs5"), ("2.3.2", "libzfs6"), ("2.4.3", "libzfs7")]
+        {
+            assert!(Expected::new(&target(zfs), []).allows(library, false), "{zfs}");
+            assert!(!Expected::new(&target(zfs), ["libzfs8"]).allows("libzfs8", false), "{zfs}");
+        }
+        assert!(Expected::new(&target("2.5.0"), ["libzfs8", "libzpool8"]).allows("libzpool8", false));
+    }
+
+    #[test]
+    fn packages_of_other_ways_to_build_are_not_ours() {
+        let expected = Expected::new(&target("2.4.3"), []);
+        for name in ["zfs-dkms", "zfs-initramfs", "kernel-core", "kmod-zfs-6.17.9-300.fc43.x86_64"] {
+            assert!(!expected.allows(name, false), "{name}");
+        }
+        for name in ["pam_zfs_key", "libzfs7-debuginfo", "kmod-zfs-6.17.8-300.fc43.x86_64-debuginfo"] {
+            assert!(expected.allows(name, false), "{name}");
+        }
+        assert!(expected.allows("zfs", true) && !expected.allows("libzfs7", true));
+    }
+}

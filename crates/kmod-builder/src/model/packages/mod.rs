@@ -1,0 +1,180 @@
+//! What the RPMs of an image are: which there must be, and where each of them belongs.
+
+mod expected;
+mod package;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use expected::{Expected, soname};
+pub use package::{Capability, Comparison, Moment, Package, Scriptlet};
+
+/// The two halves of an image, each a layer and a build of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Programs and libraries, which know no kernel: the lower layer.
+    Userland,
+    /// The modules, for exactly one kernel: the upper layer.
+    Kmod,
+}
+
+impl Part {
+    /// Both, in the order of the layers.
+    pub const ALL: [Self; 2] = [Self::Userland, Self::Kmod];
+
+    /// The part to which a package belongs, by its name.
+    pub fn of(name: &str) -> Self {
+        if name.starts_with("kmod-zfs") || name.starts_with("zfs-kmod") { Self::Kmod } else { Self::Userland }
+    }
+
+    /// `userland` or `kmod`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Userland => "userland",
+            Self::Kmod => "kmod",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which use a package is of, and so in which directory of the image it lies.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// What a host needs to use its pools
+    Main,
+    /// What other programs are built against
+    Devel,
+    /// Symbols and sources for debuggers
+    Debug,
+    /// Dracut's module, the test suite, the Python binding
+    Other,
+    /// Source packages
+    Src,
+}
+
+impl Group {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Main, Self::Devel, Self::Debug, Self::Other, Self::Src];
+
+    /// The group of a package, by its name.
+    pub fn of(name: &str, is_source: bool) -> Self {
+        // The kernel's release is part of some names, so the ends are looked at before the beginnings.
+        if is_source {
+            Self::Src
+        } else if name.ends_with("-debuginfo") || name.ends_with("-debugsource") {
+            Self::Debug
+        } else if name.starts_with("kmod-zfs-devel") || name.ends_with("-devel") {
+            Self::Devel
+        } else if name == "zfs"
+            || ["kmod-zfs-", "libnvpair", "libuutil", "libzfs", "libzpool"]
+                .iter()
+                .any(|stem| name.starts_with(stem))
+        {
+            Self::Main
+        } else {
+            Self::Other
+        }
+    }
+
+    /// The directory in the image, without slashes; empty for the root, where the main packages are.
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Devel => "devel",
+            Self::Debug => "debug",
+            Self::Other => "other",
+            Self::Src => "src",
+        }
+    }
+
+    /// The group whose directory this is.
+    pub fn of_directory(directory: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.directory() == directory)
+    }
+
+    /// The path in the image of a file of this group, relative to the root.
+    pub fn path(self, file_name: &str) -> String {
+        match self.directory() {
+            "" => file_name.to_owned(),
+            directory => format!("{directory}/{file_name}"),
+        }
+    }
+
+    /// `main`, `devel`, `debug`, `other` or `src`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            other => other.directory(),
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text names no group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no group of packages (expected `main`, `devel`, `debug`, `other` or `src`)")]
+pub struct ParseGroupError(String);
+
+impl FromStr for Group {
+    type Err = ParseGroupError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|group| group.as_str() == text)
+            .ok_or_else(|| ParseGroupError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_package_has_its_place() {
+        for (name, part, group) in [
+            ("zfs", Part::Userland, Group::Main),
+            ("libzfs7", Part::Userland, Group::Main),
+            ("libzfs7-devel", Part::Userland, Group::Devel),
+            ("libzfs7-debuginfo", Part::Userland, Group::Debug),
+            ("zfs-debugsource", Part::Userland, Group::Debug),
+            ("zfs-dracut", Part::Userland, Group::Other),
+            ("zfs-test", Part::Userland, Group::Other),
+            ("python3-pyzfs", Part::Userland, Group::Other),
+            ("kmod-zfs-6.17.8-300.fc43.x86_64", Part::Kmod, Group::Main),
+            ("kmod-zfs-6.17.8-300.fc43.x86_64-debuginfo", Part::Kmod, Group::Debug),
+            ("kmod-zfs-devel", Part::Kmod, Group::Devel),
+            ("kmod-zfs-devel-6.17.8-300.fc43.x86_64", Part::Kmod, Group::Devel),
+            ("zfs-kmod-debugsource", Part::Kmod, Group::Debug),
+        ] {
+            assert_eq!((Part::of(name), Group::of(name, false)), (part, group), "{name}");
+        }
+        assert_eq!(Group::of("zfs-kmod", true).path("zfs-kmod-1.src.rpm"), "src/zfs-kmod-1.src.rpm");
+        assert_eq!(Group::Main.path("zfs.rpm"), "zfs.rpm");
+    }
+
+    #[test]
+    fn groups_are_named_as_their_directories() {
+        for group in Group::ALL {
+            assert_eq!(group.as_str().parse(), Ok(group));
+            assert_eq!(Group::of_directory(group.directory()), Some(group));
+        }
+        assert!("".parse::<Group>().is_err());
+    }
+}
