@@ -2,6 +2,8 @@
 
 pub mod cmd;
 pub mod download;
+pub mod layer;
+pub mod layout;
 pub mod podman;
 pub mod progress;
 pub mod tarball;

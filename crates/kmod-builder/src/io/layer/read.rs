@@ -1,0 +1,351 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, BufReader, Read};
+
+use super::{Compression, Hashing};
+use crate::model::Digest;
+use crate::model::oci::Descriptor;
+use crate::model::packages::Group;
+
+/// No RPM of OpenZFS comes near it; debug information of all modules is about a tenth.
+const MAX_ENTRY: u64 = 1 << 30;
+/// What all entries of a layer may come to.
+const MAX_LAYER: u64 = 4 << 30;
+/// How many entries a layer may have; ours have about twenty.
+const MAX_ENTRIES: usize = 1000;
+/// How long a path may be; the longest names of ours have about 150 bytes.
+const MAX_PATH: u64 = 1024;
+
+/// Reads the layers of one image and refuses whatever this program would not have written.
+///
+/// The image may come from anywhere, and what it holds is written to disks and installed by root. So nothing is
+/// believed: not the sizes, not the names, not that a name occurs once.
+#[derive(Debug, Default)]
+pub struct Reader {
+    seen: BTreeSet<String>,
+}
+
+/// One RPM of a layer.
+pub struct Entry<'a> {
+    /// Its path in the image, without a slash at its beginning; harmless.
+    pub path: &'a str,
+    /// The name of the file alone.
+    pub file_name: &'a str,
+    /// The group in whose directory it lies.
+    pub group: Group,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its bytes: exactly `size` of them, or an error. They are proven only when the whole layer has been read.
+    pub reader: &'a mut dyn Read,
+}
+
+impl Reader {
+    /// A reader for an image of which no layer has been read.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one layer to its end and hands each RPM to `on_file`, in the order of the archive.
+    ///
+    /// Only when this returns without an error has the blob the digest and size of its descriptor and the archive the
+    /// digest `diff_id`; what `on_file` did with the bytes before is preliminary. A blob that was changed is reported
+    /// as such, whatever else the change led to.
+    pub fn read<E: From<LayerError>>(
+        &mut self,
+        blob: impl Read,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        mut on_file: impl FnMut(Entry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let compression = Compression::of_media_type(&descriptor.media_type).ok_or_else(|| {
+            LayerError::MediaType {
+                layer: descriptor.digest.clone(),
+                media_type: descriptor.media_type.clone(),
+            }
+        })?;
+        // One byte more than announced is enough to know that there are more.
+        let mut blob = Hashing::new(blob.take(descriptor.size.saturating_add(1)));
+        let unpacked = self.unpack(&mut blob, compression, descriptor, &mut on_file);
+        io::copy(&mut blob, &mut io::sink())
+            .map_err(|error| LayerError::Read { layer: descriptor.digest.clone(), error })?;
+        let (_, digest, size) = blob.finish();
+        if digest != descriptor.digest || size != descriptor.size {
+            return Err(LayerError::Changed { layer: descriptor.digest.clone(), found: digest }.into());
+        }
+        let found = unpacked?;
+        if found != *diff_id {
+            let (layer, diff_id) = (descriptor.digest.clone(), diff_id.clone());
+            return Err(LayerError::DiffId { layer, diff_id, found }.into());
+        }
+        Ok(())
+    }
+
+    fn unpack<E: From<LayerError>>(
+        &mut self,
+        blob: &mut impl Read,
+        compression: Compression,
+        descriptor: &Descriptor,
+        on_file: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
+    ) -> Result<Digest, E> {
+        let fail = |error| LayerError::Unpack { layer: descriptor.digest.clone(), compression, error };
+        let blob = BufReader::new(blob);
+        let decoder: Box<dyn Read + '_> = match compression {
+            Compression::Zstd => Box::new(zstd::Decoder::with_buffer(blob).map_err(fail)?),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
+        };
+        let mut archive = tar::Archive::new(Hashing::new(decoder.take(MAX_LAYER + 1)));
+        // Raw, because the crate would otherwise read names of any length into memory.
+        let mut entries = archive.entries().map_err(fail)?.raw(true);
+        let mut long_name = None;
+        let mut count = 0;
+        for entry in &mut entries {
+            let mut entry = entry.map_err(fail)?;
+            count += 1;
+            if entry.header().entry_type().is_gnu_longname() && long_name.is_none() {
+                long_name = Some(read_long_name(&mut entry).map_err(fail)?);
+                continue;
+            }
+            let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+            let refuse = |fault| LayerError::Entry { name: name.escape_ascii().to_string(), fault };
+            if count > MAX_ENTRIES {
+                Err(refuse(EntryFault::TooMany))?;
+            }
+            let size = entry.size();
+            let Some((path, group)) =
+                self.admit(&name, entry.header().entry_type(), size).map_err(refuse)?
+            else {
+                continue;
+            };
+            let file_name = path.rsplit_once('/').map_or(path, |(_, file_name)| file_name);
+            let mut reader = Exactly { inner: &mut entry, remaining: size };
+            on_file(Entry { path, file_name, group, size, reader: &mut reader })?;
+        }
+        let mut rest = archive.into_inner();
+        let zeros = only_zeros(&mut rest).map_err(fail)?;
+        let (_, diff_id, size) = rest.finish();
+        if size > MAX_LAYER {
+            Err(LayerError::TooLarge { layer: descriptor.digest.clone() })?;
+        }
+        if !zeros || long_name.is_some() {
+            Err(LayerError::Hidden { layer: descriptor.digest.clone() })?;
+        }
+        Ok(diff_id)
+    }
+
+    /// Judges an entry by its header: a file of ours with its group, a directory of ours (`None`), or a fault.
+    fn admit<'a>(
+        &mut self,
+        name: &'a [u8],
+        kind: tar::EntryType,
+        size: u64,
+    ) -> Result<Option<(&'a str, Group)>, EntryFault> {
+        let name = std::str::from_utf8(name).map_err(|_| EntryFault::Foreign)?;
+        if name.starts_with('/') {
+            return Err(EntryFault::Absolute);
+        }
+        if name.split('/').any(|part| part == "..") {
+            return Err(EntryFault::Traversal);
+        }
+        match kind {
+            tar::EntryType::Regular | tar::EntryType::Directory => {}
+            tar::EntryType::Symlink => return Err(EntryFault::Symlink),
+            tar::EntryType::Link => return Err(EntryFault::HardLink),
+            tar::EntryType::Char | tar::EntryType::Block => return Err(EntryFault::Device),
+            _ => return Err(EntryFault::Kind),
+        }
+        // Some tools write `./` before every path.
+        let name = name.strip_prefix("./").unwrap_or(name);
+        let path = name.strip_suffix('/').unwrap_or(name);
+        if kind == tar::EntryType::Directory {
+            let ours = path.is_empty() || path == "." || Group::of_directory(path).is_some();
+            return if ours && size == 0 { Ok(None) } else { Err(EntryFault::Foreign) };
+        }
+        let (directory, file_name) = name.rsplit_once('/').unwrap_or(("", name));
+        let group = Group::of_directory(directory).ok_or(EntryFault::Foreign)?;
+        if !is_rpm_name(file_name) {
+            return Err(EntryFault::Foreign);
+        }
+        if size > MAX_ENTRY {
+            return Err(EntryFault::Oversized(size));
+        }
+        if !self.seen.insert(name.to_owned()) {
+            return Err(EntryFault::Duplicate);
+        }
+        Ok(Some((name, group)))
+    }
+}
+
+/// What rpmbuild makes of a name, a version, a release and an architecture, and nothing that a shell or a terminal
+/// would take for something else.
+fn is_rpm_name(file_name: &str) -> bool {
+    file_name.len() > ".rpm".len()
+        && file_name.ends_with(".rpm")
+        && file_name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && file_name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-".contains(&byte))
+}
+
+fn read_long_name(entry: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut name = Vec::new();
+    entry.take(MAX_PATH + 1).read_to_end(&mut name)?;
+    if name.len() as u64 > MAX_PATH {
+        return Err(io::Error::other(format!("a name is longer than {MAX_PATH} bytes")));
+    }
+    // GNU tar ends the name with a zero byte.
+    if name.last() == Some(&0) {
+        name.pop();
+    }
+    Ok(name)
+}
+
+/// Reads to the end. Anything but zeros after the end of the archive would be seen by some programs and not by others.
+fn only_zeros(reader: &mut impl Read) -> io::Result<bool> {
+    let mut buffer = [0; 8192];
+    let mut zeros = true;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(zeros),
+            read => zeros &= buffer[..read].iter().all(|&byte| byte == 0),
+        }
+    }
+}
+
+/// A reader that ends early with an error, as files that end early would otherwise look whole.
+struct Exactly<R> {
+    inner: R,
+    remaining: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if read == 0 && self.remaining > 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.remaining = self.remaining.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+/// A layer is not what its image says, or not one of ours.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LayerError {
+    /// The bytes are others than those of which the image was made.
+    #[error("the layer {layer} was changed after the image was made: its bytes now have the digest {found}")]
+    #[diagnostic(help(
+        "the copy is damaged or was tampered with: get the image again, or from another place"
+    ))]
+    Changed {
+        /// What the manifest says.
+        layer: Digest,
+        /// What the bytes have; of a blob that is too long, only as many are counted as show it.
+        found: Digest,
+    },
+    /// The uncompressed archive is another than the configuration says.
+    #[error(
+        "the layer {layer} does not hold what the image's configuration says: \
+         unpacked it has the digest {found}, not {diff_id}"
+    )]
+    DiffId {
+        /// What the manifest says.
+        layer: Digest,
+        /// What the configuration says.
+        diff_id: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// An entry that must not be there.
+    #[error("the layer holds `{name}`, which {fault}")]
+    #[diagnostic(help("nothing of this layer was kept; zfs-kmods never writes such an entry"))]
+    Entry {
+        /// The entry's path, with escapes for what is not printable.
+        name: String,
+        /// What is wrong with it.
+        fault: EntryFault,
+    },
+    /// There is something after the end of the archive, or a name without a file.
+    #[error("the layer {layer} goes on after the end of its archive")]
+    Hidden {
+        /// What the manifest says.
+        layer: Digest,
+    },
+    /// The archive has more bytes than all our packages together could have.
+    #[error("the layer {layer} unpacks to more than {} GiB", MAX_LAYER >> 30)]
+    TooLarge {
+        /// What the manifest says.
+        layer: Digest,
+    },
+    /// Of a kind that is not read here.
+    #[error("the layer {layer} is of the type `{media_type}`, which zfs-kmods never writes")]
+    MediaType {
+        /// What the manifest says.
+        layer: Digest,
+        /// What the manifest says.
+        media_type: String,
+    },
+    /// It has the right digest, but was never an archive.
+    #[error("the layer {layer} is not a whole tar archive compressed with {compression}")]
+    Unpack {
+        /// What the manifest says.
+        layer: Digest,
+        /// What the manifest says.
+        compression: Compression,
+        /// Where reading ended.
+        #[source]
+        error: io::Error,
+    },
+    /// It could not be read to its end.
+    #[error("could not read the layer {layer}")]
+    Read {
+        /// What the manifest says.
+        layer: Digest,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// What is wrong with an entry; continues "the layer holds `name`, which …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryFault {
+    /// Begins with `/`.
+    Absolute,
+    /// Has `..` in it.
+    Traversal,
+    /// A symbolic link.
+    Symlink,
+    /// A hard link.
+    HardLink,
+    /// A character or block device.
+    Device,
+    /// A pipe, an extended header, or anything else that is neither file nor directory.
+    Kind,
+    /// A second entry of that name, in this layer or another one.
+    Duplicate,
+    /// So many bytes.
+    Oversized(u64),
+    /// Not an RPM in one of the directories.
+    Foreign,
+    /// One too many.
+    TooMany,
+}
+
+impl fmt::Display for EntryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absolute => f.write_str("is an absolute path: it would be written outside of the target"),
+            Self::Traversal => f.write_str("leads out of the image by `..`"),
+            Self::Symlink => f.write_str("is a symbolic link, where only files may be"),
+            Self::HardLink => f.write_str("is a hard link, where only files may be"),
+            Self::Device => f.write_str("is a device, where only files may be"),
+            Self::Kind => f.write_str("is neither a file nor a directory"),
+            Self::Duplicate => f.write_str("occurs twice: which of the two is meant nobody can know"),
+            Self::Oversized(size) => {
+                write!(f, "claims to be of {size} bytes: no package of OpenZFS is larger than {MAX_ENTRY}")
+            }
+            Self::Foreign => {
+                f.write_str("is not an RPM in the root, `devel`, `debug`, `other` or `src` of the image")
+            }
+            Self::TooMany => write!(f, "is one too many: a layer has no more than {MAX_ENTRIES} entries"),
+        }
+    }
+}

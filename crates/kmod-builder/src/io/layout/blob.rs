@@ -1,0 +1,85 @@
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::LayoutError;
+use crate::io::layer::Hashing;
+use crate::model::Digest;
+
+/// What unfinished files are called, in the layout's own directory, so that they share its file system.
+const UNFINISHED: &str = ".unfinished-";
+
+/// A blob that is being written. Dropped before [`BlobWriter::finish`], it leaves nothing.
+pub struct BlobWriter {
+    file: Hashing<NamedTempFile>,
+    blobs: PathBuf,
+}
+
+impl BlobWriter {
+    pub(super) fn new(directory: &Path, blobs: PathBuf) -> Result<Self, LayoutError> {
+        let file = unfinished(directory).map_err(LayoutError::io(directory))?;
+        Ok(Self { file: Hashing::new(file), blobs })
+    }
+
+    /// Gives the blob its name, and returns its digest and size.
+    pub fn finish(self) -> Result<(Digest, u64), LayoutError> {
+        let (file, digest, size) = self.file.finish();
+        let path = self.blobs.join(digest.hex());
+        persist(file, &path).map_err(LayoutError::io(&path))?;
+        Ok((digest, size))
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Replaces a file, at no moment leaving a part of it.
+pub(super) fn write_whole(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished(directory)?;
+    file.write_all(bytes)?;
+    persist(file, path)
+}
+
+fn unfinished(directory: &Path) -> io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
+    // Tells `sweep` that the writer lives. Another file system than the usual may have no locks; then it is told less.
+    file.as_file().try_lock_shared().ok();
+    Ok(file)
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    // tempfile makes files for their owner only; what is stored is for everybody whom the directory lets in.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(permissions)?;
+    // Both, or a crash of the machine could leave the name without the bytes, or neither.
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Removes the unfinished files of writers that are no more. What cannot be removed stays, and does no harm.
+pub(super) fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        // The lock of a writer ends with the writer, however that ended.
+        let abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if abandoned && fs::remove_file(entry.path()).is_ok() {
+            tracing::debug!(file = %entry.path().display(), "removed what a killed writer left");
+        }
+    }
+}

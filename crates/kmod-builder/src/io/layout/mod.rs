@@ -1,0 +1,328 @@
+//! Images in a directory: an OCI image layout (OCI image specification, `image-layout.md`).
+//!
+//! Other tools read and write the same directory (`skopeo inspect oci:DIR:TAG`), so what they may have put there is
+//! kept. Whenever a writer is killed, what has a final name is whole: files are written beside it, flushed to the
+//! disk and then renamed.
+
+mod blob;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+pub use blob::BlobWriter;
+
+use crate::model::Digest;
+use crate::model::image::{Selector, Tag};
+use crate::model::oci::{self, Descriptor, Index, Manifest, REF_NAME};
+
+const MARKER: &str = "oci-layout";
+const INDEX: &str = "index.json";
+/// Who changes the index holds a lock on this file; `index.json` itself is replaced by each change.
+const LOCK: &str = ".index.lock";
+
+/// The most that a manifest, a configuration or an index may have: what registries allow for a manifest.
+pub const MAX_DOCUMENT: u64 = 4 << 20;
+
+/// An image layout directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    directory: PathBuf,
+}
+
+impl Layout {
+    /// Opens a layout that exists.
+    pub fn open(directory: &Path) -> Result<Self, LayoutError> {
+        let layout = Self { directory: directory.to_owned() };
+        let marker = directory.join(MARKER);
+        let text = match read_document(&marker) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LayoutError::Missing { directory: directory.to_owned() });
+            }
+            Err(error) => return Err(LayoutError::io(&marker)(error)),
+        };
+        let version = serde_json::from_slice::<serde_json::Value>(&text)
+            .ok()
+            .and_then(|value| value.get("imageLayoutVersion")?.as_str().map(str::to_owned));
+        match version {
+            Some(version) if version.starts_with("1.") => Ok(layout),
+            version => Err(LayoutError::Version { directory: directory.to_owned(), version }),
+        }
+    }
+
+    /// Opens a layout, and makes an empty one if there is none; clears away what killed writers left.
+    pub fn create(directory: &Path) -> Result<Self, LayoutError> {
+        let layout = Self { directory: directory.to_owned() };
+        let blobs = layout.blobs();
+        fs::create_dir_all(&blobs).map_err(LayoutError::io(&blobs))?;
+        blob::sweep(&layout.directory);
+        let lock = layout.lock()?;
+        let (index, marker) = (directory.join(INDEX), directory.join(MARKER));
+        if !index.exists() {
+            layout.write_index(&Index::empty())?;
+        }
+        // Last, because the marker says that the rest is there.
+        if !marker.exists() {
+            layout.write_whole(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        drop(lock);
+        Self::open(directory)
+    }
+
+    /// Where the layout is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether a blob is stored.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// Opens a blob for reading. The bytes are not proven: whoever reads them hashes them.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                LayoutError::NoBlob { directory: self.directory.clone(), digest: digest.clone() }
+            }
+            _ => LayoutError::io(&path)(error),
+        })
+    }
+
+    /// Reads a manifest or configuration whole and proves its digest.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
+        let file = self.open_blob(digest)?;
+        let path = self.path(digest);
+        let bytes = read_capped(file).map_err(LayoutError::io(&path))?;
+        let found = Digest::of(&bytes);
+        if found == *digest { Ok(bytes) } else { Err(LayoutError::Changed { path, found }) }
+    }
+
+    /// Begins a blob whose digest will be known at its end.
+    pub fn writer(&self) -> Result<BlobWriter, LayoutError> {
+        BlobWriter::new(&self.directory, self.blobs())
+    }
+
+    /// Stores bytes as a blob and describes them.
+    pub fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
+        let mut writer = self.writer()?;
+        let failed = |error| LayoutError::io(&self.directory)(error);
+        writer.write_all(bytes).map_err(failed)?;
+        let (digest, size) = writer.finish()?;
+        Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    /// What is stored, with and without tags.
+    pub fn index(&self) -> Result<Index, LayoutError> {
+        let path = self.directory.join(INDEX);
+        let bytes = read_document(&path).map_err(LayoutError::io(&path))?;
+        serde_json::from_slice(&bytes).map_err(|error| LayoutError::Index { path, error })
+    }
+
+    /// The tags, sorted, and what they point to.
+    ///
+    /// Names that other tools gave and that no registry would take as a tag are left out.
+    pub fn tags(&self) -> Result<Vec<(Tag, Descriptor)>, LayoutError> {
+        let mut tags: Vec<_> = self
+            .index()?
+            .manifests
+            .into_iter()
+            .filter_map(|entry| Some((entry.annotations.get(REF_NAME)?.parse().ok()?, entry)))
+            .collect();
+        tags.sort_by(|(one, _): &(Tag, _), (other, _)| one.cmp(other));
+        Ok(tags)
+    }
+
+    /// The manifest that is selected, as stored, or `None` if there is none.
+    pub fn manifest(&self, selector: &Selector) -> Result<Option<(Digest, Vec<u8>)>, LayoutError> {
+        let digest = match selector {
+            Selector::Digest(digest) if !self.has(digest) => return Ok(None),
+            Selector::Digest(digest) => digest.clone(),
+            Selector::Tag(tag) => match self.index()?.tagged(tag.as_str()) {
+                Some(entry) => entry.digest.clone(),
+                None => return Ok(None),
+            },
+        };
+        let bytes = self.read_blob(&digest)?;
+        Ok(Some((digest, bytes)))
+    }
+
+    /// Lists a stored manifest, under a tag if one is given. All that it needs must be stored already.
+    pub fn list(&self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
+        self.change_index(|index| match tag {
+            Some(tag) => index.tag(tag.as_str(), manifest.clone()),
+            None => index.add(manifest.clone()),
+        })
+    }
+
+    /// Changes the index; others who want to change it wait meanwhile.
+    pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T, LayoutError> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let answer = change(&mut index);
+        self.write_index(&index)?;
+        Ok(answer)
+    }
+
+    /// Takes an image with all its blobs from another layout, and lists it here, under a tag if one is given.
+    ///
+    /// Blobs are linked where the file system can, and copied (and proven) where it cannot.
+    pub fn adopt(&self, from: &Self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
+        let bytes = from.read_blob(&manifest.digest)?;
+        let path = from.path(&manifest.digest);
+        let image: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| LayoutError::Index { path, error })?;
+        let blobs = std::iter::once(&image.config).chain(&image.layers).chain([manifest]);
+        for blob in blobs {
+            self.adopt_blob(from, &blob.digest)?;
+        }
+        self.list(manifest, tag)
+    }
+
+    fn adopt_blob(&self, from: &Self, digest: &Digest) -> Result<(), LayoutError> {
+        if self.has(digest) || fs::hard_link(from.path(digest), self.path(digest)).is_ok() {
+            return Ok(());
+        }
+        let mut writer = self.writer()?;
+        let mut file = from.open_blob(digest)?;
+        io::copy(&mut file, &mut writer).map_err(LayoutError::io(&self.path(digest)))?;
+        let (found, _) = writer.finish()?;
+        if found == *digest {
+            Ok(())
+        } else {
+            Err(LayoutError::Changed { path: from.path(digest), found })
+        }
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.directory.join("blobs").join("sha256")
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    fn lock(&self) -> Result<File, LayoutError> {
+        let path = self.directory.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(LayoutError::io(&path))?;
+        file.lock().map_err(LayoutError::io(&path))?;
+        Ok(file)
+    }
+
+    fn write_index(&self, index: &Index) -> Result<(), LayoutError> {
+        let bytes = serde_json::to_vec(index).expect("text, numbers and maps with text keys can be written");
+        self.write_whole(&self.directory.join(INDEX), &bytes)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
+        blob::write_whole(&self.directory, path, bytes).map_err(LayoutError::io(path))
+    }
+}
+
+fn read_document(path: &Path) -> io::Result<Vec<u8>> {
+    read_capped(File::open(path)?)
+}
+
+fn read_capped(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_DOCUMENT >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// A manifest, from its bytes.
+pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    let manifest: Manifest = serde_json::from_slice(bytes)?;
+    match manifest.media_type.as_str() {
+        "" | oci::MANIFEST => Ok(manifest),
+        other => Err(ManifestError::Type(other.to_owned())),
+    }
+}
+
+/// The bytes are no manifest of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or members are missing (as in an index, which has `manifests` instead of `layers`).
+    #[error("it is not the manifest of an image: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Of another kind.
+    #[error("it is of the type `{0}`, not an OCI image manifest")]
+    Type(String),
+}
+
+/// An image layout cannot be read or written.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LayoutError {
+    /// There is none.
+    #[error("there is no image layout in {}", directory.display())]
+    #[diagnostic(help(
+        "`zfs-kmods build` makes one (`./images` unless told otherwise); `oci:` is followed by its directory"
+    ))]
+    Missing {
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// Of a version that this program does not know.
+    #[error("{} is an image layout of a version that this program cannot read ({version:?})", directory.display())]
+    Version {
+        /// Where it is.
+        directory: PathBuf,
+        /// What its marker says.
+        version: Option<String>,
+    },
+    /// A blob that is pointed to is not there.
+    #[error("the image layout {} has no blob {digest}", directory.display())]
+    #[diagnostic(help("the layout is incomplete: copy the image into it again"))]
+    NoBlob {
+        /// Where it was looked for.
+        directory: PathBuf,
+        /// What it should have been.
+        digest: Digest,
+    },
+    /// A blob is another one than its name says.
+    #[error("{} was changed after it was stored: its bytes now have the digest {found}", path.display())]
+    #[diagnostic(help("delete the file and copy or build the image again"))]
+    Changed {
+        /// The blob.
+        path: PathBuf,
+        /// What it is.
+        found: Digest,
+    },
+    /// An index or manifest is not one.
+    #[error("{} is not what it should be", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// Reading or writing failed.
+    #[error("could not read or write {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl LayoutError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::Io { path, error }
+    }
+}
+
+#[cfg(test)]
+mod tests;

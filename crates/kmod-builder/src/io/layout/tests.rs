@@ -1,0 +1,83 @@
+use super::*;
+
+fn layout() -> (tempfile::TempDir, Layout) {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::create(&directory.path().join("images")).unwrap();
+    (directory, layout)
+}
+
+#[test]
+fn a_layout_is_made_once_and_opened_after() {
+    let (_directory, layout) = layout();
+    let blob = layout.put("x", b"bytes").unwrap();
+    let again = Layout::create(layout.directory()).unwrap();
+    assert!(again.has(&blob.digest));
+    assert_eq!(again.read_blob(&blob.digest).unwrap(), b"bytes");
+    assert!(matches!(Layout::open(Path::new("/nowhere")), Err(LayoutError::Missing { .. })));
+    fs::write(layout.directory().join(MARKER), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+    assert!(matches!(Layout::open(layout.directory()), Err(LayoutError::Version { .. })));
+}
+
+#[test]
+fn an_unfinished_blob_has_no_name() {
+    let (_directory, layout) = layout();
+    let mut writer = layout.writer().unwrap();
+    writer.write_all(b"half").unwrap();
+    drop(writer);
+    assert_eq!(fs::read_dir(layout.blobs()).unwrap().count(), 0);
+    let names: Vec<_> = fs::read_dir(layout.directory()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with(".unfinished")), "{names:?}");
+}
+
+#[test]
+fn what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays() {
+    let (_directory, layout) = layout();
+    let left = layout.directory().join(".unfinished-dead");
+    fs::write(&left, "half").unwrap();
+    let mut living = layout.writer().unwrap();
+    living.write_all(b"whole").unwrap();
+    Layout::create(layout.directory()).unwrap();
+    assert!(!left.exists());
+    let (digest, size) = living.finish().unwrap();
+    assert_eq!((layout.read_blob(&digest).unwrap().as_slice(), size), (&b"whole"[..], 5));
+}
+
+#[test]
+fn a_changed_document_is_noticed() {
+    let (_directory, layout) = layout();
+    let blob = layout.put(oci::MANIFEST, b"{}").unwrap();
+    fs::write(layout.path(&blob.digest), b"[]").unwrap();
+    let error = layout.manifest(&Selector::Digest(blob.digest)).unwrap_err();
+    assert!(error.to_string().contains("was changed after it was stored"), "{error}");
+}
+
+#[test]
+fn tags_are_sorted_and_foreign_names_left_alone() {
+    let (_directory, layout) = layout();
+    let manifest = layout.put(oci::MANIFEST, b"{}").unwrap();
+    for tag in ["b", "a"] {
+        layout.list(&manifest, Some(&tag.parse().unwrap())).unwrap();
+    }
+    layout.change_index(|index| index.tag("host/name:tag", manifest.clone())).unwrap();
+    let tags: Vec<_> = layout.tags().unwrap().into_iter().map(|(tag, _)| tag.to_string()).collect();
+    assert_eq!(tags, ["a", "b"]);
+    assert_eq!(layout.index().unwrap().manifests.len(), 3);
+    let tag = Selector::Tag("a".parse().unwrap());
+    assert_eq!(layout.manifest(&tag).unwrap(), Some((manifest.digest, b"{}".to_vec())));
+    assert_eq!(layout.manifest(&Selector::Tag("c".parse().unwrap())).unwrap(), None);
+}
+
+#[test]
+fn writers_of_the_index_do_not_lose_each_others_changes() {
+    let (_directory, layout) = layout();
+    let manifest = layout.put(oci::MANIFEST, b"{}").unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (layout, manifest) = (&layout, &manifest);
+            scope.spawn(move || {
+                layout.list(manifest, Some(&format!("tag{number}").parse().unwrap())).unwrap();
+            });
+        }
+    });
+    assert_eq!(layout.tags().unwrap().len(), 8);
+}
