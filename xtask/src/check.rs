@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use xshell::{Cmd, Shell, cmd};
 
-use crate::{fail::{Context, Result}, lab, say, tools};
+use crate::{
+    fail::{Context, Result},
+    lab, say, tools,
+};
 
 /// Formatting, lints, tests, dependencies; then, if asked for, the lab from question to image.
 pub(crate) fn all(with_lab: bool) -> Result {
@@ -20,7 +23,9 @@ pub(crate) fn all(with_lab: bool) -> Result {
 /// cannot be reached it is said, and it is no failure of this repository.
 fn dependencies(shell: &Shell) -> Result {
     if !tools::is_there("cargo-deny") && !cargo_has_deny() {
-        say::note("test: cargo-deny is not installed (`cargo install --locked cargo-deny`); dependencies not checked");
+        say::note(
+            "test: cargo-deny is not installed (`cargo install --locked cargo-deny`); dependencies not checked",
+        );
         return Ok(());
     }
     step("dependencies", cmd!(shell, "cargo deny --offline check bans licenses sources"))?;

@@ -54,6 +54,8 @@ fn main() -> ExitCode {
 /// The program's own `build`, compiled with optimisations: it hashes and compresses a lot.
 fn build(arguments: &[&str]) -> Result {
     let shell = xshell::Shell::new()?;
-    xshell::cmd!(shell, "cargo run --quiet --release -p kmod-builder -- build {arguments...}").quiet().run()?;
+    xshell::cmd!(shell, "cargo run --quiet --release -p kmod-builder -- build {arguments...}")
+        .quiet()
+        .run()?;
     Ok(())
 }

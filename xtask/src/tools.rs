@@ -40,10 +40,10 @@ pub(crate) fn need(tools: &[Tool]) -> Result {
     shell.set_var("DEBIAN_FRONTEND", "noninteractive");
     let logs = tempfile::NamedTempFile::new()?;
     let (_, log) = logs.keep()?;
-    run_logged("apt-get update", xshell::cmd!(shell, "apt-get update").into(), &log)?;
+    run_logged("apt-get update", &xshell::cmd!(shell, "apt-get update").into(), &log)?;
     // What the packages would start by themselves is not wanted: the lab starts its own, on loopback.
     let install = xshell::cmd!(shell, "apt-get install --yes --no-install-recommends {missing...}");
-    run_logged("apt-get install", install.into(), &log).context(format_args!("by hand: {by_hand}"))?;
+    run_logged("apt-get install", &install.into(), &log).context(format_args!("by hand: {by_hand}"))?;
     fs::remove_file(log)?;
     Ok(())
 }
@@ -51,7 +51,9 @@ pub(crate) fn need(tools: &[Tool]) -> Result {
 /// Whether a program is found on the path, or in the directories of the system's programs.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|directory| Path::new(directory).join(program).is_file())
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .any(|directory| Path::new(directory).join(program).is_file())
 }
 
 pub(crate) fn is_root() -> bool {
@@ -77,12 +79,12 @@ pub(crate) fn tied(command: &Command) -> Command {
 }
 
 /// Runs a long command with its output in `log`; a failure shows the last lines and where the rest is.
-pub(crate) fn run_logged(what: &str, command: Command, log: &Path) -> Result {
+pub(crate) fn run_logged(what: &str, command: &Command, log: &Path) -> Result {
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory)?;
     }
     let file = File::create(log).context(log.display())?;
-    let mut command = tied(&command);
+    let mut command = tied(command);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     let mut child = command.spawn().context(what)?;
     let status = wait(what, &mut child)?;

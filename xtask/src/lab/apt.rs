@@ -2,6 +2,7 @@
 //! never touched, and the mirror is the one that the machine itself uses.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -29,8 +30,7 @@ pub(crate) struct Apt {
 impl Apt {
     pub(crate) fn open(cache: &Cache) -> Result<Self> {
         tools::need(&[("apt-get", "apt"), ("setpriv", "util-linux"), ("dpkg-deb", "dpkg")])?;
-        let apt =
-            Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
+        let apt = Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
         let root = apt.directory.path();
         for directory in ["state", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(root.join(directory))?;
@@ -38,7 +38,7 @@ impl Apt {
         fs::write(root.join("status"), "")?;
         let mut sources = format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", apt.mirror);
         for suite in SOURCE_SUITES {
-            sources += &format!("deb-src [signed-by={KEYRING}] {} {suite} contrib\n", apt.mirror);
+            let _ = writeln!(sources, "deb-src [signed-by={KEYRING}] {} {suite} contrib", apt.mirror);
         }
         fs::write(root.join("sources.list"), sources)?;
         let at = root.display();
@@ -48,7 +48,7 @@ impl Apt {
              Dir::Etc::preferencesparts \"-\";\nAcquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
         );
         fs::write(root.join("apt.conf"), configuration)?;
-        tools::run_logged("apt-get update (private)", apt.command("apt-get", &["update"], root), &apt.log)?;
+        tools::run_logged("apt-get update (private)", &apt.command("apt-get", &["update"], root), &apt.log)?;
         Ok(apt)
     }
 
@@ -61,14 +61,14 @@ impl Apt {
     pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result {
         let inside = tempfile::tempdir_in(self.directory.path())?;
         let download = self.command("apt-get", &["download", package], inside.path());
-        tools::run_logged(&format!("downloading {package}"), download, &self.log)?;
+        tools::run_logged(&format!("downloading {package}"), &download, &self.log)?;
         let deb = fs::read_dir(inside.path())?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
             .context(format_args!("apt-get download {package} left no .deb"))?;
         let mut unpack = Command::new("dpkg-deb");
         unpack.arg("--extract").arg(deb).arg(directory);
-        tools::run_logged(&format!("unpacking {package}"), unpack, &self.log)
+        tools::run_logged(&format!("unpacking {package}"), &unpack, &self.log)
     }
 
     /// Downloads the one file of a source package that has this name and this checksum to `to`.
@@ -79,9 +79,13 @@ impl Apt {
         let listing = String::from_utf8_lossy(&output.stdout).into_owned();
         let place = listing
             .split("\n\n")
-            .filter(|stanza| stanza.contains(&format!(" {sha256} ")) && stanza.contains(&format!(" {file}\n")))
+            .filter(|stanza| {
+                stanza.contains(&format!(" {sha256} ")) && stanza.contains(&format!(" {file}\n"))
+            })
             .find_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Directory: ")))
-            .context(format_args!("no source package {package} on the mirror has {file} with sha256 {sha256}"))?;
+            .context(format_args!(
+                "no source package {package} on the mirror has {file} with sha256 {sha256}"
+            ))?;
         let url = format!("{}/{place}/{file}", self.mirror.trim_end_matches('/'));
         let expected = format!("SHA256:{sha256}");
         let to = to.to_str().context("a path that is no text")?;
@@ -90,12 +94,15 @@ impl Apt {
             &["download-file", &url, to, &expected],
             self.directory.path(),
         );
-        tools::run_logged(&format!("downloading {file}"), download, &self.log)
+        tools::run_logged(&format!("downloading {file}"), &download, &self.log)
     }
 
     fn command(&self, program: &str, arguments: &[&str], directory: &Path) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(directory).env("APT_CONFIG", self.directory.path().join("apt.conf"));
+        command
+            .args(arguments)
+            .current_dir(directory)
+            .env("APT_CONFIG", self.directory.path().join("apt.conf"));
         command.env("LC_ALL", "C");
         command
     }
@@ -114,7 +121,9 @@ fn mirror() -> Result<String> {
             Some((words.next()?, words.next()?, words.next()?))
         })
         .find(|(address, suite, component)| {
-            *component == "main" && !suite.contains("security") && address.trim_end_matches('/').ends_with("/debian")
+            *component == "main"
+                && !suite.contains("security")
+                && address.trim_end_matches('/').ends_with("/debian")
         })
         .map(|(address, ..)| address.to_owned())
         .context("the machine's apt sources name no Debian archive; the lab takes its packages from there")

@@ -47,6 +47,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The SHA-256 of some bytes, in hexadecimal digits.
+pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// The lab's directory below the user's cache directory.
 pub(crate) struct Cache {
     root: PathBuf,
@@ -91,9 +96,9 @@ impl Cache {
         }
         say::note(format_args!("lab: making {name}"));
         let begun = Instant::now();
-        let made = self.scratch()?;
-        make(made.path()).context(format_args!("making the lab's {name}"))?;
-        fs::rename(made.keep(), &entry)?;
+        let unfinished = self.scratch()?;
+        make(unfinished.path()).context(format_args!("making the lab's {name}"))?;
+        fs::rename(unfinished.keep(), &entry)?;
         say::note(format_args!("lab: {name} made in {}", tools::duration(begun.elapsed())));
         Ok(entry)
     }

@@ -56,14 +56,27 @@ pub(crate) fn kernels(cache: &Cache, podman: &Podman, fedora: &Path) -> Result<K
         let tree = work.path().join("src");
         fs::create_dir(&tree)?;
         let mut unpack = Command::new("tar");
-        unpack.arg("--extract").arg("--file").arg(&source).arg("--directory").arg(&tree).arg("--strip-components=1");
+        unpack
+            .arg("--extract")
+            .arg("--file")
+            .arg(&source)
+            .arg("--directory")
+            .arg(&tree)
+            .arg("--strip-components=1");
         tools::need(&[("tar", "tar"), ("xz", "xz-utils")])?;
-        tools::run_logged("unpacking the kernel's source", unpack, &cache.log("kernel"))?;
+        tools::run_logged("unpacking the kernel's source", &unpack, &cache.log("kernel"))?;
         fs::write(work.path().join("kernel.config"), CONFIG)?;
         fs::write(work.path().join("kernel-build.sh"), BUILD)?;
         fs::write(work.path().join("kernel.spec"), SPEC)?;
         let run = format!("SOURCE_DATE_EPOCH={} sh /work/kernel-build.sh {}", oci::EPOCH, SUFFIXES.join(" "));
-        podman.run("compiling two kernels", fedora, fedora::RELEASE, &run, work.path(), &cache.log("kernel"))?;
+        podman.run(
+            "compiling two kernels",
+            fedora,
+            fedora::RELEASE,
+            &run,
+            work.path(),
+            &cache.log("kernel"),
+        )?;
         for entry in fs::read_dir(work.path().join("out"))? {
             let entry = entry?;
             fs::rename(entry.path(), directory.join(entry.file_name()))?;

@@ -1,29 +1,136 @@
-//! The lab: Fedora's side of the world, made on this machine from the distribution's own packages.
+//! The lab: Fedora's side of the world, made on this machine from the distribution's own packages, so that the
+//! unchanged program does its whole job for real. Only the origin of the packages differs.
+//!
+//! | room | what it makes |
+//! |---|---|
+//! | `openzfs` `fedora` `kernel` `rpms` `coreos` | the tarball, the builder image, the kernels, the repository, the CoreOS images |
+//! | `upstream` `github` | what is said about them, in the shapes that Fedora and GitHub use |
+//! | `services` `http` `world` | where all that is served, and how the program is told |
+//! | `program` `steps` `report` | the program, what it is made to do, and how that went |
+//! | `cache` `apt` `oci` `podman` | the tools of the above |
 
 mod apt;
 mod cache;
+mod coreos;
 mod fedora;
+mod github;
+mod http;
 mod kernel;
 mod oci;
 mod openzfs;
 mod podman;
+mod program;
+mod report;
 mod rpms;
+mod services;
+mod steps;
+mod upstream;
+mod world;
 
-use crate::fail::Result;
+use std::{fs, path::Path, process::Command};
+
+use crate::{fail::Result, say, tools};
 use cache::Cache;
+use kernel::Kernels;
+use oci::Layout;
+use podman::Podman;
+use report::Report;
+use services::Services;
+use world::REGISTRY;
 
-pub(crate) fn run() -> Result { Ok(()) }
-pub(crate) fn down() -> Result { Ok(()) }
-pub(crate) fn clean() -> Result { Ok(()) }
-pub(crate) fn serve(_: &str) -> Result { Ok(()) }
+/// Makes the lab, has the program do its job in it, ends the services.
+pub(crate) fn run() -> Result {
+    let cache = Cache::open()?;
+    let mut report = Report::default();
+    let mut lab = None;
+    report.step("the lab itself", || {
+        lab = Some(open(&cache, false)?);
+        Ok(cache::directory()?.display().to_string())
+    });
+    if let Some((_services, kernels)) = &lab {
+        let work = cache.run().join("work");
+        let _ = fs::remove_dir_all(&work);
+        fs::create_dir_all(&work)?;
+        let mut program = None;
+        report.step("compiling the program", || {
+            program = Some(program::Program::build(&cache.run(), &work)?);
+            Ok(String::new())
+        });
+        if let Some(program) = program {
+            steps::all(&mut report, &program, kernels);
+        }
+    }
+    drop(lab);
+    report.end()
+}
 
+/// Makes the lab and leaves its services running.
 pub(crate) fn up() -> Result {
     let cache = Cache::open()?;
-    let podman = podman::Podman::find()?;
-    let tarball = openzfs::tarball(&cache)?;
-    let fedora = fedora::image(&cache)?;
-    let kernels = kernel::kernels(&cache, &podman, &fedora)?;
-    let repository = rpms::repository(&cache, &kernels)?;
-    crate::say::note(format_args!("{} {} {}", tarball.display(), repository.display(), kernels.newer));
+    let (services, kernels) = open(&cache, true)?;
+    services.leave();
+    for (name, value) in world::environment() {
+        say::data(format_args!("export {name}='{value}'"));
+    }
+    say::note(format_args!(
+        "lab: up. stable has {}, testing {}. Set the lines above in your shell:\n\
+         \x20 eval \"$(cargo xtask lab up)\"\nand end it with `cargo xtask lab down`.",
+        kernels.current, kernels.newer
+    ));
+    Ok(())
+}
+
+/// Ends what [`up`] left running.
+pub(crate) fn down() -> Result {
+    if !services::stop(&cache::directory()?.join("run"))? {
+        say::note("lab: nothing is running");
+    }
+    Ok(())
+}
+
+/// Removes all that the lab keeps.
+pub(crate) fn clean() -> Result {
+    let cache = Cache::open()?;
+    services::stop(&cache.run())?;
+    let directory = cache::directory()?;
+    fs::remove_dir_all(&directory)?;
+    say::note(format_args!("lab: removed {}", directory.display()));
+    Ok(())
+}
+
+/// The HTTP server, as a process of its own.
+pub(crate) fn serve(run: &str) -> Result {
+    http::serve(Path::new(run))
+}
+
+/// Makes what is not there yet, and starts the services.
+fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
+    if !tools::is_root() {
+        return Err("the lab needs root: it makes a root file system, and builds in it with podman".into());
+    }
+    let podman = Podman::find()?;
+    let tarball = openzfs::tarball(cache)?;
+    let fedora = fedora::image(cache)?;
+    let kernels = kernel::kernels(cache, &podman, &fedora)?;
+    let repository = rpms::repository(cache, &kernels)?;
+    let coreos = coreos::images(cache, &fedora, &kernels)?;
+    let run = cache.run();
+    upstream::publish(&run.join("www"), &coreos, &repository, &tarball)?;
+    let _ = fs::remove_file(run.join(http::LOG));
+    let services = Services::start(cache, stay)?;
+    push(cache, &fedora, "fedora/fedora")?;
+    push(cache, &coreos.layout, "fedora/fedora-coreos")?;
+    Ok((services, kernels))
+}
+
+/// Copies every tag of a layout to the registry; blobs that it has are not sent again.
+fn push(cache: &Cache, layout: &Path, repository: &str) -> Result {
+    for tag in Layout::open(layout).tags()? {
+        let mut copy = Command::new("skopeo");
+        copy.args(["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"]);
+        copy.arg(format!("oci:{}:{tag}", layout.display()))
+            .arg(format!("docker://{REGISTRY}/{repository}:{tag}"));
+        tools::run_logged(&format!("pushing {repository}:{tag}"), &copy, &cache.log("push"))?;
+    }
     Ok(())
 }

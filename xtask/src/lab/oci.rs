@@ -1,7 +1,7 @@
 //! Images written by hand into an OCI image layout: a stand-in needs exact labels and the same digest each time.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -109,7 +109,8 @@ impl Layout {
             }));
             digests.push(digest);
         }
-        let (digest, size) = self.put(&json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }))?;
+        let (digest, size) =
+            self.put(&json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }))?;
         let mut entries = self.index()?;
         entries.push(json!({
             "mediaType": INDEX, "digest": digest, "size": size,
@@ -121,7 +122,9 @@ impl Layout {
 
     /// The tags in the layout.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
-        let name = |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned);
+        let name = |entry: &Value| {
+            entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned)
+        };
         Ok(self.index()?.iter().filter_map(name).collect())
     }
 

@@ -47,11 +47,25 @@ impl Podman {
         fs::write(context.path().join("Containerfile"), format!("FROM {image}\nRUN {command}\n"))?;
         let result = format!("localhost/zfs-kmods-lab-{}", std::process::id());
         let mut build = Command::new("podman");
-        build.args(["build", "--isolation=chroot", "--network=host", "--no-cache", "--layers=false", "--pull=never"]);
-        build.arg(format!("--volume={}:/work", work.display())).arg(format!("--tag={result}")).arg(context.path());
-        let done = tools::run_logged(what, build, log);
+        build.args([
+            "build",
+            "--isolation=chroot",
+            "--network=host",
+            "--no-cache",
+            "--layers=false",
+            "--pull=never",
+        ]);
+        build
+            .arg(format!("--volume={}:/work", work.display()))
+            .arg(format!("--tag={result}"))
+            .arg(context.path());
+        let done = tools::run_logged(what, &build, log);
         // The image itself is of no use; what counts lies in the mounted directory.
-        let _ = Command::new("podman").args(["rmi", "--force", &result]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = Command::new("podman")
+            .args(["rmi", "--force", &result])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         done
     }
 }

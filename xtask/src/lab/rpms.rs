@@ -76,12 +76,12 @@ pub(crate) fn repository(cache: &Cache, kernels: &Kernels) -> Result<PathBuf> {
         rpmbuild.args(["--define", &define("_rpmdir", &updates.join("Packages/stubs"))]);
         rpmbuild.args(["--define", "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"]);
         rpmbuild.arg(work.path().join("stubs.spec"));
-        tools::run_logged("packing the stubs", rpmbuild, &cache.log("repository"))?;
+        tools::run_logged("packing the stubs", &rpmbuild, &cache.log("repository"))?;
 
         let mut createrepo = Command::new("createrepo_c");
         createrepo.args(["--quiet", "--no-database", "--set-timestamp-to-revision"]);
         createrepo.arg(format!("--revision={}", oci::EPOCH)).arg(&updates);
-        tools::run_logged("indexing the repository", createrepo, &cache.log("repository"))
+        tools::run_logged("indexing the repository", &createrepo, &cache.log("repository"))
     })
 }
 

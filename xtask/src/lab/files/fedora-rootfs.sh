@@ -9,7 +9,8 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 debootstrap --foreign --variant=minbase --include="$packages" "$suite" "$root" "$mirror"
 mount -t proc proc "$root/proc"
 chroot "$root" /debootstrap/debootstrap --second-stage
-umount "$root/proc"
+# debootstrap has unmounted it already, or not, by its own lights.
+umount "$root/proc" 2>/dev/null || true
 
 # What differs from one making to the next, what names the mirror, and what nobody reads in a builder.
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/var/cache/ldconfig \

@@ -1,0 +1,184 @@
+//! The part of GitHub's REST API that tells about OpenZFS's tags and releases.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    fail::Result,
+    lab::{cache::hex, openzfs, world},
+};
+
+const REPOSITORY: &str = "/github/repos/openzfs/zfs";
+
+/// Each line with its highest patch. The lab's own release is the newest of its line.
+const LINES: [(&str, u32); 4] = [("2.1", 16), ("2.2", 11), ("2.3", 9), ("2.4", 3)];
+/// What must not be taken for a release: candidates, and the tags that mark where development began.
+const OTHERS: [&str; 12] = [
+    "2.1.99",
+    "2.2.99",
+    "2.3.99",
+    "2.4.99",
+    "2.3.0-rc1",
+    "2.3.0-rc2",
+    "2.4.0-rc1",
+    "2.4.0-rc2",
+    "2.4.0-rc3",
+    "2.4.0-rc4",
+    "2.4.0-rc5",
+    "2.40.0-rc1",
+];
+
+/// Writes tags and releases into files; [`answer`] serves parts of them.
+pub(crate) fn publish(directory: &Path, tarball_size: u64) -> Result {
+    fs::create_dir_all(directory)?;
+    let mut versions: Vec<String> = Vec::new();
+    for (line, highest) in LINES {
+        versions.extend((0..=highest).map(|patch| format!("{line}.{patch}")));
+    }
+    let mut tags = versions.clone();
+    tags.extend(OTHERS.map(str::to_owned));
+    tags.sort();
+    let tags: Vec<Value> = tags.iter().map(|version| tag(version)).collect();
+    fs::write(directory.join("tags.json"), json!(tags).to_string())?;
+
+    // As GitHub lists them: by time, newest first. Several lines are released on one day.
+    let mut releases: Vec<Value> = Vec::new();
+    releases.push(release("2.4.4", 99, 0, true));
+    for (age, version) in by_time(&versions).into_iter().enumerate() {
+        let size = if version == openzfs::VERSION { tarball_size } else { 34_000_000 };
+        releases.push(release(&version, age, size, false));
+    }
+    releases.extend(
+        OTHERS
+            .iter()
+            .filter(|version| version.contains("rc"))
+            .enumerate()
+            .map(|(age, version)| release(version, 60 + age, 33_000_000, false)),
+    );
+    fs::write(directory.join("releases.json"), json!(releases).to_string())?;
+    Ok(())
+}
+
+/// The answer to a request for `path` (below the server's root), with a `Link` header if there is more.
+pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Option<String>)> {
+    let read = |name: &str| -> Option<Vec<Value>> {
+        serde_json::from_slice(&fs::read(www.join("github").join(name)).ok()?).ok()
+    };
+    let rest = path.strip_prefix(REPOSITORY)?;
+    if let Some(prefix) = rest.strip_prefix("/git/matching-refs/") {
+        let prefix = format!("refs/{prefix}");
+        let mut tags = read("tags.json")?;
+        tags.retain(|tag| tag["ref"].as_str().is_some_and(|name| name.starts_with(&prefix)));
+        return Some((json!(tags), None));
+    }
+    let mut releases = read("releases.json")?;
+    if let Some(name) = rest.strip_prefix("/releases/tags/") {
+        // A draft has no tag yet, so it is not found by one.
+        let found =
+            releases.into_iter().find(|release| release["tag_name"] == name && release["draft"] == false);
+        return found.map(|release| (release, None));
+    }
+    if rest != "/releases" {
+        return None;
+    }
+    let number = |name: &str| {
+        query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok())
+    };
+    let size = number("per_page").unwrap_or(30).clamp(1, 100);
+    let page = number("page").unwrap_or(1).max(1);
+    let last = releases.len().div_ceil(size);
+    let link = (page < last).then(|| {
+        let to = |page: usize| world::url(&format!("{REPOSITORY}/releases?per_page={size}&page={page}"));
+        format!("<{}>; rel=\"next\", <{}>; rel=\"last\"", to(page + 1), to(last))
+    });
+    let first = ((page - 1) * size).min(releases.len());
+    let end = (first + size).min(releases.len());
+    Some((json!(releases.drain(first..end).collect::<Vec<_>>()), link))
+}
+
+/// Releases of all lines with the same distance from their line's newest came out together.
+fn by_time(versions: &[String]) -> Vec<String> {
+    let mut ordered: Vec<(u32, &String)> = versions
+        .iter()
+        .map(|version| {
+            let (line, patch) = version.rsplit_once('.').unwrap_or_default();
+            let highest = LINES.iter().find(|(name, _)| *name == line).map_or(0, |(_, highest)| *highest);
+            (highest - patch.parse().unwrap_or(0), version)
+        })
+        .collect();
+    ordered.sort_by(|left, right| left.0.cmp(&right.0).then(right.1.cmp(left.1)));
+    ordered.into_iter().map(|(_, version)| version.clone()).collect()
+}
+
+fn tag(version: &str) -> Value {
+    let sha = sha(version);
+    json!({
+        "ref": format!("refs/tags/zfs-{version}"),
+        "node_id": format!("REF_{}", &sha[..12]),
+        "url": world::url(&format!("{REPOSITORY}/git/refs/tags/zfs-{version}")),
+        "object": { "sha": sha, "type": "tag", "url": world::url(&format!("{REPOSITORY}/git/tags/{sha}")) },
+    })
+}
+
+fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
+    let ours = version == openzfs::VERSION;
+    let id = 100_000 + age;
+    let month = 12 - age / 4 % 12;
+    let published = if ours {
+        openzfs::PUBLISHED.to_owned()
+    } else {
+        format!("{}-{month:02}-{:02}T17:00:00Z", 2025 - age / 48, 1 + age % 4)
+    };
+    let address = |path: &str| world::url(&format!("{REPOSITORY}{path}"));
+    let author = author();
+    let checksum = if ours { openzfs::SHA256.to_owned() } else { hex(&Sha256::digest(version)) };
+    let asset = |name: String, id: usize, size: u64, digest: String| {
+        json!({
+            "url": address(&format!("/releases/assets/{id}")), "id": id, "node_id": format!("RA_{id}"), "name": name,
+            "label": "", "uploader": author, "content_type": "application/gzip", "state": "uploaded", "size": size,
+            "digest": digest, "download_count": 1000, "created_at": published, "updated_at": published,
+            "browser_download_url": world::url(&format!("/openzfs/releases/download/zfs-{version}/{name}")),
+        })
+    };
+    let assets = if draft {
+        vec![]
+    } else {
+        vec![
+            asset(format!("zfs-{version}.sha256.asc"), id * 10, 833, format!("sha256:{}", sha(version))),
+            asset(format!("zfs-{version}.tar.gz"), id * 10 + 1, size, format!("sha256:{checksum}")),
+            asset(
+                format!("zfs-{version}.tar.gz.asc"),
+                id * 10 + 2,
+                833,
+                format!("sha256:{}", sha(&checksum)),
+            ),
+        ]
+    };
+    json!({
+        "url": address(&format!("/releases/{id}")), "assets_url": address(&format!("/releases/{id}/assets")),
+        "upload_url": address(&format!("/releases/{id}/assets{{?name,label}}")),
+        "html_url": world::url(&format!("/openzfs/releases/tag/zfs-{version}")), "id": id, "author": author,
+        "node_id": format!("RE_{id}"), "tag_name": format!("zfs-{version}"), "target_commitish": "master",
+        "name": format!("zfs-{version}"), "draft": draft, "prerelease": version.contains("rc"), "immutable": false,
+        "created_at": published, "updated_at": published, "published_at": (!draft).then_some(&published), "assets": assets,
+        "tarball_url": address(&format!("/tarball/zfs-{version}")),
+        "zipball_url": address(&format!("/zipball/zfs-{version}")),
+        "body": "#### Changes\n- a change, as they are listed by the hundred\n".repeat(80),
+    })
+}
+
+fn author() -> Value {
+    let user = world::url("/github/users/releaser");
+    json!({
+        "login": "releaser", "id": 1, "node_id": "U_1", "avatar_url": world::url("/avatar"), "gravatar_id": "",
+        "url": user, "html_url": user, "followers_url": user, "following_url": user, "gists_url": user,
+        "starred_url": user, "subscriptions_url": user, "organizations_url": user, "repos_url": user,
+        "events_url": user, "received_events_url": user, "type": "User", "site_admin": false,
+    })
+}
+
+fn sha(text: &str) -> String {
+    hex(&Sha256::digest(text))[..40].to_owned()
+}

@@ -1,0 +1,160 @@
+//! The services of the lab: a registry and the HTTP server, on loopback only.
+//!
+//! For a run they end with this process, however it ends. For work by hand they stay; files with their process ids
+//! let `lab down` find them again, and nothing is ended that is not recognised as the lab's own.
+
+use std::{
+    fs::{self, File},
+    net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    fail::{Context, Result},
+    lab::{
+        apt::Apt,
+        cache::{Cache, Key},
+        world::{HTTP, REGISTRY},
+    },
+    say, tools,
+};
+
+const NAMES: [&str; 2] = ["registry", "http"];
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Running services; they end with the value.
+pub(crate) struct Services {
+    children: Vec<Child>,
+    run: PathBuf,
+}
+
+impl Services {
+    /// Starts both. `www` must be laid out already.
+    pub(crate) fn start(cache: &Cache, stay: bool) -> Result<Self> {
+        let run = cache.run();
+        fs::create_dir_all(&run)?;
+        stop(&run)?;
+        for (address, what) in [(REGISTRY, "registry"), (HTTP, "HTTP server")] {
+            TcpListener::bind(address).map_err(|error| {
+                format!(
+                    "the lab's {what} cannot have {address} ({error}); end what uses that port and try again"
+                )
+            })?;
+        }
+        let mut services = Self { children: Vec::new(), run: run.clone() };
+
+        let configuration = run.join("registry.yml");
+        fs::write(
+            &configuration,
+            format!(
+                "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: \"{REGISTRY}\"}}\n",
+                run.join("registry").display()
+            ),
+        )?;
+        let mut registry = Command::new(registry_program(cache)?);
+        registry.arg("serve").arg(configuration);
+        services.spawn("registry", registry, stay)?;
+
+        let mut http = Command::new(std::env::current_exe()?);
+        http.args(["lab", "serve"]).arg(&run);
+        services.spawn("http", http, stay)?;
+
+        for address in [REGISTRY, HTTP] {
+            services.await_answer(address)?;
+        }
+        Ok(services)
+    }
+
+    /// Lets the services run on when this process ends.
+    pub(crate) fn leave(mut self) {
+        self.children.clear();
+    }
+
+    fn spawn(&mut self, name: &str, command: Command, stay: bool) -> Result {
+        let log = File::create(self.run.join(format!("{name}.log")))?;
+        let mut command = if stay { command } else { tools::tied(&command) };
+        if stay {
+            // Not in the terminal's group: Ctrl-C is for others.
+            command.process_group(0);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context(format_args!("starting the lab's {name}"))?;
+        fs::write(self.run.join(format!("{name}.pid")), child.id().to_string())?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    fn await_answer(&mut self, address: &str) -> Result {
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended =
+                self.children.iter_mut().any(|child| child.try_wait().is_ok_and(|status| status.is_some()));
+            if ended || begun.elapsed() > READY_WITHIN {
+                return Err(
+                    format!("nothing answers at {address}; see the logs in {}", self.run.display()).into()
+                );
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if !self.children.is_empty() {
+            for name in NAMES {
+                let _ = fs::remove_file(self.run.join(format!("{name}.pid")));
+            }
+        }
+    }
+}
+
+/// Ends the services that an earlier run left, and says which.
+pub(crate) fn stop(run: &Path) -> Result<bool> {
+    let mut any = false;
+    for name in NAMES {
+        let file = run.join(format!("{name}.pid"));
+        let Ok(process) = fs::read_to_string(&file) else { continue };
+        if is_ours(&process, run) {
+            say::note(format_args!("lab: ending the {name} (process {process})"));
+            // `kill` is part of the shell; there need not be a program of that name.
+            Command::new("sh").args(["-c", "kill \"$1\"", "sh", &process]).status()?;
+            let begun = Instant::now();
+            while is_ours(&process, run) && begun.elapsed() < READY_WITHIN {
+                thread::sleep(Duration::from_millis(20));
+            }
+            any = true;
+        }
+        fs::remove_file(file)?;
+    }
+    Ok(any)
+}
+
+/// Process ids are used again: only a process that was started with a path of the lab is one of the lab's.
+fn is_ours(process: &str, run: &Path) -> bool {
+    process.parse::<u32>().is_ok()
+        && fs::read_to_string(format!("/proc/{process}/cmdline"))
+            .is_ok_and(|words| words.contains(&*run.to_string_lossy()))
+}
+
+/// The machine's own program, or the one of Debian's package, unpacked and not installed: installing it would start a
+/// registry on all interfaces.
+fn registry_program(cache: &Cache) -> Result<PathBuf> {
+    const PROGRAM: &str = "docker-registry";
+    if tools::is_there(PROGRAM) {
+        return Ok(PathBuf::from(PROGRAM));
+    }
+    let unpacked = cache
+        .entry(PROGRAM, Key::new().with(PROGRAM), |directory| Apt::open(cache)?.unpack(PROGRAM, directory))?;
+    Ok(unpacked.join("usr/bin").join(PROGRAM))
+}

@@ -1,0 +1,134 @@
+//! What the lab has the program do: from the question what exists to packages that rpm itself accepts.
+
+use serde_json::Value;
+
+use crate::{
+    fail::{Context, Result},
+    lab::{
+        kernel::Kernels,
+        openzfs,
+        program::{Output, Program, as_rpm_sees},
+        report::Report,
+    },
+};
+
+/// What asking for the current versions may cost.
+const QUESTION: (u64, u64) = (6, 300 * 1024);
+const STORE: &str = "oci:images";
+
+/// Runs the steps. One that builds on a failed one is left out.
+pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
+    let asked = report.step("versions of stable", || {
+        let output = program.run(&["versions", "--stream", "stable", "--format", "json"])?.expect(0)?;
+        let output = output.mentions(&[&kernels.current, openzfs::VERSION])?;
+        let (requests, bytes) = output.requests;
+        if requests > QUESTION.0 || bytes > QUESTION.1 {
+            return Err(format!("{requests} requests and {bytes} bytes for a question").into());
+        }
+        Ok(format!("{requests} requests, {} KiB", bytes.div_ceil(1024)))
+    });
+    report.step("check", || {
+        program.run(&["check"])?.expect(0)?;
+        program.run(&["check", "--zfs", openzfs::VERSION, "--kernel", "7.3.1-300.fc45.x86_64"])?.expect(3)?;
+        Ok("current is compatible, 7.3 is held".to_owned())
+    });
+    report.step("plan for three streams", || {
+        let arguments =
+            ["plan", "--streams", "stable,testing,next", "--arches", "x86_64", "--format", "json"];
+        let output = program.run(&arguments)?.expect(0)?;
+        output.mentions(&[&kernels.current, &kernels.newer, "7.3.1-300.fc45"])?.json()?;
+        Ok("two to build, one held".to_owned())
+    });
+    if !asked {
+        return;
+    }
+    let built = report.step("build for stable", || build(program, &kernels.current));
+    if !built {
+        return;
+    }
+    report.step("verify", || {
+        program.run(&["verify", &image(&kernels.current)])?.expect(0)?;
+        Ok(image(&kernels.current))
+    });
+    report.step("build again", || {
+        program.run(&["build", "--to", STORE])?.expect(0)?;
+        Ok("nothing to do".to_owned())
+    });
+    report.step("list and extract", || agree(program, kernels));
+    let bumped = report.step("build for testing", || build(program, &kernels.newer));
+    if bumped {
+        report.step("userland is shared", || {
+            let layers = [layers(program, &kernels.current)?, layers(program, &kernels.newer)?];
+            match (layers[0][0] == layers[1][0], layers[0][1] == layers[1][1]) {
+                (true, false) => Ok(layers[0][0].clone()),
+                (false, _) => Err("the two images have different userland layers".into()),
+                (_, true) => Err("two kernels have the same modules".into()),
+            }
+        });
+    }
+}
+
+fn image(kernel: &str) -> String {
+    format!("{STORE}:zfs-{}_kernel-{kernel}", openzfs::VERSION)
+}
+
+fn build(program: &Program, kernel: &str) -> Result<String> {
+    program.run(&["build", "--kernel", kernel, "--to", STORE])?.expect(0)?;
+    Ok(image(kernel))
+}
+
+/// What the program lists is what rpm says about the packages that the program extracts.
+fn agree(program: &Program, kernels: &Kernels) -> Result<String> {
+    let image = image(&kernels.current);
+    let listed = program.run(&["list-rpms", &image, "--format", "json"])?.expect(0)?;
+    program
+        .run(&["extract-rpms", &image, "--to", "rpms", "--only", "main,devel,debug,other,src"])?
+        .expect(0)?;
+    let mut listed = rows(&listed)?;
+    listed.sort();
+    let extracted = as_rpm_sees(&program.path("rpms"))?;
+    if listed == extracted {
+        return Ok(format!("{} packages, as rpm sees them", listed.len()));
+    }
+    Err(format!("the list and rpm differ\n  list: {listed:?}\n  rpm:  {extracted:?}").into())
+}
+
+fn rows(listed: &Output) -> Result<Vec<[String; 3]>> {
+    let value = listed.json()?;
+    let list = value.as_array().or_else(|| value["rpms"].as_array()).context("no list of RPMs")?;
+    list.iter()
+        .map(|row| {
+            let field = |name: &str| {
+                row[name].as_str().map(str::to_owned).context(format_args!("an RPM without {name}"))
+            };
+            Ok([field("name")?, field("evr")?, field("arch")?])
+        })
+        .collect()
+}
+
+/// The digests of an image's layers: userland, kmod.
+fn layers(program: &Program, kernel: &str) -> Result<Vec<String>> {
+    let tag = format!("zfs-{}_kernel-{kernel}", openzfs::VERSION);
+    let store = program.path("images");
+    let read = |path: &str| -> Result<Value> {
+        let path = store.join(path);
+        Ok(serde_json::from_slice(&std::fs::read(&path).context(path.display())?)?)
+    };
+    let blob =
+        |digest: &Value| digest.as_str().map(|digest| format!("blobs/{}", digest.replacen(':', "/", 1)));
+    let index = read("index.json")?;
+    let entry = index["manifests"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag.as_str())
+        .context(format_args!("the store has no {tag}"))?;
+    let manifest = read(&blob(&entry["digest"]).context("an entry without a digest")?)?;
+    let list: Vec<String> = manifest["layers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|layer| layer["digest"].as_str().map(str::to_owned))
+        .collect();
+    if list.len() == 2 { Ok(list) } else { Err(format!("{tag} has {} layers, not two", list.len()).into()) }
+}
