@@ -62,7 +62,10 @@ pub(crate) struct Cache {
 impl Cache {
     /// Opens the lab's directory for this process alone.
     pub(crate) fn open() -> Result<Self> {
-        let root = directory()?;
+        Self::open_at(directory()?)
+    }
+
+    fn open_at(root: PathBuf) -> Result<Self> {
         fs::create_dir_all(&root).context(root.display())?;
         let lock = File::create(root.join("lock"))?;
         lock.try_lock().map_err(|_| format!("another `cargo xtask lab` is using {}", root.display()))?;
@@ -111,4 +114,38 @@ pub(crate) fn directory() -> Result<PathBuf> {
         _ => std::env::home_dir().context("neither XDG_CACHE_HOME nor HOME is set")?.join(".cache"),
     };
     Ok(base.join("zfs-kmods").join("lab"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_made_once_and_only_if_it_succeeds() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open_at(root.path().to_owned()).unwrap();
+        let half = cache.entry("thing", Key::new().with("1"), |directory| {
+            fs::write(directory.join("part"), "")?;
+            Err("broke off".into())
+        });
+        assert!(half.unwrap_err().to_string().contains("broke off"));
+        let entry = cache
+            .entry("thing", Key::new().with("1"), |directory| Ok(fs::write(directory.join("whole"), "")?))
+            .unwrap();
+        assert!(entry.join("whole").exists() && !entry.join("part").exists());
+        let again = cache.entry("thing", Key::new().with("1"), |_| Err("made twice".into())).unwrap();
+        assert_eq!(again, entry);
+    }
+
+    #[test]
+    fn only_one_process_uses_it() {
+        let root = tempfile::tempdir().unwrap();
+        let _first = Cache::open_at(root.path().to_owned()).unwrap();
+        assert!(Cache::open_at(root.path().to_owned()).is_err());
+    }
+
+    #[test]
+    fn keys_keep_their_parts_apart() {
+        assert_ne!(Key::new().with("ab").with("c").short(), Key::new().with("a").with("bc").short());
+    }
 }

@@ -182,3 +182,61 @@ fn author() -> Value {
 fn sha(text: &str) -> String {
     hex(&Sha256::digest(text))[..40].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> tempfile::TempDir {
+        let www = tempfile::tempdir().unwrap();
+        publish(&www.path().join("github"), 34_545_847).unwrap();
+        www
+    }
+
+    #[test]
+    fn references_match_by_prefix() {
+        let (tags, _) =
+            answer(site().path(), "/github/repos/openzfs/zfs/git/matching-refs/tags/zfs-2.4.", "").unwrap();
+        let names: Vec<&str> =
+            tags.as_array().unwrap().iter().map(|tag| tag["ref"].as_str().unwrap()).collect();
+        assert!(
+            names.contains(&"refs/tags/zfs-2.4.3") && names.contains(&"refs/tags/zfs-2.4.99"),
+            "{names:?}"
+        );
+        assert!(names.iter().all(|name| name.starts_with("refs/tags/zfs-2.4.")), "{names:?}");
+    }
+
+    #[test]
+    fn pages_lead_to_the_last_one_and_hold_everything_once() {
+        let www = site();
+        let mut query = "per_page=10".to_owned();
+        let mut names = Vec::new();
+        loop {
+            let (page, link) = answer(www.path(), "/github/repos/openzfs/zfs/releases", &query).unwrap();
+            names.extend(
+                page.as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|release| release["tag_name"].as_str().unwrap().to_owned()),
+            );
+            let Some(link) = link else { break };
+            let next = link.split('>').next().unwrap();
+            query = next.split_once('?').unwrap().1.to_owned();
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(names.contains(&"zfs-2.1.0".to_owned()));
+    }
+
+    #[test]
+    fn a_draft_is_not_found_by_its_tag() {
+        let www = site();
+        let by_tag = |version: &str| {
+            answer(www.path(), &format!("/github/repos/openzfs/zfs/releases/tags/zfs-{version}"), "")
+        };
+        assert!(by_tag("2.4.4").is_none());
+        assert_eq!(by_tag(openzfs::VERSION).unwrap().0["draft"], false);
+    }
+}
