@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -30,9 +31,10 @@ const OTHERS: [&str; 12] = [
     "2.40.0-rc1",
 ];
 
-/// Writes tags and releases into files; [`answer`] serves parts of them.
-pub(crate) fn publish(directory: &Path, tarball_size: u64) -> Result {
+/// Writes tags, releases and the `META` of the lab's own release into files; [`answer`] serves parts of them.
+pub(crate) fn publish(directory: &Path, tarball_size: u64, meta: &str) -> Result {
     fs::create_dir_all(directory)?;
+    fs::write(directory.join("META"), meta)?;
     let mut versions: Vec<String> = Vec::new();
     for (line, highest) in LINES {
         versions.extend((0..=highest).map(|patch| format!("{line}.{patch}")));
@@ -73,6 +75,9 @@ pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Opti
         tags.retain(|tag| tag["ref"].as_str().is_some_and(|name| name.starts_with(&prefix)));
         return Some((json!(tags), None));
     }
+    if rest == "/contents/META" && query == format!("ref=zfs-{}", openzfs::VERSION) {
+        return Some((contents(&fs::read_to_string(www.join("github/META")).ok()?), None));
+    }
     let mut releases = read("releases.json")?;
     if let Some(name) = rest.strip_prefix("/releases/tags/") {
         // A draft has no tag yet, so it is not found by one.
@@ -110,6 +115,19 @@ fn by_time(versions: &[String]) -> Vec<String> {
         .collect();
     ordered.sort_by(|left, right| left.0.cmp(&right.0).then(right.1.cmp(left.1)));
     ordered.into_iter().map(|(_, version)| version.clone()).collect()
+}
+
+/// A file of the repository, as GitHub hands it out: in Base64, in lines.
+fn contents(text: &str) -> Value {
+    let encoded = BASE64_STANDARD.encode(text);
+    let lines: Vec<&str> =
+        encoded.as_bytes().chunks(60).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let address = world::url(&format!("{REPOSITORY}/contents/META?ref=zfs-{}", openzfs::VERSION));
+    json!({
+        "name": "META", "path": "META", "type": "file", "sha": sha(text), "size": text.len(), "encoding": "base64",
+        "content": lines.join("\n") + "\n", "url": address, "git_url": address, "html_url": address,
+        "download_url": address, "_links": { "self": address, "git": address, "html": address },
+    })
 }
 
 fn tag(version: &str) -> Value {
@@ -189,7 +207,7 @@ mod tests {
 
     fn site() -> tempfile::TempDir {
         let www = tempfile::tempdir().unwrap();
-        publish(&www.path().join("github"), 34_545_847).unwrap();
+        publish(&www.path().join("github"), 34_545_847, "Meta: 1\n").unwrap();
         www
     }
 

@@ -1,6 +1,9 @@
 //! A real release of OpenZFS: upstream's own tarball, as it stands in Debian's source archive.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     fail::Result,
@@ -28,4 +31,18 @@ pub(crate) fn tarball(cache: &Cache) -> Result<PathBuf> {
         Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
     })?;
     Ok(entry.join(file_name()))
+}
+
+/// The `META` in the tarball: the release's name, version and range of kernels.
+pub(crate) fn meta(tarball: &Path) -> Result<String> {
+    let member = format!("zfs-{VERSION}/META");
+    let output = Command::new("tar")
+        .args(["--extract", "--gzip", "--to-stdout", "--file"])
+        .arg(tarball)
+        .arg(&member)
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{} has no {member}", tarball.display()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

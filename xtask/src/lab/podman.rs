@@ -9,10 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{
-    fail::{Context, Result},
-    tools,
-};
+use crate::{fail::Result, tools};
 
 pub(crate) struct Podman;
 
@@ -33,19 +30,15 @@ impl Podman {
         work: &Path,
         log: &Path,
     ) -> Result {
-        let pull = Command::new("podman")
-            .args(["pull", "--quiet"])
-            .arg(format!("oci:{}:{tag}", layout.display()))
-            .stderr(Stdio::inherit())
-            .output()
-            .context("podman pull")?;
-        let image = String::from_utf8(pull.stdout)?.trim().to_owned();
-        if !pull.status.success() || image.is_empty() {
-            return Err(format!("podman pull of {} failed", layout.display()).into());
-        }
+        // Not `podman pull`: it makes a name of the layout's path, and not every path makes one.
+        let image = format!("localhost/zfs-kmods-lab/base:{}", std::process::id());
+        let mut copy = Command::new("skopeo");
+        copy.args(["copy", "--quiet"]).arg(format!("oci:{}:{tag}", layout.display()));
+        copy.arg(format!("containers-storage:{image}"));
+        tools::run_logged("giving podman the image", &copy, log)?;
         let context = tempfile::tempdir()?;
         fs::write(context.path().join("Containerfile"), format!("FROM {image}\nRUN {command}\n"))?;
-        let result = format!("localhost/zfs-kmods-lab-{}", std::process::id());
+        let result = format!("localhost/zfs-kmods-lab/result:{}", std::process::id());
         let mut build = Command::new("podman");
         build.args([
             "build",
@@ -60,9 +53,9 @@ impl Podman {
             .arg(format!("--tag={result}"))
             .arg(context.path());
         let done = tools::run_logged(what, &build, log);
-        // The image itself is of no use; what counts lies in the mounted directory.
+        // The images are of no further use; what counts lies in the mounted directory.
         let _ = Command::new("podman")
-            .args(["rmi", "--force", &result])
+            .args(["rmi", "--force", &result, &image])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();

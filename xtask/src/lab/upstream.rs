@@ -31,7 +31,7 @@ pub(crate) fn publish(www: &Path, coreos: &CoreOs, repository: &Path, tarball: &
     let download = www.join(format!("openzfs/releases/download/zfs-{}", openzfs::VERSION));
     fs::create_dir_all(&download)?;
     symlink(tarball, download.join(openzfs::file_name()))?;
-    github::publish(&www.join("github"), fs::metadata(tarball)?.len())?;
+    github::publish(&www.join("github"), fs::metadata(tarball)?.len(), &openzfs::meta(tarball)?)?;
     for release in &coreos.releases {
         stream(&www.join("coreos/prod/streams").join(release.stream), release)?;
     }
