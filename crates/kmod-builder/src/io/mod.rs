@@ -6,4 +6,5 @@ pub mod layer;
 pub mod layout;
 pub mod podman;
 pub mod progress;
+pub mod registry;
 pub mod tarball;

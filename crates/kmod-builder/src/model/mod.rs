@@ -7,8 +7,10 @@ pub mod image;
 pub mod inputs;
 pub mod oci;
 pub mod packages;
+pub mod parcel;
 pub mod plan;
 pub mod podman;
+pub mod referrers;
 mod target;
 
 pub use digest::{Digest, ParseDigestError};

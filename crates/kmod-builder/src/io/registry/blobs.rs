@@ -1,0 +1,173 @@
+//! Blobs read as streams: in pieces, resumed where the connection broke, and checked against their digest.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use reqwest::header::RANGE;
+use reqwest::{Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio_util::io::StreamReader;
+
+use crate::model::Digest;
+
+use super::client::Registry;
+use super::error::{Problem, RegistryError};
+
+/// The content of a blob as it comes.
+///
+/// The end is reached only if all that came has the blob's digest; everything else, a short body too, is an error of
+/// [`io::ErrorKind::InvalidData`] or of the connection, with a [`RegistryError`] inside. What was read before the end
+/// is unchecked until then. At most a few network packets are held in memory.
+pub struct BlobReader {
+    reader: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
+}
+
+impl AsyncRead for BlobReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(context, buffer)
+    }
+}
+
+/// A blob on its way: how far it has come, and how often it may still be resumed.
+struct Download {
+    registry: Registry,
+    digest: Digest,
+    response: Response,
+    hash: Sha256,
+    received: u64,
+    /// Bytes that come a second time because the registry cannot begin in the middle.
+    skip: u64,
+    resumptions: usize,
+}
+
+impl Registry {
+    /// Whether the registry has this blob in this repository.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        self.patience().insist(|| self.has_blob_once(digest)).await
+    }
+
+    pub(super) async fn has_blob_once(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        let what = format!("look for the blob {digest}");
+        let request = self.http().head(self.url(&format!("blobs/{digest}")));
+        let response = self.send(&what, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
+        Ok(response.status() == StatusCode::OK)
+    }
+
+    /// Opens a blob for reading, or `None` if the registry does not have it.
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobReader>, RegistryError> {
+        let Some(response) = self.open_blob(digest, 0).await? else { return Ok(None) };
+        let download = Download {
+            registry: self.clone(),
+            digest: digest.clone(),
+            response,
+            hash: Sha256::new(),
+            received: 0,
+            skip: 0,
+            resumptions: self.patience().attempts.saturating_sub(1),
+        };
+        let pieces = stream::try_unfold(download, async |mut download| {
+            let piece = download.next().await.map_err(into_io)?;
+            Ok(piece.map(|piece| (piece, download)))
+        });
+        Ok(Some(BlobReader { reader: StreamReader::new(pieces.boxed()) }))
+    }
+
+    /// The whole of a small blob, or `None` if the registry does not have it. Longer ones than `limit` are an error.
+    pub async fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
+        self.patience()
+            .insist(async || {
+                let Some(reader) = self.blob(digest).await? else { return Ok(None) };
+                let mut bytes = Vec::new();
+                reader.take(limit + 1).read_to_end(&mut bytes).await.map_err(|error| {
+                    let what = format!("read the blob {digest}");
+                    from_io(error).unwrap_or_else(|text| self.error(what, Problem::Malformed(text)))
+                })?;
+                if bytes.len() as u64 > limit {
+                    let problem = Problem::Malformed(format!("it is longer than {limit} bytes"));
+                    return Err(self.error(format!("read the blob {digest}"), problem));
+                }
+                Ok(Some(bytes.into()))
+            })
+            .await
+    }
+
+    async fn open_blob(&self, digest: &Digest, from: u64) -> Result<Option<Response>, RegistryError> {
+        let what = format!("read the blob {digest}");
+        self.patience()
+            .insist(async || {
+                let mut request = self.http().get(self.url(&format!("blobs/{digest}")));
+                if from > 0 {
+                    request = request.header(RANGE, format!("bytes={from}-"));
+                }
+                let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_FOUND];
+                let response = self.send(&what, request, &expected).await?;
+                Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
+            })
+            .await
+    }
+}
+
+impl Download {
+    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            match self.registry.chunk(&mut self.response).await {
+                Ok(Some(piece)) => {
+                    let skipped = self.skip.min(piece.len() as u64);
+                    self.skip -= skipped;
+                    let piece = piece.slice(usize::try_from(skipped).unwrap_or(piece.len())..);
+                    if !piece.is_empty() {
+                        self.hash.update(&piece);
+                        self.received += piece.len() as u64;
+                        return Ok(Some(piece));
+                    }
+                }
+                Ok(None) => {
+                    let actual = Digest::finish(self.hash.clone());
+                    if actual == self.digest {
+                        return Ok(None);
+                    }
+                    let expected = self.digest.clone();
+                    return Err(self.error(Problem::WrongContent { expected, actual }));
+                }
+                Err(problem) => self.resume(problem).await?,
+            }
+        }
+    }
+
+    /// Begins again where the connection broke.
+    async fn resume(&mut self, problem: Problem) -> Result<(), RegistryError> {
+        let error = self.error(problem);
+        if self.resumptions == 0 {
+            return Err(error);
+        }
+        self.resumptions -= 1;
+        tracing::warn!(%error, received = self.received, "resuming");
+        self.response = self.registry.open_blob(&self.digest, self.received).await?.ok_or(error)?;
+        self.skip = if self.response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { self.received };
+        Ok(())
+    }
+
+    fn error(&self, problem: Problem) -> RegistryError {
+        self.registry.error(format!("read the blob {}", self.digest), problem)
+    }
+}
+
+fn into_io(error: RegistryError) -> io::Error {
+    let kind = match error.problem() {
+        Problem::WrongContent { .. } => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+fn from_io(error: io::Error) -> Result<RegistryError, String> {
+    error.downcast::<RegistryError>().map_err(|other| other.to_string())
+}

@@ -1,0 +1,251 @@
+//! One repository in a registry, and the one place where requests to it are sent.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+
+use crate::model::image::Repository;
+
+use super::credentials::{Credential, CredentialSources};
+use super::error::{Problem, RegistryError, complaints};
+use super::patience::{Patience, retry_after};
+use super::token::{Access, Authorizer};
+
+/// Manifests, indexes and lists are small; what is larger is none. Registries accept manifests of 4 MiB.
+const LARGEST_ANSWER: usize = 8 << 20;
+
+/// A repository in a registry, seen with one account and for one purpose.
+///
+/// Speaks the OCI distribution specification 1.1 over https, to this machine over http. Every request is
+/// authorised first, bounded in time, and repeated as [`Patience`] says. Cloning is cheap: clones share connections
+/// and token.
+///
+/// `oci_client` 0.18 is not used for requests: its errors lose the status and `Retry-After`, without a challenge it
+/// asks `/v2/` before each request, and it takes refusals for "none" (its `pull_referrers`).
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    repository: Repository,
+    base: Url,
+    http: Client,
+    authorizer: Authorizer,
+    patience: Patience,
+}
+
+impl Registry {
+    /// The repository with the credential that the sources have for it, if any.
+    pub async fn open(
+        repository: &Repository,
+        access: Access,
+        sources: &CredentialSources,
+        patience: Patience,
+    ) -> Result<Self, RegistryError> {
+        let credential = sources.find(repository).await.map_err(|error| {
+            RegistryError::new(repository, None, "find a credential", Problem::Credential(error))
+        })?;
+        Self::with_credential(repository, access, credential, patience)
+    }
+
+    /// The repository with this credential.
+    pub fn with_credential(
+        repository: &Repository,
+        access: Access,
+        credential: Option<Credential>,
+        patience: Patience,
+    ) -> Result<Self, RegistryError> {
+        let scheme = if repository.is_loopback() { "http" } else { "https" };
+        let host = match repository.host() {
+            // Docker Hub's name and its registry's are two.
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let fail = |problem| RegistryError::new(repository, None, "begin", problem);
+        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
+            .map_err(|error| fail(Problem::Malformed(format!("the host's name: {error}"))))?;
+        let mut builder = Client::builder()
+            .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(patience.connect)
+            // Blobs are verified as stored: a transfer encoding of their own would only be in the way.
+            .no_gzip();
+        if repository.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| fail(Problem::Connection(error)))?;
+        let authorizer = Authorizer::new(access, credential);
+        let inner = Inner { repository: repository.clone(), base, http, authorizer, patience };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.inner.repository
+    }
+
+    /// How patient this client is.
+    pub fn patience(&self) -> &Patience {
+        &self.inner.patience
+    }
+
+    pub(super) fn http(&self) -> &Client {
+        &self.inner.http
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.inner.base
+    }
+
+    /// The repository's path as the registry knows it: Docker Hub keeps official images under `library/`.
+    pub(super) fn path_at_registry(&self) -> String {
+        let path = self.repository().path();
+        match self.repository().host() {
+            "docker.io" if !path.contains('/') => format!("library/{path}"),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The address of something in this repository.
+    pub(super) fn url(&self, rest: &str) -> Url {
+        let mut url = self.base().clone();
+        url.set_path(&format!("/v2/{}/{rest}", self.path_at_registry()));
+        url
+    }
+
+    pub(super) fn error(&self, request: impl Into<String>, problem: Problem) -> RegistryError {
+        RegistryError::new(self.repository(), self.inner.authorizer.account(), request, problem)
+    }
+
+    /// Sends a request with the authorisation; the answer's status is among `expected`.
+    pub(super) async fn send(
+        &self,
+        what: &str,
+        request: RequestBuilder,
+        expected: &[StatusCode],
+    ) -> Result<Response, RegistryError> {
+        let request = self.authorized(what, request).await?;
+        let response = self.exchange(request.builder).await.map_err(|problem| self.error(what, problem))?;
+        self.expect(what, response, expected, request.fresh).await
+    }
+
+    /// A request with the authorisation, which goes to the registry's own host and nowhere else: registries hand out
+    /// addresses of other hosts, and a token sent there is a token lost (CVE-2020-15157).
+    pub(super) async fn authorized(
+        &self,
+        what: &str,
+        request: RequestBuilder,
+    ) -> Result<AuthorizedRequest, RegistryError> {
+        let granted = self.inner.authorizer.grant(self).await?;
+        let (client, request) = request.build_split();
+        let mut request =
+            request.map_err(|error| self.error(what, Problem::Connection(error.without_url())))?;
+        if let Some(header) = granted.header
+            && same_host(request.url(), self.base())
+        {
+            request.headers_mut().insert(AUTHORIZATION, header);
+        }
+        Ok(AuthorizedRequest { builder: RequestBuilder::from_parts(client, request), fresh: granted.fresh })
+    }
+
+    /// Passes an answer of an expected status on, and makes an error of any other.
+    pub(super) async fn expect(
+        &self,
+        what: &str,
+        response: Response,
+        expected: &[StatusCode],
+        fresh: bool,
+    ) -> Result<Response, RegistryError> {
+        if expected.contains(&response.status()) {
+            return Ok(response);
+        }
+        if response.status() == StatusCode::UNAUTHORIZED && !fresh {
+            self.inner.authorizer.forget().await;
+            return Err(self.error(what, Problem::TokenExpired));
+        }
+        Err(self.refusal(what, response).await)
+    }
+
+    /// Sends a request as it is, without authorisation.
+    pub(super) async fn send_plain(
+        &self,
+        what: &str,
+        request: RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        self.exchange(request).await.map_err(|problem| self.error(what, problem))
+    }
+
+    pub(super) async fn exchange(&self, request: RequestBuilder) -> Result<Response, Problem> {
+        let silence = self.patience().silence;
+        match tokio::time::timeout(silence, request.send()).await {
+            Ok(answer) => answer.map_err(connection),
+            Err(_) => Err(Problem::Silence(silence)),
+        }
+    }
+
+    /// The error that an answer of an unexpected status is.
+    pub(super) async fn refusal(&self, what: &str, response: Response) -> RegistryError {
+        let problem = self.answered(response).await;
+        self.error(what, problem)
+    }
+
+    pub(super) async fn answered(&self, response: Response) -> Problem {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        // The status is the news; a body that does not come changes nothing about it.
+        let body = self.collect(response).await.unwrap_or_default();
+        let complaints = complaints(&body);
+        let retry_after = retry_after(&headers, &complaints);
+        Problem::Answered { status, complaints, retry_after }
+    }
+
+    /// The whole body of a small answer.
+    pub(super) async fn collect(&self, mut response: Response) -> Result<Bytes, Problem> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk(&mut response).await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_ANSWER {
+                return Err(Problem::Malformed(format!("it is longer than {LARGEST_ANSWER} bytes")));
+            }
+        }
+        Ok(body.freeze())
+    }
+
+    /// The next piece of a body.
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Problem> {
+        let silence = self.patience().silence;
+        match tokio::time::timeout(silence, response.chunk()).await {
+            Ok(chunk) => chunk.map_err(connection),
+            Err(_) => Err(Problem::Silence(silence)),
+        }
+    }
+
+    /// Where the answer sends us; relative addresses are the registry's.
+    pub(super) fn location(&self, headers: &HeaderMap) -> Result<Url, Problem> {
+        let text = headers
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(|| Problem::Malformed("there is no Location".into()))?;
+        self.base().join(text).map_err(|error| Problem::Malformed(format!("its Location: {error}")))
+    }
+}
+
+/// A request ready to be sent, and whether its token was obtained for it.
+pub(super) struct AuthorizedRequest {
+    pub(super) builder: RequestBuilder,
+    pub(super) fresh: bool,
+}
+
+/// Addresses carry signatures that give access to a blob for a while; they belong in no log.
+pub(super) fn connection(error: reqwest::Error) -> Problem {
+    Problem::Connection(error.without_url())
+}
+
+pub(super) fn same_host(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host() == other.host()
+        && one.port_or_known_default() == other.port_or_known_default()
+}

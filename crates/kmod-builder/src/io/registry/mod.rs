@@ -1,0 +1,25 @@
+//! Registries: one neighbour that speaks the OCI distribution specification, version 1.1.
+//!
+//! A [`Registry`] is one repository with one credential. Reading answers three ways: there, not there (only ever
+//! because of a 404), and not known, which is an error.
+
+mod blobs;
+mod client;
+mod credentials;
+mod error;
+mod index;
+mod manifests;
+mod patience;
+mod referrers;
+mod token;
+mod upload;
+
+pub use blobs::BlobReader;
+pub use client::Registry;
+pub use credentials::{Credential, CredentialError, CredentialSources, Secret};
+pub use error::{Complaint, Problem, RegistryError};
+pub use manifests::Written;
+pub use patience::Patience;
+pub use referrers::{Referrer, Referrers};
+pub use token::Access;
+pub use upload::{Progress, Sent};

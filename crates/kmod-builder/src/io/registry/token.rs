@@ -1,0 +1,216 @@
+//! How a request is authorised: asked once, before any other request, and its failure told as what it is.
+//!
+//! The flow is Docker's token authentication: `GET /v2/` answers with a challenge, the token endpoint named there
+//! gives a short-lived token for one repository and the actions asked for. `oci_client`'s own flow takes a failing
+//! `/v2/` for "no authorisation needed" and drops the token endpoint's status and `Retry-After`, so it is not used.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::client::{Registry, same_host};
+use super::credentials::{Credential, Secret};
+use super::error::{Problem, RegistryError};
+
+/// What we want to do with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Read.
+    Pull,
+    /// Read and write.
+    Push,
+    /// Read, write and delete.
+    Delete,
+}
+
+impl Access {
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "pull,push,delete",
+        }
+    }
+}
+
+/// Who we are to one registry, and the authorisation in use.
+#[derive(Debug)]
+pub(super) struct Authorizer {
+    access: Access,
+    credential: Option<Credential>,
+    current: Mutex<Option<Authorization>>,
+}
+
+#[derive(Clone, Debug)]
+struct Authorization {
+    header: Option<HeaderValue>,
+    until: Option<Instant>,
+}
+
+/// The header to send, and whether it was obtained for this very request.
+pub(super) struct Granted {
+    pub(super) header: Option<HeaderValue>,
+    pub(super) fresh: bool,
+}
+
+/// The token endpoint's answer. `expires_in` is in seconds and defaults to 60.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<SecretString>,
+    access_token: Option<SecretString>,
+    expires_in: Option<u64>,
+}
+
+/// How the registry wants to be asked.
+enum Challenge {
+    Basic,
+    Bearer { realm: String, service: Option<String> },
+}
+
+impl Authorizer {
+    pub(super) fn new(access: Access, credential: Option<Credential>) -> Self {
+        Self { access, credential, current: Mutex::new(None) }
+    }
+
+    /// Where the credential comes from.
+    pub(super) fn account(&self) -> Option<&str> {
+        self.credential.as_ref().map(|credential| credential.origin.as_str())
+    }
+
+    /// Forgets a token that was refused.
+    pub(super) async fn forget(&self) {
+        *self.current.lock().await = None;
+    }
+
+    /// The authorisation in use, or a new one. Requests made meanwhile wait for it rather than ask as well.
+    pub(super) async fn grant(&self, registry: &Registry) -> Result<Granted, RegistryError> {
+        let mut current = self.current.lock().await;
+        if let Some(known) = &*current
+            && known.until.is_none_or(|until| Instant::now() < until)
+        {
+            return Ok(Granted { header: known.header.clone(), fresh: false });
+        }
+        let new = self.ask(registry).await?;
+        let header = new.header.clone();
+        *current = Some(new);
+        Ok(Granted { header, fresh: true })
+    }
+
+    async fn ask(&self, registry: &Registry) -> Result<Authorization, RegistryError> {
+        const WHAT: &str = "ask how to sign in";
+        let response = registry.send_plain(WHAT, registry.http().get(registry.base().clone())).await?;
+        let challenge = match response.status() {
+            StatusCode::OK => return Ok(Authorization { header: None, until: None }),
+            StatusCode::UNAUTHORIZED => response
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .find_map(challenge)
+                .ok_or_else(|| {
+                    registry.error(WHAT, Problem::Malformed("401 without a usable challenge".into()))
+                })?,
+            _ => return Err(registry.refusal(WHAT, response).await),
+        };
+        match challenge {
+            Challenge::Basic => match &self.credential {
+                Some(Credential { secret: Secret::Password { user, password }, .. }) => {
+                    Ok(Authorization { header: Some(basic(user, password)), until: None })
+                }
+                _ => Err(registry.refusal(WHAT, response).await),
+            },
+            Challenge::Bearer { realm, service } => {
+                self.token(registry, &realm, service.as_deref()).await.map_err(|problem| {
+                    let problem = Problem::Token { endpoint: realm.clone(), problem: Box::new(problem) };
+                    registry.error("sign in", problem)
+                })
+            }
+        }
+    }
+
+    async fn token(
+        &self,
+        registry: &Registry,
+        realm: &str,
+        service: Option<&str>,
+    ) -> Result<Authorization, Problem> {
+        let mut url =
+            Url::parse(realm).map_err(|error| Problem::Malformed(format!("its address: {error}")))?;
+        // A password must not leave this machine unencrypted because a registry says so.
+        if url.scheme() != "https" && !same_host(&url, registry.base()) {
+            return Err(Problem::Malformed("it is not reached over https".into()));
+        }
+        let scope = format!("repository:{}:{}", registry.path_at_registry(), self.access.actions());
+        let mut fields = vec![("scope", scope.as_str())];
+        fields.extend(service.map(|service| ("service", service)));
+        let request = match &self.credential {
+            Some(Credential { secret: Secret::IdentityToken(token), .. }) => {
+                fields.extend([
+                    ("grant_type", "refresh_token"),
+                    ("client_id", "zfs-kmods"),
+                    ("refresh_token", token.expose_secret()),
+                ]);
+                let mut form = url.clone();
+                form.query_pairs_mut().clear().extend_pairs(&fields);
+                registry
+                    .http()
+                    .post(url)
+                    .header("content-type", "application/x-www-form-urlencoded")
+                    .body(form.query().unwrap_or_default().to_owned())
+            }
+            Some(Credential { secret: Secret::Password { user, password }, .. }) => {
+                url.query_pairs_mut().extend_pairs(&fields);
+                registry.http().get(url).header("authorization", basic(user, password))
+            }
+            None => {
+                url.query_pairs_mut().extend_pairs(&fields);
+                registry.http().get(url)
+            }
+        };
+        let asked = Instant::now();
+        let response = registry.exchange(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(registry.answered(response).await);
+        }
+        let body = registry.collect(response).await?;
+        // The parser's sentence could quote the token.
+        let answer: TokenAnswer = serde_json::from_slice(&body)
+            .map_err(|_| Problem::Malformed("it is not the JSON of a token".into()))?;
+        let token = answer
+            .token
+            .or(answer.access_token)
+            .ok_or_else(|| Problem::Malformed("there is no token in it".into()))?;
+        let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| Problem::Malformed("the token cannot be sent".into()))?;
+        header.set_sensitive(true);
+        // Renewed before it ends, so that no upload dies of it.
+        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(60).max(1)).mul_f64(0.8);
+        Ok(Authorization { header: Some(header), until: Some(asked + lifetime) })
+    }
+}
+
+fn basic(user: &str, password: &SecretString) -> HeaderValue {
+    use base64::Engine as _;
+    let pair = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    let mut header = HeaderValue::try_from(format!("Basic {pair}")).expect("base64 is of visible characters");
+    header.set_sensitive(true);
+    header
+}
+
+fn challenge(header: &str) -> Option<Challenge> {
+    let challenges = http_auth::parse_challenges(header).ok()?;
+    let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
+    if let Some(bearer) = bearer {
+        let parameter = |name: &str| {
+            let found = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        return Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service") });
+    }
+    let basic = challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic"));
+    basic.then_some(Challenge::Basic)
+}

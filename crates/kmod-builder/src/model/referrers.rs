@@ -1,0 +1,207 @@
+//! The two documents that clients of a registry change together: the index of an image's referrers, and the manifest
+//! of its simple signatures. Both are merged, member by member: what others wrote stays as they wrote it.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Digest;
+use super::parcel::{Blob, INDEX, RawManifest};
+
+/// The index under the tag `sha256-<hex>` (OCI distribution specification 1.1, "Referrers Tag Schema").
+///
+/// Invariant: `manifests` is an array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReferrersIndex(Value);
+
+impl ReferrersIndex {
+    /// An index without entries.
+    pub fn empty() -> Self {
+        Self(json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }))
+    }
+
+    /// The stored index; `None` if the document is none.
+    pub fn of(document: Value) -> Option<Self> {
+        document["manifests"].is_array().then_some(Self(document))
+    }
+
+    /// The digests of all entries.
+    pub fn digests(&self) -> Vec<Digest> {
+        self.entries().iter().filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
+    }
+
+    /// Adds an entry for this manifest, or corrects the one that is there.
+    ///
+    /// The specification demands the manifest's own artifact type and annotations in the entry; go-containerregistry
+    /// up to 0.20.7 writes neither, and clients that filter by the entry then find nothing (docker/buildx#4010).
+    pub fn put(&mut self, manifest: &RawManifest) {
+        let own: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+        let artifact_type = match own["artifactType"].as_str() {
+            Some(kind) if !kind.is_empty() => own["artifactType"].clone(),
+            _ => own["config"]["mediaType"].clone(),
+        };
+        let position = self.position(&manifest.digest).unwrap_or_else(|| {
+            self.entries_mut().push(json!({}));
+            self.entries().len() - 1
+        });
+        let entry = &mut self.entries_mut()[position];
+        entry["mediaType"] = manifest.media_type.clone().into();
+        entry["digest"] = manifest.digest.as_str().into();
+        entry["size"] = manifest.bytes.len().into();
+        for (name, value) in [("artifactType", artifact_type), ("annotations", own["annotations"].clone())] {
+            if value.is_null() {
+                entry.as_object_mut().and_then(|entry| entry.remove(name));
+            } else {
+                entry[name] = value;
+            }
+        }
+    }
+
+    /// Removes the entry for a manifest that is not there any more.
+    pub fn remove(&mut self, digest: &Digest) {
+        if let Some(position) = self.position(digest) {
+            self.entries_mut().remove(position);
+        }
+    }
+
+    /// Adds every entry of another version of the index that this one lacks.
+    pub fn absorb(&mut self, other: &Self) {
+        for entry in other.entries() {
+            if !self.entries().iter().any(|known| known["digest"] == entry["digest"]) {
+                self.entries_mut().push(entry.clone());
+            }
+        }
+    }
+
+    /// Whether every entry of this index is in the other one, exactly.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.entries().iter().all(|entry| other.entries().contains(entry))
+    }
+
+    /// The index as it is stored.
+    pub fn manifest(&self) -> RawManifest {
+        RawManifest::new(self.0.to_string(), INDEX)
+    }
+
+    fn position(&self, digest: &Digest) -> Option<usize> {
+        self.entries().iter().position(|entry| entry["digest"] == digest.as_str())
+    }
+
+    fn entries(&self) -> &[Value] {
+        self.0["manifests"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn entries_mut(&mut self) -> &mut Vec<Value> {
+        self.0["manifests"].as_array_mut().expect("the type's invariant")
+    }
+}
+
+/// Whether every signature in a signature manifest is in the stored one too.
+pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
+    let stored = layers(stored);
+    layers(ours).iter().all(|layer| stored.iter().any(|other| is_same_signature(layer, other)))
+}
+
+/// The stored manifest of simple signatures with ours appended, and its configuration.
+///
+/// A configuration names the layers (`rootfs.diff_ids`), so that it must be written anew; everything else in the
+/// stored manifest stays. The format is cosign's, `SIGNATURE_SPEC.md`.
+pub fn with_signatures(stored: &RawManifest, ours: &RawManifest) -> (RawManifest, Blob) {
+    let mut document: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
+    let mut all = layers(stored);
+    for layer in layers(ours) {
+        if !all.iter().any(|other| is_same_signature(&layer, other)) {
+            all.push(layer);
+        }
+    }
+    let never = "0001-01-01T00:00:00Z";
+    let history = vec![json!({ "created": never }); all.len()];
+    let diff_ids: Vec<_> = all.iter().map(|layer| layer["digest"].clone()).collect();
+    let config = json!({
+        "architecture": "", "created": never, "history": history, "os": "",
+        "rootfs": { "type": "layers", "diff_ids": diff_ids }, "config": {},
+    });
+    let config = Blob::of(Bytes::from(config.to_string()));
+    document["config"]["digest"] = config.digest.as_str().into();
+    document["config"]["size"] = config.size.into();
+    document["layers"] = all.into();
+    (RawManifest::new(document.to_string(), &stored.media_type), config)
+}
+
+fn layers(manifest: &RawManifest) -> Vec<Value> {
+    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    document["layers"].as_array().cloned().unwrap_or_default()
+}
+
+fn is_same_signature(one: &Value, other: &Value) -> bool {
+    const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+    one["digest"] == other["digest"] && one["annotations"][SIGNATURE] == other["annotations"][SIGNATURE]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &Value) -> RawManifest {
+        RawManifest::new(text.to_string(), "application/vnd.oci.image.manifest.v1+json")
+    }
+
+    #[test]
+    fn wrong_entries_are_repaired_and_unknown_members_kept() {
+        let child = manifest(&json!({ "artifactType": "a/b", "annotations": { "x": "y" } }));
+        let stranger = json!({ "digest": Digest::of(b"stranger").as_str(), "future": [1] });
+        let stored = json!({
+            "schemaVersion": 2, "future": true,
+            "manifests": [
+                stranger.clone(),
+                { "digest": child.digest.as_str(), "artifactType": "application/vnd.oci.empty.v1+json", "future": 2 },
+            ],
+        });
+        let mut index = ReferrersIndex::of(stored).unwrap();
+        index.put(&child);
+        let written: Value = serde_json::from_slice(&index.manifest().bytes).unwrap();
+        assert_eq!(written["future"], true);
+        assert_eq!(written["manifests"][0], stranger);
+        let entry = &written["manifests"][1];
+        assert_eq!((&entry["artifactType"], &entry["annotations"]["x"]), (&"a/b".into(), &"y".into()));
+        assert_eq!((&entry["size"], &entry["future"]), (&child.bytes.len().into(), &2.into()));
+        assert_eq!(written["manifests"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_type_of_an_old_artifact_is_its_configurations() {
+        let mut index = ReferrersIndex::empty();
+        index.put(&manifest(&json!({ "config": { "mediaType": "c/d" } })));
+        let written: Value = serde_json::from_slice(&index.manifest().bytes).unwrap();
+        assert_eq!(written["manifests"][0]["artifactType"], "c/d");
+        assert!(written["manifests"][0].get("annotations").is_none());
+    }
+
+    #[test]
+    fn two_writers_lose_nothing() {
+        let (one, two) = (manifest(&json!({ "n": 1 })), manifest(&json!({ "n": 2 })));
+        let (mut ours, mut theirs) = (ReferrersIndex::empty(), ReferrersIndex::empty());
+        ours.put(&one);
+        theirs.put(&two);
+        assert!(!ours.is_within(&theirs));
+        theirs.absorb(&ours);
+        assert!(ours.is_within(&theirs) && theirs.digests() == [two.digest.clone(), one.digest.clone()]);
+        theirs.remove(&two.digest);
+        assert_eq!(theirs.digests(), [one.digest]);
+    }
+
+    #[test]
+    fn signatures_are_appended() {
+        let layer = |signature: &str| {
+            json!({ "digest": Digest::of(b"payload").as_str(), "size": 7,
+                    "annotations": { "dev.cosignproject.cosign/signature": signature } })
+        };
+        let with = |layers: Vec<Value>| manifest(&json!({ "config": { "size": 1 }, "layers": layers }));
+        let (stored, ours) = (with(vec![layer("theirs")]), with(vec![layer("ours")]));
+        assert!(!signatures_are_within(&ours, &stored));
+        let (merged, config) = with_signatures(&stored, &ours);
+        assert!(signatures_are_within(&ours, &merged) && signatures_are_within(&stored, &merged));
+        let document: Value = serde_json::from_slice(&merged.bytes).unwrap();
+        assert_eq!(document["config"]["digest"], config.digest.as_str());
+        assert_eq!(with_signatures(&merged, &ours).0, merged, "a second time changes nothing");
+    }
+}
