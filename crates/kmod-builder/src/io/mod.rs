@@ -1,10 +1,13 @@
 //! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
 
+pub mod blocking;
 pub mod cmd;
+pub mod composing;
 pub mod download;
 pub mod layer;
 pub mod layout;
 pub mod podman;
 pub mod progress;
 pub mod registry;
+pub mod rpm;
 pub mod tarball;

@@ -53,6 +53,11 @@ pub fn groups(layer: &Descriptor) -> Option<BTreeSet<Group>> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
 }
 
+/// Whether a layer says that it is this part.
+pub fn is_part(layer: &Descriptor, part: Part) -> bool {
+    layer.annotations.get(PART).is_some_and(|said| said == part.as_str())
+}
+
 /// The two documents of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composition {
@@ -73,6 +78,13 @@ impl Composition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source date epoch {0} is not a number of seconds between 1970 and 9999")]
 pub struct EpochError(i64);
+
+impl EpochError {
+    /// This number is none.
+    pub const fn new(source_date_epoch: i64) -> Self {
+        Self(source_date_epoch)
+    }
+}
 
 /// The moment at which the image says it was made.
 fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {

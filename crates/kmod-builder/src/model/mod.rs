@@ -12,6 +12,7 @@ pub mod plan;
 pub mod podman;
 pub mod referrers;
 mod target;
+pub mod verification;
 
 pub use digest::{Digest, ParseDigestError};
 pub use target::Target;

@@ -81,6 +81,28 @@ pub struct Manifest {
     pub annotations: Annotations,
 }
 
+impl Manifest {
+    /// A manifest of an image, from its bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        match manifest.media_type.as_str() {
+            "" | MANIFEST => Ok(manifest),
+            other => Err(ManifestError::Type(other.to_owned())),
+        }
+    }
+}
+
+/// The bytes are no manifest of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or members are missing (as in an index, which has `manifests` instead of `layers`).
+    #[error("it is not the manifest of an image: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Of another kind.
+    #[error("it is of the type `{0}`, not an OCI image manifest")]
+    Type(String),
+}
+
 /// An image configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -182,7 +204,8 @@ impl Index {
             self.manifests.iter().filter(|entry| tagged(entry)).map(|entry| entry.digest.clone()).collect();
         let mut seen = Vec::new();
         self.manifests.retain(|entry| {
-            let superfluous = !tagged(entry) && (named.contains(&entry.digest) || seen.contains(&entry.digest));
+            let superfluous =
+                !tagged(entry) && (named.contains(&entry.digest) || seen.contains(&entry.digest));
             seen.push(entry.digest.clone());
             !superfluous
         });

@@ -8,7 +8,7 @@ use crate::model::Digest;
 
 /// Levels are fixed: the digest of a layer depends on them. Both are where more effort stops to pay for RPMs, which
 /// are compressed already.
-const ZSTD_LEVEL: i32 = 10;
+const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: u32 = 6;
 
 /// Where the bytes of a layer's file are.

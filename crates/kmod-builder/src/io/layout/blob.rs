@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -69,6 +70,9 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     }
 }
 
+/// A file that is younger may belong to a writer that has not come to lock it.
+const GRACE: Duration = Duration::from_mins(1);
+
 /// Removes the unfinished files of writers that are no more. What cannot be removed stays, and does no harm.
 pub(super) fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
@@ -76,8 +80,10 @@ pub(super) fn sweep(directory: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
             continue;
         }
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+        let old = age.is_ok_and(|age| age.is_ok_and(|age| age > GRACE));
         // The lock of a writer ends with the writer, however that ended.
-        let abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        let abandoned = old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if abandoned && fs::remove_file(entry.path()).is_ok() {
             tracing::debug!(file = %entry.path().display(), "removed what a killed writer left");
         }

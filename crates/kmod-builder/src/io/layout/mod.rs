@@ -15,6 +15,7 @@ pub use blob::BlobWriter;
 use crate::model::Digest;
 use crate::model::image::{Selector, Tag};
 use crate::model::oci::{self, Descriptor, Index, Manifest, REF_NAME};
+use crate::model::verification::Verified;
 
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
@@ -84,9 +85,7 @@ impl Layout {
     pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                LayoutError::NoBlob { directory: self.directory.clone(), digest: digest.clone() }
-            }
+            io::ErrorKind::NotFound => self.no_blob(digest),
             _ => LayoutError::io(&path)(error),
         })
     }
@@ -157,6 +156,19 @@ impl Layout {
         })
     }
 
+    /// Gives a tag to an image of this layout that was verified.
+    pub fn tag(&self, tag: &Tag, image: &Verified) -> Result<(), LayoutError> {
+        let digest = &image.image().digest;
+        let bytes = self.read_blob(digest)?;
+        let manifest = self.parse(digest, &bytes)?;
+        let missing =
+            std::iter::once(&manifest.config).chain(&manifest.layers).find(|blob| !self.has(&blob.digest));
+        match missing {
+            Some(blob) => Err(self.no_blob(&blob.digest)),
+            None => self.list(&Descriptor::of(oci::MANIFEST, &bytes), Some(tag)),
+        }
+    }
+
     /// Changes the index; others who want to change it wait meanwhile.
     pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T, LayoutError> {
         let _lock = self.lock()?;
@@ -171,9 +183,7 @@ impl Layout {
     /// Blobs are linked where the file system can, and copied (and proven) where it cannot.
     pub fn adopt(&self, from: &Self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
         let bytes = from.read_blob(&manifest.digest)?;
-        let path = from.path(&manifest.digest);
-        let image: Manifest =
-            serde_json::from_slice(&bytes).map_err(|error| LayoutError::Index { path, error })?;
+        let image = from.parse(&manifest.digest, &bytes)?;
         let blobs = std::iter::once(&image.config).chain(&image.layers).chain([manifest]);
         for blob in blobs {
             self.adopt_blob(from, &blob.digest)?;
@@ -189,11 +199,15 @@ impl Layout {
         let mut file = from.open_blob(digest)?;
         io::copy(&mut file, &mut writer).map_err(LayoutError::io(&self.path(digest)))?;
         let (found, _) = writer.finish()?;
-        if found == *digest {
-            Ok(())
-        } else {
-            Err(LayoutError::Changed { path: from.path(digest), found })
-        }
+        if found == *digest { Ok(()) } else { Err(LayoutError::Changed { path: from.path(digest), found }) }
+    }
+
+    fn parse(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, LayoutError> {
+        serde_json::from_slice(bytes).map_err(|error| LayoutError::Index { path: self.path(digest), error })
+    }
+
+    fn no_blob(&self, digest: &Digest) -> LayoutError {
+        LayoutError::NoBlob { directory: self.directory.clone(), digest: digest.clone() }
     }
 
     fn blobs(&self) -> PathBuf {
@@ -237,26 +251,6 @@ fn read_capped(file: File) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("it is larger than {} MiB", MAX_DOCUMENT >> 20)));
     }
     Ok(bytes)
-}
-
-/// A manifest, from its bytes.
-pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, ManifestError> {
-    let manifest: Manifest = serde_json::from_slice(bytes)?;
-    match manifest.media_type.as_str() {
-        "" | oci::MANIFEST => Ok(manifest),
-        other => Err(ManifestError::Type(other.to_owned())),
-    }
-}
-
-/// The bytes are no manifest of an image.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// Not JSON, or members are missing (as in an index, which has `manifests` instead of `layers`).
-    #[error("it is not the manifest of an image: {0}")]
-    Malformed(#[from] serde_json::Error),
-    /// Of another kind.
-    #[error("it is of the type `{0}`, not an OCI image manifest")]
-    Type(String),
 }
 
 /// An image layout cannot be read or written.

@@ -33,11 +33,15 @@ fn an_unfinished_blob_has_no_name() {
 fn what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays() {
     let (_directory, layout) = layout();
     let left = layout.directory().join(".unfinished-dead");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     fs::write(&left, "half").unwrap();
+    File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+    let young = layout.directory().join(".unfinished-young");
+    fs::write(&young, "half").unwrap();
     let mut living = layout.writer().unwrap();
     living.write_all(b"whole").unwrap();
     Layout::create(layout.directory()).unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && young.exists());
     let (digest, size) = living.finish().unwrap();
     assert_eq!((layout.read_blob(&digest).unwrap().as_slice(), size), (&b"whole"[..], 5));
 }

@@ -62,9 +62,14 @@ impl Package {
         if self.source { "src" } else { &self.arch }
     }
 
+    /// Name, version, release and architecture: `zfs-2.4.3-1.fc43.x86_64`. The epoch is left out, as in file names.
+    pub fn nevra(&self) -> String {
+        format!("{}-{}-{}.{}", self.name, self.version, self.release, self.file_arch())
+    }
+
     /// The name under which rpmbuild writes the package: `zfs-2.4.3-1.fc43.x86_64.rpm`.
     pub fn file_name(&self) -> String {
-        format!("{}-{}-{}.{}.rpm", self.name, self.version, self.release, self.file_arch())
+        format!("{}.rpm", self.nevra())
     }
 
     /// Where it lies in the image.
@@ -96,16 +101,16 @@ impl Package {
 
     /// The kernel modules among its files: those from which the kernel loads, not what debuggers read.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(String::as_str).filter(|path| is_module(path))
+        self.files.iter().map(String::as_str).filter(|path| Self::is_module(path))
     }
-}
 
-/// Whether a path is that of a kernel module, compressed or not.
-///
-/// The debug information of a module lies below `/usr/lib/debug/lib/modules` and ends with `.ko.debug`.
-fn is_module(path: &str) -> bool {
-    let below = path.strip_prefix("/usr").unwrap_or(path).starts_with("/lib/modules/");
-    below && [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|end| path.ends_with(end))
+    /// Whether a path is that of a kernel module, compressed or not.
+    ///
+    /// The debug information of a module lies below `/usr/lib/debug/lib/modules` and ends with `.ko.debug`.
+    pub fn is_module(path: &str) -> bool {
+        let below = path.strip_prefix("/usr").unwrap_or(path).starts_with("/lib/modules/");
+        below && [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|end| path.ends_with(end))
+    }
 }
 
 /// Something that a package provides or requires, written as `rpm --requires` does: `kernel-uname-r = 6.17.8`.
@@ -221,7 +226,7 @@ mod tests {
             ("/usr/lib/debug/lib/modules/6.1.2-3.fc43.x86_64/extra/zfs/zfs.ko", false),
             ("/lib/modules/6.1.2-3.fc43.x86_64/extra/zfs", false),
         ] {
-            assert_eq!(is_module(path), expected, "{path}");
+            assert_eq!(Package::is_module(path), expected, "{path}");
         }
     }
 

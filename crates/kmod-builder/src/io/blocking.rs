@@ -1,0 +1,93 @@
+//! Long work on files (hashing, compressing) beside the asynchronous program, and its end when nobody waits for it.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether somebody still waits for the work.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// A reader or writer that fails once nobody waits any more.
+    pub fn watch<T>(&self, inner: T) -> Watched<T> {
+        Watched { inner, stop: self.clone() }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(io::Error::other("interrupted")) } else { Ok(()) }
+    }
+}
+
+/// See [`Stop::watch`].
+#[derive(Debug)]
+pub struct Watched<T> {
+    inner: T,
+    stop: Stop,
+}
+
+impl<T> Watched<T> {
+    /// What was watched.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.inner.read(buffer)
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Runs work that blocks on a thread of its own.
+///
+/// Such work cannot be ended from outside, and the program does not end before it. So, when the future is dropped
+/// (Ctrl-C does that), everything the work reads or writes through [`Stop::watch`] fails, and it ends by itself,
+/// removing its unfinished files.
+pub async fn run<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'static) -> T {
+    struct OnDrop(Stop);
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let stop = Stop::default();
+    let _guard = OnDrop(stop.clone());
+    match tokio::task::spawn_blocking(move || work(&stop)).await {
+        Ok(value) => value,
+        // The work is never cancelled, so it panicked; and so does who waits for it.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_when_nobody_waits() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let work = run(move |stop| {
+            let endless = io::copy(&mut stop.watch(io::repeat(0)), &mut io::sink());
+            sender.send(endless.is_err()).ok();
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), work).await.is_err());
+        assert!(receiver.recv_timeout(Duration::from_secs(10)).unwrap());
+    }
+}

@@ -1,0 +1,80 @@
+use rpm::{Dependency, DependencyFlags, Error, IndexTag, PackageMetadata};
+
+use super::RpmError;
+use crate::model::Digest;
+use crate::model::packages::{Capability, Comparison, Moment, Package, Scriptlet};
+
+/// What a header says, in our words.
+pub(super) fn package(metadata: &PackageMetadata, digest: Digest, size: u64) -> Result<Package, RpmError> {
+    let text = |value: Result<&str, Error>| value.map(str::to_owned).map_err(RpmError::from_crate);
+    Ok(Package {
+        name: text(metadata.get_name())?,
+        epoch: optional(metadata.get_epoch())?,
+        version: text(metadata.get_version())?,
+        release: text(metadata.get_release())?,
+        arch: text(metadata.get_arch())?,
+        source: metadata.is_source_package(),
+        size,
+        digest,
+        installed_size: metadata.get_installed_size().map_err(RpmError::from_crate)?,
+        summary: text(metadata.get_summary())?,
+        license: text(metadata.get_license())?,
+        url: optional(metadata.get_url().map(str::to_owned))?,
+        source_rpm: optional(metadata.get_source_rpm().map(str::to_owned))?,
+        build_time: optional(metadata.get_build_time())?,
+        provides: capabilities(metadata.get_provides())?,
+        requires: capabilities(metadata.get_requires())?,
+        scriptlets: scriptlets(metadata)?,
+        files: files(metadata)?,
+    })
+}
+
+/// The absolute paths of the packaged files; source packages name files without a directory.
+pub(super) fn files(metadata: &PackageMetadata) -> Result<Vec<String>, RpmError> {
+    let paths = metadata.get_file_paths_split().map_err(RpmError::from_crate)?;
+    Ok(paths.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect())
+}
+
+/// A member that need not be there.
+fn optional<T>(value: Result<T, Error>) -> Result<Option<T>, RpmError> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::TagNotFound(_)) => Ok(None),
+        Err(error) => Err(RpmError::from_crate(error)),
+    }
+}
+
+fn capabilities(dependencies: Result<Vec<Dependency>, Error>) -> Result<Vec<Capability>, RpmError> {
+    let capability = |dependency: Dependency| {
+        let Dependency { name, flags, version } = dependency;
+        let has = |flag| flags.contains(flag);
+        let comparison =
+            match (has(DependencyFlags::LESS), has(DependencyFlags::EQUAL), has(DependencyFlags::GREATER)) {
+                (true, false, _) => Some(Comparison::Less),
+                (true, true, _) => Some(Comparison::LessOrEqual),
+                (false, true, false) => Some(Comparison::Equal),
+                (false, true, true) => Some(Comparison::GreaterOrEqual),
+                (false, false, true) => Some(Comparison::Greater),
+                (false, false, false) => None,
+            };
+        Capability { name, version: comparison.map(|comparison| (comparison, version)) }
+    };
+    Ok(dependencies.map_err(RpmError::from_crate)?.into_iter().map(capability).collect())
+}
+
+fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, RpmError> {
+    let tags = [
+        (Moment::BeforeInstall, IndexTag::RPMTAG_PREIN),
+        (Moment::AfterInstall, IndexTag::RPMTAG_POSTIN),
+        (Moment::BeforeRemoval, IndexTag::RPMTAG_PREUN),
+        (Moment::AfterRemoval, IndexTag::RPMTAG_POSTUN),
+        (Moment::AfterTransaction, IndexTag::RPMTAG_POSTTRANS),
+    ];
+    let mut scriptlets = Vec::new();
+    for (moment, tag) in tags {
+        if let Some(text) = optional(metadata.header.get_entry_data_as_string(tag))? {
+            scriptlets.push(Scriptlet { moment, text: text.to_owned() });
+        }
+    }
+    Ok(scriptlets)
+}

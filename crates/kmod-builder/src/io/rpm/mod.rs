@@ -1,0 +1,120 @@
+//! RPMs, read with suspicion: what their headers say, and the kernel modules in them.
+
+mod convert;
+mod elf;
+mod head;
+mod modules;
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::layer::Hashing;
+use crate::model::Digest;
+use crate::model::packages::Package;
+use crate::model::verification::Module;
+
+/// Reads an RPM to its end, and returns what its header says.
+///
+/// The header's own digests, also that of the payload, are proven on the way. Only the header is held in memory.
+pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
+    let (head, metadata) = head::read(reader)?;
+    let mut rest = head.rest;
+    let payload = drain(&mut rest, &mut io::sink())?;
+    finish(&metadata, &payload, rest)
+}
+
+/// Reads an RPM to its end, and returns what its header says and which kernel modules it brings.
+///
+/// An RPM with modules is written to an unnamed temporary file, because its payload is read after its header was
+/// understood; of the others nothing is kept.
+pub fn inspect(reader: impl Read) -> Result<(Package, Vec<Module>), RpmError> {
+    let (head, metadata) = head::read(reader)?;
+    let has_modules = convert::files(&metadata)?.iter().any(|path| Package::is_module(path));
+    let mut rest = head.rest;
+    if !has_modules {
+        let payload = drain(&mut rest, &mut io::sink())?;
+        return Ok((finish(&metadata, &payload, rest)?, Vec::new()));
+    }
+    let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
+    file.write_all(&head.bytes).map_err(RpmError::Read)?;
+    let payload = drain(&mut rest, &mut file)?;
+    let package = finish(&metadata, &payload, rest)?;
+    file.rewind().map_err(RpmError::Read)?;
+    Ok((package, modules::read(file)?))
+}
+
+/// Reads the RPM in a file; see [`parse`].
+pub fn read(path: &Path) -> Result<Package, RpmFileError> {
+    let file = File::open(path).map_err(RpmError::Read);
+    file.and_then(parse).map_err(|error| RpmFileError { path: path.to_owned(), error })
+}
+
+/// Copies what follows the header, and returns its digest.
+fn drain(rest: &mut impl Read, to: &mut impl Write) -> Result<String, RpmError> {
+    let mut payload = Hashing::new(rest);
+    io::copy(&mut payload, to).map_err(RpmError::Read)?;
+    let (_, digest, _) = payload.finish();
+    Ok(digest.hex().to_owned())
+}
+
+fn finish<R>(metadata: &rpm::PackageMetadata, payload: &str, rest: Hashing<R>) -> Result<Package, RpmError> {
+    let mut header = Sha256::new();
+    header.update(metadata.header_bytes().map_err(RpmError::from_crate)?);
+    let header = Digest::finish(header);
+    let named = metadata.signature.get_entry_data_as_string(rpm::IndexSignatureTag::RPMSIGTAG_SHA256);
+    if named.map_err(RpmError::from_crate)? != header.hex() {
+        return Err(RpmError::Changed("header"));
+    }
+    let named = metadata.header.get_entry_data_as_string(rpm::IndexTag::RPMTAG_PAYLOADSHA256);
+    if named.map_err(RpmError::from_crate)? != payload {
+        return Err(RpmError::Changed("payload"));
+    }
+    let (_, digest, size) = rest.finish();
+    convert::package(metadata, digest, size)
+}
+
+/// A file is no RPM, or none that can be understood.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{}: {error}", path.display())]
+pub struct RpmFileError {
+    path: PathBuf,
+    // Not a source, because it is in the message already.
+    error: RpmError,
+}
+
+/// Something is no RPM, or none that can be understood; continues a sentence that names it.
+#[derive(Debug, thiserror::Error)]
+pub enum RpmError {
+    /// Its beginning is not that of an RPM.
+    #[error("it is not an RPM: {0}")]
+    Malformed(&'static str),
+    /// A member of its header is missing or of the wrong type.
+    #[error("its header cannot be understood: {0}")]
+    Header(String),
+    /// Its header says that the header or the payload should be another.
+    #[error("it was damaged: its {0} does not have the digest that its header names")]
+    Changed(&'static str),
+    /// A module in it cannot be understood.
+    #[error("its module {path} cannot be understood: {reason}")]
+    Module {
+        /// The module's path in the package.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Reading failed, or it ends early.
+    #[error("it could not be read: {0}")]
+    Read(#[source] io::Error),
+}
+
+impl RpmError {
+    fn from_crate(error: rpm::Error) -> Self {
+        match error {
+            rpm::Error::Io(error) => Self::Read(error),
+            other => Self::Header(other.to_string()),
+        }
+    }
+}

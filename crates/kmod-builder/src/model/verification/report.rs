@@ -1,0 +1,131 @@
+use serde::Serialize;
+
+use crate::model::Target;
+use crate::model::image::Pinned;
+
+/// What a check came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not, for the reason in this sentence.
+    Failed(String),
+    /// Nobody can say, for the reason in this sentence. Counts as not passed.
+    Unknown(String),
+}
+
+impl Outcome {
+    /// Passed if there is no complaint, else failed with all of them.
+    pub(super) fn of(complaints: impl IntoIterator<Item = String>) -> Self {
+        let complaints: Vec<_> = complaints.into_iter().collect();
+        if complaints.is_empty() { Self::Passed } else { Self::Failed(complaints.join("; ")) }
+    }
+
+    /// `passed`, `failed` or `unknown`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// The sentence, unless it passed.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Passed => None,
+            Self::Failed(reason) | Self::Unknown(reason) => Some(reason),
+        }
+    }
+}
+
+/// A check and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// What was checked, as a sentence that holds if it passed.
+    pub check: &'static str,
+    outcome: &'static str,
+    reason: Option<String>,
+    #[serde(skip)]
+    value: Outcome,
+}
+
+impl Answer {
+    pub(super) fn new(check: &'static str, value: Outcome) -> Self {
+        let (outcome, reason) = (value.as_str(), value.reason().map(str::to_owned));
+        Self { check, outcome, reason, value }
+    }
+
+    /// What the check came to.
+    pub const fn outcome(&self) -> &Outcome {
+        &self.value
+    }
+}
+
+/// Every check of the contract and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "as_text")]
+    image: Pinned,
+    target: Option<Target>,
+    passed: bool,
+    checks: Vec<Answer>,
+}
+
+fn as_text<S: serde::Serializer>(image: &Pinned, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(image)
+}
+
+impl Report {
+    pub(super) fn new(image: Pinned, target: Option<Target>, checks: Vec<Answer>) -> Self {
+        let passed = target.is_some() && checks.iter().all(|answer| answer.value == Outcome::Passed);
+        Self { image, target, passed, checks }
+    }
+
+    /// Which image was judged.
+    pub const fn image(&self) -> &Pinned {
+        &self.image
+    }
+
+    /// For what it was judged, if that could be found out.
+    pub const fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    /// Whether every check passed.
+    pub const fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Every check and its outcome, in the order of the contract.
+    pub fn answers(&self) -> &[Answer] {
+        &self.checks
+    }
+
+    /// The proof that the image was verified, or the report back if it was not.
+    pub fn verified(self) -> Result<Verified, Box<Self>> {
+        match (self.passed, &self.target) {
+            (true, Some(target)) => Ok(Verified { target: target.clone(), image: self.image }),
+            _ => Err(Box::new(self)),
+        }
+    }
+}
+
+/// An image of which every check of the contract passed; there is no other way to one than [`Report::verified`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    image: Pinned,
+    target: Target,
+}
+
+impl Verified {
+    /// Which image.
+    pub const fn image(&self) -> &Pinned {
+        &self.image
+    }
+
+    /// What it is for.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+}

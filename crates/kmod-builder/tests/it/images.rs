@@ -1,0 +1,75 @@
+//! Images composed of packages, as they should be and as they should not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kmod_builder::io::composing::{self, Built};
+use kmod_builder::io::layer::Compression;
+use kmod_builder::io::layout::Layout;
+use kmod_builder::model::Digest;
+use kmod_builder::model::inputs::BuildInputs;
+use tempfile::TempDir;
+
+use crate::rpms::{self, KERNEL, Recipe};
+
+pub(crate) fn inputs() -> BuildInputs {
+    let digest = Digest::of(b"");
+    BuildInputs::parse(&format!(
+        r#"{{"schema":1,"tool":"0.1.0","template":"{digest}","zfs":"2.4.3","kernel":"{KERNEL}","arch":"x86_64",
+            "tarball":{{"url":"https://example.org/zfs-2.4.3.tar.gz","digest":"{digest}"}},
+            "kernel_devel":{{"nevra":"kernel-devel-{KERNEL}","url":"https://example.org/kernel-devel.rpm"}},
+            "builder_image":"registry.example.org/fedora@{digest}","fedora":43,"source_date_epoch":1790000000,
+            "base":{{"image":"quay.io/fedora/fedora-coreos@{digest}"}}}}"#
+    ).replace("\"fedora\":43", "\"fedora\":\"43\""))
+    .unwrap()
+}
+
+/// Two directories of packages.
+pub(crate) struct Rpms {
+    pub(crate) directory: TempDir,
+}
+
+impl Rpms {
+    pub(crate) fn new((userland, kmod): (Vec<Recipe>, Vec<Recipe>)) -> Self {
+        let rpms = Self { directory: tempfile::tempdir().unwrap() };
+        for (directory, recipes) in [(rpms.userland(), userland), (rpms.kmod(), kmod)] {
+            fs::create_dir(&directory).unwrap();
+            for recipe in recipes {
+                recipe.write(&directory);
+            }
+        }
+        rpms
+    }
+
+    pub(crate) fn userland(&self) -> PathBuf {
+        self.directory.path().join("userland")
+    }
+
+    pub(crate) fn kmod(&self) -> PathBuf {
+        self.directory.path().join("kmod")
+    }
+
+    pub(crate) async fn compose(&self, compression: Compression, layout: &Path) -> (Layout, Built) {
+        let layout = Layout::create(layout).unwrap();
+        let built = composing::compose(&inputs(), &self.userland(), &self.kmod(), compression, &layout)
+            .await
+            .unwrap();
+        (layout, built)
+    }
+}
+
+#[tokio::test]
+async fn the_same_packages_make_the_same_image() {
+    let rpms = Rpms::new(rpms::good());
+    for compression in [Compression::Zstd, Compression::Gzip] {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (_, first) = rpms.compose(compression, one.path()).await;
+        // Times of files on this machine must not matter.
+        for file in fs::read_dir(rpms.userland()).unwrap() {
+            let file = fs::File::open(file.unwrap().path()).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let (_, second) = rpms.compose(compression, other.path()).await;
+        assert_eq!(first.digest(), second.digest());
+    }
+}
