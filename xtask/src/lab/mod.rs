@@ -69,7 +69,7 @@ pub(crate) fn up() -> Result {
     let cache = Cache::open()?;
     let (services, kernels) = open(&cache, true)?;
     services.leave();
-    for (name, value) in world::environment() {
+    for (name, value) in world::environment(&cache.run()) {
         say::data(format_args!("export {name}='{value}'"));
     }
     say::note(format_args!(

@@ -82,7 +82,7 @@ impl Program {
         say::note(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
         let before = http::counted(&self.run).unwrap_or_default();
         let mut command = Command::new(&self.executable);
-        command.args(arguments).envs(world::environment()).current_dir(&self.work);
+        command.args(arguments).envs(world::environment(&self.run)).current_dir(&self.work);
         // What this machine's user has set for the real world does not belong here.
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
             command.env_remove(name);

@@ -1,5 +1,7 @@
 //! Where the lab's services are, and how the program is told to ask them instead of the real world.
 
+use std::path::Path;
+
 /// The registry: stand-ins of the Fedora and CoreOS images, and whatever is pushed to it.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5855";
 /// Everything else, in one HTTP server.
@@ -10,9 +12,10 @@ pub(crate) fn url(path: &str) -> String {
     format!("http://{HTTP}{path}")
 }
 
-/// What the program reads from its environment.
-pub(crate) fn environment() -> Vec<(&'static str, String)> {
+/// What the program reads from its environment. What it keeps for later, it keeps in `run`.
+pub(crate) fn environment(run: &Path) -> Vec<(&'static str, String)> {
     vec![
+        ("ZFS_KMODS_CACHE", run.join("program").display().to_string()),
         ("ZFS_KMODS_COREOS_URL", url("/coreos")),
         ("GITHUB_API_URL", url("/github")),
         ("ZFS_KMODS_FEDORA_URL", url("/fedora")),
