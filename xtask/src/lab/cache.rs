@@ -33,6 +33,11 @@ impl Key {
         self
     }
 
+    /// An entry that this one depends on, wherever the cache is.
+    pub(crate) fn with_entry(self, entry: &Path) -> Self {
+        self.with(entry.file_name().unwrap_or_default().as_encoded_bytes())
+    }
+
     fn short(self) -> String {
         hex(&self.0.finalize())[..16].to_owned()
     }

@@ -50,8 +50,8 @@ pub(crate) fn images(cache: &Cache, fedora: &Path, kernels: &Kernels) -> Result<
     ];
     let key = Key::new()
         .with(format!("{streams:?} {LABELLED}"))
-        .with(fs::read(fedora.join("index.json"))?)
-        .with(kernels.directory.to_string_lossy().as_bytes())
+        .with_entry(fedora)
+        .with_entry(&kernels.directory)
         .with("1");
     let layout = cache.entry("coreos", key, |directory| {
         tools::need(&[("rpm", "rpm")])?;

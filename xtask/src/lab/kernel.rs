@@ -49,8 +49,8 @@ pub(crate) fn kernels(cache: &Cache, podman: &Podman, fedora: &Path) -> Result<K
         .with(BUILD)
         .with(SPEC)
         .with(SUFFIXES.join(" "))
-        .with(fs::read(fedora.join("index.json"))?)
-        .with(source.to_string_lossy().as_bytes());
+        .with_entry(fedora)
+        .with_entry(source.parent().unwrap_or(&source));
     let directory = cache.entry("kernels", key, |directory| {
         let work = cache.scratch()?;
         let tree = work.path().join("src");

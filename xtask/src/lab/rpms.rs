@@ -56,7 +56,7 @@ const STUBS: [(&str, &str); 27] = [
 /// A directory that is the server's `/fedora`.
 pub(crate) fn repository(cache: &Cache, kernels: &Kernels) -> Result<PathBuf> {
     let spec = stubs();
-    let key = Key::new().with(&spec).with(UPDATES).with(kernels.directory.to_string_lossy().as_bytes());
+    let key = Key::new().with(&spec).with(UPDATES).with_entry(&kernels.directory);
     cache.entry("repository", key, |directory| {
         tools::need(&[("rpmbuild", "rpm"), ("createrepo_c", "createrepo-c")])?;
         let updates = directory.join(UPDATES);

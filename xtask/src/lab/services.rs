@@ -24,6 +24,7 @@ use crate::{
 };
 
 const NAMES: [&str; 2] = ["registry", "http"];
+const FREE_WITHIN: Duration = Duration::from_secs(2);
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Running services; they end with the value.
@@ -38,12 +39,8 @@ impl Services {
         let run = cache.run();
         fs::create_dir_all(&run)?;
         stop(&run)?;
-        for (address, what) in [(REGISTRY, "registry"), (HTTP, "HTTP server")] {
-            TcpListener::bind(address).map_err(|error| {
-                format!(
-                    "the lab's {what} cannot have {address} ({error}); end what uses that port and try again"
-                )
-            })?;
+        for address in [REGISTRY, HTTP] {
+            await_free(address)?;
         }
         let mut services = Self { children: Vec::new(), run: run.clone() };
 
@@ -117,6 +114,19 @@ impl Drop for Services {
             }
         }
     }
+}
+
+/// Waits for the socket of a service that has just ended. Whatever else has it, has it for longer.
+fn await_free(address: &str) -> Result {
+    let begun = Instant::now();
+    while let Err(error) = TcpListener::bind(address) {
+        if begun.elapsed() > FREE_WITHIN {
+            let sentence = "the lab cannot have this address; end what uses the port and try again";
+            return Err(format!("{address}: {error}: {sentence}").into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Ends the services that an earlier run left, and says which.
