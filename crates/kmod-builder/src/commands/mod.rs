@@ -1,10 +1,13 @@
 //! The verbs, one a file: gather, decide, show, do.
 
 pub mod check;
+pub mod extract_rpms;
 pub mod gather;
+pub mod list_rpms;
 pub mod place;
 pub mod plan;
 pub mod upstream;
+pub mod verify;
 pub mod versions;
 
 /// How a verb ended that did not fail.

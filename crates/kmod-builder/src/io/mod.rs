@@ -3,11 +3,14 @@
 pub mod blocking;
 pub mod cmd;
 pub mod composing;
+pub mod contents;
 pub mod download;
+pub mod inspecting;
 pub mod layer;
 pub mod layout;
 pub mod podman;
 pub mod progress;
 pub mod registry;
 pub mod rpm;
+pub mod store;
 pub mod tarball;

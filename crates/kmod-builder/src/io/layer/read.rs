@@ -12,7 +12,7 @@ const MAX_ENTRY: u64 = 1 << 30;
 /// What all entries of a layer may come to.
 const MAX_LAYER: u64 = 4 << 30;
 /// How many entries a layer may have; ours have about twenty.
-const MAX_ENTRIES: usize = 1000;
+const MAX_ENTRIES: usize = 200;
 /// How long a path may be; the longest names of ours have about 150 bytes.
 const MAX_PATH: u64 = 1024;
 
@@ -73,7 +73,11 @@ impl Reader {
             Err(error) => return Err(LayerError::Read { layer: descriptor.digest.clone(), error }.into()),
             Ok(_) => {}
         }
-        if digest != descriptor.digest || size != descriptor.size {
+        if digest == descriptor.digest && size != descriptor.size {
+            let (layer, said) = (digest, descriptor.size);
+            return Err(LayerError::Size { layer, said, size }.into());
+        }
+        if digest != descriptor.digest {
             return Err(LayerError::Changed { layer: descriptor.digest.clone(), found: digest }.into());
         }
         let found = unpacked?;
@@ -241,6 +245,16 @@ pub enum LayerError {
         layer: Digest,
         /// What the bytes have; of a blob that is too long, only as many are counted as show it.
         found: Digest,
+    },
+    /// The manifest is wrong about it.
+    #[error("the layer {layer} has {size} bytes, not {said} as the manifest says")]
+    Size {
+        /// What the manifest says, and what it is.
+        layer: Digest,
+        /// What the manifest says.
+        said: u64,
+        /// How many there are.
+        size: u64,
     },
     /// The uncompressed archive is another than the configuration says.
     #[error(

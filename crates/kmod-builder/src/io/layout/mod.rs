@@ -96,7 +96,11 @@ impl Layout {
         let path = self.path(digest);
         let bytes = read_capped(file).map_err(LayoutError::io(&path))?;
         let found = Digest::of(&bytes);
-        if found == *digest { Ok(bytes) } else { Err(LayoutError::Changed { path, found }) }
+        if found == *digest {
+            Ok(bytes)
+        } else {
+            Err(LayoutError::Changed { path, digest: digest.clone(), found })
+        }
     }
 
     /// Begins a blob whose digest will be known at its end.
@@ -199,7 +203,11 @@ impl Layout {
         let mut file = from.open_blob(digest)?;
         io::copy(&mut file, &mut writer).map_err(LayoutError::io(&self.path(digest)))?;
         let (found, _) = writer.finish()?;
-        if found == *digest { Ok(()) } else { Err(LayoutError::Changed { path: from.path(digest), found }) }
+        if found == *digest {
+            Ok(())
+        } else {
+            Err(LayoutError::Changed { path: from.path(digest), digest: digest.clone(), found })
+        }
     }
 
     fn parse(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, LayoutError> {
@@ -288,6 +296,8 @@ pub enum LayoutError {
     Changed {
         /// The blob.
         path: PathBuf,
+        /// What its name says.
+        digest: Digest,
         /// What it is.
         found: Digest,
     },

@@ -1,0 +1,77 @@
+//! `extract-rpms`: the RPMs of an image, as files.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use miette::{IntoDiagnostic as _, Result};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::io::contents::{Contents, Placed};
+use crate::io::store::Images;
+use crate::model::image::ImageName;
+use crate::model::packages::Group;
+use crate::output::{self, Format, Show};
+
+/// Write the RPMs of an image into a directory
+///
+/// Reads them straight from the directory or the registry; no container is started. Only the layers that are needed
+/// are fetched, and every byte is proven before any file gets its name. The main packages lie in the directory itself,
+/// the others in devel, debug, other and src below it. Files that are there already and the same stay as they are.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  zfs-kmods extract-rpms oci:./images
+  zfs-kmods extract-rpms --only main --to /tmp/zfs oci:./images:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64
+  zfs-kmods extract-rpms --only devel,src docker://ghcr.io/OWNER/zfs-kmods:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64")]
+pub struct ExtractRpmsArgs {
+    /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
+    image: ImageName,
+
+    /// Directory to write into; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "./rpms")]
+    to: PathBuf,
+
+    /// Groups of packages, joined by commas [default: all]
+    #[arg(long, value_name = "GROUPS", value_enum, value_delimiter = ',')]
+    only: Vec<Group>,
+
+    /// Replace files that have the same names and other contents
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Gather, do, show.
+pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
+    let groups: BTreeSet<_> =
+        if args.only.is_empty() { Group::ALL.into() } else { args.only.into_iter().collect() };
+    let images = Images::open(&args.image.store).await?;
+    let contents = Contents::open(&images, &args.image).await?;
+    let rpms = contents.extract(&groups, &args.to, args.replace).await?;
+    if rpms.is_empty() {
+        tracing::warn!(image = %args.image, "the image has no packages of these groups");
+    }
+    output::show(format, &Extracted { image: contents.image().to_string(), rpms }).into_diagnostic()?;
+    Ok(Outcome::Done)
+}
+
+#[derive(Serialize)]
+struct Extracted {
+    /// By digest.
+    image: String,
+    rpms: Vec<Placed>,
+}
+
+impl Show for Extracted {
+    fn table(&self) -> String {
+        let rows = self.rpms.iter().map(|placed| {
+            [
+                placed.file.display().to_string(),
+                HumanBytes(placed.size).to_string(),
+                placed.state.as_str().to_owned(),
+            ]
+        });
+        output::columns(["FILE", "SIZE", "STATE"], rows)
+    }
+}

@@ -1,0 +1,139 @@
+//! Finding out what an image is, for the contract to judge.
+
+use std::io::Read;
+
+use super::blocking;
+use super::layer::{LayerError, Reader};
+use super::layout::LayoutError;
+use super::rpm;
+use super::store::{Images, StoreError, Stored};
+use crate::model::Digest;
+use crate::model::image::{ImageName, Pinned};
+use crate::model::oci::{Config, Descriptor, Manifest};
+use crate::model::verification::{Fault, Found, Inspection};
+
+/// Reads an image whole and says what was found, without judging it.
+///
+/// What is wrong with the image is a finding; an error is only what keeps its store from answering. Layers are read
+/// as streams, one after the other; each is fetched once, and none is held in memory or kept.
+pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, StoreError> {
+    let pinned = |digest| Pinned { store: name.store.clone(), digest };
+    let unread = |image, tag, reason| Inspection {
+        image,
+        tag,
+        manifest: Err(reason),
+        config: Err(Fault::Content("the manifest cannot be read".to_owned())),
+        layers: Vec::new(),
+        packages: Vec::new(),
+    };
+    let Stored { digest, bytes, tag } = match images.find(name).await {
+        Ok(stored) => stored,
+        Err(StoreError::Layout(LayoutError::Changed { digest, found, .. })) => {
+            let reason = format!("the manifest {digest} was changed: its bytes now have the digest {found}");
+            return Ok(unread(pinned(digest), None, reason));
+        }
+        Err(error) => return Err(error),
+    };
+    let manifest = match Manifest::parse(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(unread(pinned(digest), tag, format!("the manifest is none: {error}"))),
+    };
+    let config = config(images, &manifest.config).await?;
+    let (mut layers, mut findings) = (Vec::new(), Findings::default());
+    // Without the configuration, layers could not be held against their digests.
+    let diff_ids = config.as_ref().map_or(&[][..], |config| &config.rootfs.diff_ids);
+    for (number, (descriptor, diff_id)) in manifest.layers.iter().zip(diff_ids).enumerate() {
+        let outcome;
+        (outcome, findings) = layer(images, number, descriptor, diff_id, findings).await?;
+        layers.push(outcome);
+    }
+    for _ in layers.len()..manifest.layers.len() {
+        layers.push(Err(Fault::Content("the configuration does not speak of every layer".to_owned())));
+    }
+    let packages = findings.packages;
+    Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
+}
+
+/// What the layers that were read so far hold.
+#[derive(Default)]
+struct Findings {
+    reader: Reader,
+    packages: Vec<Found>,
+}
+
+impl Findings {
+    fn read(
+        &mut self,
+        blob: impl Read,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        layer: usize,
+    ) -> Result<(), LayerError> {
+        let packages = &mut self.packages;
+        self.reader.read(blob, descriptor, diff_id, |entry| {
+            let content = rpm::inspect(&mut *entry.reader).map_err(|error| error.to_string());
+            packages.push(Found { path: entry.path.to_owned(), layer, content });
+            Ok(())
+        })
+    }
+}
+
+async fn layer(
+    images: &Images,
+    number: usize,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    mut findings: Findings,
+) -> Result<(Result<(), Fault>, Findings), StoreError> {
+    let blob = match images.blob(descriptor).await {
+        Ok(blob) => blob,
+        Err(error) => return Ok((Err(missing(error)?), findings)),
+    };
+    let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
+    let (outcome, findings) = blocking::run(move |stop| {
+        let outcome = findings.read(stop.watch(blob), &descriptor, &diff_id, number);
+        (outcome, findings)
+    })
+    .await;
+    let fault = match outcome {
+        Ok(()) => return Ok((Ok(()), findings)),
+        Err(error @ LayerError::Read { .. }) => return Err(error.into()),
+        Err(error @ LayerError::Changed { .. }) => Fault::Changed(error.to_string()),
+        Err(error @ LayerError::Entry { .. }) => Fault::Entry(error.to_string()),
+        Err(error) => Fault::Content(error.to_string()),
+    };
+    Ok((Err(fault), findings))
+}
+
+async fn config(images: &Images, descriptor: &Descriptor) -> Result<Result<Config, Fault>, StoreError> {
+    let bytes = match images.document(descriptor).await {
+        Ok(bytes) => bytes,
+        Err(StoreError::Layout(LayoutError::Changed { digest, found, .. })) => {
+            let reason = format!(
+                "the configuration {digest} was changed after the image was made: its bytes now have the digest {found}"
+            );
+            return Ok(Err(Fault::Changed(reason)));
+        }
+        Err(error) => return Ok(Err(missing(error)?)),
+    };
+    if bytes.len() as u64 != descriptor.size {
+        let reason = format!(
+            "the configuration has {} bytes, not {} as the manifest says",
+            bytes.len(),
+            descriptor.size
+        );
+        return Ok(Err(Fault::Content(reason)));
+    }
+    let config = serde_json::from_slice(&bytes);
+    Ok(config.map_err(|error| Fault::Content(format!("the configuration cannot be read: {error}"))))
+}
+
+/// A blob that is not there is a finding; any other error remains one.
+fn missing(error: StoreError) -> Result<Fault, StoreError> {
+    match &error {
+        StoreError::NoBlob { .. } | StoreError::Layout(LayoutError::NoBlob { .. }) => {
+            Ok(Fault::Changed(error.to_string()))
+        }
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,207 @@
+//! Images wherever they are: one reader over both kinds of store.
+
+use std::fs::File;
+use std::io::Read;
+
+use tokio_util::io::SyncIoBridge;
+
+use super::layer::LayerError;
+use super::layout::{Layout, LayoutError, MAX_DOCUMENT};
+use super::registry::{Access, CredentialSources, Patience, Registry, RegistryError};
+use crate::model::Digest;
+use crate::model::image::{ImageName, Selector, Store, Tag};
+use crate::model::oci::Descriptor;
+
+/// A store of images, opened for reading.
+#[derive(Clone, Debug)]
+pub enum Images {
+    /// A directory.
+    Layout(Layout),
+    /// A repository in a registry.
+    Registry(Registry),
+}
+
+/// A manifest as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its digest, proven.
+    pub digest: Digest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The tag by which it was selected.
+    pub tag: Option<Tag>,
+}
+
+impl Images {
+    /// Opens a store.
+    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+        match store {
+            Store::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
+            Store::Registry(repository) => {
+                let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+                let registry =
+                    Registry::open(repository, Access::Pull, &sources, Patience::default()).await?;
+                Ok(Self::Registry(registry))
+            }
+        }
+    }
+
+    /// Finds the image of a name. One that names neither tag nor digest means the only image of a directory.
+    pub async fn find(&self, name: &ImageName) -> Result<Stored, StoreError> {
+        let selector = match &name.selector {
+            Some(selector) => selector.clone(),
+            None => self.only(name)?,
+        };
+        if let Some(stored) = self.manifest(&selector).await? {
+            return Ok(stored);
+        }
+        let tags = self.tags().await?.iter().map(Tag::to_string).collect();
+        Err(StoreError::NoImage { name: name.clone(), tags: Tags(tags) })
+    }
+
+    /// The manifest that is selected, or `None` if there is none.
+    pub async fn manifest(&self, selector: &Selector) -> Result<Option<Stored>, StoreError> {
+        let tag = match selector {
+            Selector::Tag(tag) => Some(tag.clone()),
+            Selector::Digest(_) => None,
+        };
+        let found = match self {
+            Self::Layout(layout) => layout.manifest(selector)?,
+            Self::Registry(registry) => {
+                registry.manifest(selector).await?.map(|manifest| (manifest.digest, manifest.bytes.to_vec()))
+            }
+        };
+        Ok(found.map(|(digest, bytes)| Stored { digest, bytes, tag }))
+    }
+
+    /// Reads a small blob, such as a configuration, whole. Its digest is proven, except where an error says otherwise.
+    pub async fn document(&self, blob: &Descriptor) -> Result<Vec<u8>, StoreError> {
+        match self {
+            Self::Layout(layout) => Ok(layout.read_blob(&blob.digest)?),
+            Self::Registry(registry) => match registry.small_blob(&blob.digest, MAX_DOCUMENT).await? {
+                Some(bytes) => Ok(bytes.to_vec()),
+                None => Err(StoreError::NoBlob { store: self.to_string(), digest: blob.digest.clone() }),
+            },
+        }
+    }
+
+    /// Opens a blob for reading, to be read on a thread that may block. The bytes are not proven: whoever reads them
+    /// hashes them.
+    pub async fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, StoreError> {
+        match self {
+            Self::Layout(layout) => {
+                let file: File = layout.open_blob(&blob.digest)?;
+                Ok(Box::new(file))
+            }
+            Self::Registry(registry) => match registry.blob(&blob.digest).await? {
+                Some(reader) => Ok(Box::new(SyncIoBridge::new(reader))),
+                None => Err(StoreError::NoBlob { store: self.to_string(), digest: blob.digest.clone() }),
+            },
+        }
+    }
+
+    /// All tags, sorted.
+    pub async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        let mut tags = match self {
+            Self::Layout(layout) => layout.tags()?.into_iter().map(|(tag, _)| tag).collect(),
+            Self::Registry(registry) => registry.tags().await?,
+        };
+        tags.sort();
+        Ok(tags)
+    }
+
+    fn only(&self, name: &ImageName) -> Result<Selector, StoreError> {
+        let Self::Layout(layout) = self else { return Err(StoreError::NotSelected(name.clone())) };
+        let mut tags = layout.tags()?;
+        match (tags.pop(), tags.is_empty()) {
+            (Some((tag, _)), true) => Ok(Selector::Tag(tag)),
+            (None, _) => Err(StoreError::Empty(name.clone())),
+            (Some((last, _)), false) => {
+                let tags = tags.into_iter().map(|(tag, _)| tag).chain([last]);
+                Err(StoreError::Several {
+                    name: name.clone(),
+                    tags: Tags(tags.map(|tag| tag.to_string()).collect()),
+                })
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Layout(layout) => Store::Layout(layout.directory().to_owned()).fmt(f),
+            Self::Registry(registry) => Store::Registry(registry.repository().clone()).fmt(f),
+        }
+    }
+}
+
+/// Tags, as a help text lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags(Vec<String>);
+
+/// More would bury the message.
+const SHOWN: usize = 10;
+
+impl std::fmt::Display for Tags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: Vec<_> = self.0.iter().rev().take(SHOWN).map(String::as_str).collect();
+        match (self.0.len(), self.0.len().checked_sub(SHOWN)) {
+            (0, _) => f.write_str("none"),
+            (_, None | Some(0)) => f.write_str(&shown.join(", ")),
+            (_, Some(more)) => write!(f, "{} and {more} more", shown.join(", ")),
+        }
+    }
+}
+
+/// An image cannot be found or read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StoreError {
+    /// There is none of this tag or digest.
+    #[error("there is no image {name}")]
+    #[diagnostic(help("the tags there: {tags}"))]
+    NoImage {
+        /// What was asked for.
+        name: ImageName,
+        /// What there is.
+        tags: Tags,
+    },
+    /// A directory has more than one.
+    #[error("{name} has several images")]
+    #[diagnostic(help("say which one: {name}:TAG, where TAG is one of {tags}"))]
+    Several {
+        /// What was asked for.
+        name: ImageName,
+        /// What there is.
+        tags: Tags,
+    },
+    /// A directory has none.
+    #[error("{0} has no image")]
+    #[diagnostic(help("`zfs-kmods build` builds one"))]
+    Empty(ImageName),
+    /// A repository was named, and no image in it.
+    #[error("{0} names a repository, not an image")]
+    #[diagnostic(help("say which image: {0}:TAG or {0}@DIGEST; `latest` is never guessed"))]
+    NotSelected(ImageName),
+    /// A manifest points to a blob that is not there.
+    #[error("{store} has no blob {digest}")]
+    #[diagnostic(help("the image is incomplete: publish it again"))]
+    NoBlob {
+        /// Where it was looked for.
+        store: String,
+        /// What it should have been.
+        digest: Digest,
+    },
+    /// A layer stopped coming.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Layer(#[from] LayerError),
+    /// A directory cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Layout(#[from] LayoutError),
+    /// A registry cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
+}
