@@ -44,6 +44,10 @@ enum Verb {
     Versions(commands::versions::VersionsArgs),
     Check(commands::check::CheckArgs),
     Plan(commands::plan::PlanArgs),
+    Build(Box<commands::build::BuildArgs>),
+    Verify(commands::verify::VerifyArgs),
+    ListRpms(commands::list_rpms::ListRpmsArgs),
+    ExtractRpms(commands::extract_rpms::ExtractRpmsArgs),
 }
 
 impl Cli {
@@ -63,6 +67,10 @@ impl Cli {
             Verb::Versions(args) => commands::versions::run(args, &upstream, format).await,
             Verb::Check(args) => commands::check::run(args, &upstream, format).await,
             Verb::Plan(args) => commands::plan::run(args, &upstream, format).await,
+            Verb::Build(args) => commands::build::run(*args, &upstream, format).await,
+            Verb::Verify(args) => commands::verify::run(args, format).await,
+            Verb::ListRpms(args) => commands::list_rpms::run(args, format).await,
+            Verb::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
         }
     }
 }

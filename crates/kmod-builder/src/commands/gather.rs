@@ -7,7 +7,7 @@ use miette::{Diagnostic, Report};
 
 use crate::io::podman::{Podman, PodmanError};
 use crate::io::progress::{Section, Surface};
-use crate::model::Target;
+use crate::model::{Compression, Digest, Target};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Pins, Tarball};
 use crate::model::plan::{Blind, Decision, Entry, Plan, Seen, Wanted};
@@ -118,6 +118,7 @@ pub async fn pins(
     zfs: &ZfsRelease,
     kernel: &KernelRelease,
     fedora: Option<FedoraVersion>,
+    compression: Compression,
     base: Option<BaseImage>,
 ) -> Result<BuildInputs, GatherError> {
     let fedora = kernel.fedora().or(fedora).ok_or_else(|| GatherError::NoFedora(kernel.clone()))?;
@@ -126,7 +127,7 @@ pub async fn pins(
         futures_util::future::try_join(upstream.kernel_devel(kernel, fedora), upstream.builder_image(fedora))
             .await?;
     Ok(BuildInputs::new(Pins {
-        template: crate::model::Digest::of(TEMPLATE.as_bytes()),
+        template: Digest::of(TEMPLATE.as_bytes()),
         target: Target { zfs: zfs.version, kernel: kernel.clone() },
         tarball,
         kernel_devel: KernelDevel { nevra: headers.nevra, url: headers.url },
@@ -134,6 +135,7 @@ pub async fn pins(
         fedora,
         // No file of a release is newer than its publication, and it is the same for every kernel.
         source_date_epoch: zfs.published_at.as_second(),
+        compression,
         base,
     }))
 }
@@ -184,7 +186,7 @@ async fn decide(
         Verdict::Held(held) => Ok(Decision::Held(held)),
         Verdict::Compatible => {
             let base = wanted.seen.first().map(|seen| seen.base.clone());
-            let inputs = Box::new(pins(upstream, matrix, zfs, kernel, None, base).await?);
+            let inputs = Box::new(pins(upstream, matrix, zfs, kernel, None, Compression::default(), base).await?);
             Ok(Decision::Build { inputs, reason: "no image repository was given to compare with".to_owned() })
         }
     }

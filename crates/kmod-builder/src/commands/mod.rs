@@ -1,5 +1,6 @@
 //! The verbs, one a file: gather, decide, show, do.
 
+pub mod build;
 pub mod check;
 pub mod extract_rpms;
 pub mod gather;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::blocking;
-use super::layer::{self, Compression, Source};
+use super::layer::{self, Source};
 use super::layout::{Layout, LayoutError};
 use super::rpm::{self, RpmFileError};
 use crate::model::compose::{self, Composition, EpochError, Layer, USERLAND};
@@ -13,7 +13,7 @@ use crate::model::image::{Pinned, Store};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::{self, Config, Descriptor, Manifest};
 use crate::model::packages::Part;
-use crate::model::{Digest, Target};
+use crate::model::{Compression, Digest, Target};
 
 /// An image that is whole and stored, and of which nothing has been proven; it has no tag yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

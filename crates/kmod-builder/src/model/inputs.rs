@@ -4,8 +4,7 @@ use kmod_compat::{Arch, FedoraVersion, KernelRelease, ZfsVersion};
 use kmod_query::PinnedImage;
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
-use super::Target;
+use super::{Compression, Digest, Target};
 
 /// The form of [`BuildInputs`] that this program writes and reads.
 const SCHEMA: u32 = 1;
@@ -38,6 +37,8 @@ pub struct BuildInputs {
     pub fedora: FedoraVersion,
     /// Seconds since 1970: no time in any output is later.
     pub source_date_epoch: i64,
+    /// How the image's layers are compressed.
+    pub compression: Compression,
     /// The bootable image in which the kernel was found; none if the kernel was named.
     ///
     /// Left out of the digest: nothing is built from it, and when a kernel moves from the testing to the stable
@@ -118,6 +119,8 @@ pub struct Pins {
     pub fedora: FedoraVersion,
     /// See [`BuildInputs::source_date_epoch`].
     pub source_date_epoch: i64,
+    /// See [`BuildInputs::compression`].
+    pub compression: Compression,
     /// See [`BuildInputs::base`].
     pub base: Option<BaseImage>,
 }
@@ -141,7 +144,7 @@ pub enum ParseInputsError {
 impl BuildInputs {
     /// The inputs of a build by this version of the program.
     pub fn new(pins: Pins) -> Self {
-        let Pins { template, target, tarball, kernel_devel, builder_image, fedora, source_date_epoch, base } =
+        let Pins { template, target, tarball, kernel_devel, builder_image, fedora, source_date_epoch, compression, base } =
             pins;
         Self {
             schema: Schema,
@@ -155,6 +158,7 @@ impl BuildInputs {
             builder_image,
             fedora,
             source_date_epoch,
+            compression,
             base,
         }
     }
@@ -227,6 +231,7 @@ pub(super) mod tests {
             builder_image: format!("registry.example.org/fedora@{}", Digest::of(b"builder")).parse().unwrap(),
             fedora: "43".parse().unwrap(),
             source_date_epoch: 1_790_000_000,
+            compression: Compression::Zstd,
             base: Some(BaseImage {
                 image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),

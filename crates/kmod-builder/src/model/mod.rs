@@ -1,6 +1,7 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
 pub mod compose;
+mod compression;
 pub mod containerfile;
 mod digest;
 pub mod image;
@@ -14,5 +15,6 @@ pub mod referrers;
 mod target;
 pub mod verification;
 
+pub use compression::Compression;
 pub use digest::{Digest, ParseDigestError};
 pub use target::Target;

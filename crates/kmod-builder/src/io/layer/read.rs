@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
-use super::{Compression, Hashing};
-use crate::model::Digest;
+use super::Hashing;
+use crate::model::{Compression, Digest};
 use crate::model::oci::Descriptor;
 use crate::model::packages::Group;
 

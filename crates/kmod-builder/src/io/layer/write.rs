@@ -3,8 +3,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Compression, Hashing};
-use crate::model::Digest;
+use super::Hashing;
+use crate::model::{Compression, Digest};
 
 /// Levels are fixed: the digest of a layer depends on them. Both are where more effort stops to pay for RPMs, which
 /// are compressed already.
