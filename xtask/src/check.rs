@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all that CI does, in the order of cheapness.
 
-use std::time::Instant;
+use std::{path::PathBuf, process::Command, time::Instant};
 
 use xshell::{Cmd, Shell, cmd};
 
@@ -9,9 +9,14 @@ use crate::{
     lab, say, tools,
 };
 
+/// The checker of dependencies, in the version whose rules `.github/deny.toml` is written for.
+const CARGO_DENY: &str = "cargo-deny@0.20.2";
+const DENY: [&str; 4] = ["--log-level", "error", "--config", ".github/deny.toml"];
+
 /// Formatting, lints, tests, dependencies; then, if asked for, the lab from question to image.
 pub(crate) fn all(with_lab: bool) -> Result {
     let shell = Shell::new()?;
+    shell.change_dir(tools::workspace());
     step("formatting", cmd!(shell, "cargo fmt --all --check"))?;
     step("lints", cmd!(shell, "cargo clippy --workspace --all-targets --locked -- -D warnings"))?;
     step("tests", cmd!(shell, "cargo test --workspace --locked"))?;
@@ -19,24 +24,42 @@ pub(crate) fn all(with_lab: bool) -> Result {
     if with_lab { lab::run() } else { Ok(()) }
 }
 
-/// Licences, sources and duplicates are decided by files that are here. Advisories come from the network: where that
-/// cannot be reached it is said, and it is no failure of this repository.
+/// Licences, sources and bans are decided by files that are here. Known vulnerabilities come from the network: only
+/// where their list cannot be had is that said and no more.
 fn dependencies(shell: &Shell) -> Result {
-    if !tools::is_there("cargo-deny") && !cargo_has_deny() {
-        say::note(
-            "test: cargo-deny is not installed (`cargo install --locked cargo-deny`); dependencies not checked",
-        );
+    let deny = cargo_deny(shell)?;
+    step("dependencies", cmd!(shell, "{deny} --offline {DENY...} check bans licenses sources"))?;
+    let output = Command::new(&deny)
+        .args(DENY)
+        .args(["check", "advisories"])
+        .current_dir(tools::workspace())
+        .output()?;
+    if output.status.success() {
+        say::note("test: advisories: good");
         return Ok(());
     }
-    step("dependencies", cmd!(shell, "cargo deny --offline check bans licenses sources"))?;
-    if step("advisories", cmd!(shell, "cargo deny check advisories")).is_err() {
-        say::note("test: known vulnerabilities not checked: see above whether their database was reachable");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("failed to fetch advisory database") {
+        say::note("test: advisories: NOT checked, their database cannot be reached from here");
+        return Ok(());
     }
-    Ok(())
+    Err(format!("a dependency has a known vulnerability, or was withdrawn:\n{said}").into())
 }
 
-fn cargo_has_deny() -> bool {
-    std::env::home_dir().is_some_and(|home| home.join(".cargo/bin/cargo-deny").is_file())
+/// The machine's own cargo-deny, or one that is installed below `target`.
+fn cargo_deny(shell: &Shell) -> Result<PathBuf> {
+    if tools::is_there("cargo-deny") {
+        return Ok(PathBuf::from("cargo-deny"));
+    }
+    let root = tools::workspace().join("target/tools");
+    let installed = root.join("bin/cargo-deny");
+    if !installed.is_file() {
+        step(
+            "installing cargo-deny",
+            cmd!(shell, "cargo install --quiet --locked --debug --root {root} {CARGO_DENY}"),
+        )?;
+    }
+    Ok(installed)
 }
 
 fn step(name: &str, command: Cmd<'_>) -> Result {

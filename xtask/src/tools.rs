@@ -21,6 +21,12 @@ const LAST_LINES: usize = 25;
 /// A program and the Debian package that brings it.
 pub(crate) type Tool = (&'static str, &'static str);
 
+/// The root of this repository.
+pub(crate) fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
 /// Makes sure that `tools` are there; installs what is missing where that is allowed.
 pub(crate) fn need(tools: &[Tool]) -> Result {
     let mut missing: Vec<&str> =

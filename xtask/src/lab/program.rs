@@ -63,6 +63,7 @@ impl Program {
                 "kmod-builder",
                 "--message-format=json-render-diagnostics",
             ])
+            .current_dir(tools::workspace())
             .stderr(Stdio::inherit())
             .output()?;
         if !output.status.success() {
