@@ -13,7 +13,7 @@ use crate::{
     lab::{
         cache::{Cache, Key},
         kernel::Kernels,
-        oci::{Image, Layout},
+        oci::{self, Image, Layout},
     },
     tools,
 };
@@ -52,7 +52,7 @@ pub(crate) fn images(cache: &Cache, fedora: &Path, kernels: &Kernels) -> Result<
         .with(format!("{streams:?} {LABELLED}"))
         .with_entry(fedora)
         .with_entry(&kernels.directory)
-        .with("1");
+        .with(oci::FORMAT);
     let layout = cache.entry("coreos", key, |directory| {
         tools::need(&[("rpm", "rpm")])?;
         let layout = Layout::create(directory)?;

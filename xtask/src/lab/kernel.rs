@@ -41,15 +41,15 @@ impl Kernels {
     }
 }
 
-/// Compiles and packs both kernels, inside the image that stands in for Fedora's.
-pub(crate) fn kernels(cache: &Cache, podman: &Podman, fedora: &Path) -> Result<Kernels> {
+/// Compiles and packs both kernels, with the compiler and the rpm of `packages`.
+pub(crate) fn kernels(cache: &Cache, podman: &Podman, packages: &Path) -> Result<Kernels> {
     let source = source(cache)?;
     let key = Key::new()
         .with(CONFIG)
         .with(BUILD)
         .with(SPEC)
         .with(SUFFIXES.join(" "))
-        .with_entry(fedora)
+        .with_entry(packages)
         .with_entry(source.parent().unwrap_or(&source));
     let directory = cache.entry("kernels", key, |directory| {
         let work = cache.scratch()?;
@@ -71,8 +71,8 @@ pub(crate) fn kernels(cache: &Cache, podman: &Podman, fedora: &Path) -> Result<K
         let run = format!("SOURCE_DATE_EPOCH={} sh /work/kernel-build.sh {}", oci::EPOCH, SUFFIXES.join(" "));
         podman.run(
             "compiling two kernels",
-            fedora,
-            fedora::RELEASE,
+            packages,
+            fedora::PACKAGES_TAG,
             &run,
             work.path(),
             &cache.log("kernel"),

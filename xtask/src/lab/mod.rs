@@ -110,8 +110,9 @@ fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
     }
     let podman = Podman::find()?;
     let tarball = openzfs::tarball(cache)?;
-    let fedora = fedora::image(cache)?;
-    let kernels = kernel::kernels(cache, &podman, &fedora)?;
+    let packages = fedora::packages(cache)?;
+    let fedora = fedora::image(cache, &packages)?;
+    let kernels = kernel::kernels(cache, &podman, &packages)?;
     let repository = rpms::repository(cache, &kernels)?;
     let coreos = coreos::images(cache, &fedora, &kernels)?;
     let run = cache.run();

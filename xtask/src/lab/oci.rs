@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -20,6 +21,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The one time in all that the lab writes: 2023-11-14.
 pub(crate) const EPOCH: u64 = 1_700_000_000;
+/// Part of the key of what is written here; to be counted up when images are written in another way.
+pub(crate) const FORMAT: &str = "2";
+const CREATED: &str = "2023-11-14T22:13:20Z";
 
 /// A layer that lies in a layout.
 #[derive(Clone)]
@@ -52,6 +56,8 @@ impl Layout {
 
     /// A gzip layer of the files below `directory`, sorted and with one time for all.
     pub(crate) fn add_layer(&self, directory: &Path) -> Result<Layer> {
+        // It becomes the root directory, which is for everyone; temporary directories are not.
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
         let mut tar = Command::new("tar")
             .args(["--sort=name", "--numeric-owner", "--format=posix", "--xattrs", "--create", "--file=-"])
             .args(["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"])
@@ -92,7 +98,9 @@ impl Layout {
             let config = self.put(&json!({
                 "architecture": image.architecture,
                 "config": { "Cmd": ["/bin/bash"], "Labels": image.labels },
-                "created": "2023-11-14T22:13:20Z",
+                "created": CREATED,
+                // Whoever builds upon the image with podman needs an entry for each layer.
+                "history": vec![json!({ "created": CREATED, "created_by": "the lab" }); image.layers.len()],
                 "os": "linux",
                 "rootfs": { "type": "layers", "diff_ids": diff_ids(image.layers) },
             }))?;

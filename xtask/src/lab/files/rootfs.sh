@@ -1,9 +1,9 @@
-# Makes the root file system that stands in for Fedora's container image: DIRECTORY SUITE MIRROR PACKAGES FEDORA
+# Makes the root file system under the image that stands in for Fedora's: DIRECTORY SUITE MIRROR PACKAGES
 #
 # Runs in a mount namespace of its own, so whatever is mounted below is gone when it ends, however it ends.
 # In two stages, because debootstrap's own way to run inside some containers breaks /proc in the target.
 set -eu
-root=$1 suite=$2 mirror=$3 packages=$4 fedora=$5
+root=$1 suite=$2 mirror=$3 packages=$4
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 debootstrap --foreign --variant=minbase --include="$packages" "$suite" "$root" "$mirror"
@@ -26,39 +26,3 @@ mkdir -m 1777 "$root/tmp"
 mkdir -p "$root/var/log"
 # The day of the making, as the day of the last change of a password that nobody has.
 sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1:20000:/' "$root/etc/shadow"
-
-# What makes OpenZFS's configure and spec files, and dnf, take it for Fedora.
-echo "Fedora release $fedora (Lab)" >"$root/etc/fedora-release"
-ln -sf fedora-release "$root/etc/redhat-release"
-ln -sf fedora-release "$root/etc/system-release"
-cat >"$root/usr/lib/os-release" <<EOF
-NAME="Fedora Linux"
-VERSION="$fedora (stand-in of the lab)"
-ID=fedora
-VERSION_ID=$fedora
-PLATFORM_ID="platform:f$fedora"
-PRETTY_NAME="Fedora Linux $fedora (stand-in of the lab)"
-EOF
-ln -sf ../usr/lib/os-release "$root/etc/os-release"
-mkdir -p "$root/etc/rpm" "$root/etc/dnf/vars" "$root/etc/yum.repos.d"
-echo "$fedora" >"$root/etc/dnf/vars/releasever"
-rm -f "$root"/etc/yum.repos.d/*
-cat >"$root/usr/lib/rpm/macros.d/macros.fedora" <<EOF
-%fedora $fedora
-%fc$fedora 1
-%dist .fc$fedora
-%_vendor redhat
-%_binary_payload w19.zstdio
-%_debugsource_packages 1
-%_debuginfo_subpackages 1
-%_include_minidebuginfo 1
-%_unique_build_ids 1
-%_unique_debug_names 1
-%_unique_debug_srcs 1
-%_unitdir /usr/lib/systemd/system
-%_presetdir /usr/lib/systemd/system-preset
-%_modulesloaddir /usr/lib/modules-load.d
-%_systemdgeneratordir /usr/lib/systemd/system-generators
-%_udevdir /usr/lib/udev
-%_udevrulesdir /usr/lib/udev/rules.d
-EOF
