@@ -35,7 +35,7 @@ pub(crate) struct CoreOs {
 }
 
 /// A version of `next` above what any OpenZFS release supports; there are no packages of it.
-const UNSUPPORTED: &str = "7.3.1-300.fc45";
+pub(crate) const UNSUPPORTED: &str = "7.3.1-300.fc45";
 /// An image from the time before Fedora 43, when the kernel still was in a label.
 const LABELLED: &str = "42.20250914.3.0";
 const ARCHITECTURES: [(&str, &str); 2] = [("amd64", "x86_64"), ("arm64", "aarch64")];
