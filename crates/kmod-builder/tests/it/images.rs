@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kmod_builder::io::composing::{self, Built};
-use kmod_builder::io::layer::Compression;
+use kmod_builder::model::Compression;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
 use kmod_builder::model::inputs::BuildInputs;
