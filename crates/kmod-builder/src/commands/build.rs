@@ -31,7 +31,9 @@ use crate::output::{self, Format, Show};
 /// The image appears under its tag only after it was verified. A target that is held is not built, with the reason;
 /// that is no failure.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  zfs-kmods build\n  zfs-kmods build --stream testing --to oci:/var/lib/zfs-kmods\n  zfs-kmods build --zfs 2.3.9 --kernel 6.17.8-300.fc43.x86_64 --test\n  zfs-kmods build --inputs images/zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64.inputs.json")]
+#[command(
+    after_help = "Examples:\n  zfs-kmods build\n  zfs-kmods build --stream testing --to oci:/var/lib/zfs-kmods\n  zfs-kmods build --zfs 2.3.9 --kernel 6.17.8-300.fc43.x86_64 --test\n  zfs-kmods build --inputs images/zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64.inputs.json"
+)]
 pub struct BuildArgs {
     /// Build from exactly these inputs and ask nothing upstream: a file that an earlier build wrote
     #[arg(long, value_name = "FILE", conflicts_with_all = ["zfs", "kernel", "stream", "base", "arch"])]
@@ -77,9 +79,20 @@ pub struct BuildArgs {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "decision")]
 enum BuildReport {
-    Held { held: Held },
-    UpToDate { image: String, digest: Digest },
-    Built { image: Option<String>, digest: Digest, inputs: Option<PathBuf>, inputs_digest: Digest, seconds: u64 },
+    Held {
+        held: Held,
+    },
+    UpToDate {
+        image: String,
+        digest: Digest,
+    },
+    Built {
+        image: Option<String>,
+        digest: Digest,
+        inputs: Option<PathBuf>,
+        inputs_digest: Digest,
+        seconds: u64,
+    },
 }
 
 impl Show for BuildReport {
@@ -87,7 +100,9 @@ impl Show for BuildReport {
         match self {
             Self::Held { held } => format!("held: {held}\n"),
             Self::UpToDate { image, digest } => {
-                format!("up to date: made from the same inputs, and verified again\nimage   {image}\ndigest  {digest}\n")
+                format!(
+                    "up to date: made from the same inputs, and verified again\nimage   {image}\ndigest  {digest}\n"
+                )
             }
             Self::Built { image, digest, inputs, seconds, .. } => {
                 let place = match (image, inputs) {
@@ -156,8 +171,11 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
     match verify::contract(&pinned, Some(&inputs.target())).await?.verified() {
         Ok(_) => Ok(Some(BuildReport::UpToDate { image: name.to_string(), digest: stored.digest })),
         Err(report) => {
-            let failed = report.answers().iter().filter(|answer| *answer.outcome() != Judgement::Passed).count();
-            progress::note(&format!("{name} is there, but {failed} checks of it do not pass: building it again"));
+            let failed =
+                report.answers().iter().filter(|answer| *answer.outcome() != Judgement::Passed).count();
+            progress::note(&format!(
+                "{name} is there, but {failed} checks of it do not pass: building it again"
+            ));
             Ok(None)
         }
     }
@@ -170,7 +188,11 @@ async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<Buil
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot read the inputs in {}", path.display()))?;
         let inputs = BuildInputs::parse(&text).map_err(|error| {
-            miette::miette!(help = "`plan --format json` and every build write such a file", "{}: {error}", path.display())
+            miette::miette!(
+                help = "`plan --format json` and every build write such a file",
+                "{}: {error}",
+                path.display()
+            )
         })?;
         return Ok(Ok(inputs));
     }
@@ -318,7 +340,8 @@ async fn prepare(inputs: &BuildInputs, workspace: &Workspace, cache: &Path, sect
             inputs.kernel_devel.nevra
         ));
     }
-    std::fs::copy(&tarball, workspace.context().join(containerfile::tarball_file(inputs))).into_diagnostic()?;
+    std::fs::copy(&tarball, workspace.context().join(containerfile::tarball_file(inputs)))
+        .into_diagnostic()?;
     std::fs::write(workspace.containerfile(), containerfile::containerfile(inputs)?).into_diagnostic()?;
     Ok(())
 }

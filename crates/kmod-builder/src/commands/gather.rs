@@ -7,10 +7,10 @@ use miette::{Diagnostic, Report};
 
 use crate::io::podman::{Podman, PodmanError};
 use crate::io::progress::{Section, Surface};
-use crate::model::{Compression, Digest, Target};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Pins, Tarball};
 use crate::model::plan::{Blind, Decision, Entry, Plan, Seen, Wanted};
+use crate::model::{Compression, Digest, Target};
 
 /// A bootable image with the kernel in it, from whichever question.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -186,7 +186,8 @@ async fn decide(
         Verdict::Held(held) => Ok(Decision::Held(held)),
         Verdict::Compatible => {
             let base = wanted.seen.first().map(|seen| seen.base.clone());
-            let inputs = Box::new(pins(upstream, matrix, zfs, kernel, None, Compression::default(), base).await?);
+            let inputs =
+                Box::new(pins(upstream, matrix, zfs, kernel, None, Compression::default(), base).await?);
             Ok(Decision::Build { inputs, reason: "no image repository was given to compare with".to_owned() })
         }
     }

@@ -10,6 +10,7 @@ pub mod layer;
 pub mod layout;
 pub mod podman;
 pub mod progress;
+pub mod publish;
 pub mod registry;
 pub mod rpm;
 pub mod store;

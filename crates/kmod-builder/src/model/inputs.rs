@@ -144,8 +144,17 @@ pub enum ParseInputsError {
 impl BuildInputs {
     /// The inputs of a build by this version of the program.
     pub fn new(pins: Pins) -> Self {
-        let Pins { template, target, tarball, kernel_devel, builder_image, fedora, source_date_epoch, compression, base } =
-            pins;
+        let Pins {
+            template,
+            target,
+            tarball,
+            kernel_devel,
+            builder_image,
+            fedora,
+            source_date_epoch,
+            compression,
+            base,
+        } = pins;
         Self {
             schema: Schema,
             tool: env!("CARGO_PKG_VERSION").to_owned(),

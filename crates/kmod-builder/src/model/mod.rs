@@ -11,6 +11,7 @@ pub mod packages;
 pub mod parcel;
 pub mod plan;
 pub mod podman;
+pub mod publication;
 pub mod referrers;
 mod target;
 pub mod verification;

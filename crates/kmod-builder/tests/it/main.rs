@@ -1,5 +1,10 @@
-//! The rules of images and their stores, from outside: real archives, real RPMs, real ELF files.
+//! The program from outside: real archives, real RPMs, real ELF files; registries that fail, publishers that are killed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
 mod images;
 mod layers;
+mod publishing;
+mod registry;
+mod registry_server;
 mod rpms;

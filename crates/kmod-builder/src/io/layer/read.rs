@@ -3,9 +3,9 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use super::Hashing;
-use crate::model::{Compression, Digest};
 use crate::model::oci::Descriptor;
 use crate::model::packages::Group;
+use crate::model::{Compression, Digest};
 
 /// No RPM of OpenZFS comes near it; debug information of all modules is about a tenth.
 const MAX_ENTRY: u64 = 1 << 30;

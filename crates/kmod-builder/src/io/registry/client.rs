@@ -11,7 +11,7 @@ use crate::model::image::Repository;
 use super::credentials::{Credential, CredentialSources};
 use super::error::{Problem, RegistryError, complaints};
 use super::patience::{Patience, retry_after};
-use super::token::{Access, Authorizer};
+use super::token::{Access, Authorizer, Granted};
 
 /// Manifests, indexes and lists are small; what is larger is none. Registries accept manifests of 4 MiB.
 const LARGEST_ANSWER: usize = 8 << 20;
@@ -92,6 +92,15 @@ impl Registry {
         &self.inner.patience
     }
 
+    /// Asks again and again until the answer is yes, with growing pauses; no is an answer only at the end. For what
+    /// was just written: tags and lists may show their old state for some seconds.
+    pub async fn until(
+        &self,
+        check: impl AsyncFnMut() -> Result<bool, RegistryError>,
+    ) -> Result<bool, RegistryError> {
+        self.patience().settle(check).await
+    }
+
     pub(super) fn http(&self) -> &Client {
         &self.inner.http
     }
@@ -127,9 +136,9 @@ impl Registry {
         request: RequestBuilder,
         expected: &[StatusCode],
     ) -> Result<Response, RegistryError> {
-        let request = self.authorized(what, request).await?;
-        let response = self.exchange(request.builder).await.map_err(|problem| self.error(what, problem))?;
-        self.expect(what, response, expected, request.fresh).await
+        let (request, granted) = self.authorized(what, request).await?;
+        let response = self.exchange(request).await.map_err(|problem| self.error(what, problem))?;
+        self.expect(what, response, expected, &granted).await
     }
 
     /// A request with the authorisation, which goes to the registry's own host and nowhere else: registries hand out
@@ -138,17 +147,17 @@ impl Registry {
         &self,
         what: &str,
         request: RequestBuilder,
-    ) -> Result<AuthorizedRequest, RegistryError> {
+    ) -> Result<(RequestBuilder, Granted), RegistryError> {
         let granted = self.inner.authorizer.grant(self).await?;
         let (client, request) = request.build_split();
         let mut request =
             request.map_err(|error| self.error(what, Problem::Connection(error.without_url())))?;
-        if let Some(header) = granted.header
+        if let Some(header) = granted.header.clone()
             && same_host(request.url(), self.base())
         {
             request.headers_mut().insert(AUTHORIZATION, header);
         }
-        Ok(AuthorizedRequest { builder: RequestBuilder::from_parts(client, request), fresh: granted.fresh })
+        Ok((RequestBuilder::from_parts(client, request), granted))
     }
 
     /// Passes an answer of an expected status on, and makes an error of any other.
@@ -157,13 +166,13 @@ impl Registry {
         what: &str,
         response: Response,
         expected: &[StatusCode],
-        fresh: bool,
+        granted: &Granted,
     ) -> Result<Response, RegistryError> {
         if expected.contains(&response.status()) {
             return Ok(response);
         }
-        if response.status() == StatusCode::UNAUTHORIZED && !fresh {
-            self.inner.authorizer.forget().await;
+        if response.status() == StatusCode::UNAUTHORIZED && !granted.fresh {
+            self.inner.authorizer.forget(granted).await;
             return Err(self.error(what, Problem::TokenExpired));
         }
         Err(self.refusal(what, response).await)
@@ -231,12 +240,6 @@ impl Registry {
             .ok_or_else(|| Problem::Malformed("there is no Location".into()))?;
         self.base().join(text).map_err(|error| Problem::Malformed(format!("its Location: {error}")))
     }
-}
-
-/// A request ready to be sent, and whether its token was obtained for it.
-pub(super) struct AuthorizedRequest {
-    pub(super) builder: RequestBuilder,
-    pub(super) fresh: bool,
 }
 
 /// Addresses carry signatures that give access to a blob for a while; they belong in no log.

@@ -81,9 +81,12 @@ impl Authorizer {
         self.credential.as_ref().map(|credential| credential.origin.as_str())
     }
 
-    /// Forgets a token that was refused.
-    pub(super) async fn forget(&self) {
-        *self.current.lock().await = None;
+    /// Forgets a token that was refused, unless another request has renewed it meanwhile.
+    pub(super) async fn forget(&self, refused: &Granted) {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|known| known.header == refused.header) {
+            *current = None;
+        }
     }
 
     /// The authorisation in use, or a new one. Requests made meanwhile wait for it rather than ask as well.

@@ -110,14 +110,12 @@ impl Registry {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, blob.size)
             .body(body);
-        let request = self.authorized(&what, request).await?;
-        let response = self
-            .exchange_watched(request.builder, &sent)
-            .await
-            .map_err(|problem| self.error(&what, problem))?;
+        let (request, granted) = self.authorized(&what, request).await?;
+        let response =
+            self.exchange_watched(request, &sent).await.map_err(|problem| self.error(&what, problem))?;
         // Where the blob is stored now is no news: some registries leave the Location out (ggcr's does).
         let done = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
-        let committed = self.expect(&what, response, &done, request.fresh).await;
+        let committed = self.expect(&what, response, &done, &granted).await;
         committed.map(|_| ()).map_err(|error| match error.status() {
             // The session, or what came through it, is lost (BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, SIZE_INVALID):
             // a new one may do.

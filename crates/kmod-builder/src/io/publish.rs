@@ -1,0 +1,218 @@
+//! Publishing an image in a registry, step by step; the order is [`Publication::steps`]'s.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use crate::model::Digest;
+use crate::model::image::{Pinned, Selector, Store, Tag};
+use crate::model::parcel::{Content, Parcel, RawManifest};
+use crate::model::publication::{Found, Publication, PublicationError, Published, Step};
+use crate::model::referrers::signatures_are_within;
+
+use super::registry::{Progress, Referrers, Registry, RegistryError};
+
+/// How many blobs are looked for at the same time.
+const CONCURRENT: usize = 4;
+/// Evidence is small: bundles of provenance and SBOMs. What is longer is not read whole.
+const LARGEST_EVIDENCE: u64 = 64 << 20;
+
+/// What the repository has of an image before it is published.
+///
+/// With it a caller decides which evidence is there and good, and which must be made.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Where the tag points.
+    pub tag: Option<Digest>,
+    /// Whether the image's manifest is there.
+    pub image: bool,
+    /// What refers to the image.
+    pub referrers: Referrers,
+    /// The manifest of its simple signatures.
+    pub signature: Option<RawManifest>,
+}
+
+/// Asks what the repository has of this image. Nine small requests if it has everything with three referrers.
+pub async fn survey(
+    registry: &Registry,
+    image: &Digest,
+    tag: &Tag,
+    signature_tag: &Tag,
+) -> Result<Survey, RegistryError> {
+    let (tag_selector, signature_selector) =
+        (Selector::Tag(tag.clone()), Selector::Tag(signature_tag.clone()));
+    let (tag, referrers, signature) = tokio::try_join!(
+        registry.resolve(&tag_selector),
+        registry.referrers(image),
+        registry.manifest(&signature_selector),
+    )?;
+    let there =
+        tag.as_ref() == Some(image) || registry.resolve(&Selector::Digest(image.clone())).await?.is_some();
+    Ok(Survey { tag, image: there, referrers, signature })
+}
+
+impl Survey {
+    fn found(&self) -> Found {
+        Found {
+            tag: self.tag.clone(),
+            image: self.image,
+            referrers: self.referrers.found.iter().map(|found| found.manifest.digest.clone()).collect(),
+            signature: self.signature.clone(),
+        }
+    }
+}
+
+/// Publishes an image: does the steps that are missing, the tag last.
+///
+/// `on_step` is told each step before it begins. Stopped anywhere, killed too, the next run does what is left; when
+/// nothing is, no request is made.
+pub async fn publish(
+    registry: &Registry,
+    publication: &Publication,
+    survey: &Survey,
+    progress: &Progress,
+    mut on_step: impl FnMut(&Step),
+) -> Result<Published, PublishError> {
+    let steps = publication.steps(&survey.found())?;
+    // Manifests that the registry has filed under their subject itself.
+    let mut unfiled = Vec::new();
+    for step in &steps {
+        tracing::debug!(%step, "publishing");
+        on_step(step);
+        match step {
+            Step::SendBlobs(digest) => {
+                registry.send_blobs(parcel(publication, digest).blobs(), progress).await?;
+            }
+            Step::PutManifest(digest) => {
+                let parcel = parcel(publication, digest);
+                let written = registry.send_manifest(parcel, progress).await?;
+                if parcel.subject().is_some() && written.filed_under.is_none() {
+                    unfiled.push(parcel.manifest().clone());
+                }
+            }
+            Step::FileReferrers(image) if !unfiled.is_empty() => {
+                registry.file_referrers(image, &unfiled).await?;
+            }
+            Step::FileReferrers(_) => {}
+            Step::AddSignature(tag) => {
+                if let Some((_, ours)) = &publication.evidence().signature {
+                    registry.add_signatures(tag, ours, progress).await?;
+                }
+            }
+            Step::ReadBack(_) => read_back(registry, publication).await?,
+            Step::PutTag(tag) => put_tag(registry, publication, tag).await?,
+        }
+    }
+    let store = Store::Registry(registry.repository().clone());
+    let pinned = Pinned { store, digest: publication.image().digest().clone() };
+    Ok(Published::new(pinned, publication.tag().clone(), steps.len()))
+}
+
+/// The parcel that a step is about.
+fn parcel<'a>(publication: &'a Publication, digest: &Digest) -> &'a Parcel {
+    let made = publication.evidence().made.iter().find(|parcel| parcel.digest() == digest);
+    made.unwrap_or_else(|| publication.image())
+}
+
+/// Makes sure that the image and all its evidence can be read by others now.
+async fn read_back(registry: &Registry, publication: &Publication) -> Result<(), PublishError> {
+    let image = publication.image();
+    stored_whole(registry, image).await?;
+    let wanted = publication.referrers();
+    let mut missing = wanted.clone();
+    registry
+        .until(async || {
+            let listed = registry.referrers(image.digest()).await?;
+            let listed: BTreeSet<_> = listed.found.into_iter().map(|found| found.manifest.digest).collect();
+            missing = wanted.difference(&listed).cloned().collect();
+            Ok(missing.is_empty())
+        })
+        .await?;
+    if let Some(digest) = missing.pop_first() {
+        return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
+    }
+    for parcel in &publication.evidence().made {
+        for blob in parcel.blobs() {
+            if registry.small_blob(&blob.digest, LARGEST_EVIDENCE).await?.is_none() {
+                return Err(incomplete(publication, format!("the evidence {} is not there", blob.digest)));
+            }
+        }
+    }
+    let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };
+    let selector = Selector::Tag(tag.clone());
+    let there = registry
+        .until(async || {
+            let stored = registry.manifest(&selector).await?;
+            Ok(stored.is_some_and(|stored| signatures_are_within(ours.manifest(), &stored)))
+        })
+        .await?;
+    if there { Ok(()) } else { Err(incomplete(publication, format!("its signature is not at `{tag}`"))) }
+}
+
+/// Reads the manifest and looks for every blob.
+async fn stored_whole(registry: &Registry, image: &Parcel) -> Result<(), PublishError> {
+    let selector = Selector::Digest(image.digest().clone());
+    if registry.manifest(&selector).await?.is_none() {
+        let reason = "its manifest is not there".to_owned();
+        return Err(PublishError::Incomplete { image: image.digest().clone(), reason });
+    }
+    let missing = stream::iter(image.blobs())
+        .map(async |blob| Ok::<_, RegistryError>((blob, registry.has_blob(&blob.digest).await?)))
+        .buffer_unordered(CONCURRENT)
+        .try_filter_map(async |(blob, there)| Ok((!there).then_some(blob)))
+        .try_collect::<Vec<_>>()
+        .await?;
+    match missing.first() {
+        None => Ok(()),
+        Some(blob) => {
+            let origin = match blob.content {
+                Content::InRegistry => "which was to be reused",
+                Content::Bytes(_) | Content::File(_) => "which was sent",
+            };
+            let reason = format!("the blob {}, {origin}, is not there", blob.digest);
+            Err(PublishError::Incomplete { image: image.digest().clone(), reason })
+        }
+    }
+}
+
+/// Points the tag to the image, if it is still free or may be moved, and waits until it is seen there.
+async fn put_tag(registry: &Registry, publication: &Publication, tag: &Tag) -> Result<(), PublishError> {
+    let selector = Selector::Tag(tag.clone());
+    let image = publication.image();
+    // Somebody else may have published meanwhile.
+    publication.may_tag(registry.resolve(&selector).await?.as_ref())?;
+    registry.put_tag(tag, image.manifest()).await?;
+    let settled = registry
+        .until(async || Ok(registry.resolve(&selector).await?.as_ref() == Some(image.digest())))
+        .await?;
+    if settled {
+        return Ok(());
+    }
+    Err(incomplete(publication, format!("the tag `{tag}` was put, but still points elsewhere")))
+}
+
+fn incomplete(publication: &Publication, reason: String) -> PublishError {
+    PublishError::Incomplete { image: publication.image().digest().clone(), reason }
+}
+
+/// An image could not be published.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PublishError {
+    /// It may not be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Refused(#[from] PublicationError),
+    /// The registry failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
+    /// What was written cannot be read back.
+    #[error("{image} is not published whole: {reason}")]
+    #[diagnostic(help("run it again: what is there is not sent a second time"))]
+    Incomplete {
+        /// The image.
+        image: Digest,
+        /// What is missing.
+        reason: String,
+    },
+}

@@ -1,0 +1,329 @@
+//! How an image is published: in steps of which the tag is the last, so that no tag ever points to an image without
+//! its evidence, wherever the program is stopped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::Digest;
+use super::image::{Pinned, Tag};
+use super::parcel::{Parcel, RawManifest};
+use super::referrers::signatures_are_within;
+
+/// What proves where an image comes from, to be published with it.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Referrers that the repository has already, which the caller has checked and accepts.
+    pub accepted: BTreeSet<Digest>,
+    /// Referrers made now: provenance, SBOM, signature bundle.
+    pub made: Vec<Parcel>,
+    /// The simple signature that podman, bootc and rpm-ostree look for, and the tag where they do.
+    pub signature: Option<(Tag, Parcel)>,
+}
+
+/// What happens if the tag points to another image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Nothing is published.
+    Refuse,
+    /// The tag is moved.
+    Replace,
+}
+
+/// An image, its evidence, and the tag that it shall have.
+///
+/// Invariant: every referrer made refers to the image, and there is evidence unless it was waived in so many words.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    image: Parcel,
+    evidence: Evidence,
+    tag: Tag,
+    taken: Taken,
+}
+
+impl Publication {
+    /// An image with its evidence.
+    pub fn new(image: Parcel, evidence: Evidence, tag: Tag, taken: Taken) -> Result<Self, PublicationError> {
+        if evidence.accepted.is_empty() && evidence.made.is_empty() {
+            return Err(PublicationError::NoEvidence { tag });
+        }
+        let stray = evidence.made.iter().find(|parcel| parcel.subject() != Some(image.digest()));
+        if let Some(parcel) = stray {
+            let (evidence, image) = (parcel.digest().clone(), image.digest().clone());
+            return Err(PublicationError::OtherSubject { evidence, image });
+        }
+        Ok(Self { image, evidence, tag, taken })
+    }
+
+    /// An image for which somebody asked to publish no evidence (`--no-sign`).
+    pub fn without_evidence(image: Parcel, tag: Tag, taken: Taken) -> Self {
+        Self { image, evidence: Evidence::default(), tag, taken }
+    }
+
+    /// The image.
+    pub fn image(&self) -> &Parcel {
+        &self.image
+    }
+
+    /// The evidence.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// Every referrer that the image must have before it gets its tag.
+    pub fn referrers(&self) -> BTreeSet<Digest> {
+        let made = self.evidence.made.iter().map(|parcel| parcel.digest().clone());
+        made.chain(self.evidence.accepted.iter().cloned()).collect()
+    }
+
+    /// What is to be done, given what is there. Nothing if everything is.
+    ///
+    /// The tag comes last, after everything was read back; a manifest comes after its blobs.
+    pub fn steps(&self, found: &Found) -> Result<Vec<Step>, PublicationError> {
+        self.may_tag(found.tag.as_ref())?;
+        let mut steps = Vec::new();
+        let image = self.image.digest();
+        if !found.image {
+            steps.extend([Step::SendBlobs(image.clone()), Step::PutManifest(image.clone())]);
+        }
+        let missing: Vec<_> = self
+            .evidence
+            .made
+            .iter()
+            .map(Parcel::digest)
+            .filter(|made| !found.referrers.contains(*made))
+            .collect();
+        for digest in &missing {
+            steps.extend([Step::SendBlobs((*digest).clone()), Step::PutManifest((*digest).clone())]);
+        }
+        if !missing.is_empty() {
+            steps.push(Step::FileReferrers(image.clone()));
+        }
+        if let Some((tag, ours)) = &self.evidence.signature {
+            let there = found.signature.as_ref();
+            if !there.is_some_and(|stored| signatures_are_within(ours.manifest(), stored)) {
+                steps.push(Step::AddSignature(tag.clone()));
+            }
+        }
+        let tagged = found.tag.as_ref() == Some(image);
+        if !steps.is_empty() || !tagged {
+            steps.push(Step::ReadBack(image.clone()));
+        }
+        if !tagged {
+            steps.push(Step::PutTag(self.tag.clone()));
+        }
+        Ok(steps)
+    }
+
+    /// Whether the tag may be put, given where it points.
+    pub fn may_tag(&self, there: Option<&Digest>) -> Result<(), PublicationError> {
+        match there {
+            Some(there) if there != self.image.digest() && self.taken == Taken::Refuse => {
+                Err(PublicationError::Taken {
+                    tag: self.tag.clone(),
+                    there: there.clone(),
+                    ours: self.image.digest().clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a repository has of a publication, as far as it was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Where the tag points.
+    pub tag: Option<Digest>,
+    /// Whether the image's manifest is there.
+    pub image: bool,
+    /// What refers to the image and is listed as doing so.
+    pub referrers: BTreeSet<Digest>,
+    /// The manifest of simple signatures.
+    pub signature: Option<RawManifest>,
+}
+
+/// One step of publishing. Each may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Upload the blobs of this manifest that are not there.
+    SendBlobs(Digest),
+    /// Store this manifest under its digest.
+    PutManifest(Digest),
+    /// List the new referrers of this image, where the registry does not do that itself.
+    FileReferrers(Digest),
+    /// Append our simple signature to those under this tag.
+    AddSignature(Tag),
+    /// Read this image, everything that refers to it, and its signature back.
+    ReadBack(Digest),
+    /// Point this tag to the image.
+    PutTag(Tag),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SendBlobs(digest) => write!(f, "upload the blobs of {}", digest.short()),
+            Self::PutManifest(digest) => write!(f, "store the manifest {}", digest.short()),
+            Self::FileReferrers(digest) => write!(f, "list what refers to {}", digest.short()),
+            Self::AddSignature(tag) => write!(f, "add the signature at {tag}"),
+            Self::ReadBack(digest) => write!(f, "read {} and its evidence back", digest.short()),
+            Self::PutTag(tag) => write!(f, "point {tag} to the image"),
+        }
+    }
+}
+
+/// An image that is published: stored, proven to be readable with its evidence, and tagged.
+///
+/// Made by `io::publish::publish` and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pinned: Pinned,
+    tag: Tag,
+    steps: usize,
+}
+
+impl Published {
+    pub(crate) fn new(pinned: Pinned, tag: Tag, steps: usize) -> Self {
+        Self { pinned, tag, steps }
+    }
+
+    /// The image.
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    /// Its tag.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// How many steps were needed: none if all had been done before.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+}
+
+/// An image may not be published like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum PublicationError {
+    /// The tag is another image's.
+    #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
+    #[diagnostic(help(
+        "the same inputs give the same digest, so something differs: compare the two with `zfs-kmods verify`, then \
+         move the tag with `--replace`"
+    ))]
+    Taken {
+        /// The tag.
+        tag: Tag,
+        /// Where it points.
+        there: Digest,
+        /// Where it should.
+        ours: Digest,
+    },
+    /// Nothing proves where the image comes from.
+    #[error("no evidence was given for the image that shall be tagged `{tag}`")]
+    #[diagnostic(help("sign with `--key`, in GitHub Actions with its own identity, or say `--no-sign`"))]
+    NoEvidence {
+        /// The tag.
+        tag: Tag,
+    },
+    /// The evidence is another image's.
+    #[error("the evidence {evidence} does not refer to the image {image}")]
+    OtherSubject {
+        /// The evidence.
+        evidence: Digest,
+        /// The image.
+        image: Digest,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::parcel::{Blob, MANIFEST};
+    use super::*;
+
+    fn parcel(content: &str, subject: Option<&Digest>) -> Parcel {
+        let blob = Blob::of(content.to_owned());
+        let describe = |digest: &Digest, size: u64| json!({ "digest": digest.as_str(), "size": size });
+        let mut manifest = json!({ "config": describe(&blob.digest, blob.size), "layers": [] });
+        if let Some(subject) = subject {
+            manifest["subject"] = describe(subject, 1);
+        }
+        Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![blob]).unwrap()
+    }
+
+    fn publication(taken: Taken) -> Publication {
+        let image = parcel("image", None);
+        let made = ["provenance", "sbom"].map(|kind| parcel(kind, Some(image.digest()))).to_vec();
+        let signature = Some(("sha256-0.sig".parse().unwrap(), parcel("signature", None)));
+        let evidence = Evidence { made, signature, ..Evidence::default() };
+        Publication::new(image, evidence, "tag".parse().unwrap(), taken).unwrap()
+    }
+
+    #[test]
+    fn evidence_is_waived_in_words_or_there() {
+        let image = parcel("image", None);
+        let tag: Tag = "tag".parse().unwrap();
+        let none = Publication::new(image.clone(), Evidence::default(), tag.clone(), Taken::Refuse);
+        assert!(matches!(none, Err(PublicationError::NoEvidence { .. })));
+        let stray = Evidence { made: vec![parcel("x", Some(&Digest::of(b"")))], ..Evidence::default() };
+        let stray = Publication::new(image, stray, tag, Taken::Refuse);
+        assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
+    }
+
+    #[test]
+    fn a_tag_of_another_image_stops_everything() {
+        let found = Found { tag: Some(Digest::of(b"other")), ..Found::default() };
+        let error = publication(Taken::Refuse).steps(&found).unwrap_err();
+        assert!(matches!(error, PublicationError::Taken { .. }));
+        assert!(publication(Taken::Replace).steps(&found).is_ok());
+    }
+
+    #[test]
+    fn the_whole_way_and_no_way() {
+        let publication = publication(Taken::Refuse);
+        let steps = publication.steps(&Found::default()).unwrap();
+        assert_eq!(steps.len(), 10);
+        let found = Found {
+            tag: Some(publication.image().digest().clone()),
+            image: true,
+            referrers: publication.referrers(),
+            signature: publication.evidence().signature.as_ref().map(|(_, parcel)| parcel.manifest().clone()),
+        };
+        assert_eq!(publication.steps(&found).unwrap(), []);
+    }
+
+    proptest! {
+        /// Whatever is there already: the tag is the last step, directly after everything was read back.
+        #[test]
+        fn the_tag_is_last(image: bool, provenance: bool, sbom: bool, signed: bool, tagged: bool) {
+            let publication = publication(Taken::Refuse);
+            let digests: Vec<_> = publication.evidence().made.iter().map(|made| made.digest().clone()).collect();
+            let here = [provenance, sbom];
+            let signature = publication.evidence().signature.as_ref().map(|(_, parcel)| parcel.manifest().clone());
+            let found = Found {
+                tag: tagged.then(|| publication.image().digest().clone()),
+                image,
+                referrers: digests.into_iter().zip(here).filter(|(_, here)| *here).map(|(it, _)| it).collect(),
+                signature: signature.filter(|_| signed),
+            };
+            let steps = publication.steps(&found).unwrap();
+            let complete = image && provenance && sbom && signed;
+            let is_tag = |step: &Step| matches!(step, Step::PutTag(_));
+            let is_read = |step: &Step| matches!(step, Step::ReadBack(_));
+            prop_assert_eq!(steps.iter().filter(|step| is_tag(step)).count(), usize::from(!tagged));
+            prop_assert_eq!(steps.is_empty(), complete && tagged);
+            if !tagged {
+                prop_assert!(is_tag(&steps[steps.len() - 1]) && is_read(&steps[steps.len() - 2]));
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Every fault at every request of a publication.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use futures_util::stream::{self, StreamExt as _};
+use kmod_builder::model::publication::Publication;
+
+use super::*;
+use crate::registry_server::{Fault, Options, Server};
+
+/// How many publications run at the same time.
+const CONCURRENT: usize = 4;
+
+const SAME: char = '=';
+const ERROR: char = '!';
+
+fn options(referrers_api: bool) -> Options {
+    Options { referrers_api, token: Some(10_000), page: 1, ..Options::default() }
+}
+
+/// A publication on an empty registry with this fault. Whatever happens, the next one ends in the good state.
+async fn cell(
+    publication: &Publication,
+    referrers_api: bool,
+    fault: Fault,
+    request: usize,
+    good: &[(String, Digest)],
+) -> char {
+    let server = Server::start(options(referrers_api)).await;
+    server.fault_at(request, fault);
+    let result = run(&open(&server.repository(), impatient()), publication, |_| {}).await;
+    let stored = server.stored();
+    check_no_tag_without_evidence(&stored, publication, referrers_api);
+    let what = format!("{fault} at request {request}: {:?}", server.log().get(request));
+    let cell = match (&result, end_state(&stored, publication)) {
+        (_, Some(state)) => {
+            assert_eq!(state, good, "{what}");
+            SAME
+        }
+        (Ok(_), None) => panic!("{what}: success, but the state is not good"),
+        (Err(error), None) => {
+            let sentence = error.to_string();
+            let clear = sentence.contains(&server.repository().to_string())
+                || sentence.contains("is not published whole");
+            assert!(clear, "{what}: {sentence}");
+            assert!(!stored.tags.contains_key(TAG), "{what}: a tag after {sentence}");
+            ERROR
+        }
+    };
+    server.forget_log();
+    tokio::time::sleep(options(referrers_api).stale).await;
+    run(&open(&server.repository(), impatient()), publication, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{what}, and the next run: {error}"));
+    assert_eq!(end_state(&server.stored(), publication).as_deref(), Some(good), "{what}, and the next run");
+    cell
+}
+
+async fn table(publication: &Publication, referrers_api: bool) -> String {
+    let server = Server::start(options(referrers_api)).await;
+    run(&open(&server.repository(), impatient()), publication, |_| {}).await.unwrap();
+    let good = end_state(&server.stored(), publication).unwrap();
+    let requests = server.log();
+    let mut table = format!(
+        "\nfault × request, {} referrers API: `{SAME}` same end state, `{ERROR}` clear error and no tag\n",
+        if referrers_api { "with" } else { "without" }
+    );
+    for (number, request) in requests.iter().enumerate() {
+        writeln!(table, "{number:>22} {request}").unwrap();
+    }
+    let digits = |power: usize| {
+        (0..requests.len()).map(move |n| char::from(b'0' + u8::try_from(n / power % 10).unwrap()))
+    };
+    writeln!(table, "{:22} {}", "", digits(10).collect::<String>()).unwrap();
+    writeln!(table, "{:22} {}", "", digits(1).collect::<String>()).unwrap();
+    for fault in Fault::ALL {
+        let cells: String = stream::iter(0..requests.len())
+            .map(|request| cell(publication, referrers_api, fault, request, &good))
+            .buffered(CONCURRENT)
+            .collect()
+            .await;
+        writeln!(table, "{fault:22} {cells}").unwrap();
+        // What passes is what a retry or a second look can mend.
+        let expected_everywhere = !matches!(fault, Fault::Forbidden);
+        assert!(!expected_everywhere || !cells.contains(ERROR), "{fault} was given up:\n{table}");
+    }
+    table
+}
+
+async fn print_table(referrers_api: bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let publication = publication(&image(directory.path(), 700 << 10));
+    let table = table(&publication, referrers_api).await;
+    // Past the harness, which would keep it for a failure: the table is meant to be seen.
+    std::io::stdout().write_all(table.as_bytes()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_at_every_request_with_the_tag_schema() {
+    print_table(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_at_every_request_with_the_referrers_api() {
+    print_table(true).await;
+}

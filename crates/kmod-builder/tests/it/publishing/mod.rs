@@ -1,0 +1,133 @@
+//! Publishing against registries that fail, and programs that are killed.
+
+mod debian;
+mod faults;
+mod kills;
+mod runs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use kmod_builder::io::publish::{PublishError, publish, survey};
+use kmod_builder::io::registry::{Access, Credential, Patience, Progress, Registry, Secret};
+use kmod_builder::model::Digest;
+use kmod_builder::model::image::{Repository, Tag};
+use kmod_builder::model::parcel::{Blob, MANIFEST, Parcel, RawManifest};
+use kmod_builder::model::publication::{Evidence, Publication, Published, Step, Taken};
+use serde_json::{Value, json};
+
+use crate::registry_server::{PASSWORD, Store, USER};
+
+/// The tag that the tests publish under.
+const TAG: &str = "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
+
+/// So impatient that a test with faults takes no time, and patient enough for each.
+pub(crate) fn impatient() -> Patience {
+    Patience {
+        attempts: 4,
+        first_delay: Duration::from_millis(2),
+        longest_delay: Duration::from_millis(20),
+        silence: Duration::from_millis(150),
+        read_backs: 10,
+        ..Patience::default()
+    }
+}
+
+/// A registry as a publisher opens it.
+pub(crate) fn open(repository: &Repository, patience: Patience) -> Registry {
+    let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };
+    let credential = Credential { secret, origin: "the test".into() };
+    Registry::with_credential(repository, Access::Delete, Some(credential), patience).unwrap()
+}
+
+fn descriptor(kind: &str, blob: &Blob) -> Value {
+    json!({ "mediaType": kind, "digest": blob.digest.as_str(), "size": blob.size })
+}
+
+fn parcel(mut manifest: Value, config: Blob, layers: &[Blob]) -> Parcel {
+    manifest["schemaVersion"] = 2.into();
+    manifest["mediaType"] = MANIFEST.into();
+    manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", &config);
+    manifest["layers"] = layers.iter().map(|layer| descriptor("application/octet-stream", layer)).collect();
+    let blobs = layers.iter().cloned().chain([config]).collect();
+    Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
+}
+
+/// An image whose second layer is a file of this size in the directory.
+pub(crate) fn image(directory: &Path, size: u64) -> Parcel {
+    let path = directory.join("layer");
+    let content: Vec<u8> = (0..size).map(|position| u8::try_from(position % 251).unwrap()).collect();
+    std::fs::write(&path, &content).unwrap();
+    let file = Blob::file(path, Digest::of(&content), size);
+    parcel(json!({}), Blob::of("{\"os\":\"linux\"}"), &[Blob::of("userland"), file])
+}
+
+/// A referrer of the image.
+pub(crate) fn referrer(image: &Parcel, kind: &str) -> Parcel {
+    let subject = json!({ "mediaType": MANIFEST, "digest": image.digest().as_str(), "size": image.manifest().bytes.len() });
+    let manifest = json!({
+        "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "subject": subject,
+        "annotations": { "dev.sigstore.bundle.predicateType": kind },
+    });
+    parcel(manifest, Blob::of("{}"), &[Blob::of(format!("a bundle with {kind}"))])
+}
+
+/// A simple signature, whatever it is worth.
+pub(crate) fn signature(image: &Parcel, signature: &str) -> (Tag, Parcel) {
+    let tag = format!("sha256-{}.sig", image.digest().hex()).parse().unwrap();
+    let payload = Blob::of(format!("payload for {}", image.digest()));
+    let config = Blob::of(format!("config of {signature}"));
+    let mut layer = descriptor("application/vnd.dev.cosign.simplesigning.v1+json", &payload);
+    layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+    });
+    (tag, Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![payload, config]).unwrap())
+}
+
+/// The image with all its evidence, as a publisher puts it together.
+pub(crate) fn publication(image: &Parcel) -> Publication {
+    let made = ["provenance", "sbom"].map(|kind| referrer(image, kind)).to_vec();
+    let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
+    Publication::new(image.clone(), evidence, TAG.parse().unwrap(), Taken::Refuse).unwrap()
+}
+
+/// Looks what is there, and publishes the rest.
+pub(crate) async fn run(
+    registry: &Registry,
+    publication: &Publication,
+    on_step: impl FnMut(&Step),
+) -> Result<Published, PublishError> {
+    let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
+    let found = survey(registry, publication.image().digest(), publication.tag(), signature_tag).await?;
+    publish(registry, publication, &found, &Progress::none(), on_step).await
+}
+
+/// What must hold of every registry at every moment: no tag without its image and all its evidence.
+#[track_caller]
+fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_referrers_api: bool) {
+    let Some(tagged) = store.tags.get(TAG) else { return };
+    assert_eq!(tagged, publication.image().digest());
+    let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
+    assert!(store.tags.contains_key(signature_tag.as_str()), "a tag without its signature");
+    for parcel in publication.evidence().made.iter().chain([publication.image()]) {
+        assert!(store.manifests.contains_key(parcel.digest()), "a tag without its evidence");
+        assert!(parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
+    }
+    if !has_referrers_api {
+        let index = &store.tags[&format!("sha256-{}", tagged.hex())];
+        let index = String::from_utf8(store.manifests[index].1.to_vec()).unwrap();
+        let listed = |parcel: &Parcel| index.contains(parcel.digest().as_str());
+        assert!(publication.evidence().made.iter().all(listed), "a tag whose evidence nothing lists");
+    }
+}
+
+/// What counts of a registry's state: what the tags point to, and that everything is there.
+fn end_state(store: &Store, publication: &Publication) -> Option<Vec<(String, Digest)>> {
+    let whole = publication.evidence().made.iter().chain([publication.image()]).all(|parcel| {
+        store.manifests.contains_key(parcel.digest())
+            && parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
+    });
+    (whole && store.tags.contains_key(TAG)).then(|| store.tags.clone().into_iter().collect())
+}

@@ -1,0 +1,133 @@
+//! Reading from registries that do not behave.
+
+use kmod_builder::io::registry::{Access, Problem, Progress, Registry};
+use kmod_builder::model::Digest;
+use kmod_builder::model::image::Selector;
+use kmod_builder::model::parcel::{Blob, RawManifest};
+use tokio::io::AsyncReadExt as _;
+
+use crate::publishing::{image, impatient, open, referrer};
+use crate::registry_server::{Fault, Options, Server};
+
+#[tokio::test]
+async fn a_refused_sign_in_is_told_as_one() {
+    let server = Server::start(Options { token: Some(100), ..Options::default() }).await;
+    let anonymous = Registry::with_credential(&server.repository(), Access::Pull, None, impatient()).unwrap();
+    let error = anonymous.tags().await.unwrap_err();
+    assert!(matches!(error.problem(), Problem::Token { .. }), "{error}");
+    assert!(!error.is_temporary());
+    let sentence = format!("{error}");
+    assert!(sentence.contains("no token was to be had from http://127.0.0.1"), "{sentence}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("podman login 127.0.0.1"), "{help}");
+    assert_eq!(server.log(), ["GET /v2/", "GET /token"], "a refusal is final");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_down_is_no_refusal() {
+    let server = Server::start(Options { token: Some(100), ..Options::default() }).await;
+    for request in 0..20 {
+        if request % 2 == 1 {
+            server.fault_at(request, Fault::Internal);
+        }
+    }
+    let error = open(&server.repository(), impatient()).tags().await.unwrap_err();
+    assert!(error.is_temporary() && matches!(error.problem(), Problem::Token { .. }), "{error}");
+    assert!(error.to_string().contains("the registry answered 500: <html>oops</html>"), "{error}");
+}
+
+#[tokio::test]
+async fn lists_are_read_to_their_end() {
+    let server = Server::start(Options { referrers_api: true, ..Options::default() }).await;
+    let registry = open(&server.repository(), impatient());
+    assert_eq!(registry.tags().await.unwrap(), [], "`tags: null` is no tags");
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(directory.path(), 10);
+    registry.send_blobs(image.blobs(), &Progress::none()).await.unwrap();
+    for tag in ["a", "b", "c", "d", "e"] {
+        registry.put_tag(&tag.parse().unwrap(), image.manifest()).await.unwrap();
+    }
+    let tags = registry.tags().await.unwrap();
+    assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    for kind in ["one", "two", "three"] {
+        let parcel = referrer(&image, kind);
+        registry.send_blobs(parcel.blobs(), &Progress::none()).await.unwrap();
+        let written = registry.put_manifest(parcel.manifest()).await.unwrap();
+        assert_eq!(written.filed_under.as_deref(), Some(image.digest().as_str()));
+    }
+    let referrers = registry.referrers(image.digest()).await.unwrap();
+    assert_eq!(referrers.found.len(), 3);
+    let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    assert!(referrers.found.iter().all(|found| found.artifact_type == bundle), "the manifest's word counts");
+}
+
+/// A refusal on the way to the referrers is not "none": a clean-up would delete, a plan would build again.
+#[tokio::test]
+async fn no_failure_is_taken_for_none() {
+    let server = Server::start(Options::default()).await;
+    let subject = Digest::of(b"image");
+    for fault in [Fault::Forbidden, Fault::TooMany, Fault::Internal, Fault::Truncated] {
+        // 0 asks how to sign in, 1 the referrers API, 2 the fallback tag; and each again.
+        for first in [1, 2] {
+            server.forget_log();
+            (first..40).for_each(|request| server.fault_at(request, fault));
+            let answer = open(&server.repository(), impatient()).referrers(&subject).await;
+            // An empty 404 stays one when its body is cut.
+            assert!(answer.is_err() || fault == Fault::Truncated, "{fault} at {first}: {answer:?}");
+        }
+    }
+    server.forget_log();
+    let none = open(&server.repository(), impatient()).referrers(&subject).await.unwrap();
+    assert!(none.found.is_empty() && none.dangling.is_empty());
+}
+
+#[tokio::test]
+async fn a_download_is_resumed_and_its_end_checked() {
+    let server = Server::start(Options::default()).await;
+    let registry = open(&server.repository(), impatient());
+    let content = vec![7_u8; 300_000];
+    let blob = Blob::of(content.clone());
+    registry.send_blobs(std::slice::from_ref(&blob), &Progress::none()).await.unwrap();
+    let read = async |fault: Option<Fault>| {
+        server.forget_log();
+        if let Some(fault) = fault {
+            server.fault_at(0, fault);
+        }
+        let mut bytes = Vec::new();
+        let mut reader = registry.blob(&blob.digest).await?.expect("it is there");
+        reader.read_to_end(&mut bytes).await.map_err(|error| error.downcast().unwrap())?;
+        assert_eq!(bytes, content);
+        Ok(())
+    };
+    let _: Result<(), kmod_builder::io::registry::RegistryError> = read(None).await;
+    read(Some(Fault::ResetMidBody)).await.unwrap();
+    assert_eq!(server.log().len(), 2);
+    for fault in [Fault::Truncated, Fault::WrongDigest] {
+        let error = read(Some(fault)).await.unwrap_err();
+        assert!(matches!(error.problem(), Problem::WrongContent { .. }), "{error}");
+    }
+    assert!(registry.blob(&Digest::of(b"other")).await.unwrap().is_none());
+    // Small ones are read whole, so that they can be read again.
+    server.forget_log();
+    server.fault_at(0, Fault::WrongDigest);
+    assert_eq!(registry.small_blob(&blob.digest, 300_000).await.unwrap().unwrap(), content);
+    assert!(registry.small_blob(&blob.digest, 299_999).await.is_err());
+}
+
+#[tokio::test]
+async fn a_manifest_is_what_its_digest_says() {
+    let server = Server::start(Options::default()).await;
+    let registry = open(&server.repository(), impatient());
+    let manifest = RawManifest::new(&b"{}"[..], "application/vnd.oci.image.index.v1+json");
+    registry.put_tag(&"tag".parse().unwrap(), &manifest).await.unwrap();
+    let selectors = [Selector::Tag("tag".parse().unwrap()), Selector::Digest(manifest.digest.clone())];
+    for selector in selectors {
+        server.forget_log();
+        (0..20).for_each(|request| server.fault_at(request, Fault::WrongDigest));
+        let error = registry.manifest(&selector).await.unwrap_err();
+        assert!(matches!(error.problem(), Problem::WrongContent { .. }), "{error}");
+        server.forget_log();
+        assert_eq!(registry.manifest(&selector).await.unwrap().as_ref(), Some(&manifest));
+        assert_eq!(registry.resolve(&selector).await.unwrap().as_ref(), Some(&manifest.digest));
+    }
+}

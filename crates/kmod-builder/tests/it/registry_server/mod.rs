@@ -1,0 +1,377 @@
+//! A registry in this process, with faults on demand: OCI distribution 1.1, the referrers API switchable, token
+//! authentication, one repository.
+
+mod fault;
+mod store;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kmod_builder::model::Digest;
+use kmod_builder::model::image::Repository;
+use sha2::{Digest as _, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) use fault::Fault;
+pub(crate) use store::Store;
+
+/// The account that the token endpoint knows, as in `Authorization: Basic`.
+pub(crate) const USER: &str = "publisher";
+/// Its password.
+pub(crate) const PASSWORD: &str = "open sesame";
+
+/// Bodies that are longer are checked and forgotten.
+const LARGE: usize = 16 << 20;
+
+/// How the registry behaves when nothing goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Whether it has the referrers API, and answers `OCI-Subject`.
+    pub(crate) referrers_api: bool,
+    /// Whether a token is wanted, and for how many requests one is good.
+    pub(crate) token: Option<usize>,
+    /// How many entries a page of a list has.
+    pub(crate) page: usize,
+    /// How long a slow answer takes.
+    pub(crate) slow: Duration,
+    /// How long tags are stale.
+    pub(crate) stale: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            referrers_api: false,
+            token: None,
+            page: 2,
+            slow: Duration::from_millis(250),
+            stale: Duration::from_millis(50),
+        }
+    }
+}
+
+/// The running registry; it ends with this value.
+pub(crate) struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    address: SocketAddr,
+    options: Options,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    store: Store,
+    faults: BTreeMap<usize, Fault>,
+    log: Vec<String>,
+    token: u64,
+    token_uses: usize,
+}
+
+impl Server {
+    /// Starts a registry on a free port of this machine.
+    pub(crate) async fn start(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared { address, options, state: Mutex::default() });
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared, task }
+    }
+
+    /// The repository.
+    pub(crate) fn repository(&self) -> Repository {
+        format!("{}/owner/zfs-kmods", self.address).parse().unwrap()
+    }
+
+    /// Schedules a fault at a request, counted from 0 and from the last [`Server::forget_log`].
+    pub(crate) fn fault_at(&self, request: usize, fault: Fault) {
+        self.state().faults.insert(request, fault);
+    }
+
+    /// The requests so far: method and path, names shortened.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.state().log.clone()
+    }
+
+    /// Begins to count requests anew, without faults.
+    pub(crate) fn forget_log(&self) {
+        let mut state = self.state();
+        state.log.clear();
+        state.faults.clear();
+    }
+
+    /// A copy of what is stored.
+    pub(crate) fn stored(&self) -> Store {
+        self.state().store.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// An answer before it is sent.
+struct Reply {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Reply {
+    fn new(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn text(status: StatusCode, text: &'static str) -> Self {
+        Self::new(status).body(text)
+    }
+
+    fn error(status: StatusCode, code: &str) -> Self {
+        let message = if code == "UNKNOWN" { "unknown blob" } else { "made up" };
+        let errors = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+        Self::new(status).body(errors.to_string())
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(serve(stream, shared));
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    stream.set_nodelay(true).ok();
+    let service = service_fn(|request| answer(&shared, request));
+    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+    let (head, mut incoming) = request.into_parts();
+    let fault = {
+        let mut state = shared.state.lock().unwrap();
+        let number = state.log.len();
+        state.log.push(format!("{} {}", head.method, shortened(head.uri.path())));
+        state.faults.get(&number).copied()
+    };
+    let (mut hash, mut body, mut length) = (Sha256::new(), Vec::new(), 0);
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        hash.update(&data);
+        length += data.len();
+        if length <= LARGE {
+            body.extend_from_slice(&data);
+        }
+    }
+    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let asked = store::Asked {
+        method: &head.method,
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        content_type: text(CONTENT_TYPE),
+        range_from: text(RANGE)
+            .strip_prefix("bytes=")
+            .and_then(|range| range.trim_end_matches('-').parse().ok()),
+        digest: Digest::finish(hash),
+        body: (length <= LARGE).then(|| body.into()),
+    };
+    let cut = || Err(io::Error::other("the connection ends here"));
+    match fault {
+        None => {}
+        Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::Reset) => return cut(),
+        Some(fault) => {
+            if let Some(reply) = instead(shared, fault, &asked) {
+                return Ok(send(&head.method, reply));
+            }
+        }
+    }
+    let mut reply = carry_out(shared, &asked, text(AUTHORIZATION));
+    match fault {
+        Some(Fault::LostAnswer) => return cut(),
+        Some(Fault::ResetMidBody) => return half(&reply),
+        Some(Fault::Truncated) => reply.body.truncate(reply.body.len() / 2),
+        Some(Fault::WrongDigest) => {
+            let mut bytes = reply.body.to_vec();
+            if let Some(byte) = bytes.get_mut(length_of_half(&reply)) {
+                *byte ^= 1;
+            }
+            let tells = reply.headers.iter().any(|(name, _)| name == "docker-content-digest");
+            reply = reply.without("docker-content-digest").body(bytes);
+            if tells {
+                reply = reply.header("docker-content-digest", Digest::of(b"wrong").as_str());
+            }
+        }
+        Some(Fault::Slow) => tokio::time::sleep(shared.options.slow).await,
+        Some(Fault::NoLocation) => reply = reply.without("location"),
+        Some(Fault::NoSubject) => reply = reply.without("oci-subject"),
+        _ => {}
+    }
+    Ok(send(&head.method, reply))
+}
+
+fn length_of_half(reply: &Reply) -> usize {
+    reply.body.len() / 2
+}
+
+/// The answer that a fault gives instead of carrying the request out, if it does.
+fn instead(shared: &Shared, fault: Fault, asked: &store::Asked<'_>) -> Option<Reply> {
+    let too_many = || Reply::error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS");
+    let is_commit = *asked.method == Method::PUT && asked.path.contains("/blobs/uploads/");
+    let is_manifest = *asked.method == Method::PUT && asked.path.contains("/manifests/");
+    match fault {
+        Fault::Forbidden => Some(Reply::error(StatusCode::FORBIDDEN, "DENIED")),
+        Fault::TooMany => Some(too_many()),
+        Fault::TooManyRetryAfter => Some(too_many().header("retry-after", "1")),
+        Fault::TooManyInWords => Some(Reply::text(
+            StatusCode::TOO_MANY_REQUESTS,
+            r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 880.092µs, allowed: 44000/minute"}]}"#,
+        )),
+        Fault::Internal => Some(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "<html>oops</html>")),
+        Fault::StaleTags => {
+            let mut state = shared.state.lock().unwrap();
+            let tags = state.store.tags.clone();
+            state.store.stale = Some((Instant::now() + shared.options.stale, tags));
+            None
+        }
+        Fault::CommitLost if is_commit => {
+            carry_out(shared, asked, "");
+            Some(Reply::error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"))
+        }
+        Fault::UploadLost if is_commit => Some(Reply::error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN")),
+        Fault::BlobGone if is_manifest => {
+            let document: serde_json::Value =
+                serde_json::from_slice(asked.body.as_deref().unwrap_or_default()).unwrap_or_default();
+            let config =
+                document["config"]["digest"].as_str().and_then(|digest| digest.parse::<Digest>().ok());
+            if let Some(config) = config {
+                shared.state.lock().unwrap().store.blobs.remove(&config);
+            }
+            Some(Reply::error(StatusCode::NOT_FOUND, "UNKNOWN"))
+        }
+        _ => None,
+    }
+}
+
+fn carry_out(shared: &Shared, asked: &store::Asked<'_>, authorization: &str) -> Reply {
+    let mut state = shared.state.lock().unwrap();
+    if let Some(uses) = shared.options.token {
+        if asked.path == "/token" {
+            // base64 of `publisher:open sesame`.
+            if authorization != "Basic cHVibGlzaGVyOm9wZW4gc2VzYW1l" {
+                return Reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+            }
+            state.token += 1;
+            state.token_uses = 0;
+            let token = format!("token-{}", state.token);
+            return Reply::new(StatusCode::OK)
+                .body(serde_json::json!({ "token": token, "expires_in": 300 }).to_string());
+        }
+        state.token_uses += 1;
+        let is_commit = asked.path.contains("/blobs/uploads/");
+        if authorization != format!("Bearer token-{}", state.token) || state.token_uses > uses {
+            // A commit that `Fault::CommitLost` repeats has been authorised.
+            if !(is_commit && authorization.is_empty()) {
+                let challenge =
+                    format!("Bearer realm=\"http://{}/token\",service=\"made up\"", shared.address);
+                return Reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED")
+                    .header("www-authenticate", &challenge);
+            }
+        }
+    }
+    if asked.path == "/v2/" {
+        return Reply::text(StatusCode::OK, "{}");
+    }
+    state.store.answer(&shared.options, asked)
+}
+
+fn send(method: &Method, reply: Reply) -> Response<Body> {
+    let mut builder = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        builder = builder.header(name, value);
+    }
+    if *method == Method::HEAD {
+        let length = reply.body.len();
+        let empty = Full::default().map_err(|error: Infallible| match error {}).boxed();
+        return builder.header(CONTENT_LENGTH, length).body(empty).unwrap();
+    }
+    builder.body(Full::new(reply.body).map_err(|error| match error {}).boxed()).unwrap()
+}
+
+/// Half of the body, and then the end of the connection.
+fn half(reply: &Reply) -> Result<Response<Body>, io::Error> {
+    if reply.body.is_empty() {
+        return Err(io::Error::other("the connection ends here"));
+    }
+    let mut builder = Response::builder().status(reply.status).header(CONTENT_LENGTH, reply.body.len());
+    for (name, value) in &reply.headers {
+        builder = builder.header(name, value);
+    }
+    let first = reply.body.slice(..reply.body.len() / 2);
+    let frames = stream::iter([Ok(Frame::data(first)), Err(io::Error::other("cut"))]).then(async |frame| {
+        if frame.is_err() {
+            // What was sent before shall arrive before the end does.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        frame
+    });
+    Ok(builder.body(http_body_util::BodyExt::boxed(StreamBody::new(frames))).unwrap())
+}
+
+/// Digests shortened and uploads unnumbered, so that two runs' logs can be compared by eye.
+fn shortened(path: &str) -> String {
+    if let Some((uploads, _)) = path.split_once("/blobs/uploads/") {
+        return shortened(&format!("{uploads}/blobs/upload"));
+    }
+    let path = path.trim_start_matches("/v2/owner/zfs-kmods/");
+    let mut short = String::new();
+    for (position, part) in path.split("sha256").enumerate() {
+        match part.split_at_checked(65) {
+            Some((hex, rest)) if position > 0 => short.extend(["sha256", &hex[..9], rest]),
+            _ => short.push_str(part),
+        }
+    }
+    short
+}
