@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-
 use crate::model::Digest;
 use crate::model::image::{Pinned, Selector, Store, Tag};
-use crate::model::parcel::{Content, Parcel, RawManifest};
+use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::publication::{Found, Publication, PublicationError, Published, Step};
 use crate::model::referrers::signatures_are_within;
 
 use super::registry::{Progress, Referrers, Registry, RegistryError};
 
-/// How many blobs are looked for at the same time.
-const CONCURRENT: usize = 4;
 /// Evidence is small: bundles of provenance and SBOMs. What is longer is not read whole.
 const LARGEST_EVIDENCE: u64 = 64 << 20;
 
@@ -85,7 +81,8 @@ pub async fn publish(
             }
             Step::PutManifest(digest) => {
                 let parcel = parcel(publication, digest);
-                let written = registry.send_manifest(parcel, progress).await?;
+                let written =
+                    registry.send_manifest(&Selector::Digest(digest.clone()), parcel, progress).await?;
                 if parcel.subject().is_some() && written.filed_under.is_none() {
                     unfiled.push(parcel.manifest().clone());
                 }
@@ -99,8 +96,8 @@ pub async fn publish(
                     registry.add_signatures(tag, ours, progress).await?;
                 }
             }
-            Step::ReadBack(_) => read_back(registry, publication).await?,
-            Step::PutTag(tag) => put_tag(registry, publication, tag).await?,
+            Step::ReadBack(_) => read_back(registry, publication, progress).await?,
+            Step::PutTag(tag) => put_tag(registry, publication, tag, progress).await?,
         }
     }
     let store = Store::Registry(registry.repository().clone());
@@ -115,9 +112,19 @@ fn parcel<'a>(publication: &'a Publication, digest: &Digest) -> &'a Parcel {
 }
 
 /// Makes sure that the image and all its evidence can be read by others now.
-async fn read_back(registry: &Registry, publication: &Publication) -> Result<(), PublishError> {
+///
+/// Blobs that are gone are sent again: registries lose some of those whose manifest they have accepted
+/// (bbartling/open-fdd#260).
+async fn read_back(
+    registry: &Registry,
+    publication: &Publication,
+    progress: &Progress,
+) -> Result<(), PublishError> {
     let image = publication.image();
-    stored_whole(registry, image).await?;
+    registry.send_blobs(image.blobs(), progress).await?;
+    if registry.manifest(&Selector::Digest(image.digest().clone())).await?.is_none() {
+        return Err(incomplete(publication, "its manifest is not there".to_owned()));
+    }
     let wanted = publication.referrers();
     let mut missing = wanted.clone();
     registry
@@ -132,11 +139,7 @@ async fn read_back(registry: &Registry, publication: &Publication) -> Result<(),
         return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
     }
     for parcel in &publication.evidence().made {
-        for blob in parcel.blobs() {
-            if registry.small_blob(&blob.digest, LARGEST_EVIDENCE).await?.is_none() {
-                return Err(incomplete(publication, format!("the evidence {} is not there", blob.digest)));
-            }
-        }
+        read_blobs(registry, publication, parcel.blobs(), progress).await?;
     }
     let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };
     let selector = Selector::Tag(tag.clone());
@@ -146,42 +149,41 @@ async fn read_back(registry: &Registry, publication: &Publication) -> Result<(),
             Ok(stored.is_some_and(|stored| signatures_are_within(ours.manifest(), &stored)))
         })
         .await?;
-    if there { Ok(()) } else { Err(incomplete(publication, format!("its signature is not at `{tag}`"))) }
+    if !there {
+        return Err(incomplete(publication, format!("its signature is not at `{tag}`")));
+    }
+    // The first is our configuration, which is not the stored one where others have signed too.
+    read_blobs(registry, publication, &ours.blobs()[1..], progress).await
 }
 
-/// Reads the manifest and looks for every blob.
-async fn stored_whole(registry: &Registry, image: &Parcel) -> Result<(), PublishError> {
-    let selector = Selector::Digest(image.digest().clone());
-    if registry.manifest(&selector).await?.is_none() {
-        let reason = "its manifest is not there".to_owned();
-        return Err(PublishError::Incomplete { image: image.digest().clone(), reason });
-    }
-    let missing = stream::iter(image.blobs())
-        .map(async |blob| Ok::<_, RegistryError>((blob, registry.has_blob(&blob.digest).await?)))
-        .buffer_unordered(CONCURRENT)
-        .try_filter_map(async |(blob, there)| Ok((!there).then_some(blob)))
-        .try_collect::<Vec<_>>()
-        .await?;
-    match missing.first() {
-        None => Ok(()),
-        Some(blob) => {
-            let origin = match blob.content {
-                Content::InRegistry => "which was to be reused",
-                Content::Bytes(_) | Content::File(_) => "which was sent",
-            };
-            let reason = format!("the blob {}, {origin}, is not there", blob.digest);
-            Err(PublishError::Incomplete { image: image.digest().clone(), reason })
+/// Reads small blobs whole.
+async fn read_blobs(
+    registry: &Registry,
+    publication: &Publication,
+    blobs: &[Blob],
+    progress: &Progress,
+) -> Result<(), PublishError> {
+    registry.send_blobs(blobs, progress).await?;
+    for blob in blobs {
+        if registry.small_blob(&blob.digest, LARGEST_EVIDENCE).await?.is_none() {
+            return Err(incomplete(publication, format!("its evidence {} is not there", blob.digest)));
         }
     }
+    Ok(())
 }
 
 /// Points the tag to the image, if it is still free or may be moved, and waits until it is seen there.
-async fn put_tag(registry: &Registry, publication: &Publication, tag: &Tag) -> Result<(), PublishError> {
+async fn put_tag(
+    registry: &Registry,
+    publication: &Publication,
+    tag: &Tag,
+    progress: &Progress,
+) -> Result<(), PublishError> {
     let selector = Selector::Tag(tag.clone());
     let image = publication.image();
     // Somebody else may have published meanwhile.
     publication.may_tag(registry.resolve(&selector).await?.as_ref())?;
-    registry.put_tag(tag, image.manifest()).await?;
+    registry.send_manifest(&selector, image, progress).await?;
     let settled = registry
         .until(async || Ok(registry.resolve(&selector).await?.as_ref() == Some(image.digest())))
         .await?;

@@ -1,11 +1,10 @@
 //! The two documents that clients of a registry change together: the index of an image's referrers, and the manifest
 //! of its simple signatures. Both are merged, member by member: what others wrote stays as they wrote it.
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Digest;
-use super::parcel::{Blob, INDEX, RawManifest};
+use super::parcel::{Blob, Content, INDEX, Parcel, ParcelError, RawManifest};
 
 /// The index under the tag `sha256-<hex>` (OCI distribution specification 1.1, "Referrers Tag Schema").
 ///
@@ -101,14 +100,14 @@ pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
     layers(ours).iter().all(|layer| stored.iter().any(|other| is_same_signature(layer, other)))
 }
 
-/// The stored manifest of simple signatures with ours appended, and its configuration.
+/// The stored manifest of simple signatures with ours appended.
 ///
 /// A configuration names the layers (`rootfs.diff_ids`), so that it must be written anew; everything else in the
 /// stored manifest stays. The format is cosign's, `SIGNATURE_SPEC.md`.
-pub fn with_signatures(stored: &RawManifest, ours: &RawManifest) -> (RawManifest, Blob) {
+pub fn with_signatures(stored: &RawManifest, ours: &Parcel) -> Result<Parcel, ParcelError> {
     let mut document: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
     let mut all = layers(stored);
-    for layer in layers(ours) {
+    for layer in layers(ours.manifest()) {
         if !all.iter().any(|other| is_same_signature(&layer, other)) {
             all.push(layer);
         }
@@ -120,11 +119,17 @@ pub fn with_signatures(stored: &RawManifest, ours: &RawManifest) -> (RawManifest
         "architecture": "", "created": never, "history": history, "os": "",
         "rootfs": { "type": "layers", "diff_ids": diff_ids }, "config": {},
     });
-    let config = Blob::of(Bytes::from(config.to_string()));
+    let config = Blob::of(config.to_string());
     document["config"]["digest"] = config.digest.as_str().into();
     document["config"]["size"] = config.size.into();
+    let theirs = all.iter().filter_map(|layer| {
+        let digest = layer["digest"].as_str()?.parse().ok()?;
+        Some(Blob { digest, size: layer["size"].as_u64()?, content: Content::InRegistry })
+    });
+    // Of two blobs of one digest the last counts: ours are here.
+    let blobs = theirs.chain(ours.blobs().iter().cloned()).chain([config]).collect();
     document["layers"] = all.into();
-    (RawManifest::new(document.to_string(), &stored.media_type), config)
+    Parcel::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)
 }
 
 fn layers(manifest: &RawManifest) -> Vec<Value> {
@@ -191,17 +196,29 @@ mod tests {
 
     #[test]
     fn signatures_are_appended() {
-        let layer = |signature: &str| {
-            json!({ "digest": Digest::of(b"payload").as_str(), "size": 7,
-                    "annotations": { "dev.cosignproject.cosign/signature": signature } })
+        let (payload, config) = (Blob::of("payload"), Blob::of("config"));
+        let descriptor = |blob: &Blob| json!({ "digest": blob.digest.as_str(), "size": blob.size });
+        let with = |signature: &str| {
+            let mut layer = descriptor(&payload);
+            layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
+            let mut config = descriptor(&config);
+            config["mediaType"] = "kept".into();
+            manifest(&json!({ "config": config, "layers": [layer], "annotations": { "of": signature } }))
         };
-        let with = |layers: Vec<Value>| manifest(&json!({ "config": { "size": 1 }, "layers": layers }));
-        let (stored, ours) = (with(vec![layer("theirs")]), with(vec![layer("ours")]));
-        assert!(!signatures_are_within(&ours, &stored));
-        let (merged, config) = with_signatures(&stored, &ours);
-        assert!(signatures_are_within(&ours, &merged) && signatures_are_within(&stored, &merged));
-        let document: Value = serde_json::from_slice(&merged.bytes).unwrap();
-        assert_eq!(document["config"]["digest"], config.digest.as_str());
-        assert_eq!(with_signatures(&merged, &ours).0, merged, "a second time changes nothing");
+        let stored = with("theirs");
+        let ours = Parcel::new(with("ours"), vec![payload.clone(), config.clone()]).unwrap();
+        assert!(!signatures_are_within(ours.manifest(), &stored));
+        let merged = with_signatures(&stored, &ours).unwrap();
+        assert!(signatures_are_within(ours.manifest(), merged.manifest()));
+        assert!(signatures_are_within(&stored, merged.manifest()));
+        assert_eq!(merged.blobs().len(), 2);
+        assert_eq!(merged.blobs()[1], payload, "the same payload is here");
+        let document: Value = serde_json::from_slice(&merged.manifest().bytes).unwrap();
+        assert_eq!(
+            (&document["config"]["mediaType"], &document["annotations"]["of"]),
+            (&"kept".into(), &"theirs".into())
+        );
+        let again = with_signatures(merged.manifest(), &ours).unwrap();
+        assert_eq!(again.digest(), merged.digest(), "a second time changes nothing");
     }
 }

@@ -130,24 +130,27 @@ impl Registry {
         progress: &Progress,
     ) -> Result<(), RegistryError> {
         let selector = Selector::Tag(tag.clone());
-        self.send_blobs(ours.blobs(), progress).await?;
         let mut stored = self.manifest(&selector).await?;
         for _ in 0..ROUNDS {
             let wanted = match &stored {
-                None => ours.manifest().clone(),
+                None => ours.clone(),
                 Some(stored) if signatures_are_within(ours.manifest(), stored) => return Ok(()),
-                Some(stored) => {
-                    let (manifest, config) = with_signatures(stored, ours.manifest());
-                    self.send_blobs(&[config], progress).await?;
-                    manifest
-                }
+                Some(stored) => with_signatures(stored, ours).map_err(|error| {
+                    self.error(
+                        format!("add to the signatures at `{tag}`"),
+                        Problem::Malformed(error.to_string()),
+                    )
+                })?,
             };
-            self.put_tag(tag, &wanted).await?;
+            self.send_blobs(wanted.blobs(), progress).await?;
+            self.send_manifest(&selector, &wanted, progress).await?;
             let settled = self
                 .patience()
                 .settle(async || {
                     let latest = self.manifest(&selector).await?;
-                    let whole = latest.as_ref().is_some_and(|latest| signatures_are_within(&wanted, latest));
+                    let whole = latest
+                        .as_ref()
+                        .is_some_and(|latest| signatures_are_within(wanted.manifest(), latest));
                     // An answer that there is none is old: what was known before must not be lost over it.
                     stored = latest.or(stored.take());
                     Ok(whole)

@@ -105,7 +105,11 @@ impl Registry {
     }
 
     /// Repeating it is safe: the same bytes under the same name.
-    async fn put(&self, selector: &Selector, manifest: &RawManifest) -> Result<Written, RegistryError> {
+    pub(super) async fn put(
+        &self,
+        selector: &Selector,
+        manifest: &RawManifest,
+    ) -> Result<Written, RegistryError> {
         let what = format!("write {}", manifest_named(selector));
         self.patience()
             .insist(async || {

@@ -12,6 +12,7 @@ use reqwest::{Body, RequestBuilder, Response, StatusCode};
 use tokio_util::io::ReaderStream;
 
 use crate::model::Digest;
+use crate::model::image::Selector;
 use crate::model::parcel::{Blob, Content, Parcel};
 
 use super::client::{Registry, connection};
@@ -176,18 +177,19 @@ impl Registry {
         }
     }
 
-    /// Stores a manifest under its digest after its blobs.
+    /// Stores a manifest, whose blobs have been sent, under its digest or a tag.
     ///
     /// Registries say "unknown blob" of blobs that they have accepted a moment ago (infobloxopen/konk#626): then
     /// each is looked for, sent again if it is gone, and the manifest is written once more.
     pub async fn send_manifest(
         &self,
+        selector: &Selector,
         parcel: &Parcel,
         progress: &Progress,
     ) -> Result<Written, RegistryError> {
         let mut outcome = None;
         self.patience()
-            .settle(async || match self.put_manifest(parcel.manifest()).await {
+            .settle(async || match self.put(selector, parcel.manifest()).await {
                 Ok(written) => {
                     outcome = Some(Ok(written));
                     Ok(true)

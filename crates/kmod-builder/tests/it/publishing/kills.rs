@@ -101,14 +101,18 @@ async fn check_after_kill(server: &Server, publication: &Publication, good: &[(S
     run(&open(&server.repository(), impatient()), publication, |_| {})
         .await
         .unwrap_or_else(|error| panic!("the run after a kill at {what}: {error}"));
-    assert_eq!(end_state(&server.stored(), publication).as_deref(), Some(good), "after a kill at {what}");
+    assert_eq!(
+        end_state(&server.stored(), publication, false).as_deref(),
+        Some(good),
+        "after a kill at {what}"
+    );
 }
 
 /// An undisturbed run: the state in which every other must end, its requests, and its number of steps.
 async fn undisturbed(publication: &Publication) -> (Vec<(String, Digest)>, usize, usize) {
     let server = Server::start(Options::default()).await;
     let published = run(&open(&server.repository(), impatient()), publication, |_| {}).await.unwrap();
-    (end_state(&server.stored(), publication).unwrap(), server.log().len(), published.steps())
+    (end_state(&server.stored(), publication, false).unwrap(), server.log().len(), published.steps())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -124,10 +124,20 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
 }
 
 /// What counts of a registry's state: what the tags point to, and that everything is there.
-fn end_state(store: &Store, publication: &Publication) -> Option<Vec<(String, Digest)>> {
+///
+/// The index of referrers counts where there is no API: where there is, a client that missed the registry's word
+/// about it keeps one for nothing.
+fn end_state(
+    store: &Store,
+    publication: &Publication,
+    has_referrers_api: bool,
+) -> Option<Vec<(String, Digest)>> {
     let whole = publication.evidence().made.iter().chain([publication.image()]).all(|parcel| {
         store.manifests.contains_key(parcel.digest())
             && parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
     });
-    (whole && store.tags.contains_key(TAG)).then(|| store.tags.clone().into_iter().collect())
+    let index = format!("sha256-{}", publication.image().digest().hex());
+    let tags = store.tags.iter().filter(|(tag, _)| !has_referrers_api || **tag != index);
+    (whole && store.tags.contains_key(TAG))
+        .then(|| tags.map(|(tag, digest)| (tag.clone(), digest.clone())).collect())
 }

@@ -11,8 +11,6 @@ pub(crate) enum Fault {
     TooMany,
     /// 429 with `Retry-After: 1`.
     TooManyRetryAfter,
-    /// 429 with GHCR's sentence about microseconds.
-    TooManyInWords,
     /// 500 with a page that is no JSON.
     Internal,
     /// The connection ends without an answer.
@@ -44,12 +42,31 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Whether the fault makes any difference to a request, as the log shows it.
+    pub(crate) fn applies_to(self, request: &str) -> bool {
+        let (method, path) = request.split_once(' ').unwrap_or_default();
+        let is_commit = method == "PUT" && path.ends_with("/upload");
+        // `sha256-` and what is left of a digest, without `.sig`.
+        let is_index = path.strip_prefix("manifests/sha256-").is_some_and(|rest| rest.len() == 8);
+        let is_manifest = path.starts_with("manifests/");
+        match self {
+            Self::CommitLost | Self::UploadLost => is_commit,
+            Self::NoSubject => method == "PUT" && is_manifest,
+            // The index of referrers has no blobs.
+            Self::BlobGone => method == "PUT" && is_manifest && !is_index,
+            Self::NoLocation => method == "PUT" || method == "POST",
+            Self::ResetMidBody | Self::Truncated => method == "GET",
+            Self::WrongDigest => method == "GET" || is_manifest,
+            Self::StaleTags => is_manifest && !path.starts_with("manifests/sha256:"),
+            _ => true,
+        }
+    }
+
     /// Every fault that a publish should survive or report.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Forbidden,
         Self::TooMany,
         Self::TooManyRetryAfter,
-        Self::TooManyInWords,
         Self::Internal,
         Self::Reset,
         Self::LostAnswer,
@@ -72,7 +89,6 @@ impl fmt::Display for Fault {
             Self::Forbidden => "403",
             Self::TooMany => "429",
             Self::TooManyRetryAfter => "429, Retry-After",
-            Self::TooManyInWords => "429, in words",
             Self::Internal => "500",
             Self::Reset => "reset",
             Self::LostAnswer => "answer lost",

@@ -265,10 +265,6 @@ fn instead(shared: &Shared, fault: Fault, asked: &store::Asked<'_>) -> Option<Re
         Fault::Forbidden => Some(Reply::error(StatusCode::FORBIDDEN, "DENIED")),
         Fault::TooMany => Some(too_many()),
         Fault::TooManyRetryAfter => Some(too_many().header("retry-after", "1")),
-        Fault::TooManyInWords => Some(Reply::text(
-            StatusCode::TOO_MANY_REQUESTS,
-            r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 880.092µs, allowed: 44000/minute"}]}"#,
-        )),
         Fault::Internal => Some(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "<html>oops</html>")),
         Fault::StaleTags => {
             let mut state = shared.state.lock().unwrap();
