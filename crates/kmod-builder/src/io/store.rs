@@ -7,7 +7,7 @@ use tokio_util::io::SyncIoBridge;
 
 use super::layer::LayerError;
 use super::layout::{Layout, LayoutError, MAX_DOCUMENT};
-use super::registry::{Access, CredentialSources, Patience, Registry, RegistryError};
+use super::registry::{Access, CredentialSources, Patience, Registries, Registry, RegistryError};
 use crate::model::Digest;
 use crate::model::image::{ImageName, Selector, Store, Tag};
 use crate::model::oci::Descriptor;
@@ -39,9 +39,8 @@ impl Images {
             Store::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
             Store::Registry(repository) => {
                 let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-                let registry =
-                    Registry::open(repository, Access::Pull, &sources, Patience::default()).await?;
-                Ok(Self::Registry(registry))
+                let registries = Registries::new(sources, Patience::default());
+                Ok(Self::Registry(registries.open(repository, Access::Pull).await?))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Reading from registries that do not behave.
 
-use kmod_builder::io::registry::{Access, Problem, Progress, Registry};
+use kmod_builder::io::registry::{Access, CredentialSources, Problem, Progress, Registries};
 use kmod_builder::model::Digest;
 use kmod_builder::model::image::Selector;
 use kmod_builder::model::parcel::{Blob, RawManifest};
@@ -12,7 +12,8 @@ use crate::registry_server::{Fault, Options, Server};
 #[tokio::test]
 async fn a_refused_sign_in_is_told_as_one() {
     let server = Server::start(Options { token: Some(100), ..Options::default() }).await;
-    let anonymous = Registry::with_credential(&server.repository(), Access::Pull, None, impatient()).unwrap();
+    let registries = Registries::new(CredentialSources::none(), impatient());
+    let anonymous = registries.open(&server.repository(), Access::Pull).await.unwrap();
     let error = anonymous.tags().await.unwrap_err();
     assert!(matches!(error.problem(), Problem::Token { .. }), "{error}");
     assert!(!error.is_temporary());

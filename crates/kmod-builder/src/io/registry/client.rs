@@ -1,6 +1,6 @@
 //! One repository in a registry, and the one place where requests to it are sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
@@ -15,6 +15,73 @@ use super::token::{Access, Authorizer, Granted};
 
 /// Manifests, indexes and lists are small; what is larger is none. Registries accept manifests of 4 MiB.
 const LARGEST_ANSWER: usize = 8 << 20;
+
+/// What all registries are visited with: where credentials are, how patient to be, and the connections.
+///
+/// One for the program: loading the machine's certificates takes longer than a request. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Registries {
+    sources: Arc<CredentialSources>,
+    patience: Patience,
+    /// For this machine, and for all others.
+    clients: Arc<[OnceLock<Client>; 2]>,
+}
+
+impl Registries {
+    /// Visits registries with the credentials of these sources.
+    pub fn new(sources: CredentialSources, patience: Patience) -> Self {
+        Self { sources: Arc::new(sources), patience, clients: Arc::default() }
+    }
+
+    /// A repository, with the credential that the sources have for it, if any.
+    pub async fn open(&self, repository: &Repository, access: Access) -> Result<Registry, RegistryError> {
+        let credential = self.sources.find(repository).await.map_err(|error| {
+            RegistryError::new(repository, None, "find a credential", Problem::Credential(error))
+        })?;
+        self.open_with(repository, access, credential)
+    }
+
+    /// A repository, with this credential.
+    pub fn open_with(
+        &self,
+        repository: &Repository,
+        access: Access,
+        credential: Option<Credential>,
+    ) -> Result<Registry, RegistryError> {
+        let scheme = if repository.is_loopback() { "http" } else { "https" };
+        let host = match repository.host() {
+            // Docker Hub's name and its registry's are two.
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let fail = |problem| RegistryError::new(repository, None, "begin", problem);
+        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
+            .map_err(|error| fail(Problem::Malformed(format!("the host's name: {error}"))))?;
+        let http = self.client(repository.is_loopback()).map_err(|error| fail(Problem::Connection(error)))?;
+        let authorizer = Authorizer::new(access, credential);
+        let repository = repository.clone();
+        Ok(Registry {
+            inner: Arc::new(Inner { repository, base, http, authorizer, patience: self.patience }),
+        })
+    }
+
+    fn client(&self, is_loopback: bool) -> Result<Client, reqwest::Error> {
+        let known = &self.clients[usize::from(is_loopback)];
+        if let Some(client) = known.get() {
+            return Ok(client.clone());
+        }
+        let mut builder = Client::builder()
+            .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.patience.connect)
+            // Blobs are verified as stored: a transfer encoding of their own would only be in the way.
+            .no_gzip();
+        if is_loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build()?;
+        Ok(known.get_or_init(|| client).clone())
+    }
+}
 
 /// A repository in a registry, seen with one account and for one purpose.
 ///
@@ -39,49 +106,6 @@ struct Inner {
 }
 
 impl Registry {
-    /// The repository with the credential that the sources have for it, if any.
-    pub async fn open(
-        repository: &Repository,
-        access: Access,
-        sources: &CredentialSources,
-        patience: Patience,
-    ) -> Result<Self, RegistryError> {
-        let credential = sources.find(repository).await.map_err(|error| {
-            RegistryError::new(repository, None, "find a credential", Problem::Credential(error))
-        })?;
-        Self::with_credential(repository, access, credential, patience)
-    }
-
-    /// The repository with this credential.
-    pub fn with_credential(
-        repository: &Repository,
-        access: Access,
-        credential: Option<Credential>,
-        patience: Patience,
-    ) -> Result<Self, RegistryError> {
-        let scheme = if repository.is_loopback() { "http" } else { "https" };
-        let host = match repository.host() {
-            // Docker Hub's name and its registry's are two.
-            "docker.io" => "registry-1.docker.io",
-            host => host,
-        };
-        let fail = |problem| RegistryError::new(repository, None, "begin", problem);
-        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
-            .map_err(|error| fail(Problem::Malformed(format!("the host's name: {error}"))))?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(patience.connect)
-            // Blobs are verified as stored: a transfer encoding of their own would only be in the way.
-            .no_gzip();
-        if repository.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| fail(Problem::Connection(error)))?;
-        let authorizer = Authorizer::new(access, credential);
-        let inner = Inner { repository: repository.clone(), base, http, authorizer, patience };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.inner.repository

@@ -1,6 +1,6 @@
 //! Registries: one neighbour that speaks the OCI distribution specification, version 1.1.
 //!
-//! A [`Registry`] is one repository with one credential. Reading answers three ways: there, not there (only ever
+//! [`Registries`] opens them; a [`Registry`] is one repository with one credential. Reading answers three ways: there, not there (only ever
 //! because of a 404), and not known, which is an error.
 
 mod blobs;
@@ -15,7 +15,7 @@ mod token;
 mod upload;
 
 pub use blobs::BlobReader;
-pub use client::Registry;
+pub use client::{Registries, Registry};
 pub use credentials::{Credential, CredentialError, CredentialSources, Secret};
 pub use error::{Complaint, Problem, RegistryError};
 pub use manifests::Written;

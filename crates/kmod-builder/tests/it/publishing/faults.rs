@@ -10,7 +10,7 @@ use super::*;
 use crate::registry_server::{Fault, Options, Server};
 
 /// How many publications run at the same time.
-const CONCURRENT: usize = 4;
+const CONCURRENT: usize = 12;
 
 const SAME: char = '=';
 const ERROR: char = '!';
@@ -22,6 +22,7 @@ fn options(referrers_api: bool) -> Options {
 
 /// A publication on an empty registry with this fault. Whatever happens, the next one ends in the good state.
 async fn cell(
+    registries: &Registries,
     publication: &Publication,
     referrers_api: bool,
     fault: Fault,
@@ -30,7 +31,7 @@ async fn cell(
 ) -> char {
     let server = Server::start(options(referrers_api)).await;
     server.fault_at(request, fault);
-    let result = run(&open(&server.repository(), impatient()), publication, |_| {}).await;
+    let result = run(&sign_in(registries, &server.repository()), publication, |_| {}).await;
     let stored = server.stored();
     check_no_tag_without_evidence(&stored, publication, referrers_api);
     let what = format!("{fault} at request {request}: {:?}", server.log().get(request));
@@ -53,7 +54,7 @@ async fn cell(
     if fault == Fault::StaleTags {
         tokio::time::sleep(options(referrers_api).stale).await;
     }
-    run(&open(&server.repository(), impatient()), publication, |_| {})
+    run(&sign_in(registries, &server.repository()), publication, |_| {})
         .await
         .unwrap_or_else(|error| panic!("{what}, and the next run: {error}"));
     assert_eq!(
@@ -65,8 +66,9 @@ async fn cell(
 }
 
 async fn table(publication: &Publication, referrers_api: bool) -> String {
+    let registries = Registries::new(CredentialSources::none(), impatient());
     let server = Server::start(options(referrers_api)).await;
-    run(&open(&server.repository(), impatient()), publication, |_| {}).await.unwrap();
+    run(&sign_in(&registries, &server.repository()), publication, |_| {}).await.unwrap();
     let good = end_state(&server.stored(), publication, referrers_api).unwrap();
     let requests = server.log();
     let mut table = format!(
@@ -86,7 +88,7 @@ async fn table(publication: &Publication, referrers_api: bool) -> String {
         let cells: String = stream::iter(0..requests.len())
             .map(async |request| {
                 if fault.applies_to(&requests[request]) {
-                    cell(publication, referrers_api, fault, request, &good).await
+                    cell(&registries, publication, referrers_api, fault, request, &good).await
                 } else {
                     NOTHING
                 }
@@ -104,7 +106,7 @@ async fn table(publication: &Publication, referrers_api: bool) -> String {
 
 async fn print_table(referrers_api: bool) {
     let directory = tempfile::tempdir().unwrap();
-    let publication = publication(&image(directory.path(), 700 << 10));
+    let publication = publication(&image(directory.path(), 100_000));
     let table = table(&publication, referrers_api).await;
     // Past the harness, which would keep it for a failure: the table is meant to be seen.
     std::io::stdout().write_all(table.as_bytes()).unwrap();

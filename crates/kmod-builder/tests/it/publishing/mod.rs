@@ -9,7 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kmod_builder::io::publish::{PublishError, publish, survey};
-use kmod_builder::io::registry::{Access, Credential, Patience, Progress, Registry, Secret};
+use kmod_builder::io::registry::{
+    Access, Credential, CredentialSources, Patience, Progress, Registries, Registry, Secret,
+};
 use kmod_builder::model::Digest;
 use kmod_builder::model::image::{Repository, Tag};
 use kmod_builder::model::parcel::{Blob, MANIFEST, Parcel, RawManifest};
@@ -35,9 +37,14 @@ pub(crate) fn impatient() -> Patience {
 
 /// A registry as a publisher opens it.
 pub(crate) fn open(repository: &Repository, patience: Patience) -> Registry {
+    sign_in(&Registries::new(CredentialSources::none(), patience), repository)
+}
+
+/// The same with connections that are there.
+fn sign_in(registries: &Registries, repository: &Repository) -> Registry {
     let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };
     let credential = Credential { secret, origin: "the test".into() };
-    Registry::with_credential(repository, Access::Delete, Some(credential), patience).unwrap()
+    registries.open_with(repository, Access::Delete, Some(credential)).unwrap()
 }
 
 fn descriptor(kind: &str, blob: &Blob) -> Value {
