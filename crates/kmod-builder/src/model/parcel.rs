@@ -8,11 +8,6 @@ use serde::Deserialize;
 
 use super::Digest;
 
-/// The media type of an image or artifact manifest (OCI image specification, `media-types.md`).
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The media type of an index of manifests.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
 /// A manifest or index as it is stored: exactly the bytes that its digest is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawManifest {
@@ -152,6 +147,7 @@ pub struct ParcelError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::oci::MANIFEST;
     use super::*;
 
     fn manifest(config: &Blob, layers: &[&Blob]) -> RawManifest {

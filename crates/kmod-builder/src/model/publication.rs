@@ -247,7 +247,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::parcel::{Blob, MANIFEST};
+    use super::super::oci::MANIFEST;
+    use super::super::parcel::Blob;
     use super::*;
 
     fn parcel(content: &str, subject: Option<&Digest>) -> Parcel {

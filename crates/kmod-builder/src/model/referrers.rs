@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::Digest;
-use super::parcel::{Blob, Content, INDEX, Parcel, ParcelError, RawManifest};
+use super::oci::INDEX;
+use super::parcel::{Blob, Content, Parcel, ParcelError, RawManifest};
 
 /// The index under the tag `sha256-<hex>` (OCI distribution specification 1.1, "Referrers Tag Schema").
 ///

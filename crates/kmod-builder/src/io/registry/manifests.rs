@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::model::Digest;
 use crate::model::image::{Selector, Tag};
-use crate::model::parcel::{INDEX, MANIFEST, RawManifest};
+use crate::model::oci::{INDEX, MANIFEST};
+use crate::model::parcel::RawManifest;
 
 use super::client::Registry;
 use super::error::{Problem, RegistryError, manifest_named};

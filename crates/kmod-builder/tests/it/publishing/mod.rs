@@ -14,7 +14,8 @@ use kmod_builder::io::registry::{
 };
 use kmod_builder::model::Digest;
 use kmod_builder::model::image::{Repository, Tag};
-use kmod_builder::model::parcel::{Blob, MANIFEST, Parcel, RawManifest};
+use kmod_builder::model::oci::MANIFEST;
+use kmod_builder::model::parcel::{Blob, Parcel, RawManifest};
 use kmod_builder::model::publication::{Evidence, Publication, Published, Step, Taken};
 use serde_json::{Value, json};
 
