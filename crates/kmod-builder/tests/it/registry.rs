@@ -1,9 +1,14 @@
 //! Reading from registries that do not behave.
 
-use kmod_builder::io::registry::{Access, CredentialSources, Problem, Progress, Registries};
+use std::time::{Duration, Instant};
+
+use kmod_builder::io::registry::{
+    Access, CredentialSources, Patience, Problem, Progress, Registries, Secret,
+};
 use kmod_builder::model::Digest;
 use kmod_builder::model::image::Selector;
 use kmod_builder::model::parcel::{Blob, RawManifest};
+use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
 use crate::publishing::{image, impatient, open, referrer};
@@ -131,4 +136,92 @@ async fn a_manifest_is_what_its_digest_says() {
         assert_eq!(registry.manifest(&selector).await.unwrap().as_ref(), Some(&manifest));
         assert_eq!(registry.resolve(&selector).await.unwrap().as_ref(), Some(&manifest.digest));
     }
+}
+
+#[tokio::test]
+async fn a_registry_is_left_alone_as_long_as_it_asks() {
+    let patience = Patience { longest_delay: Duration::from_millis(300), ..impatient() };
+    let server = Server::start(Options::default()).await;
+    server.fault_at(1, Fault::TooManyRetryAfter);
+    let begun = Instant::now();
+    open(&server.repository(), patience).tags().await.unwrap();
+    // It asks for longer than anybody waits; without a word, the first wait would be of milliseconds.
+    assert!(begun.elapsed() >= patience.longest_delay);
+}
+
+/// Registries hand uploads to storage elsewhere; whoever answers there must not learn the token.
+#[tokio::test]
+async fn the_token_goes_to_the_registry_only() {
+    use wiremock::matchers::{header, header_exists, method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+    let (registry, storage) = (MockServer::start().await, MockServer::start().await);
+    let base = registry.uri();
+    let answer = |status: u16| ResponseTemplate::new(status);
+    let challenge = format!("Basic realm=x, Bearer realm=\"{base}/token\", service=\"a,b\"");
+    let ping = answer(401).insert_header("www-authenticate", challenge);
+    let token = answer(200).set_body_string(r#"{"access_token":"t"}"#);
+    let session = answer(202).insert_header("location", format!("{}/session?a=b", storage.uri()));
+    Mock::given(path("/v2/")).respond_with(ping).mount(&registry).await;
+    Mock::given(path("/token")).respond_with(token).mount(&registry).await;
+    let with_token = || header("authorization", "Bearer t");
+    Mock::given(method("HEAD")).and(with_token()).respond_with(answer(404)).mount(&registry).await;
+    Mock::given(method("POST")).and(with_token()).respond_with(session).mount(&registry).await;
+    Mock::given(header_exists("authorization")).respond_with(answer(500)).expect(0).mount(&storage).await;
+    Mock::given(method("PUT"))
+        .and(path("/session"))
+        .respond_with(answer(201))
+        .expect(1)
+        .mount(&storage)
+        .await;
+    let repository = format!("{}/x", base.trim_start_matches("http://")).parse().unwrap();
+    open(&repository, impatient()).send_blobs(&[Blob::of("blob")], &Progress::none()).await.unwrap();
+}
+
+/// What [`helpers`] runs with a search path of its own.
+#[tokio::test]
+async fn helpers_child() {
+    let Ok(file) = std::env::var("ZFS_KMODS_TEST_HELPERS") else { return };
+    let variable = |name: &str| (name == "REGISTRY_AUTH_FILE").then(|| file.clone().into());
+    let sources = CredentialSources::from_variables(variable);
+    let find = async |repository: &str| sources.find(&repository.parse().unwrap()).await;
+    let found = find("ghcr.io/owner/x").await.unwrap().unwrap();
+    assert_eq!(found.origin, "`docker-credential-good`");
+    let Secret::Password { user, password } = found.secret else { panic!("no password") };
+    assert_eq!((user.as_str(), password.expose_secret()), ("me", "for ghcr.io"));
+    assert!(find("quay.io/x").await.unwrap().is_none(), "the store has none");
+    let error = find("broken.example/x").await.unwrap_err().to_string();
+    assert!(
+        error.contains("`docker-credential-broken get` failed") && error.contains("no keychain"),
+        "{error}"
+    );
+    let error = find("missing.example/x").await.unwrap_err().to_string();
+    assert!(error.contains("`docker-credential-missing` was not found"), "{error}");
+}
+
+#[tokio::test]
+async fn helpers() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let program = |name: &str, text: &str| {
+        let path = directory.path().join(format!("docker-credential-{name}"));
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    program(
+        "good",
+        r#"read -r host; echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"for $host\"}""#,
+    );
+    program("none", "echo credentials not found in native keychain; exit 1");
+    program("broken", "echo no keychain >&2; exit 2");
+    let file = directory.path().join("auth.json");
+    let config = r#"{"credsStore":"none","credHelpers":{"ghcr.io":"good","broken.example":"broken","missing.example":"missing"}}"#;
+    std::fs::write(&file, config).unwrap();
+    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "registry::helpers_child"])
+        .env("ZFS_KMODS_TEST_HELPERS", &file)
+        .env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()))
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

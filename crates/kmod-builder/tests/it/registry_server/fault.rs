@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     UploadLost,
     /// A manifest's write answers `unknown blob`, and its first blob is gone.
     BlobGone,
+    /// Carried out; then another client, which had read the tag before, writes what it was.
+    Overwritten,
     /// There is no answer, ever.
     Stall,
 }
@@ -54,6 +56,8 @@ impl Fault {
             Self::NoSubject => method == "PUT" && is_manifest,
             // The index of referrers has no blobs.
             Self::BlobGone => method == "PUT" && is_manifest && !is_index,
+            // The documents that clients share; an image's tag has one writer.
+            Self::Overwritten => method == "PUT" && path.starts_with("manifests/sha256-"),
             Self::NoLocation => method == "PUT" || method == "POST",
             Self::ResetMidBody | Self::Truncated => method == "GET",
             Self::WrongDigest => method == "GET" || is_manifest,
@@ -63,7 +67,7 @@ impl Fault {
     }
 
     /// Every fault that a publish should survive or report.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Forbidden,
         Self::TooMany,
         Self::TooManyRetryAfter,
@@ -80,6 +84,7 @@ impl Fault {
         Self::CommitLost,
         Self::UploadLost,
         Self::BlobGone,
+        Self::Overwritten,
     ];
 }
 
@@ -102,6 +107,7 @@ impl fmt::Display for Fault {
             Self::CommitLost => "commit's answer lost",
             Self::UploadLost => "upload lost",
             Self::BlobGone => "unknown blob",
+            Self::Overwritten => "overwritten",
             Self::Stall => "stall",
         })
     }

@@ -228,6 +228,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             }
         }
     }
+    let before = shared.state.lock().unwrap().store.tags.clone();
     let mut reply = carry_out(shared, &asked, text(AUTHORIZATION));
     match fault {
         Some(Fault::LostAnswer) => return cut(),
@@ -244,6 +245,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
                 reply = reply.header("docker-content-digest", Digest::of(b"wrong").as_str());
             }
         }
+        Some(Fault::Overwritten) => shared.state.lock().unwrap().store.tags = before,
         Some(Fault::Slow) => tokio::time::sleep(shared.options.slow).await,
         Some(Fault::NoLocation) => reply = reply.without("location"),
         Some(Fault::NoSubject) => reply = reply.without("oci-subject"),
