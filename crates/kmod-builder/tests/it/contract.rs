@@ -5,13 +5,12 @@ use std::path::Path;
 
 use kmod_builder::commands::verify;
 use kmod_builder::io::composing::{self, Built};
-use kmod_builder::io::layer::Compression;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::compose::Layer;
 use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::packages::{Group, Part};
 use kmod_builder::model::verification::{Outcome, Report};
-use kmod_builder::model::{Digest, Target};
+use kmod_builder::model::{Compression, Digest, Target};
 use kmod_builder::output::Show as _;
 use proptest::prelude::*;
 use rpm::Dependency;

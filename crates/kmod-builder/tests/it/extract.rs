@@ -6,9 +6,9 @@ use std::path::Path;
 
 use kmod_builder::io::composing;
 use kmod_builder::io::contents::{Contents, ContentsError, Placed, State};
-use kmod_builder::io::layer::Compression;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::io::store::Images;
+use kmod_builder::model::Compression;
 use kmod_builder::model::compose::Layer;
 use kmod_builder::model::image::ImageName;
 use kmod_builder::model::oci::Manifest;

@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use kmod_builder::io::layer::{Compression, LayerError, Reader};
-use kmod_builder::model::Digest;
+use kmod_builder::io::layer::{LayerError, Reader};
 use kmod_builder::model::oci::Descriptor;
+use kmod_builder::model::{Compression, Digest};
 use proptest::prelude::*;
 
 /// An entry of a tar archive, with a name that the tar crate would refuse to write.

@@ -2,7 +2,7 @@
 //!
 //! `io` gathers what the image is (an [`Inspection`]), each check judges it, and the [`Report`] holds every answer.
 //! Only from a report of passed checks can a [`Verified`] be had. To add a check, write one function in `image` or
-//! `packages` and name it in [`CHECKS`].
+//! `packages` and name it in `CHECKS`.
 
 mod image;
 mod packages;
