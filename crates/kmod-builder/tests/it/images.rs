@@ -4,24 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kmod_builder::io::composing::{self, Built};
-use kmod_builder::model::Compression;
 use kmod_builder::io::layout::Layout;
-use kmod_builder::model::Digest;
 use kmod_builder::model::inputs::BuildInputs;
+use kmod_builder::model::{Compression, Digest};
 use tempfile::TempDir;
 
 use crate::rpms::{self, KERNEL, Recipe};
 
 pub(crate) fn inputs() -> BuildInputs {
     let digest = Digest::of(b"");
-    BuildInputs::parse(&format!(
+    let text = format!(
         r#"{{"schema":1,"tool":"0.1.0","template":"{digest}","zfs":"2.4.3","kernel":"{KERNEL}","arch":"x86_64",
             "tarball":{{"url":"https://example.org/zfs-2.4.3.tar.gz","digest":"{digest}"}},
             "kernel_devel":{{"nevra":"kernel-devel-{KERNEL}","url":"https://example.org/kernel-devel.rpm"}},
-            "builder_image":"registry.example.org/fedora@{digest}","fedora":43,"source_date_epoch":1790000000,
-            "base":{{"image":"quay.io/fedora/fedora-coreos@{digest}"}}}}"#
-    ).replace("\"fedora\":43", "\"fedora\":\"43\""))
-    .unwrap()
+            "builder_image":"registry.example.org/fedora@{digest}","fedora":"43","compression":"zstd",
+            "source_date_epoch":1790000000}}"#
+    );
+    BuildInputs::parse(&text).unwrap()
 }
 
 /// Two directories of packages.

@@ -2,11 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "clippy takes only functions marked as tests for tests, not their helpers"
-)]
-
 mod contract;
 mod extract;
 mod headers;
