@@ -102,8 +102,27 @@ impl Program {
     }
 }
 
-/// What rpm itself says about the packages in a directory: name, epoch-version-release and architecture.
-pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<[String; 3]>> {
+/// The fields of a package that are compared, by their names in the program's JSON, and how rpm is asked for each.
+pub(crate) const FIELDS: [(&str, &str); 14] = [
+    ("name", "%{NAME}"),
+    ("epoch", "%{EPOCH}"),
+    ("version", "%{VERSION}"),
+    ("release", "%{RELEASE}"),
+    ("evr", "%{EVR}"),
+    ("arch", "%{ARCH}"),
+    ("installed_size", "%{SIZE}"),
+    ("summary", "%{SUMMARY}"),
+    ("license", "%{LICENSE}"),
+    ("url", "%{URL}"),
+    ("source_rpm", "%{SOURCERPM}"),
+    ("build_time", "%{BUILDTIME}"),
+    ("provides", "[%{PROVIDENEVRS};]"),
+    ("requires", "[%{REQUIRENEVRS};]"),
+];
+
+/// What rpm itself says about the packages in a directory: a row each, with the values of [`FIELDS`] in their order.
+pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<Vec<String>>> {
+    const BETWEEN: char = '\u{1f}';
     let mut files: Vec<PathBuf> = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
@@ -113,16 +132,12 @@ pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<[String; 3]>> {
         }
     }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rpm"));
-    let format = "%{NAME} %{EVR} %|SOURCEPACKAGE?{src}:{%{ARCH}}|\n";
-    let output = Command::new("rpm").args(["-qp", "--nosignature", "--qf", format]).args(&files).output()?;
+    let mut format = FIELDS.map(|(_, query)| query).join(&BETWEEN.to_string());
+    format.push('\n');
+    let output = Command::new("rpm").args(["-qp", "--nosignature", "--qf", &format]).args(&files).output()?;
     let text = String::from_utf8(output.stdout)?;
-    let mut rows: Vec<[String; 3]> = text
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ').map(str::to_owned);
-            Some([words.next()?, words.next()?, words.next()?])
-        })
-        .collect();
+    let mut rows: Vec<Vec<String>> =
+        text.lines().map(|line| line.split(BETWEEN).map(str::to_owned).collect()).collect();
     rows.sort();
     Ok(rows)
 }

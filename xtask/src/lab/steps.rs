@@ -8,7 +8,7 @@ use crate::{
         coreos,
         kernel::Kernels,
         openzfs,
-        program::{Output, Program, as_rpm_sees},
+        program::{FIELDS, Output, Program, as_rpm_sees},
         report::Report,
     },
 };
@@ -96,22 +96,34 @@ fn agree(program: &Program, kernels: &Kernels) -> Result<String> {
     listed.sort();
     let extracted = as_rpm_sees(&program.path("rpms"))?;
     if listed == extracted {
-        return Ok(format!("{} packages, as rpm sees them", listed.len()));
+        return Ok(format!("{} fields of {} packages, as rpm sees them", FIELDS.len(), listed.len()));
     }
-    Err(format!("the list and rpm differ\n  list: {listed:?}\n  rpm:  {extracted:?}").into())
+    let differing = listed.iter().zip(&extracted).find(|(ours, theirs)| ours != theirs);
+    Err(format!(
+        "{} packages listed, {} seen by rpm; first difference: {differing:?}",
+        listed.len(),
+        extracted.len()
+    )
+    .into())
 }
 
-fn rows(listed: &Output) -> Result<Vec<[String; 3]>> {
+/// The listed packages, in rpm's words.
+fn rows(listed: &Output) -> Result<Vec<Vec<String>>> {
     let value = listed.json()?;
-    let list = value.as_array().or_else(|| value["rpms"].as_array()).context("no list of RPMs")?;
-    list.iter()
-        .map(|row| {
-            let field = |name: &str| {
-                row[name].as_str().map(str::to_owned).context(format_args!("an RPM without {name}"))
-            };
-            Ok([field("name")?, field("evr")?, field("arch")?])
-        })
-        .collect()
+    let list = value["rpms"].as_array().context("no list of RPMs")?;
+    let row = |package: &Value| FIELDS.iter().map(|(name, _)| in_words_of_rpm(&package[name])).collect();
+    Ok(list.iter().map(row).collect())
+}
+
+fn in_words_of_rpm(value: &Value) -> String {
+    match value {
+        Value::Null => "(none)".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            items.iter().filter_map(Value::as_str).fold(String::new(), |text, item| text + item + ";")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The digests of an image's layers: userland, kmod.
