@@ -218,11 +218,11 @@ impl BuildInputs {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Inputs as any others, for the tests of this room.
-    pub(in crate::model) fn inputs() -> BuildInputs {
+    pub(crate) fn inputs() -> BuildInputs {
         BuildInputs::new(Pins {
             template: Digest::of(b"template"),
             target: Target {

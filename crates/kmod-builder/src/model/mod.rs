@@ -1,5 +1,6 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
+pub mod attest;
 pub mod compose;
 mod compression;
 pub mod containerfile;

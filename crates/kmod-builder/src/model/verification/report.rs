@@ -16,7 +16,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Passed if there is no complaint, else failed with all of them.
-    pub(super) fn of(complaints: impl IntoIterator<Item = String>) -> Self {
+    pub(in crate::model) fn of(complaints: impl IntoIterator<Item = String>) -> Self {
         let complaints: Vec<_> = complaints.into_iter().collect();
         if complaints.is_empty() { Self::Passed } else { Self::Failed(complaints.join("; ")) }
     }
@@ -51,7 +51,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(check: &'static str, value: Outcome) -> Self {
+    pub(in crate::model) fn new(check: &'static str, value: Outcome) -> Self {
         let (outcome, reason) = (value.as_str(), value.reason().map(str::to_owned));
         Self { check, outcome, reason, value }
     }
