@@ -13,5 +13,6 @@ pub mod progress;
 pub mod publish;
 pub mod registry;
 pub mod rpm;
+pub mod signer;
 pub mod store;
 pub mod tarball;

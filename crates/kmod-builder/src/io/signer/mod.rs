@@ -1,0 +1,180 @@
+//! Who signs: the owner of a key, a workflow of GitHub Actions without any key, both, or nobody.
+
+mod key;
+mod keyless;
+mod token;
+
+pub use key::{KeyFileError, read_key, read_password, read_public_key};
+pub(super) use keyless::patience;
+pub use keyless::{Keyless, KeylessError, Services};
+pub use token::{TokenError, TokenSource};
+
+use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
+
+use crate::model::attest::provenance::{Origin, Source};
+use crate::model::attest::simple_signing::SimpleSignature;
+use crate::model::attest::verify::{Identity, Trust};
+use crate::model::attest::{Kind, PublicKey, SigningKey, SigningKeyError, Statement, Subject};
+
+/// What is said, loudly, when nothing is signed.
+pub const UNSIGNED: &str = "NOTHING IS SIGNED (--no-sign): nobody will be able to tell this image from a forged one, \
+     and hosts whose policy asks for signatures will refuse it";
+
+/// Who signs. With both a key and an identity, each signs every statement: whichever of the two somebody trusts, the
+/// evidence is complete.
+#[derive(Debug, Default)]
+pub struct Signer {
+    key: Option<SigningKey>,
+    keyless: Option<Keyless>,
+}
+
+/// One who signs, for asking what of theirs is stored already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The owner of the key.
+    Key,
+    /// The workflow.
+    Workflow,
+}
+
+/// A bundle that was just made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// What it is about.
+    pub kind: Kind,
+    /// Who signed it.
+    pub party: Party,
+    /// The Sigstore bundle, as JSON.
+    pub bundle: Vec<u8>,
+}
+
+/// Signing failed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SignError {
+    /// With the key.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Key(#[from] SigningKeyError),
+    /// Without one.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Keyless(#[from] KeylessError),
+}
+
+impl Signer {
+    /// Nobody: for local work. Writes [`UNSIGNED`] to the log, as a warning.
+    pub fn nobody() -> Self {
+        tracing::warn!("{UNSIGNED}");
+        Self::default()
+    }
+
+    /// The owner of a key, a workflow, or both. With neither, nothing is signed, and nothing is said about it:
+    /// whether that is wanted is for the caller to find out.
+    pub fn new(key: Option<SigningKey>, keyless: Option<Keyless>) -> Self {
+        Self { key, keyless }
+    }
+
+    /// Whether anything is signed at all.
+    pub const fn signs(&self) -> bool {
+        self.key.is_some() || self.keyless.is_some()
+    }
+
+    /// Who signs.
+    pub fn parties(&self) -> Vec<Party> {
+        let key = self.key.as_ref().map(|_| Party::Key);
+        key.into_iter().chain(self.keyless.as_ref().map(|_| Party::Workflow)).collect()
+    }
+
+    /// The public half of the key, if there is one.
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        self.key.as_ref().map(SigningKey::public)
+    }
+
+    /// Where the build runs, for the provenance: what the workflow's token says, or the commit given.
+    ///
+    /// A token is asked for even if only the key signs, as long as `tokens` can be had: the provenance should say what
+    /// it can.
+    pub async fn origin(
+        &self,
+        tokens: Option<&TokenSource>,
+        source: Option<Source>,
+    ) -> Result<Origin, SignError> {
+        let claims = match (&self.keyless, tokens) {
+            (Some(keyless), _) => keyless.claims().await?,
+            (None, Some(tokens)) => tokens.fetch().await.map_err(KeylessError::from)?.claims,
+            (None, None) => return Ok(Origin::Local { source }),
+        };
+        Ok(Origin::Actions(Box::new(claims)))
+    }
+
+    /// How to recognise what a party signed before, so that a second run signs nothing twice.
+    pub async fn trust(&self, party: Party, root: TrustedRoot) -> Result<Option<Trust>, SignError> {
+        match party {
+            Party::Key => Ok(self.public_key().cloned().map(Trust::Key)),
+            Party::Workflow => match &self.keyless {
+                None => Ok(None),
+                Some(keyless) => {
+                    let claims = keyless.claims().await?;
+                    let (workflow, _) =
+                        claims.job_workflow_ref.rsplit_once('@').unwrap_or((&claims.job_workflow_ref, ""));
+                    let identity = Identity::github(&claims.repository, root)
+                        .map_err(|error| KeylessError::Identity(error.to_string()))?
+                        .server(&claims.server(), &claims.iss)
+                        .workflow(workflow);
+                    Ok(Some(Trust::Identity(Box::new(identity))))
+                }
+            },
+        }
+    }
+
+    /// Signs a statement as one of the parties; `None` if that party does not sign here.
+    pub async fn sign(&self, party: Party, statement: &Statement) -> Result<Option<Signed>, SignError> {
+        let bundle = match (party, &self.key, &self.keyless) {
+            (Party::Key, Some(key), _) => key.sign(statement)?,
+            (Party::Workflow, _, Some(keyless)) => keyless.sign(statement).await?,
+            _ => return Ok(None),
+        };
+        tracing::debug!(kind = %statement.kind(), ?party, "signed");
+        Ok(Some(Signed { kind: statement.kind(), party, bundle }))
+    }
+
+    /// Signs in the older way, which needs a key; `None` without one.
+    pub fn sign_simple(&self, subject: &Subject) -> Result<Option<SimpleSignature>, SignError> {
+        Ok(self.key.as_ref().map(|key| key.sign_simple(subject)).transpose()?)
+    }
+}
+
+/// Whom to believe what a certificate says of a workflow: the file given, or else what came with this program, the
+/// keys of Sigstore's public services as they were when it was built.
+///
+/// A newer one is written by `cosign trusted-root create` or `gh attestation trusted-root`.
+pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot, TrustedRootError> {
+    let Some(file) = file else {
+        return SigstoreInstance::PublicGood.embedded_trusted_root().map_err(TrustedRootError::Embedded);
+    };
+    let in_file = |reason: String| TrustedRootError::File { file: file.to_owned(), reason };
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| in_file(error.to_string()))?;
+    TrustedRoot::from_json(&text).map_err(|error| in_file(error.to_string()))
+}
+
+/// There is no trusted root.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum TrustedRootError {
+    /// The file cannot be used.
+    #[error("`{}` is no trusted root: {reason}", file.display())]
+    #[diagnostic(help(
+        "`cosign trusted-root create` writes one; of the lines that `gh attestation trusted-root` prints, take one"
+    ))]
+    File {
+        /// Which.
+        file: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The one that came with this program cannot be read.
+    #[error("the trusted root that came with this program cannot be read")]
+    Embedded(#[source] sigstore_trust_root::Error),
+}
+
+#[cfg(test)]
+mod tests;
