@@ -5,6 +5,8 @@ pub mod cmd;
 pub mod composing;
 pub mod contents;
 pub mod download;
+pub mod evidence;
+pub mod github_attestations;
 pub mod inspecting;
 pub mod layer;
 pub mod layout;

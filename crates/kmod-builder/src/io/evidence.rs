@@ -1,0 +1,185 @@
+//! The evidence that is stored beside an image in a registry, read for checking, listing and publishing.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::registry::{Referrers, Registry, RegistryError};
+use crate::model::Digest;
+use crate::model::attest::simple_signing::{self, SimpleSignature};
+use crate::model::attest::verify::{Attached, Gathered, StoredBundle};
+use crate::model::attest::{artifact, summary};
+use crate::model::image::Selector;
+use crate::model::parcel::RawManifest;
+
+/// No bundle is larger: an SBOM of a thousand packages has half a megabyte.
+const LARGEST_BUNDLE: u64 = 16 << 20;
+/// No payload of a simple signature is larger.
+const LARGEST_PAYLOAD: u64 = 64 << 10;
+/// How many blobs are read at the same time.
+const CONCURRENT: usize = 4;
+
+/// Everything that is stored beside an image. What cannot be read is not known, which is never the same as not there.
+pub async fn attached(registry: &Registry, image: &Digest) -> Attached {
+    let tag = Selector::Tag(simple_signing::tag(image));
+    let (referrers, signatures) = tokio::join!(registry.referrers(image), registry.manifest(&tag));
+    let bundles = async {
+        let referrers = referrers.map_err(|error| sentence(&error))?;
+        bundles(registry, &referrers).await
+    };
+    let simple_signatures = async {
+        let manifest = signatures.map_err(|error| sentence(&error))?;
+        simple_signatures(registry, manifest.as_ref()).await
+    };
+    let (bundles, simple_signatures) = tokio::join!(bundles, simple_signatures);
+    Attached { bundles, simple_signatures }
+}
+
+/// The bundles among an image's referrers; referrers of other kinds are left out.
+pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Gathered<Vec<StoredBundle>> {
+    let carriers = referrers.found.iter().filter_map(|referrer| {
+        let (bundle, _) = artifact::carried_bundle(&referrer.manifest.bytes)?;
+        Some((referrer.manifest.digest.clone(), bundle))
+    });
+    stream::iter(carriers.collect::<Vec<_>>())
+        .map(async |(referrer, bundle)| {
+            let json = blob(registry, &bundle, LARGEST_BUNDLE).await?;
+            Ok(StoredBundle { referrer, json: json.to_vec() })
+        })
+        .buffered(CONCURRENT)
+        .try_collect()
+        .await
+}
+
+/// The signatures in the manifest at an image's signature tag, if there is one.
+pub async fn simple_signatures(
+    registry: &Registry,
+    manifest: Option<&RawManifest>,
+) -> Gathered<Vec<SimpleSignature>> {
+    let Some(manifest) = manifest else { return Ok(Vec::new()) };
+    let layers = simple_signing::layers(&manifest.bytes).map_err(|error| error.to_string())?;
+    stream::iter(layers)
+        .map(async |layer| {
+            let payload = blob(registry, &layer.payload, LARGEST_PAYLOAD).await?;
+            Ok(SimpleSignature { payload: payload.to_vec(), signature: layer.signature })
+        })
+        .buffered(CONCURRENT)
+        .try_collect()
+        .await
+}
+
+/// What each bundle says of itself, unchecked, beside where it is stored; a sentence where it is no bundle.
+pub fn summaries(bundles: &[StoredBundle], image: &Digest) -> Vec<(Digest, Gathered<summary::Summary>)> {
+    let summary = |stored: &StoredBundle| (stored.referrer.clone(), summary::summary(&stored.json, image));
+    bundles.iter().map(summary).collect()
+}
+
+async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Gathered<Bytes> {
+    match registry.small_blob(digest, largest).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => {
+            Err(format!("the registry lists evidence with the content {digest}, but does not have it"))
+        }
+        Err(error) => Err(sentence(&error)),
+    }
+}
+
+/// An error with its causes, in one line.
+fn sentence(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use wiremock::matchers::{method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::io::registry::{Access, CredentialSources, Patience, Registries};
+    use crate::model::attest::verify::{Image, Trust, examine};
+    use crate::model::attest::{Kind, SigningKey, Statement, Subject};
+    use crate::model::parcel::{Content, Parcel};
+    use crate::model::verification::Outcome;
+
+    async fn put(server: &MockServer, at: String, answer: ResponseTemplate) {
+        Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(server).await;
+    }
+
+    /// Serves the parcel's blobs, and its manifest under these names.
+    async fn store(server: &MockServer, parcel: &Parcel, names: &[&str]) {
+        for blob in parcel.blobs() {
+            let Content::Bytes(bytes) = &blob.content else { panic!("{parcel:?}") };
+            let answer = ResponseTemplate::new(200).set_body_bytes(bytes.clone());
+            put(server, format!("/v2/r/blobs/{}", blob.digest), answer).await;
+        }
+        for name in names {
+            let manifest = parcel.manifest();
+            let answer =
+                ResponseTemplate::new(200).set_body_raw(manifest.bytes.clone(), &manifest.media_type);
+            put(server, format!("/v2/r/manifests/{name}"), answer).await;
+        }
+    }
+
+    fn registry(server: &MockServer) -> Registry {
+        let repository = format!("{}/r", server.address()).parse().unwrap();
+        let patience = Patience { attempts: 1, first_delay: Duration::from_millis(1), ..Patience::default() };
+        Registries::new(CredentialSources::default(), patience)
+            .open_with(&repository, Access::Pull, None)
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_found_and_what_is_refused_is_unknown() {
+        let server = MockServer::start().await;
+        put(&server, "/v2/".to_owned(), ResponseTemplate::new(200)).await;
+        let registry = registry(&server);
+        let key = SigningKey::generate().unwrap();
+        let repository = registry.repository().to_string();
+        let subject = Subject::image(&repository, Digest::of(b"image"), 5);
+        let bundle = key.sign(&Statement::signature(&subject)).unwrap();
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let referrer = artifact::referrer(&bundle, Kind::Signature, &subject, time);
+        let signature = simple_signing::parcel(&key.sign_simple(&subject).unwrap());
+        store(&server, &referrer, &[referrer.digest().as_str()]).await;
+        store(&server, &signature, &[simple_signing::tag(&subject.digest).as_str()]).await;
+        let entry = json!({"mediaType": "x", "digest": referrer.digest(), "size": 1});
+        let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+        let answer =
+            ResponseTemplate::new(200).set_body_raw(index, "application/vnd.oci.image.index.v1+json");
+        put(&server, format!("/v2/r/referrers/{}", subject.digest), answer).await;
+
+        let attached = super::attached(&registry, &subject.digest).await;
+        let found = attached.bundles.clone().unwrap();
+        assert_eq!(found, [StoredBundle { referrer: referrer.digest().clone(), json: bundle }]);
+        let (_, summary) = summaries(&found, &subject.digest).remove(0);
+        assert_eq!(summary.unwrap().signer, summary::Signer::Key(key.public().hint()));
+        let image = Image {
+            repository,
+            digest: subject.digest.clone(),
+            inputs_label: Ok(None),
+            rpms: Err("not read".into()),
+        };
+        let answers = examine(&image, &attached, &Trust::Key(key.public().clone()));
+        let passed: Vec<_> = answers
+            .iter()
+            .filter(|answer| *answer.outcome() == Outcome::Passed)
+            .map(|answer| answer.check)
+            .collect();
+        assert_eq!(passed, ["signature is good", "signature for podman and bootc is good"]);
+
+        let other = Digest::of(b"other");
+        put(&server, format!("/v2/r/referrers/{other}"), ResponseTemplate::new(403)).await;
+        put(&server, format!("/v2/r/manifests/{}", simple_signing::tag(&other)), ResponseTemplate::new(403))
+            .await;
+        let refused = super::attached(&registry, &other).await;
+        assert!(refused.bundles.is_err() && refused.simple_signatures.is_err(), "{refused:?}");
+    }
+}
