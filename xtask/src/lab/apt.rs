@@ -29,6 +29,11 @@ pub(crate) struct Apt {
 
 impl Apt {
     pub(crate) fn open(cache: &Cache) -> Result<Self> {
+        Self::of(cache, SUITE)
+    }
+
+    /// The same with the packages of another release.
+    pub(crate) fn of(cache: &Cache, suite: &str) -> Result<Self> {
         tools::need(&[("apt-get", "apt"), ("setpriv", "util-linux"), ("dpkg-deb", "dpkg")])?;
         let apt = Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
         let root = apt.directory.path();
@@ -36,7 +41,7 @@ impl Apt {
             fs::create_dir_all(root.join(directory))?;
         }
         fs::write(root.join("status"), "")?;
-        let mut sources = format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", apt.mirror);
+        let mut sources = format!("deb [signed-by={KEYRING}] {} {suite} main\n", apt.mirror);
         for suite in SOURCE_SUITES {
             let _ = writeln!(sources, "deb-src [signed-by={KEYRING}] {} {suite} contrib", apt.mirror);
         }
@@ -62,13 +67,33 @@ impl Apt {
         let inside = tempfile::tempdir_in(self.directory.path())?;
         let download = self.command("apt-get", &["download", package], inside.path());
         tools::run_logged(&format!("downloading {package}"), &download, &self.log)?;
-        let deb = fs::read_dir(inside.path())?
+        self.unpack_debs(inside.path(), directory)
+    }
+
+    /// Downloads binary packages with all that they depend on and unpacks everything into `directory`, a root file
+    /// system for one program. Nothing is configured.
+    pub(crate) fn unpack_with_dependencies(&self, packages: &[&str], directory: &Path) -> Result {
+        let mut arguments = vec!["install", "--yes", "--download-only", "--no-install-recommends"];
+        arguments.extend(packages);
+        let download = self.command("apt-get", &arguments, self.directory.path());
+        tools::run_logged(&format!("downloading {}", packages.join(", ")), &download, &self.log)?;
+        self.unpack_debs(&self.directory.path().join("cache/archives"), directory)
+    }
+
+    fn unpack_debs(&self, from: &Path, directory: &Path) -> Result {
+        let debs: Vec<PathBuf> = fs::read_dir(from)?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .context(format_args!("apt-get download {package} left no .deb"))?;
-        let mut unpack = Command::new("dpkg-deb");
-        unpack.arg("--extract").arg(deb).arg(directory);
-        tools::run_logged(&format!("unpacking {package}"), &unpack, &self.log)
+            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .collect();
+        if debs.is_empty() {
+            return Err("apt-get left no .deb".into());
+        }
+        for deb in debs {
+            let mut unpack = Command::new("dpkg-deb");
+            unpack.arg("--extract").arg(&deb).arg(directory);
+            tools::run_logged(&format!("unpacking {}", deb.display()), &unpack, &self.log)?;
+        }
+        Ok(())
     }
 
     /// Downloads the one file of a source package that has this name and this checksum to `to`.
