@@ -48,6 +48,8 @@ enum Verb {
     Verify(commands::verify::VerifyArgs),
     ListRpms(commands::list_rpms::ListRpmsArgs),
     ExtractRpms(commands::extract_rpms::ExtractRpmsArgs),
+    Publish(Box<commands::publish::PublishArgs>),
+    Attestations(commands::attestations::AttestationsArgs),
 }
 
 impl Cli {
@@ -71,6 +73,8 @@ impl Cli {
             Verb::Verify(args) => commands::verify::run(args, format).await,
             Verb::ListRpms(args) => commands::list_rpms::run(args, format).await,
             Verb::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
+            Verb::Publish(args) => commands::publish::run(*args, format).await,
+            Verb::Attestations(args) => commands::attestations::run(args, format).await,
         }
     }
 }

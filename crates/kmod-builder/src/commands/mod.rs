@@ -1,5 +1,6 @@
 //! The verbs, one a file: gather, decide, show, do.
 
+pub mod attestations;
 pub mod build;
 pub mod check;
 pub mod extract_rpms;
@@ -7,6 +8,8 @@ pub mod gather;
 pub mod list_rpms;
 pub mod place;
 pub mod plan;
+pub mod publish;
+pub mod signing;
 pub mod upstream;
 pub mod verify;
 pub mod versions;

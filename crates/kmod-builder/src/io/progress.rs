@@ -1,10 +1,15 @@
 //! What a person sees of long work, on standard error: a line that moves on a terminal, folded groups in GitHub
 //! Actions, plain lines elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::registry::Progress;
+use crate::model::Digest;
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +111,39 @@ impl Drop for Section {
     }
 }
 
+/// How far each blob of an upload is; shown on a terminal only, where it can move.
+pub struct Uploads {
+    bars: MultiProgress,
+    surface: Surface,
+}
+
+impl Uploads {
+    /// No blob is on its way yet.
+    pub fn begin(surface: Surface) -> Self {
+        Self { bars: MultiProgress::new(), surface }
+    }
+
+    /// What the registry client tells.
+    pub fn progress(&self) -> Progress {
+        if self.surface != Surface::Terminal {
+            return Progress::none();
+        }
+        let bars = self.bars.clone();
+        let known: Mutex<BTreeMap<Digest, ProgressBar>> = Mutex::default();
+        Progress::new(move |digest, sent, size| {
+            let mut known = known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let bar = known.entry(digest.clone()).or_insert_with(|| {
+                let bar = ProgressBar::new(size).with_style(upload()).with_message(digest.short().to_owned());
+                bars.add(bar)
+            });
+            bar.set_position(sent);
+            if sent >= size {
+                bar.finish_and_clear();
+            }
+        })
+    }
+}
+
 /// Says a sentence on standard error.
 pub fn note(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
@@ -113,6 +151,11 @@ pub fn note(text: &str) {
 
 fn spinner() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}").expect("the template is valid")
+}
+
+fn upload() -> ProgressStyle {
+    ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}")
+        .expect("the template is valid")
 }
 
 /// Minutes and seconds.

@@ -222,7 +222,8 @@ impl Layout {
         self.directory.join("blobs").join("sha256")
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    /// Where a blob is, if it is stored; its content is what it was when it was written, unless the disk says otherwise.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         self.blobs().join(digest.hex())
     }
 

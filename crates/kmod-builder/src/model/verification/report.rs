@@ -82,6 +82,13 @@ impl Report {
         Self { image, target, passed, checks }
     }
 
+    /// The report with more checks: it passes only if they pass, too.
+    #[must_use]
+    pub fn and(self, more: Vec<Answer>) -> Self {
+        let checks = self.checks.into_iter().chain(more).collect();
+        Self::new(self.image, self.target, checks)
+    }
+
     /// Which image was judged.
     pub const fn image(&self) -> &Pinned {
         &self.image

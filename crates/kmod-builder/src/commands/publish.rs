@@ -1,0 +1,271 @@
+//! `publish`: a verified image into a registry, with its evidence, the tag last.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use miette::{Context as _, IntoDiagnostic as _, Result};
+use serde::Serialize;
+
+use super::Outcome;
+use super::signing::SigningArgs;
+use crate::io::layout::Layout;
+use crate::io::progress::{Section, Surface, Uploads};
+use crate::io::publish;
+use crate::io::registry::{Access, CredentialSources, Patience, Registries};
+use crate::io::signer::{self, Party, Signer};
+use crate::io::store::Images;
+use crate::io::{evidence, inspecting};
+use crate::model::attest::verify::{Attached, Image, Standing, standing};
+use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
+use crate::model::image::{ImageName, Selector, Store, Tag};
+use crate::model::inputs::BuildInputs;
+use crate::model::oci::{self, Manifest};
+use crate::model::parcel::{Blob, Parcel, RawManifest};
+use crate::model::publication::{Evidence, Publication, Taken};
+use crate::model::verification::{self, Inspection};
+use crate::output::{self, Format, Show};
+
+/// Publish an image of a local store in a registry, with provenance, SBOM and signatures
+///
+/// First the blobs, then the manifest by its digest, then the evidence; then everything is read back, and only then the
+/// image gets its tag. What is there already is not sent again: run it again after whatever stopped it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  COSIGN_PASSWORD=… zfs-kmods publish --from oci:images --to docker://ghcr.io/OWNER/zfs-kmods --key cosign.key
+  zfs-kmods publish --from oci:images:TAG --to docker://127.0.0.1:5000/zfs-kmods --candidate --no-sign")]
+pub struct PublishArgs {
+    /// Image to publish; DIR alone means its only image
+    #[arg(long, value_name = "oci:DIR[:TAG]", default_value = "oci:./images")]
+    from: ImageName,
+
+    /// Repository to publish it in
+    #[arg(long, value_name = "docker://HOST/NAME")]
+    to: Store,
+
+    /// Inputs that the image was built from [default: TAG.inputs.json in the directory, where `build` wrote them]
+    #[arg(long, value_name = "FILE")]
+    inputs: Option<PathBuf>,
+
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How to publish; the same for `build --publish`.
+#[derive(Clone, Debug, Args)]
+pub struct HowArgs {
+    /// Publish as a candidate, under the tag candidate-zfs-VERSION_kernel-RELEASE
+    #[arg(long)]
+    candidate: bool,
+
+    /// Move the tag if it points to another image
+    #[arg(long)]
+    replace: bool,
+
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+#[derive(Serialize)]
+struct PublishReport {
+    image: String,
+    tag: String,
+    steps: usize,
+    signed: bool,
+}
+
+impl Show for PublishReport {
+    fn table(&self) -> String {
+        let done = if self.steps == 0 { "published before, nothing to do" } else { "published" };
+        let signed =
+            if self.signed { "with provenance, SBOM and signature" } else { "NOT SIGNED (--no-sign)" };
+        format!("{done}, {signed}\nimage  {}\ntag    {}\n", self.image, self.tag)
+    }
+}
+
+/// Gather, decide, do, show.
+pub async fn run(args: PublishArgs, format: Format) -> Result<Outcome> {
+    publish(&args.from, args.inputs, &args.to, &args.how, format).await
+}
+
+/// Publishes an image of a layout.
+pub async fn publish(
+    from: &ImageName,
+    inputs: Option<PathBuf>,
+    to: &Store,
+    how: &HowArgs,
+    format: Format,
+) -> Result<Outcome> {
+    let (Store::Layout(directory), Store::Registry(repository)) = (&from.store, to) else {
+        return Err(miette::miette!(
+            help = "publish --from oci:DIR --to docker://HOST/NAME",
+            "images are published from a directory into a registry"
+        ));
+    };
+    let signer = how.signing.signer().await?;
+    let inspection = inspecting::inspect(&Images::open(&from.store).await?, from).await?;
+    let report = verification::verify(&inspection, None);
+    let verified = match report.verified() {
+        Ok(verified) => verified,
+        Err(report) => {
+            output::show(format, &*report).into_diagnostic()?;
+            return Ok(Outcome::Refused);
+        }
+    };
+    let tag = tag(&verified.target().tag(), how.candidate)?;
+    let inputs = inputs.unwrap_or_else(|| directory.join(format!("{}.inputs.json", verified.target().tag())));
+    let inputs = read_inputs(&inputs, &inspection)?;
+    let image = parcel(&Layout::open(directory)?, &inspection)?;
+
+    let section = Section::begin(Surface::detect(), format!("Publishing {}", inputs.target()));
+    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+    let registry = Registries::new(sources, Patience::default()).open(repository, Access::Push).await?;
+    let survey =
+        publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
+    let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
+    let publication = if signer.signs() {
+        let attached = Attached {
+            bundles: evidence::bundles(&registry, &survey.referrers).await,
+            simple_signatures: evidence::simple_signatures(&registry, survey.signature.as_ref()).await,
+        };
+        let size = image.manifest().bytes.len() as u64;
+        let work = Work {
+            image: Image::of(&repository.to_string(), &inspection),
+            subject: Subject::image(repository.to_string(), image.digest().clone(), size),
+            inspection: &inspection,
+            inputs: &inputs,
+            signer: &signer,
+            signing: &how.signing,
+        };
+        let made = work.evidence(&attached).await?;
+        Publication::new(image, made, tag, taken)?
+    } else {
+        section.line(signer::UNSIGNED);
+        Publication::without_evidence(image, tag, taken)
+    };
+    let uploads = Uploads::begin(Surface::detect());
+    let progress = uploads.progress();
+    let published =
+        publish::publish(&registry, &publication, &survey, &progress, |step| section.line(&step.to_string()))
+            .await?;
+    drop((uploads, section));
+    let report = PublishReport {
+        image: published.pinned().to_string(),
+        tag: published.tag().to_string(),
+        steps: published.steps(),
+        signed: signer.signs(),
+    };
+    output::show(format, &report).into_diagnostic()?;
+    Ok(Outcome::Done)
+}
+
+/// Candidates never carry a tag that users look for.
+fn tag(tag: &Tag, candidate: bool) -> Result<Tag> {
+    let text = if candidate { format!("candidate-{tag}") } else { tag.to_string() };
+    text.parse().into_diagnostic()
+}
+
+/// The inputs, if they are those that the image says it was built from.
+fn read_inputs(path: &std::path::Path, inspection: &Inspection) -> Result<BuildInputs> {
+    let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(|| {
+        format!("the inputs of the image are not in {}: name the file with --inputs", path.display())
+    })?;
+    let inputs = BuildInputs::parse(&text).into_diagnostic()?;
+    let label = Image::of("", inspection).inputs_label.map_err(|reason| miette::miette!("{reason}"))?;
+    if label.as_ref() == Some(&inputs.digest()) {
+        return Ok(inputs);
+    }
+    Err(miette::miette!(
+        help = "provenance must tell the truth: name the inputs of this image with --inputs",
+        "{} holds other inputs than those that the image was built from",
+        path.display()
+    ))
+}
+
+/// The image, with its blobs where they lie.
+fn parcel(layout: &Layout, inspection: &Inspection) -> Result<Parcel> {
+    let digest = inspection.image.digest.clone();
+    let (_, bytes) = layout
+        .manifest(&Selector::Digest(digest.clone()))?
+        .ok_or_else(|| miette::miette!("the image {digest} is gone from the store"))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).into_diagnostic()?;
+    let blob = |descriptor: &oci::Descriptor| {
+        Blob::file(layout.path(&descriptor.digest), descriptor.digest.clone(), descriptor.size)
+    };
+    let blobs = std::iter::once(&manifest.config).chain(&manifest.layers).map(blob).collect();
+    Parcel::new(RawManifest::new(bytes, oci::MANIFEST), blobs).into_diagnostic()
+}
+
+/// An image about to get its evidence.
+struct Work<'a> {
+    image: Image,
+    subject: Subject,
+    inspection: &'a Inspection,
+    inputs: &'a BuildInputs,
+    signer: &'a Signer,
+    signing: &'a SigningArgs,
+}
+
+impl Work<'_> {
+    /// Makes the evidence that is missing, and accepts what is there and holds.
+    async fn evidence(&self, attached: &Attached) -> Result<Evidence> {
+        let mut evidence = Evidence::default();
+        for party in self.signer.parties() {
+            let standing = self.standing(attached, party).await?;
+            evidence.accepted.extend(standing.accepted);
+            for kind in standing.missing {
+                let statement = self.statement(kind).await?;
+                if let Some(signed) = self.signer.sign(party, &statement).await? {
+                    let now = Timestamp::now();
+                    evidence.made.push(artifact::referrer(&signed.bundle, kind, &self.subject, now));
+                }
+            }
+            if standing.simple_signature_missing
+                && let Some(signature) = self.signer.sign_simple(&self.subject)?
+            {
+                let tag = simple_signing::tag(&self.image.digest);
+                evidence.signature = Some((tag, simple_signing::parcel(&signature)));
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// What of a party's evidence is there already. What is not known is an error: nothing is published over it.
+    async fn standing(&self, attached: &Attached, party: Party) -> Result<Standing> {
+        let root = self.signing.trusted_root().await?;
+        let Some(trust) = self.signer.trust(party, root).await? else { return Ok(Standing::default()) };
+        standing(&self.image, attached, &trust).map_err(|reason| {
+            miette::miette!(
+                help = "run it again when the registry answers",
+                "what is published already is not known: {reason}"
+            )
+        })
+    }
+
+    async fn statement(&self, kind: Kind) -> Result<Statement> {
+        match kind {
+            Kind::Provenance => {
+                let origin = self.signer.origin(self.signing.tokens().as_ref(), None).await?;
+                Ok(Statement::new(kind, &self.subject, &provenance::predicate(self.inputs, &origin)))
+            }
+            Kind::Sbom => {
+                let packages: Vec<_> = self
+                    .inspection
+                    .packages
+                    .iter()
+                    .filter_map(|found| {
+                        let (package, _) = found.content.as_ref().ok()?;
+                        Some(sbom::SbomPackage::of(&found.path, package))
+                    })
+                    .collect();
+                Ok(Statement::new(
+                    kind,
+                    &self.subject,
+                    &sbom::document(&self.subject, self.inputs, &packages),
+                ))
+            }
+            Kind::Signature => Ok(Statement::signature(&self.subject)),
+            Kind::BootTest => Err(miette::miette!("the result of a boot test is made by `boot-test`")),
+        }
+    }
+}
