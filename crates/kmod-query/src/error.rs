@@ -218,7 +218,7 @@ pub enum QueryError {
     #[diagnostic(help(
         "upstream deletes old kernel packages: build for a newer kernel, or keep a copy and name its place"
     ))]
-    KernelDevelGone {
+    KernelRpmGone {
         /// The package.
         nevra: String,
         /// Every address with its answer.
@@ -227,7 +227,7 @@ pub enum QueryError {
     /// No place has the package, but at least one gave no clear answer.
     #[error("cannot tell whether {nevra} still exists{}", list(tried))]
     #[diagnostic(help("some places gave no clear answer; try again later"))]
-    KernelDevelUncertain {
+    KernelRpmUncertain {
         /// The package.
         nevra: String,
         /// Every address with its answer.
@@ -249,7 +249,7 @@ impl QueryError {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::TooManyRequests { .. }
-            | Self::KernelDevelUncertain { .. } => true,
+            | Self::KernelRpmUncertain { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             _ => false,
         }

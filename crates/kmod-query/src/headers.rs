@@ -1,4 +1,4 @@
-//! The exact kernel-devel package of a kernel: which of upstream's places still has it.
+//! The exact packages of a kernel: which of upstream's places still has them.
 //!
 //! Fedora's update repositories keep only the newest kernel, so an older one is looked for in archives.
 //! The layouts of the places, each with its source:
@@ -84,9 +84,45 @@ impl fmt::Display for Place {
     }
 }
 
-/// The package with the headers of one exact kernel, where it can be had.
+/// One of the packages into which Fedora divides a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KernelPackage {
+    /// The headers, which modules are built with: `kernel-devel`.
+    Devel,
+    /// The kernel itself: `kernel-core`.
+    Core,
+    /// The modules that most machines need, among them virtual ones: `kernel-modules-core`.
+    ModulesCore,
+}
+
+impl KernelPackage {
+    /// What the package is called. Variants have their own: `kernel-debug-devel`.
+    pub fn nevra(self, kernel: &KernelRelease) -> String {
+        let part = match self {
+            Self::Devel => "devel",
+            Self::Core => "core",
+            Self::ModulesCore => "modules-core",
+        };
+        let name = match kernel.variant() {
+            Some(variant) => format!("kernel-{variant}-{part}"),
+            None => format!("kernel-{part}"),
+        };
+        format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
+    }
+
+    /// In an error's words.
+    const fn described(self) -> &'static str {
+        match self {
+            Self::Devel => "the headers of the kernel",
+            Self::Core => "the package of the kernel",
+            Self::ModulesCore => "the modules of the kernel",
+        }
+    }
+}
+
+/// A package of one exact kernel, where it can be had.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct KernelDevel {
+pub struct KernelRpm {
     /// Name, version, release and architecture: `kernel-devel-6.17.8-300.fc43.x86_64`.
     pub nevra: String,
     /// The file.
@@ -112,42 +148,35 @@ impl fmt::Display for Tried {
     }
 }
 
-/// The name of the package with a kernel's headers. Variants have their own: `kernel-debug-devel`.
-fn package(kernel: &KernelRelease) -> String {
-    let name = match kernel.variant() {
-        Some(variant) => format!("kernel-{variant}-devel"),
-        None => "kernel-devel".to_owned(),
-    };
-    format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
-}
-
 /// Every address where the package may be, the preferred one first.
 pub fn addresses(
     endpoints: &Endpoints,
+    package: KernelPackage,
     kernel: &KernelRelease,
     fedora: FedoraVersion,
 ) -> Vec<(Place, String)> {
     // A package is in the repositories of the Fedora it was built for.
     let fedora = kernel.fedora().unwrap_or(fedora);
-    let file = format!("{}.rpm", package(kernel));
+    let file = format!("{}.rpm", package.nevra(kernel));
     Place::ALL.into_iter().map(|place| (place, place.url(endpoints, kernel, fedora, &file))).collect()
 }
 
 /// Finds the package by `HEAD` requests, which run at the same time; the order of [`Place::ALL`] decides.
 ///
 /// `fedora` is used only if the kernel's release does not name one.
-/// [`QueryError::KernelDevelGone`] if it is nowhere, [`QueryError::KernelDevelUncertain`] if some place
+/// [`QueryError::KernelRpmGone`] if it is nowhere, [`QueryError::KernelRpmUncertain`] if some place
 /// could not be asked.
 pub async fn find(
     http: &Http,
     endpoints: &Endpoints,
+    package: KernelPackage,
     kernel: &KernelRelease,
     fedora: FedoraVersion,
-) -> Result<KernelDevel, QueryError> {
-    let nevra = package(kernel);
-    let addresses = addresses(endpoints, kernel, fedora);
+) -> Result<KernelRpm, QueryError> {
+    let nevra = package.nevra(kernel);
+    let addresses = addresses(endpoints, package, kernel, fedora);
     let requests = addresses.into_iter().map(|(place, url)| async move {
-        let asked = Asked::new(&url, "the headers of the kernel");
+        let asked = Asked::new(&url, package.described());
         let answer = http.head(&url, &asked).await;
         (place, url, asked, answer)
     });
@@ -158,7 +187,7 @@ pub async fn find(
         let error = match answer {
             // A web page instead of a package: a mirror's friendly "not found".
             Ok(headers) if is_page(&headers) => QueryError::Html { asked },
-            Ok(_) => return Ok(KernelDevel { nevra, url, place }),
+            Ok(_) => return Ok(KernelRpm { nevra, url, place }),
             Err(error) => error,
         };
         gone &= is_gone(place, &error);
@@ -166,9 +195,9 @@ pub async fn find(
         tried.push(Tried { place, url: Asked::new(&url, "").url, answer: in_short(&error) });
     }
     if gone {
-        Err(QueryError::KernelDevelGone { nevra, tried })
+        Err(QueryError::KernelRpmGone { nevra, tried })
     } else {
-        Err(QueryError::KernelDevelUncertain { nevra, tried })
+        Err(QueryError::KernelRpmUncertain { nevra, tried })
     }
 }
 
@@ -206,7 +235,7 @@ mod tests {
     #[test]
     fn the_addresses_in_order() {
         let kernel = "6.17.8-300.fc43.aarch64".parse().unwrap();
-        let urls = addresses(&Endpoints::default(), &kernel, "44".parse().unwrap());
+        let urls = addresses(&Endpoints::default(), KernelPackage::Devel, &kernel, "44".parse().unwrap());
         let urls: Vec<String> = urls.into_iter().map(|(place, url)| format!("{place}: {url}")).collect();
         insta::assert_snapshot!(urls.join("\n"), @"
         Fedora updates: https://dl.fedoraproject.org/pub/fedora/linux/updates/43/Everything/aarch64/Packages/k/kernel-devel-6.17.8-300.fc43.aarch64.rpm
@@ -220,11 +249,15 @@ mod tests {
 
     #[test]
     fn variants_have_packages_of_their_own() {
-        let package = |kernel: &str| package(&kernel.parse().unwrap());
-        assert_eq!(package("6.17.8-300.fc43.x86_64+debug"), "kernel-debug-devel-6.17.8-300.fc43.x86_64");
-        assert_eq!(
-            package("6.17.8-300.fc43.aarch64+64k-debug"),
-            "kernel-64k-debug-devel-6.17.8-300.fc43.aarch64"
-        );
+        use KernelPackage::{Core, Devel, ModulesCore};
+        for (package, kernel, expected) in [
+            (Devel, "6.17.8-300.fc43.x86_64+debug", "kernel-debug-devel-6.17.8-300.fc43.x86_64"),
+            (Devel, "6.17.8-300.fc43.aarch64+64k-debug", "kernel-64k-debug-devel-6.17.8-300.fc43.aarch64"),
+            (Core, "6.17.8-300.fc43.x86_64", "kernel-core-6.17.8-300.fc43.x86_64"),
+            (ModulesCore, "6.17.8-300.fc43.x86_64", "kernel-modules-core-6.17.8-300.fc43.x86_64"),
+            (ModulesCore, "6.17.8-300.fc43.aarch64+16k", "kernel-16k-modules-core-6.17.8-300.fc43.aarch64"),
+        ] {
+            assert_eq!(package.nevra(&kernel.parse().unwrap()), expected);
+        }
     }
 }

@@ -21,7 +21,7 @@ mod upstream;
 pub use coreos::{CoreOsRelease, CoreOsVersion, KernelSource, KernelUnknown, Stream};
 pub use endpoints::Endpoints;
 pub use error::{Asked, FormatError, QueryError};
-pub use headers::{KernelDevel, Place};
+pub use headers::{KernelPackage, KernelRpm, Place};
 pub use http::{Http, HttpOptions, Usage};
 pub use image::{BaseImage, Credential, Credentials, Registry, ResolvedImage};
 pub use openzfs::{OpenZfs, ZfsRelease};

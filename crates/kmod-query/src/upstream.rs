@@ -5,7 +5,7 @@ use kmod_compat::{Arch, FedoraVersion, KernelRelease, ZfsLine};
 use secrecy::SecretString;
 
 use crate::coreos::{self, CoreOsRelease, Stream};
-use crate::headers::{self, KernelDevel};
+use crate::headers::{self, KernelPackage, KernelRpm};
 use crate::image::{BaseImage, Credentials, Registry};
 use crate::{Endpoints, Http, OpenZfs, PinnedImage, QueryError, ZfsRelease};
 
@@ -89,7 +89,17 @@ impl Upstream {
         &self,
         kernel: &KernelRelease,
         fedora: FedoraVersion,
-    ) -> Result<KernelDevel, QueryError> {
-        headers::find(&self.http, &self.endpoints, kernel, fedora).await
+    ) -> Result<KernelRpm, QueryError> {
+        self.kernel_package(KernelPackage::Devel, kernel, fedora).await
+    }
+
+    /// Any package of a kernel.
+    pub async fn kernel_package(
+        &self,
+        package: KernelPackage,
+        kernel: &KernelRelease,
+        fedora: FedoraVersion,
+    ) -> Result<KernelRpm, QueryError> {
+        headers::find(&self.http, &self.endpoints, package, kernel, fedora).await
     }
 }

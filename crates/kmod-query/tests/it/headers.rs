@@ -1,5 +1,5 @@
 use kmod_query::headers::find;
-use kmod_query::{KernelDevel, Place, QueryError};
+use kmod_query::{KernelPackage, KernelRpm, Place, QueryError};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -12,9 +12,9 @@ async fn head(server: &MockServer, at: &str, status: u16) {
     Mock::given(method("HEAD")).and(path(at)).respond_with(ResponseTemplate::new(status)).mount(server).await;
 }
 
-async fn ask(server: &MockServer) -> Result<KernelDevel, QueryError> {
+async fn ask(server: &MockServer) -> Result<KernelRpm, QueryError> {
     let kernel = "6.18.13-200.fc43.x86_64".parse().unwrap();
-    find(&http(), &endpoints(server), &kernel, "43".parse().unwrap()).await
+    find(&http(), &endpoints(server), KernelPackage::Devel, &kernel, "43".parse().unwrap()).await
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_place_in_trouble_leaves_it_open() {
         let server = MockServer::start().await;
         head(&server, "koji/kernel/6.18.13/200.fc43/x86_64", status).await;
         let error = ask(&server).await.unwrap_err();
-        assert!(matches!(error, QueryError::KernelDevelUncertain { .. }), "{error}");
+        assert!(matches!(error, QueryError::KernelRpmUncertain { .. }), "{error}");
         assert!(error.to_string().contains(&format!("build system: {status}: ")), "{error}");
     }
 }
@@ -78,5 +78,5 @@ async fn a_web_page_is_no_package() {
     let server = MockServer::start().await;
     let page = ResponseTemplate::new(200).insert_header("Content-Type", "text/html");
     Mock::given(method("HEAD")).respond_with(page).mount(&server).await;
-    assert!(matches!(ask(&server).await, Err(QueryError::KernelDevelUncertain { .. })));
+    assert!(matches!(ask(&server).await, Err(QueryError::KernelRpmUncertain { .. })));
 }
