@@ -5,11 +5,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Split};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 /// How many lines of a failed program's standard error are shown.
 const TAIL: usize = 20;
+/// A line that is longer comes in pieces: a program that never ends one must not fill the memory.
+const LONGEST_LINE: usize = 16 << 20;
 
 /// A program and its arguments, as data: built by pure functions, shown by `Display` as a shell would read it.
 ///
@@ -123,11 +125,11 @@ impl Cmd {
         let (mut out_open, mut err_open) = (true, true);
         while out_open || err_open {
             tokio::select! {
-                line = out.next_segment(), if out_open => match line.map_err(io)? {
+                line = out.next(), if out_open => match line.map_err(io)? {
                     Some(line) => on_line(Line::Out(&text(line))),
                     None => out_open = false,
                 },
-                line = err.next_segment(), if err_open => match line.map_err(io)? {
+                line = err.next(), if err_open => match line.map_err(io)? {
                     Some(line) => {
                         let text = text(line);
                         on_line(Line::Err(&text));
@@ -180,14 +182,38 @@ impl<'a> Line<'a> {
     }
 }
 
-type Lines = Split<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+/// The lines of a stream, as bytes.
+struct Lines {
+    pipe: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    line: Vec<u8>,
+}
 
 fn lines(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> Lines {
     let pipe: Box<dyn AsyncRead + Send + Unpin> = match pipe {
         Some(pipe) => Box::new(pipe),
         None => Box::new(tokio::io::empty()),
     };
-    BufReader::new(pipe).split(b'\n')
+    Lines { pipe: BufReader::new(pipe), line: Vec::new() }
+}
+
+impl Lines {
+    /// The next line without its end, or `None` after the last. What has been read of a line is kept if the future is
+    /// dropped.
+    async fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        loop {
+            let bytes = self.pipe.fill_buf().await?;
+            if bytes.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.line)).filter(|line| !line.is_empty()));
+            }
+            let end = bytes.iter().position(|&byte| byte == b'\n');
+            let length = end.unwrap_or(bytes.len());
+            self.line.extend_from_slice(&bytes[..length]);
+            self.pipe.consume(length + usize::from(end.is_some()));
+            if end.is_some() || self.line.len() > LONGEST_LINE {
+                return Ok(Some(std::mem::take(&mut self.line)));
+            }
+        }
+    }
 }
 
 fn text(mut line: Vec<u8>) -> String {
