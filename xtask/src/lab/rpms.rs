@@ -1,4 +1,4 @@
-//! The dnf repository: the kernels, and empty packages with the Fedora names of what the image already has.
+//! The dnf repository: the kernels, busybox, and empty packages with the Fedora names of what the image already has.
 
 use std::{
     fmt::Write as _,
@@ -10,6 +10,7 @@ use std::{
 use crate::{
     fail::Result,
     lab::{
+        busybox,
         cache::{Cache, Key},
         fedora,
         kernel::Kernels,
@@ -56,7 +57,12 @@ const STUBS: [(&str, &str); 27] = [
 /// A directory that is the server's `/fedora`.
 pub(crate) fn repository(cache: &Cache, kernels: &Kernels) -> Result<PathBuf> {
     let spec = stubs();
-    let key = Key::new().with(&spec).with(UPDATES).with_entry(&kernels.directory);
+    let busybox = busybox::package(cache)?;
+    let key = Key::new()
+        .with(&spec)
+        .with(UPDATES)
+        .with_entry(&kernels.directory)
+        .with_entry(busybox.parent().unwrap_or(&busybox));
     cache.entry("repository", key, |directory| {
         tools::need(&[("rpmbuild", "rpm"), ("createrepo_c", "createrepo-c")])?;
         let updates = directory.join(UPDATES);
@@ -68,6 +74,7 @@ pub(crate) fn repository(cache: &Cache, kernels: &Kernels) -> Result<PathBuf> {
                 fs::hard_link(&rpm, packages.join(rpm.file_name().unwrap_or_default()))?;
             }
         }
+        fs::hard_link(&busybox, packages.join("busybox.rpm"))?;
         let work = cache.scratch()?;
         fs::write(work.path().join("stubs.spec"), &spec)?;
         let define = |name: &str, path: &Path| format!("{name} {}", path.display());
