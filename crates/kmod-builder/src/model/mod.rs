@@ -1,6 +1,7 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
 pub mod attest;
+pub mod boot;
 pub mod compose;
 mod compression;
 pub mod containerfile;

@@ -1,0 +1,62 @@
+use std::fmt;
+
+/// The letters of the kernel's taint flags, bit 0 first (kernel documentation, `admin-guide/tainted-kernels.rst`).
+const LETTERS: [char; 20] =
+    ['P', 'F', 'S', 'R', 'M', 'B', 'U', 'D', 'A', 'W', 'C', 'I', 'O', 'E', 'L', 'K', 'X', 'T', 'N', 'J'];
+/// A module that is proprietary (to the kernel, the CDDL is), out of tree and not signed: what OpenZFS must be.
+const EXPECTED: [char; 3] = ['P', 'O', 'E'];
+
+/// How a kernel is tainted: the number in `/proc/sys/kernel/tainted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taints(u64);
+
+impl Taints {
+    /// From the number's decimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten().map(Self)
+    }
+
+    /// Those that loading OpenZFS does not explain; `None` if there are no such.
+    pub fn unexpected(self) -> Option<Self> {
+        let expected = LETTERS
+            .iter()
+            .enumerate()
+            .filter(|(_, letter)| EXPECTED.contains(letter))
+            .fold(0, |bits, (bit, _)| bits | 1_u64 << bit);
+        let others = self.0 & !expected;
+        (others != 0).then_some(Self(others))
+    }
+}
+
+impl fmt::Display for Taints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for bit in (0..u64::BITS).filter(|bit| self.0 >> bit & 1 == 1) {
+            match LETTERS.get(bit as usize) {
+                Some(letter) => write!(f, "{letter}")?,
+                None => write!(f, "?")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_module_of_ours_explains_is_expected() {
+        let unexpected = |text| Taints::parse(text).unwrap().unexpected().map(|taints| taints.to_string());
+        assert_eq!(unexpected("0"), None);
+        // P, O and E: what Fedora's kernels say.
+        assert_eq!(unexpected("12289"), None);
+        assert_eq!(unexpected("12801").as_deref(), Some("W"));
+        assert_eq!(unexpected("4225").as_deref(), Some("D"));
+        assert_eq!(unexpected("3").as_deref(), Some("F"));
+        assert_eq!(unexpected("18446744073709551615").unwrap().matches('?').count(), 44);
+        for text in ["", "-1", "+1", "P", "1 ", "18446744073709551616"] {
+            assert_eq!(Taints::parse(text), None, "{text}");
+        }
+    }
+}
