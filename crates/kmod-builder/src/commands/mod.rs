@@ -1,6 +1,7 @@
 //! The verbs, one a file: gather, decide, show, do.
 
 pub mod attestations;
+pub mod boot_test;
 pub mod build;
 pub mod check;
 pub mod extract_rpms;

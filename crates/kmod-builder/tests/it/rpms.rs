@@ -91,7 +91,7 @@ pub(crate) fn kmod(kernel: &str, modules: &[(String, Vec<u8>)]) -> Recipe {
             .post_install_script(depmod.as_str())
             .post_uninstall_script(depmod.as_str());
     });
-    with_modules(recipe, modules)
+    with_files(recipe, modules)
 }
 
 /// What kmodtool makes of a kernel that it takes for a home-made one.
@@ -103,16 +103,17 @@ pub(crate) fn trapped_kmod(kernel: &str) -> Recipe {
             .post_install_script(depmod.as_str())
             .post_uninstall_script(depmod.as_str());
     });
-    with_modules(recipe, &modules(kernel))
+    with_files(recipe, &modules(kernel))
 }
 
 pub(crate) fn modules(kernel: &str) -> Vec<(String, Vec<u8>)> {
     ["spl", "zfs"].map(|name| module(&format!("/lib/modules/{kernel}/extra/zfs/{name}.ko"), kernel)).to_vec()
 }
 
-fn with_modules(recipe: Recipe, modules: &[(String, Vec<u8>)]) -> Recipe {
+/// Adds files, each with its path and what is in it.
+pub(crate) fn with_files(recipe: Recipe, files: &[(String, Vec<u8>)]) -> Recipe {
     recipe.with(|builder| {
-        for (path, bytes) in modules {
+        for (path, bytes) in files {
             builder.with_file_contents(bytes.clone(), FileOptions::new(path)).unwrap();
         }
     })

@@ -4,12 +4,15 @@ mod convert;
 mod elf;
 mod head;
 mod modules;
+mod payload;
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+pub use payload::{Files, files};
 
 use super::layer::Hashing;
 use crate::model::Digest;

@@ -1,0 +1,357 @@
+//! `boot-test`: boot the kernel of an image with its modules, and use a pool.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use kmod_query::Upstream;
+use miette::{Context as _, IntoDiagnostic as _, Result};
+use tokio::time::Instant;
+
+use super::Outcome;
+use super::upstream::UpstreamArgs;
+use crate::io::blocking;
+use crate::io::contents::Contents;
+use crate::io::guest::{self, Assembled, Distribution, GuestError, Place, Published, Sources};
+use crate::io::progress::{self, Section, Surface};
+use crate::io::qemu::{self, Guest, Qemu};
+use crate::io::store::Images;
+use crate::model::boot::{
+    self, Accelerator, Boot, BootReport, BootTest, Choice, Console, Expected, Machine, Step, Verdict,
+};
+use crate::model::image::ImageName;
+use crate::model::packages::Group;
+use crate::model::{Digest, Target};
+use crate::output::{self, Format, Show};
+
+/// How long a machine that can be virtualized takes to boot and power off, at the most.
+const PROBE: Duration = Duration::from_secs(8);
+/// How many lines of the console are shown when the test failed.
+const TAIL: usize = 30;
+
+/// Boot the kernel of an image in QEMU and use a pool with its modules and tools
+///
+/// Takes the modules, zpool, zfs and their libraries from the packages of the image, as they are read back from the
+/// directory or registry; the kernel from Fedora's kernel-core package; its drivers from kernel-modules-core; and the
+/// libraries below, with busybox, from the image in which is built (podman fetches it), or from --root. No file
+/// system, network or pool of this machine is touched.
+///
+/// The guest makes a pool on a disk of its own, writes, scrubs and exports; boots a second time, imports the pool,
+/// reads everything back, rolls back and destroys it. The test has passed if every step went well, the kernel is not
+/// tainted by more than a foreign module, and the guest powered off both times.
+///
+/// Needs qemu-system-x86_64 or qemu-system-aarch64. KVM is used where it works; emulation takes about a minute.
+/// aarch64 was never tried.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if it passed, 3 if it failed, 1 if nothing could be tested (no QEMU, for one).
+
+Examples:
+  zfs-kmods boot-test oci:./images
+  zfs-kmods boot-test docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --format json
+  zfs-kmods boot-test oci:./images --root / --kernel-core kernel-core.rpm --kernel-modules kernel-modules-core.rpm"
+)]
+pub struct BootTestArgs {
+    /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
+    image: ImageName,
+
+    /// How long both boots may take together: 300s, 5m
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = time)]
+    timeout: Duration,
+
+    /// Memory of the guest: 1536M, 2G
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = boot::memory)]
+    memory: u32,
+
+    /// How the guest's instructions are carried out
+    #[arg(long, value_enum, default_value_t)]
+    accel: Choice,
+
+    /// Package kernel-core of the image's kernel [default: looked for upstream]
+    #[arg(long, value_name = "FILE|URL")]
+    kernel_core: Option<Place>,
+
+    /// Package kernel-modules-core of the image's kernel [default: looked for upstream]
+    #[arg(long, value_name = "FILE|URL")]
+    kernel_modules: Option<Place>,
+
+    /// Take busybox and the distribution's libraries from this root file system, not from the builder image
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Write what the guest says to this file, also when it passes
+    #[arg(long, value_name = "FILE")]
+    keep_console: Option<PathBuf>,
+}
+
+/// Gather, do, show.
+pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let test = test(&args, upstream).await?;
+    output::show(format, &test).into_diagnostic()?;
+    match &test.verdict {
+        Verdict::Passed => Ok(Outcome::Done),
+        Verdict::Failed(_) => Ok(Outcome::Refused),
+        Verdict::NotTested(reason) => Err(miette::miette!(
+            help = "the image is neither proven nor refused: install QEMU (`dnf install qemu-system-x86-core`, `apt install qemu-system-x86`), or leave --accel out",
+            "nothing was tested: {reason}"
+        )),
+    }
+}
+
+/// Tests an image.
+pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTest> {
+    let cache = upstream.cache();
+    std::fs::create_dir_all(&cache)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot use the cache directory {}", cache.display()))?;
+    let scratch = tempfile::Builder::new().prefix("boot-test-").tempdir_in(&cache).into_diagnostic()?;
+    let (image, published) = published(&args.image, &scratch.path().join("rpms")).await?;
+    let target = published.target.clone();
+    let nothing_run = |verdict| BootTest {
+        image: image.clone(),
+        target: target.clone(),
+        verdict,
+        guest: None,
+        boots: Vec::new(),
+        console: None,
+    };
+
+    if let Err(fault) = published.check_modules() {
+        return Ok(nothing_run(Verdict::Failed(fault)));
+    }
+    let Some(qemu) = Qemu::find(target.arch()).await? else {
+        let reason = format!("{} is not installed", Machine::program(target.arch()));
+        return Ok(nothing_run(Verdict::NotTested(reason)));
+    };
+    let mut section = Section::begin(Surface::detect(), format!("Boot test of {target}"));
+    let assembled = assemble(args, upstream, published, scratch.path(), &mut section).await?;
+
+    let log = args.keep_console.clone().unwrap_or_else(|| cache.join("logs").join("boot-test-console.log"));
+    let mut guest = Guest::prepare(scratch.path(), &assembled.vmlinuz, &assembled.initramfs, &log)
+        .into_diagnostic()
+        .wrap_err("the guest's files cannot be written")?;
+    let test = Test { args, qemu: &qemu, target: &target };
+    let accelerator = match test.accelerator(&mut guest, &mut section).await? {
+        Ok(accelerator) => accelerator,
+        Err(reason) => return Ok(nothing_run(Verdict::NotTested(reason))),
+    };
+    let machine = test.machine(accelerator);
+    let boots = test.boots(machine, &mut guest, &mut section).await?;
+    drop(section);
+
+    let verdict = Verdict::of(&boots);
+    let kept = verdict != Verdict::Passed || args.keep_console.is_some();
+    if verdict != Verdict::Passed {
+        show_end(&log);
+    } else if !kept {
+        std::fs::remove_file(&log).ok();
+    }
+    let guest = boot::Guest {
+        accelerator,
+        emulator: qemu.version.clone(),
+        machine: machine.kind(),
+        memory: machine.memory,
+        initramfs: Digest::of(&assembled.initramfs),
+        kernel: assembled.kernel,
+        libraries: assembled.libraries,
+    };
+    let console = kept.then(|| log.display().to_string());
+    Ok(BootTest { image, target, verdict, guest: Some(guest), boots, console })
+}
+
+/// The main packages of the image, as its store has them.
+async fn published(name: &ImageName, directory: &Path) -> Result<(String, Published)> {
+    let images = Images::open(&name.store).await?;
+    let contents = Contents::open(&images, name).await?;
+    let rpms = contents.extract(&BTreeSet::from([Group::Main]), directory, false).await?;
+    let files: Vec<_> = rpms.into_iter().map(|placed| placed.file).collect();
+    let published = blocking::run(move |_| Published::read(&files)).await?;
+    Ok((contents.image().to_string(), published))
+}
+
+async fn assemble(
+    args: &BootTestArgs,
+    upstream: &UpstreamArgs,
+    published: Published,
+    scratch: &Path,
+    section: &mut Section,
+) -> Result<Assembled> {
+    let log = upstream.cache().join("logs").join("boot-test-podman.log");
+    if let Some(folder) = log.parent() {
+        std::fs::create_dir_all(folder).into_diagnostic()?;
+    }
+    let upstream = upstream.connect()?;
+    let distribution = match &args.root {
+        Some(root) => Distribution::Root(root.clone()),
+        None => Distribution::Image(builder_image(&upstream, &published.target).await?),
+    };
+    let sources = Sources {
+        upstream: &upstream,
+        core: args.kernel_core.as_ref().unwrap_or(&Place::Upstream),
+        modules: args.kernel_modules.as_ref().unwrap_or(&Place::Upstream),
+        distribution: &distribution,
+        scratch,
+        log: &log,
+    };
+    Ok(guest::assemble(published, sources, section).await?)
+}
+
+async fn builder_image(upstream: &Upstream, target: &Target) -> Result<kmod_query::PinnedImage, GuestError> {
+    let fedora = target.kernel.fedora().ok_or_else(|| GuestError::NoFedora(target.kernel.clone()))?;
+    Ok(upstream.builder_image(fedora).await?)
+}
+
+/// The boots of one test.
+struct Test<'a> {
+    args: &'a BootTestArgs,
+    qemu: &'a Qemu,
+    target: &'a Target,
+}
+
+impl Test<'_> {
+    fn machine(&self, accelerator: Accelerator) -> Machine {
+        Machine { arch: self.target.arch(), accelerator, memory: self.args.memory }
+    }
+
+    /// Which accelerator to use; `Err` says why none that is wanted can be.
+    async fn accelerator(
+        &self,
+        guest: &mut Guest<'_>,
+        section: &mut Section,
+    ) -> Result<Result<Accelerator, String>> {
+        let reason = match self.args.accel {
+            Choice::Tcg => return Ok(Ok(Accelerator::Tcg)),
+            Choice::Auto | Choice::Kvm if !qemu::may_have_kvm(self.target.arch()) => {
+                "this machine has no /dev/kvm for this architecture".to_owned()
+            }
+            Choice::Auto | Choice::Kvm => {
+                // The device can be there and not work, in more ways than can be asked for: so the guest is booted.
+                let machine = self.machine(Accelerator::Kvm);
+                match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.fault {
+                    None => return Ok(Ok(Accelerator::Kvm)),
+                    // The emulator's first line is the reason, what follows is for its makers.
+                    Some(fault) => {
+                        let fault = fault.to_string();
+                        format!("KVM does not work here: {}", fault.lines().next().unwrap_or_default().trim())
+                    }
+                }
+            }
+        };
+        if self.args.accel == Choice::Kvm {
+            return Ok(Err(reason));
+        }
+        section.line(&format!("{reason}; emulating"));
+        Ok(Ok(Accelerator::Tcg))
+    }
+
+    async fn boots(
+        &self,
+        machine: Machine,
+        guest: &mut Guest<'_>,
+        section: &mut Section,
+    ) -> Result<Vec<BootReport>> {
+        let end = Instant::now() + self.args.timeout;
+        let mut boots: Vec<BootReport> = Vec::new();
+        for boot in [Boot::First, Boot::Second] {
+            section.part(&format!("boot {}", boot.number()));
+            let written = boots.last().and_then(|report| report.written.clone());
+            let left = end.saturating_duration_since(Instant::now());
+            let report = self.boot(machine, boot, written, left, guest, section).await?;
+            let failed = report.fault.is_some();
+            boots.push(report);
+            if failed {
+                break;
+            }
+        }
+        Ok(boots)
+    }
+
+    async fn boot(
+        &self,
+        machine: Machine,
+        boot: Boot,
+        written: Option<String>,
+        limit: Duration,
+        guest: &mut Guest<'_>,
+        section: &Section,
+    ) -> Result<BootReport> {
+        // Unguessable is more than it needs to be: different from every other run is enough.
+        let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
+        let Target { zfs, kernel } = self.target.clone();
+        let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
+        let expected = Expected { run, kernel, zfs, written, limit: seconds };
+        let console = Console::new(boot, expected);
+        let report = self.qemu.boot(machine, console, limit, guest, |report| {
+            let result = if report.passed { "ok" } else { "FAILED" };
+            section.line(&format!("boot {}: {}: {result}", boot.number(), report.step.doing()));
+        });
+        Ok(report.await?)
+    }
+}
+
+/// The last lines of the console.
+fn show_end(log: &Path) {
+    let text =
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let end = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+    progress::note(&format!("the end of the guest's console; all of it is in {}:\n\n{end}\n", log.display()));
+}
+
+/// Reads a time in the words of jiff: `300s`, `5m`, `1m30s`.
+fn time(text: &str) -> Result<Duration, String> {
+    let time: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(time) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("a time limit has to be longer than nothing".to_owned()),
+    }
+}
+
+impl Show for BootTest {
+    fn table(&self) -> String {
+        let rows = self.boots.iter().flat_map(|report| {
+            let row = |step: Step, passed: bool, at: Duration, detail: &str| {
+                [
+                    report.boot.number().to_string(),
+                    step.to_string(),
+                    if passed { "ok" } else { "FAILED" }.to_owned(),
+                    format!("{:.1} s", at.as_secs_f64()),
+                    detail.trim().chars().take(60).collect(),
+                ]
+            };
+            let made =
+                report.steps.iter().map(move |made| row(made.step, made.passed, made.at, &made.detail));
+            made.chain(report.broken_at().map(|step| row(step, false, report.time, "")))
+        });
+        let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
+        let (word, reason) = match &self.verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(fault) => ("FAILED", Some(fault.to_string())),
+            Verdict::NotTested(reason) => ("not tested", Some(reason.clone())),
+        };
+        write!(text, "\n{word}: {}", self.target).expect("writing to a String cannot fail");
+        if let Some(guest) = &self.guest {
+            let (time, accelerator) = (self.time().as_secs_f64(), guest.accelerator.as_str());
+            write!(text, " ({time:.1} s, {accelerator})").expect("writing to a String cannot fail");
+        }
+        let reason = reason.map_or_else(String::new, |reason| format!("\n  {reason}"));
+        format!("{text}{reason}\n{}\n", self.image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(time("300s"), Ok(Duration::from_mins(5)));
+        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
+        for text in ["", "300", "0s", "-1s", "soon"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

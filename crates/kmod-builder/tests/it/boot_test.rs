@@ -1,0 +1,228 @@
+//! The verb `boot-test` with an emulator that says what it is told to say. What real guests say, the lab shows.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use kmod_builder::model::Compression;
+use kmod_builder::model::boot::{Boot, Step};
+use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::images::Rpms;
+use crate::rpms::{self, KERNEL};
+
+const DIGEST: &str = "6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f3b9b0a";
+
+/// An image, the packages of its kernel, a distribution, and a directory of programs.
+struct World {
+    directory: TempDir,
+}
+
+impl World {
+    async fn new(built_for: &str) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let script = |path: &str| (path.to_owned(), b"#!/bin/sh\n".to_vec());
+        let zfs = rpms::with_files(
+            rpms::package("zfs", "x86_64"),
+            &[script("/usr/sbin/zpool"), script("/usr/sbin/zfs")],
+        );
+        let modules = ["spl", "zfs"]
+            .map(|name| rpms::module(&format!("/lib/modules/{KERNEL}/extra/zfs/{name}.ko"), built_for));
+        let rpms = Rpms::new((vec![zfs], vec![rpms::kmod(KERNEL, &modules)]));
+        let (layout, built) = rpms.compose(Compression::Zstd, &world.path("images")).await;
+        layout.list(built.manifest(), Some(&built.target().tag())).unwrap();
+        world.kernel_package("kernel-core", &[("vmlinuz", b"kernel".to_vec())]);
+        let driver = |name: &str| (format!("kernel/{name}.ko"), rpms::module_file(62, KERNEL));
+        let drivers = [driver("virtio_pci"), driver("virtio_blk")];
+        world.kernel_package(
+            "kernel-modules-core",
+            &drivers.each_ref().map(|(path, bytes)| (path.as_str(), bytes.clone())),
+        );
+        fs::create_dir_all(world.path("root/bin")).unwrap();
+        fs::write(world.path("root/bin/busybox"), rpms::module_file(62, KERNEL)).unwrap();
+        fs::create_dir(world.path("programs")).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn kernel_package(&self, name: &str, files: &[(&str, Vec<u8>)]) {
+        let (version, release) = KERNEL.strip_suffix(".x86_64").unwrap().split_once('-').unwrap();
+        let mut builder = PackageBuilder::new(name, version, "GPL-2.0-only", "x86_64", "The Linux kernel");
+        builder.using_config(BuildConfig::v4().compression(CompressionType::None)).release(release);
+        for (path, bytes) in files {
+            let options = FileOptions::new(format!("/lib/modules/{KERNEL}/{path}"));
+            builder.with_file_contents(bytes.clone(), options).unwrap();
+        }
+        let mut bytes = Vec::new();
+        builder.build().unwrap().write(&mut bytes).unwrap();
+        fs::write(self.path(&format!("{name}.rpm")), bytes).unwrap();
+    }
+
+    /// An emulator that prints what the guest of each boot says; `change` may change the lines.
+    fn emulator(&self, change: impl Fn(Boot, Step, String) -> String) {
+        let mut script = String::from(
+            "#!/bin/sh\ncase \"$*\" in --version) echo 'QEMU emulator version 0.0'; exit ;; esac\n\
+             run=${*##*zfs_kmods.run=}; run=${run%% *}\ntest -s disk && test -s vmlinuz && test -s initramfs || exit 1\n\
+             say() { echo \"zfs-kmods-boot-test 1 $run $*\"; }\necho '[    0.000000] Linux version'\n",
+        );
+        for boot in [Boot::First, Boot::Second] {
+            writeln!(script, "case \"$*\" in *zfs_kmods.boot={}*)", boot.number()).unwrap();
+            for step in boot.steps() {
+                let detail = match step {
+                    Step::Start => KERNEL,
+                    Step::Zfs => "2.4.3-1",
+                    Step::Write | Step::Read | Step::Rollback => DIGEST,
+                    Step::Change => &DIGEST.replace('6', "7"),
+                    Step::Taint => "12289",
+                    _ => "",
+                };
+                let line = format!("say {} {step} ok {detail}", boot.number());
+                writeln!(script, "{}", change(boot, *step, line)).unwrap();
+            }
+            script.push_str(";; esac\n");
+        }
+        script.push_str("echo '[    9.000000] reboot: Power down'\n");
+        let path = self.path("programs/qemu-system-x86_64");
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
+        command.arg("boot-test").arg(format!("oci:{}", self.path("images").display())).args(arguments);
+        command.arg("--root").arg(self.path("root"));
+        command.arg("--kernel-core").arg(self.path("kernel-core.rpm"));
+        command.arg("--kernel-modules").arg(self.path("kernel-modules-core.rpm"));
+        let path = format!("{}:/usr/bin:/bin", self.path("programs").display());
+        command.env_clear().env("PATH", path).env("ZFS_KMODS_CACHE", self.path("cache")).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str], status: i32) -> Value {
+        let output = self.run(&[arguments, &["--format", "json", "--accel", "tcg"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn entries(directory: &Path) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_guest_that_does_everything_passes() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|_, _, line| line);
+    let test = world.json(&["--memory", "2G"], 0);
+    assert_eq!(
+        (&test["result"], &test["zfs"], &test["kernel"]),
+        (&"passed".into(), &"2.4.3".into(), &KERNEL.into())
+    );
+    assert_eq!((&test["guest"]["accelerator"], &test["guest"]["memory"]), (&"tcg".into(), &2048.into()));
+    assert_eq!(test["guest"]["kernel"].as_array().unwrap().len(), 2);
+    assert_eq!(test["boots"].as_array().unwrap().len(), 2);
+    assert_eq!(test["console"], Value::Null);
+    assert_eq!(entries(&world.path("cache/logs")), 0, "a console that nobody asked for was kept");
+    assert_eq!(entries(&world.path("cache")), 1, "files of the guest were left");
+    assert_eq!(test["guest"]["initramfs"], world.json(&[], 0)["guest"]["initramfs"]);
+
+    let kept = world.path("console.log");
+    let test = world.json(&["--keep-console", kept.to_str().unwrap()], 0);
+    assert_eq!(test["console"], kept.display().to_string());
+    assert!(fs::read_to_string(kept).unwrap().contains("reboot: Power down"));
+}
+
+#[tokio::test]
+async fn a_pool_that_does_not_come_back_fails() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|boot, step, line| match (boot, step) {
+        (Boot::Second, Step::Import) => {
+            "say 2 import failed \"cannot import 'tank': no such pool available\"; exit 0".to_owned()
+        }
+        _ => line,
+    });
+    let output = world.run(&["--accel", "tcg"]);
+    assert_eq!(output.status.code(), Some(3));
+    let (table, errors) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let sentence =
+        "\n  the pool did not come back after the reboot: cannot import 'tank': no such pool available\n";
+    assert!(table.contains(sentence), "{table}");
+    assert!(table.contains("FAILED: OpenZFS 2.4.3 for 6.17.8-300.fc43.x86_64"), "{table}");
+    assert!(errors.contains("the end of the guest's console; all of it is in "), "{errors}");
+    assert!(world.path("cache/logs/boot-test-console.log").exists());
+}
+
+#[tokio::test]
+async fn a_guest_that_hangs_is_ended() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|_, step, line| if step == Step::Scrub { "exec sleep 600".to_owned() } else { line });
+    let started = Instant::now();
+    let test = world.json(&["--timeout", "5s"], 3);
+    assert!(started.elapsed() < Duration::from_mins(1));
+    assert_eq!(test["reason"], "the guest was not done within 5 s: it was still scrubbing the pool");
+    assert_eq!(test["boots"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_guest_that_oopsed_is_not_waited_for() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|_, step, line| {
+        let oops = "echo '[    3.000000] kernel BUG at zfs.c:1!'; exec sleep 600";
+        if step == Step::Zfs { oops.to_owned() } else { line }
+    });
+    let started = Instant::now();
+    let test = world.json(&["--timeout", "500s"], 3);
+    assert!(started.elapsed() < Duration::from_mins(1));
+    assert_eq!(test["reason"], "the kernel oopsed while loading zfs: kernel BUG at zfs.c:1!");
+}
+
+#[tokio::test]
+async fn modules_of_another_kernel_are_not_even_booted() {
+    let world = World::new("6.17.8-301.fc43.x86_64").await;
+    let test = world.json(&[], 3);
+    assert_eq!(
+        test["reason"],
+        "spl.ko was built for another kernel: it says 6.17.8-301.fc43.x86_64, the image is for 6.17.8-300.fc43.x86_64"
+    );
+}
+
+#[tokio::test]
+async fn without_an_emulator_nothing_is_tested() {
+    let world = World::new(KERNEL).await;
+    // Nothing else is on the search path either, wherever this test runs.
+    let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
+        .args(["boot-test", "--format", "json", &format!("oci:{}", world.path("images").display())])
+        .env_clear()
+        .env("PATH", world.path("programs"))
+        .env("ZFS_KMODS_CACHE", world.path("cache"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let test: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&test["result"], &test["reason"]),
+        (&"not-tested".into(), &"qemu-system-x86_64 is not installed".into())
+    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing was tested"));
+}
+
+#[tokio::test]
+async fn the_kernel_must_be_the_exact_one() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|_, _, line| line);
+    fs::rename(world.path("kernel-modules-core.rpm"), world.path("kernel-core.rpm")).unwrap();
+    world.kernel_package("kernel-modules-core", &[]);
+    let output = world.run(&["--accel", "tcg"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(errors.contains("only the exact kernel of the image proves anything"), "{errors}");
+}
