@@ -31,7 +31,7 @@ pub struct AttestationsArgs {
 }
 
 #[derive(Serialize)]
-struct Attestations {
+struct Listing {
     image: String,
     attestations: Vec<Attestation>,
     simple_signatures: usize,
@@ -45,7 +45,7 @@ struct Attestation {
     file: Option<PathBuf>,
 }
 
-impl Show for Attestations {
+impl Show for Listing {
     fn table(&self) -> String {
         let rows = self.attestations.iter().map(|attestation| {
             let referrer = attestation.referrer.short().to_owned();
@@ -101,7 +101,7 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
         attestations.push(Attestation { referrer, summary, problem, file });
     }
     let image = format!("{}@{digest}", args.image.store);
-    output::show(format, &Attestations { image, attestations, simple_signatures }).into_diagnostic()?;
+    output::show(format, &Listing { image, attestations, simple_signatures }).into_diagnostic()?;
     Ok(Outcome::Done)
 }
 

@@ -9,6 +9,7 @@ use miette::{Context as _, IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::place::PlaceArgs;
+use super::publish::{self, HowArgs};
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather, verify};
 use crate::io::composing::{self, Built};
@@ -56,8 +57,15 @@ pub struct BuildArgs {
     to: Store,
 
     /// Build and verify, keep nothing
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long, conflicts_with_all = ["to", "publish"])]
     test: bool,
+
+    /// Publish the image in this repository, too, as `publish` does
+    #[arg(long, value_name = "docker://HOST/NAME")]
+    publish: Option<Store>,
+
+    #[command(flatten)]
+    how: HowArgs,
 
     /// Build although the image is there already
     #[arg(long)]
@@ -137,12 +145,12 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
         && let Some(report) = up_to_date(&inputs, directory).await?
     {
         output::show(format, &report).into_diagnostic()?;
-        return Ok(Outcome::Done);
+        return published(&args, &inputs, directory, format).await;
     }
     match build(&inputs, kept, &args, &upstream.cache()).await? {
         Ok(report) => {
             output::show(format, &report).into_diagnostic()?;
-            Ok(Outcome::Done)
+            published(&args, &inputs, directory, format).await
         }
         Err(report) => {
             output::show(format, &*report).into_diagnostic()?;
@@ -150,6 +158,19 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
             Ok(Outcome::Refused)
         }
     }
+}
+
+/// Publishes what was built, if that was asked for.
+async fn published(
+    args: &BuildArgs,
+    inputs: &BuildInputs,
+    directory: &Path,
+    format: Format,
+) -> Result<Outcome> {
+    let Some(to) = &args.publish else { return Ok(Outcome::Done) };
+    let selector = Some(Selector::Tag(inputs.target().tag()));
+    let from = ImageName { store: Store::Layout(directory.to_owned()), selector };
+    publish::publish(&from, None, to, &args.how, format).await
 }
 
 /// Whether the store has the image already: made from the same inputs, by its label, and good, by what is in it.

@@ -5,11 +5,12 @@ use kmod_compat::{Arch, CompatMatrix, FedoraVersion, KernelRelease, UnknownRelea
 use kmod_query::{KernelUnknown, QueryError, Registry, Stream, Upstream, ZfsRelease};
 use miette::{Diagnostic, Report};
 
+use super::published::{Published, UnknownImage};
 use crate::io::podman::{Podman, PodmanError};
 use crate::io::progress::{Section, Surface};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Pins, Tarball};
-use crate::model::plan::{Blind, Decision, Entry, Plan, Seen, Wanted};
+use crate::model::plan::{self, Blind, Decision, Entry, Plan, Seen, Wanted};
 use crate::model::{Compression, Digest, Target};
 
 /// A bootable image with the kernel in it, from whichever question.
@@ -163,9 +164,11 @@ pub async fn plan(
     zfs: &ZfsRelease,
     wanted: Vec<Wanted>,
     unknown: Vec<Blind>,
+    published: Option<&Published>,
+    force: bool,
 ) -> Plan {
     let entries = wanted.into_iter().map(|wanted| async move {
-        let decision = match decide(upstream, matrix, zfs, &wanted).await {
+        let decision = match decide(upstream, matrix, zfs, &wanted, published, force).await {
             Ok(decision) => decision,
             Err(error) => Decision::Unknown { reason: sentence(&error) },
         };
@@ -180,15 +183,22 @@ async fn decide(
     matrix: &CompatMatrix,
     zfs: &ZfsRelease,
     wanted: &Wanted,
+    published: Option<&Published>,
+    force: bool,
 ) -> Result<Decision, GatherError> {
     let kernel = &wanted.target.kernel;
     match verdict(upstream, matrix, zfs.version, kernel).await? {
         Verdict::Held(held) => Ok(Decision::Held(held)),
         Verdict::Compatible => {
             let base = wanted.seen.first().map(|seen| seen.base.clone());
-            let inputs =
-                Box::new(pins(upstream, matrix, zfs, kernel, None, Compression::default(), base).await?);
-            Ok(Decision::Build { inputs, reason: "no image repository was given to compare with".to_owned() })
+            let pins = pins(upstream, matrix, zfs, kernel, None, Compression::default(), base);
+            let Some(published) = published else {
+                let reason = "no repository was given to compare with (--image)".to_owned();
+                return Ok(Decision::Build { inputs: Box::new(pins.await?), reason });
+            };
+            let existing = async { Ok(published.existing(&wanted.target).await?) };
+            let (inputs, existing) = futures_util::future::try_join(pins, existing).await?;
+            Ok(plan::decide(inputs, existing, force))
         }
     }
 }
@@ -231,6 +241,10 @@ pub enum GatherError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Query(#[from] QueryError),
+    /// A registry that did not answer.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Published(#[from] UnknownImage),
     /// The last resort for a kernel failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

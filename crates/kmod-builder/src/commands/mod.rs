@@ -10,6 +10,7 @@ pub mod list_rpms;
 pub mod place;
 pub mod plan;
 pub mod publish;
+pub mod published;
 pub mod signing;
 pub mod upstream;
 pub mod verify;

@@ -9,8 +9,11 @@ use kmod_query::Stream;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::place::this_arch;
+use super::published::Published;
+use super::signing::TrustArgs;
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};
+use crate::model::image::Store;
 use crate::model::plan::{Blind, Plan, Seen, wanted};
 use crate::output::{self, Format, Show};
 
@@ -19,7 +22,7 @@ use crate::output::{self, Format, Show};
 /// The JSON holds the complete inputs of every build: give one to `build --inputs`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json"
+    after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --image docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
 )]
 pub struct PlanArgs {
     /// Streams of Fedora CoreOS, separated by commas
@@ -33,6 +36,17 @@ pub struct PlanArgs {
     /// OpenZFS release [default: the newest of the line that is followed]
     #[arg(long, value_name = "VERSION")]
     zfs: Option<ZfsVersion>,
+
+    /// Repository of published images: what is there, proven and made from the same inputs, is up to date
+    #[arg(long, value_name = "docker://HOST/NAME")]
+    image: Option<Store>,
+
+    /// Build everything that is not held, whatever is published
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// Gather, decide, show.
@@ -58,7 +72,12 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
             Err(blind) => unknown.push(blind),
         }
     }
-    let plan = gather::plan(&upstream, &matrix, &zfs, wanted(zfs.version, seen), unknown).await;
+    let published = match &args.image {
+        Some(store) => Some(Published::open(store, &args.trust).await?),
+        None => None,
+    };
+    let wanted = wanted(zfs.version, seen);
+    let plan = gather::plan(&upstream, &matrix, &zfs, wanted, unknown, published.as_ref(), args.force).await;
     upstream::report_usage(&upstream);
     output::show(format, &plan).into_diagnostic()?;
     if plan.is_complete() {

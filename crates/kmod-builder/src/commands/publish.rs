@@ -62,6 +62,10 @@ pub struct HowArgs {
     #[arg(long)]
     replace: bool,
 
+    /// Upload what the workflow signed to GitHub's attestations, too (GITHUB_TOKEN with attestations: write)
+    #[arg(long)]
+    github_attestations: bool,
+
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -123,6 +127,7 @@ pub async fn publish(
     let survey =
         publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
     let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
+    let mut for_github = Vec::new();
     let publication = if signer.signs() {
         let attached = Attached {
             bundles: evidence::bundles(&registry, &survey.referrers).await,
@@ -137,8 +142,9 @@ pub async fn publish(
             signer: &signer,
             signing: &how.signing,
         };
-        let made = work.evidence(&attached).await?;
-        Publication::new(image, made, tag, taken)?
+        let (evidence, bundles) = work.evidence(&attached).await?;
+        for_github = bundles;
+        Publication::new(image, evidence, tag, taken)?
     } else {
         section.line(signer::UNSIGNED);
         Publication::without_evidence(image, tag, taken)
@@ -148,6 +154,9 @@ pub async fn publish(
     let published =
         publish::publish(&registry, &publication, &survey, &progress, |step| section.line(&step.to_string()))
             .await?;
+    if how.github_attestations {
+        upload(&how.signing, &for_github, &section).await?;
+    }
     drop((uploads, section));
     let report = PublishReport {
         image: published.pinned().to_string(),
@@ -157,6 +166,16 @@ pub async fn publish(
     };
     output::show(format, &report).into_diagnostic()?;
     Ok(Outcome::Done)
+}
+
+/// Hands bundles to GitHub, where `gh attestation verify` looks first.
+async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &Section) -> Result<()> {
+    let github = signing.github_attestations().await?;
+    for bundle in bundles {
+        let id = github.upload(bundle).await?;
+        section.line(&format!("GitHub keeps the attestation {id}"));
+    }
+    Ok(())
 }
 
 /// Candidates never carry a tag that users look for.
@@ -207,9 +226,9 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Makes the evidence that is missing, and accepts what is there and holds.
-    async fn evidence(&self, attached: &Attached) -> Result<Evidence> {
-        let mut evidence = Evidence::default();
+    /// Makes the evidence that is missing, and accepts what is there and holds. Beside it, what the workflow signed now.
+    async fn evidence(&self, attached: &Attached) -> Result<(Evidence, Vec<Vec<u8>>)> {
+        let (mut evidence, mut by_workflow) = (Evidence::default(), Vec::new());
         for party in self.signer.parties() {
             let standing = self.standing(attached, party).await?;
             evidence.accepted.extend(standing.accepted);
@@ -218,6 +237,9 @@ impl Work<'_> {
                 if let Some(signed) = self.signer.sign(party, &statement).await? {
                     let now = Timestamp::now();
                     evidence.made.push(artifact::referrer(&signed.bundle, kind, &self.subject, now));
+                    if party == Party::Workflow {
+                        by_workflow.push(signed.bundle);
+                    }
                 }
             }
             if standing.simple_signature_missing
@@ -227,7 +249,7 @@ impl Work<'_> {
                 evidence.signature = Some((tag, simple_signing::parcel(&signature)));
             }
         }
-        Ok(evidence)
+        Ok((evidence, by_workflow))
     }
 
     /// What of a party's evidence is there already. What is not known is an error: nothing is published over it.

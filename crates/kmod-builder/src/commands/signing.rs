@@ -7,6 +7,7 @@ use miette::{IntoDiagnostic as _, Result};
 use secrecy::SecretString;
 use sigstore_trust_root::TrustedRoot;
 
+use crate::io::github_attestations::GithubAttestations;
 use crate::io::signer::{self, Keyless, Services, Signer, TokenSource};
 use crate::model::attest::SigningKey;
 use crate::model::attest::verify::{Identity, Trust};
@@ -70,6 +71,19 @@ impl SigningArgs {
         let variable = |name| std::env::var(name).ok();
         let bearer = variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN").map(SecretString::from);
         TokenSource::new(client().ok()?, variable("ACTIONS_ID_TOKEN_REQUEST_URL"), bearer).ok()
+    }
+
+    /// GitHub's attestations of the repository in which the workflow runs.
+    pub async fn github_attestations(&self) -> Result<GithubAttestations> {
+        let (Some(tokens), Ok(token)) = (self.tokens(), std::env::var("GITHUB_TOKEN")) else {
+            return Err(miette::miette!(
+                help = "give the job `id-token: write` and `attestations: write`, and the step GITHUB_TOKEN",
+                "only a workflow of GitHub Actions can upload attestations to GitHub"
+            ));
+        };
+        let claims = tokens.fetch().await?.claims;
+        let api = std::env::var("GITHUB_API_URL").unwrap_or_else(|_| "https://api.github.com".to_owned());
+        Ok(GithubAttestations::new(client()?, &api, &claims.repository, SecretString::from(token)))
     }
 
     async fn key(&self) -> Result<Option<SigningKey>> {

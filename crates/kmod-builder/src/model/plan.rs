@@ -86,6 +86,49 @@ impl Decision {
     }
 }
 
+/// What a repository has under a target's tag. That it could not be found out is no value of this type: nothing is
+/// built over what is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// No image.
+    Nothing,
+    /// An image without evidence that holds, and why it does not.
+    Unproven {
+        /// The image.
+        digest: Digest,
+        /// In words.
+        why: String,
+    },
+    /// An image whose evidence holds.
+    Proven {
+        /// The image.
+        digest: Digest,
+        /// What it was built from, by its provenance.
+        inputs: Box<BuildInputs>,
+    },
+}
+
+/// Whether to build from these inputs, given what there is already.
+///
+/// The builder image alone is no reason to build again: distributions make theirs anew every few days, and an image
+/// that was proven with the one before stays proven.
+pub fn decide(inputs: BuildInputs, existing: Existing, force: bool) -> Decision {
+    let reason = match existing {
+        _ if force => "asked for with --force".to_owned(),
+        Existing::Nothing => "there is no such image yet".to_owned(),
+        Existing::Unproven { digest, why } => format!("{digest} has no evidence that holds: {why}"),
+        Existing::Proven { digest, inputs: built_from } => {
+            let mut adopted = inputs.clone();
+            adopted.builder_image.clone_from(&built_from.builder_image);
+            if adopted.digest() == built_from.digest() {
+                return Decision::UpToDate(digest);
+            }
+            format!("{digest} was made from other inputs ({})", built_from.digest())
+        }
+    };
+    Decision::Build { inputs: Box::new(inputs), reason }
+}
+
 /// A target with its decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -220,6 +263,31 @@ mod tests {
             summary,
             [(kernels[0].to_owned(), vec!["testing", "next"]), (kernels[1].to_owned(), vec!["stable"])]
         );
+    }
+
+    #[test]
+    fn only_a_proven_image_of_the_same_inputs_is_up_to_date() {
+        let planned = crate::model::inputs::tests::inputs();
+        let digest = Digest::of(b"image");
+        let proven = |inputs: &BuildInputs| Existing::Proven {
+            digest: digest.clone(),
+            inputs: Box::new(inputs.clone()),
+        };
+        let word = |existing, force| decide(planned.clone(), existing, force).word();
+        assert_eq!(word(proven(&planned), false), "up-to-date");
+        assert_eq!(word(proven(&planned), true), "build");
+        assert_eq!(word(Existing::Nothing, false), "build");
+        let unproven = Existing::Unproven { digest: digest.clone(), why: "nothing is attached".into() };
+        let Decision::Build { reason, .. } = decide(planned.clone(), unproven, false) else {
+            panic!("not built")
+        };
+        assert!(reason.contains("nothing is attached"), "{reason}");
+        let mut other = planned.clone();
+        other.builder_image =
+            format!("registry.example.org/fedora@{}", Digest::of(b"newer")).parse().unwrap();
+        assert_eq!(word(proven(&other), false), "up-to-date");
+        other.source_date_epoch = 1;
+        assert_eq!(word(proven(&other), false), "build");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Token {
     /// The token, as Fulcio wants it.
     pub(super) identity: IdentityToken,
     /// What it says of the run.
-    pub(super) claims: Claims,
+    pub claims: Claims,
 }
 
 /// No token could be had.

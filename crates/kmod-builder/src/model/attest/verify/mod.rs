@@ -15,6 +15,7 @@ pub use identity::{Identity, IdentityError};
 
 use super::simple_signing::SimpleSignature;
 use super::{Kind, PublicKey};
+use crate::model::inputs::BuildInputs;
 use crate::model::verification::{Answer, Fault, Inspection, Outcome};
 use crate::model::{Digest, compose};
 
@@ -158,6 +159,16 @@ pub fn standing(image: &Image, attached: &Attached, trust: &Trust) -> Gathered<S
         };
     }
     Ok(standing)
+}
+
+/// The inputs that an image was built from, by its provenance; an answer only if everything that is
+/// [required](Kind::REQUIRED) of an image's evidence is there and holds. The layers are not read for it.
+pub fn proven_inputs(image: &Digest, attached: &Attached, trust: &Trust) -> Result<BuildInputs, Outcome> {
+    for kind in Kind::REQUIRED {
+        find(kind, image, attached, trust)?;
+    }
+    let provenance = find(Kind::Provenance, image, attached, trust)?;
+    Ok(content::read_provenance(&provenance, trust)?.inputs)
 }
 
 /// Finds a bundle of this kind that holds. Others may lie beside it: anybody who may write to a repository can attach

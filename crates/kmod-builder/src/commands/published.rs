@@ -1,0 +1,55 @@
+//! What a registry has already of what is planned.
+
+use miette::Result;
+
+use super::signing::TrustArgs;
+use crate::io::evidence;
+use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::model::Target;
+use crate::model::attest::verify::{Trust, proven_inputs};
+use crate::model::image::{Selector, Store};
+use crate::model::plan::Existing;
+use crate::model::verification::Outcome as Judgement;
+
+/// A repository of published images, and whose word counts there.
+pub struct Published {
+    registry: Registry,
+    trust: Trust,
+}
+
+impl Published {
+    /// Opens the repository. Without anybody to trust, evidence counts whoever signed it, as long as it is whole.
+    pub async fn open(store: &Store, trust: &TrustArgs) -> Result<Self> {
+        let Store::Registry(repository) = store else {
+            return Err(miette::miette!(
+                help = "name a repository in a registry: --image docker://HOST/NAME",
+                "{store} is a directory, in which images have no evidence"
+            ));
+        };
+        let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+        let registry = Registries::new(sources, Patience::default()).open(repository, Access::Pull).await?;
+        Ok(Self { registry, trust: trust.trust().await?.unwrap_or(Trust::Anyone) })
+    }
+
+    /// What is there for a target: one HEAD, and a few small documents if there is an image.
+    pub async fn existing(&self, target: &Target) -> Result<Existing, UnknownImage> {
+        let tag = Selector::Tag(target.tag());
+        let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
+        let Some(digest) = resolved else { return Ok(Existing::Nothing) };
+        let attached = evidence::attached(&self.registry, &digest).await;
+        match proven_inputs(&digest, &attached, &self.trust) {
+            Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
+            Err(Judgement::Unknown(reason)) => Err(UnknownImage(reason)),
+            Err(outcome) => {
+                let why = outcome.reason().unwrap_or("it does not hold").to_owned();
+                Ok(Existing::Unproven { digest, why })
+            }
+        }
+    }
+}
+
+/// It could not be found out what is published.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("what is published is not known: {0}")]
+#[diagnostic(help("run it again when the registry answers; nothing is built over what is not known"))]
+pub struct UnknownImage(String);
