@@ -15,6 +15,7 @@ pub mod plan;
 pub mod podman;
 pub mod publication;
 pub mod referrers;
+pub mod retention;
 mod target;
 pub mod verification;
 

@@ -1,0 +1,73 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::Contents;
+use crate::model::Digest;
+
+/// One manifest that a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its digest.
+    pub digest: Digest,
+    /// GitHub's number for it (a "version" of the package).
+    pub id: Option<u64>,
+    /// The tags that point to it; names that no registry would take as a tag included.
+    pub tags: BTreeSet<String>,
+    /// When it came into the store, or what comes nearest to that. Unknown means: too young to go.
+    pub created: Option<Timestamp>,
+    /// When it last changed. GitHub moves neither this nor the former when a tag moves
+    /// (dependabot/dependabot-core#16328), so that neither protects what was promoted yesterday.
+    pub updated: Option<Timestamp>,
+    /// What it says.
+    pub contents: Contents,
+}
+
+impl Stored {
+    /// Since when it has been there unchanged, as far as known.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.created.max(self.updated)
+    }
+}
+
+/// Everything that a store holds, each digest once, in the order of digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    stored: Vec<Stored>,
+}
+
+impl Inventory {
+    /// All of these. A digest that comes twice (lists change while they are read) becomes one with the tags of both
+    /// and the younger dates: whichever is right, nothing goes for the other's sake.
+    pub fn new(stored: impl IntoIterator<Item = Stored>) -> Self {
+        let mut by_digest: BTreeMap<Digest, Stored> = BTreeMap::new();
+        for one in stored {
+            match by_digest.get_mut(&one.digest) {
+                None => {
+                    by_digest.insert(one.digest.clone(), one);
+                }
+                Some(other) => {
+                    other.tags.extend(one.tags);
+                    other.id = other.id.max(one.id);
+                    other.created = other.created.max(one.created);
+                    other.updated = other.updated.max(one.updated);
+                }
+            }
+        }
+        Self { stored: by_digest.into_values().collect() }
+    }
+
+    /// Each manifest, in the order of digests.
+    pub fn all(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// The manifest of this digest.
+    pub fn find(&self, digest: &Digest) -> Option<&Stored> {
+        self.position(digest).map(|position| &self.stored[position])
+    }
+
+    pub(super) fn position(&self, digest: &Digest) -> Option<usize> {
+        self.stored.binary_search_by(|stored| stored.digest.cmp(digest)).ok()
+    }
+}

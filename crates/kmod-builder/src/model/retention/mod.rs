@@ -1,0 +1,38 @@
+//! What may go and what must stay, decided once for everything that a store holds.
+//!
+//! [`Inventory`] is complete knowledge of a store, [`Policy`] is what its owner wants, and [`RetentionPlan`] gives
+//! every stored manifest exactly one line: keep or delete, with its reason. Three things hold for every plan:
+//!
+//! * Nothing that is kept needs anything that is deleted. An image needs the images it lists, everything that refers
+//!   to it (attestations, and attestations on attestations), the index of those under the tag `sha256-<hex>`, and its
+//!   `.sig`, `.att` and `.sbom` tags; evidence that is kept needs what it speaks about.
+//! * A digest is one unit, whatever number of tags it has: it goes only if each of them may.
+//! * Deletions are ordered such that stopping after any of them leaves evidence without an image at worst, never an
+//!   image without its evidence.
+
+mod age;
+mod contents;
+mod dependencies;
+mod graph;
+mod hosts;
+mod inventory;
+mod judge;
+mod plan;
+mod policy;
+mod reason;
+mod refusal;
+mod tag;
+
+pub use age::{Age, ParseAgeError, ParseShareError, Share};
+pub use contents::{Blob, Contents, Kind};
+pub use dependencies::Dependencies;
+pub use hosts::releases_in_use;
+pub use inventory::{Inventory, Stored};
+pub use plan::{Decision, Entry, RetentionPlan};
+pub use policy::{HostKernel, Policy};
+pub use reason::{Delete, Keep};
+pub use refusal::Refusal;
+pub use tag::TagClass;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use kmod_compat::{FedoraVersion, ZfsLine};
+
+use crate::model::{Digest, Target};
+
+/// What a tag says about the manifest it points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagClass {
+    /// `zfs-X_kernel-Y`: users look for the image under this name.
+    Version(Target),
+    /// `candidate-zfs-X_kernel-Y`: published, not yet proven.
+    Candidate,
+    /// `beta-…`: built from a branch.
+    Beta,
+    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable`: what users follow. Protected absolutely.
+    Channel,
+    /// `stable-RUN-COMMIT`: what was promoted when. Protected absolutely.
+    Audit,
+    /// `sha256-<hex>`: the index of what refers to that digest, on registries without the referrers API
+    /// (OCI distribution specification 1.1, "Referrers Tag Schema").
+    Referrers(Digest),
+    /// `sha256-<hex>.sig`, `.att`, `.sbom`: where cosign before version 3, podman and bootc look for evidence.
+    Signature(Digest),
+    /// Anything else. Whoever made it had a reason: protected.
+    Unknown,
+}
+
+const STREAMS: [&str; 3] = ["stable", "testing", "next"];
+const SIGNATURES: [&str; 3] = ["sig", "att", "sbom"];
+
+impl TagClass {
+    /// What this tag says.
+    pub fn of(tag: &str) -> Self {
+        if let Some(class) = evidence(tag) {
+            return class;
+        }
+        if let Some(target) = target(tag) {
+            return Self::Version(target);
+        }
+        if tag.strip_prefix("candidate-").is_some_and(|rest| target(rest).is_some()) {
+            return Self::Candidate;
+        }
+        if tag.strip_prefix("beta-").is_some_and(|rest| !rest.is_empty()) {
+            return Self::Beta;
+        }
+        match (is_channel(tag), is_audit(tag)) {
+            (true, _) => Self::Channel,
+            (_, true) => Self::Audit,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+fn target(tag: &str) -> Option<Target> {
+    Target::from_tag(&tag.parse().ok()?)
+}
+
+fn evidence(tag: &str) -> Option<TagClass> {
+    let rest = tag.strip_prefix("sha256-")?;
+    let (hex, suffix) = match rest.split_once('.') {
+        Some((hex, suffix)) => (hex, Some(suffix)),
+        None => (rest, None),
+    };
+    let digest = format!("sha256:{hex}").parse().ok()?;
+    match suffix {
+        None => Some(TagClass::Referrers(digest)),
+        Some(suffix) if SIGNATURES.contains(&suffix) => Some(TagClass::Signature(digest)),
+        Some(_) => None,
+    }
+}
+
+fn is_channel(tag: &str) -> bool {
+    let of = |name: &str| {
+        name.strip_prefix("zfs-").is_some_and(|line| line.parse::<ZfsLine>().is_ok())
+            || name.strip_prefix("fedora-").is_some_and(|number| number.parse::<FedoraVersion>().is_ok())
+    };
+    STREAMS.contains(&tag)
+        || tag.rsplit_once('_').is_some_and(|(name, stream)| STREAMS.contains(&stream) && of(name))
+}
+
+fn is_audit(tag: &str) -> bool {
+    let parts: Vec<&str> = tag.split('-').collect();
+    let &[stream, run, commit] = parts.as_slice() else { return false };
+    STREAMS.contains(&stream)
+        && !run.is_empty()
+        && run.bytes().all(|byte| byte.is_ascii_digit())
+        && (7..=40).contains(&commit.len())
+        && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_told_apart() {
+        let hex = Digest::of(b"").hex().to_owned();
+        for (tag, class) in [
+            ("stable", TagClass::Channel),
+            ("zfs-2.4_stable", TagClass::Channel),
+            ("fedora-44_next", TagClass::Channel),
+            ("stable-1234-0123abc", TagClass::Audit),
+            ("candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
+            ("beta-main", TagClass::Beta),
+            (&format!("sha256-{hex}"), TagClass::Referrers(Digest::of(b""))),
+            (&format!("sha256-{hex}.sig"), TagClass::Signature(Digest::of(b""))),
+            (&format!("sha256-{hex}.att"), TagClass::Signature(Digest::of(b""))),
+            (&format!("sha256-{hex}.sbom"), TagClass::Signature(Digest::of(b""))),
+        ] {
+            assert_eq!(TagClass::of(tag), class, "{tag}");
+        }
+        let version = TagClass::of("zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64");
+        assert!(matches!(version, TagClass::Version(target) if target.zfs.to_string() == "2.4.3"));
+    }
+
+    #[test]
+    fn what_only_resembles_ours_is_unknown() {
+        let hex = Digest::of(b"").hex().to_owned();
+        for tag in [
+            "latest",
+            "stable-1234",
+            "stable-x-0123abc",
+            "stable-1234-xyz",
+            "zfs-2.4_latest",
+            "zfs-2_kernel-6",
+            "zfs-2.4.3-rc1_kernel-6.17.8-300.fc43.x86_64",
+            "candidate-",
+            "candidate-mine",
+            "beta-",
+            "sha256-0",
+            &format!("sha256-{hex}.xyz"),
+            &format!("sha512-{hex}"),
+            "",
+            "host/name:tag",
+        ] {
+            assert_eq!(TagClass::of(tag), TagClass::Unknown, "{tag}");
+        }
+    }
+}
