@@ -1,0 +1,306 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::error::PackagesError;
+use super::limits::Pace;
+use super::page::Pages;
+use super::transport::{Answer, Method, Transport};
+use crate::model::Digest;
+use crate::model::image::Repository;
+
+/// GitHub's largest page.
+const PER_PAGE: u32 = 100;
+/// How many pages are asked for at the same time.
+const CONCURRENT: usize = 4;
+/// More pages than any package has: a list that goes in circles must end too.
+const MOST_PAGES: u32 = 10_000;
+
+/// One container package of a user or an organisation. Clones share connections, counters and the pace.
+#[derive(Clone, Debug)]
+pub struct Packages {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    /// Address of the list of versions, without a query.
+    versions: String,
+    name: String,
+    kind: OwnerKind,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    lists: AtomicU64,
+    reads: AtomicU64,
+    changes: AtomicU64,
+}
+
+/// What was asked of GitHub so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Pages of the list of versions.
+    pub lists: u64,
+    /// Other questions.
+    pub reads: u64,
+    /// Deletions and restorations.
+    pub changes: u64,
+}
+
+/// The two kinds of accounts; their packages have different addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OwnerKind {
+    /// A person.
+    User,
+    /// An organisation.
+    Organization,
+}
+
+/// A version of the package: one manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// GitHub's number for it.
+    pub id: u64,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// Every tag that points to it.
+    pub tags: BTreeSet<String>,
+    /// When it was pushed first.
+    pub created: Timestamp,
+    /// When it last changed; not when a tag moved.
+    pub updated: Timestamp,
+}
+
+/// How a deletion ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Deleted,
+    /// It was gone already: lists are a little old sometimes (dataaxiom/ghcr-cleanup-action#74).
+    AlreadyGone,
+    /// The store keeps it, by a rule of its own, and says so.
+    Retained(String),
+}
+
+/// A version as GitHub writes it. Everything that a decision rests on must be there; a version without it fails its
+/// page, and with it the plan.
+#[derive(Deserialize)]
+struct Wire {
+    id: u64,
+    name: Digest,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    container: Container,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    tags: BTreeSet<String>,
+}
+
+impl From<Wire> for Version {
+    fn from(wire: Wire) -> Self {
+        Self {
+            id: wire.id,
+            digest: wire.name,
+            tags: wire.metadata.container.tags,
+            created: wire.created_at,
+            updated: wire.updated_at,
+        }
+    }
+}
+
+impl Packages {
+    /// The package that a repository in GitHub's registry is. Asks once what kind of account the owner is: the token
+    /// of a workflow has no user of its own, so that there is no other way to the right address.
+    pub async fn connect(
+        base: &str,
+        token: Option<SecretString>,
+        repository: &Repository,
+        pace: Pace,
+    ) -> Result<Self, PackagesError> {
+        let base = base.trim_end_matches('/');
+        let transport = Transport::new(base, token, pace)?;
+        let (owner, name) = repository.path().split_once('/').ok_or_else(|| PackagesError::Missing {
+            what: format!("package without an owner, such as {repository}"),
+        })?;
+        let counters = Counters::default();
+        let kind = owner_kind(&transport, base, owner).await?;
+        counters.reads.fetch_add(1, Ordering::Relaxed);
+        let folder = match kind {
+            OwnerKind::User => "users",
+            OwnerKind::Organization => "orgs",
+        };
+        // A package may have further slashes in its name, and there they are part of it.
+        let encoded = name.replace('/', "%2F");
+        let versions = format!("{base}/{folder}/{owner}/packages/container/{encoded}/versions");
+        let inner = Inner { transport, versions, name: repository.path().to_owned(), kind, counters };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What kind of account the owner is.
+    pub fn kind(&self) -> OwnerKind {
+        self.inner.kind
+    }
+
+    /// What was asked so far.
+    pub fn requests(&self) -> Requests {
+        let counters = &self.inner.counters;
+        Requests {
+            lists: counters.lists.load(Ordering::Relaxed),
+            reads: counters.reads.load(Ordering::Relaxed),
+            changes: counters.changes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What GitHub's clock said last.
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.inner.transport.server_time()
+    }
+
+    /// Every version there is, complete or an error.
+    pub async fn versions(&self) -> Result<Vec<Version>, PackagesError> {
+        let (mut all, first) = self.page(1).await?;
+        let last = first.last.or(first.next).unwrap_or(1).min(MOST_PAGES);
+        let numbers: Vec<u32> = (2..=last).collect();
+        let pages: Vec<_> = stream::iter(numbers.clone())
+            .map(|number| self.page(number))
+            .buffered(CONCURRENT)
+            .try_collect()
+            .await?;
+        let mut end = first;
+        for (number, (versions, links)) in numbers.iter().zip(pages) {
+            // A list that became shorter while it was read may have lost anything.
+            if links.next.is_none() && *number != last {
+                return Err(self.malformed("list the versions", "the list became shorter while it was read"));
+            }
+            all.extend(versions);
+            end = links;
+        }
+        while let Some(next) = end.next {
+            if next > MOST_PAGES {
+                return Err(self.malformed("list the versions", "its pages never end"));
+            }
+            let (versions, links) = self.page(next).await?;
+            if links.next.is_some_and(|after| after <= next) {
+                return Err(self.malformed("list the versions", "its pages go in circles"));
+            }
+            all.extend(versions);
+            end = links;
+        }
+        Ok(all)
+    }
+
+    async fn page(&self, number: u32) -> Result<(Vec<Version>, Pages), PackagesError> {
+        let what = "list the versions";
+        let url = format!("{}?per_page={PER_PAGE}&state=active&page={number}", self.inner.versions);
+        self.inner.counters.lists.fetch_add(1, Ordering::Relaxed);
+        let answer = self.inner.transport.send(what, Method::Get, &url).await?;
+        match answer.status {
+            200 => {
+                let versions: Vec<Wire> = self.parse(what, &answer.body)?;
+                Ok((versions.into_iter().map(Version::from).collect(), Pages::of(answer.link.as_deref())))
+            }
+            404 => Err(PackagesError::Missing { what: format!("container package {}", self.inner.name) }),
+            _ => Err(self.refused(what, &answer)),
+        }
+    }
+
+    /// The version as it is now, or `None` if it is gone.
+    pub async fn version(&self, id: u64) -> Result<Option<Version>, PackagesError> {
+        let what = format!("read version {id}");
+        self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
+        let answer = self.inner.transport.send(&what, Method::Get, &self.at(id)).await?;
+        match answer.status {
+            200 => Ok(Some(Version::from(self.parse::<Wire>(&what, &answer.body)?))),
+            404 => Ok(None),
+            _ => Err(self.refused(&what, &answer)),
+        }
+    }
+
+    /// Deletes a version with all its tags.
+    pub async fn delete(&self, id: u64) -> Result<Removal, PackagesError> {
+        let what = format!("delete version {id}");
+        let answer = self.change(&what, Method::Delete, &self.at(id)).await?;
+        match answer.status {
+            204 | 200 => Ok(Removal::Deleted),
+            404 => Ok(Removal::AlreadyGone),
+            // GitHub's own rules, which no clean-up can change (kairos-io/kairos#4723,
+            // chizkiyahu/delete-untagged-ghcr-action#40).
+            400 if is_rule(&answer.message()) => Ok(Removal::Retained(answer.message())),
+            _ => Err(self.refused(&what, &answer)),
+        }
+    }
+
+    /// Brings a deleted version back, for 30 days after its deletion. False if GitHub cannot any more.
+    pub async fn restore(&self, id: u64) -> Result<bool, PackagesError> {
+        let what = format!("restore version {id}");
+        let answer = self.change(&what, Method::Post, &format!("{}/restore", self.at(id))).await?;
+        match answer.status {
+            204 | 200 => Ok(true),
+            404 | 410 | 422 => Ok(false),
+            _ => Err(self.refused(&what, &answer)),
+        }
+    }
+
+    fn at(&self, id: u64) -> String {
+        format!("{}/{id}", self.inner.versions)
+    }
+
+    async fn change(&self, what: &str, method: Method, url: &str) -> Result<Answer, PackagesError> {
+        self.inner.counters.changes.fetch_add(1, Ordering::Relaxed);
+        self.inner.transport.change(what, method, url).await
+    }
+
+    fn parse<T: DeserializeOwned>(&self, what: &str, body: &str) -> Result<T, PackagesError> {
+        serde_json::from_str(body).map_err(|error| self.malformed(what, &error.to_string()))
+    }
+
+    fn malformed(&self, what: &str, reason: &str) -> PackagesError {
+        let what = format!("{what} of {}", self.inner.name);
+        PackagesError::Malformed { what, reason: reason.to_owned() }
+    }
+
+    fn refused(&self, what: &str, answer: &Answer) -> PackagesError {
+        let (what, message) = (format!("{what} of {}", self.inner.name), answer.message());
+        PackagesError::Refused { what, status: answer.status, message }
+    }
+}
+
+async fn owner_kind(transport: &Transport, base: &str, owner: &str) -> Result<OwnerKind, PackagesError> {
+    #[derive(Deserialize)]
+    struct Account {
+        r#type: OwnerKind,
+    }
+    let what = format!("find out what kind of account {owner} is");
+    let answer = transport.send(&what, Method::Get, &format!("{base}/users/{owner}")).await?;
+    match answer.status {
+        200 => match serde_json::from_str::<Account>(&answer.body) {
+            Ok(account) => Ok(account.r#type),
+            Err(error) => Err(PackagesError::Malformed { what, reason: error.to_string() }),
+        },
+        404 => Err(PackagesError::Missing { what: format!("account {owner}") }),
+        status => Err(PackagesError::Refused { what, status, message: answer.message() }),
+    }
+}
+
+fn is_rule(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("last tagged version")
+        || message.contains("delete the package instead")
+        || (message.contains("downloads") && (message.contains("5000") || message.contains("5,000")))
+}

@@ -1,0 +1,173 @@
+//! How a single request reaches GitHub: its limits, its pace and its failures, in one place.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use octocrab::Octocrab;
+use reqwest::Url;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::error::PackagesError;
+use super::limits::{Pace, Told};
+
+/// The connection to GitHub.
+#[derive(Debug)]
+pub(super) struct Transport {
+    github: Octocrab,
+    pace: Pace,
+    last_change: tokio::sync::Mutex<Option<Instant>>,
+    server_time: Mutex<Option<Timestamp>>,
+}
+
+/// An answer that is neither a limit nor a server's trouble.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) link: Option<String>,
+    pub(super) body: String,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Method {
+    Get,
+    Delete,
+    Post,
+}
+
+impl Transport {
+    pub(super) fn new(base: &str, token: Option<SecretString>, pace: Pace) -> Result<Self, PackagesError> {
+        let github =
+            client(base, token).map_err(|reason| PackagesError::Client { base: base.to_owned(), reason })?;
+        Ok(Self { github, pace, last_change: tokio::sync::Mutex::default(), server_time: Mutex::default() })
+    }
+
+    /// What GitHub's clock said last.
+    pub(super) fn server_time(&self) -> Option<Timestamp> {
+        *self.server_time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One change after another, at the pace that GitHub asks for.
+    pub(super) async fn change(
+        &self,
+        what: &str,
+        method: Method,
+        url: &str,
+    ) -> Result<Answer, PackagesError> {
+        let mut last = self.last_change.lock().await;
+        if let Some(last) = *last {
+            tokio::time::sleep(self.pace.between_changes.saturating_sub(last.elapsed())).await;
+        }
+        let answer = self.send(what, method, url).await;
+        *last = Some(Instant::now());
+        answer
+    }
+
+    /// Asks until there is an answer that is neither a limit nor a server's trouble. Every request here may be made
+    /// twice: a deletion that was carried out is answered 404 the second time.
+    pub(super) async fn send(&self, what: &str, method: Method, url: &str) -> Result<Answer, PackagesError> {
+        let pace = &self.pace;
+        let (mut failures, mut waited) = (0, Duration::ZERO);
+        loop {
+            let reason = match self.once(method, url).await {
+                Ok((told, answer)) => match told.wait(Timestamp::now(), pace) {
+                    Some(wait) if waited + wait > pace.longest => {
+                        return Err(PackagesError::Limited { what: what.to_owned(), wait });
+                    }
+                    Some(wait) => {
+                        tracing::warn!(?wait, "GitHub's rate limit: waiting");
+                        waited += wait;
+                        tokio::time::sleep(wait).await;
+                        continue;
+                    }
+                    None if told.status < 500 => return Ok(answer),
+                    None => format!("GitHub answered {}: {}", told.status, told.message),
+                },
+                Err(reason) => reason,
+            };
+            failures += 1;
+            if failures >= pace.attempts {
+                return Err(PackagesError::Unreachable { what: what.to_owned(), reason });
+            }
+            tracing::warn!(what, reason, "trying again");
+            tokio::time::sleep(pace.first_delay * 2_u32.pow(failures.min(10) - 1)).await;
+        }
+    }
+
+    async fn once(&self, method: Method, url: &str) -> Result<(Told, Answer), String> {
+        let github = &self.github;
+        let sent = match method {
+            Method::Get => github._get(url).await,
+            Method::Delete => github._delete(url, None::<&()>).await,
+            Method::Post => github._post(url, None::<&()>).await,
+        };
+        let response = sent.map_err(|error| chain(&error))?;
+        let status = response.status().as_u16();
+        let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        if let Some(date) = header("date").and_then(|date| jiff::fmt::rfc2822::parse(&date).ok()) {
+            *self.server_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(date.timestamp());
+        }
+        let mut told = Told {
+            status,
+            retry_after: header("retry-after"),
+            remaining: header("x-ratelimit-remaining"),
+            reset: header("x-ratelimit-reset"),
+            message: String::new(),
+        };
+        let link = header("link");
+        let body = github.body_to_string(response).await.map_err(|error| chain(&error))?;
+        let answer = Answer { status, link, body };
+        if status >= 400 {
+            told.message = answer.message();
+        }
+        Ok((told, answer))
+    }
+}
+
+impl Answer {
+    /// GitHub's sentence, or the beginning of whatever it was.
+    pub(super) fn message(&self) -> String {
+        #[derive(Deserialize)]
+        struct Body {
+            message: String,
+        }
+        match serde_json::from_str::<Body>(&self.body) {
+            Ok(body) => body.message,
+            Err(_) => self.body.chars().filter(|letter| !letter.is_control()).take(200).collect(),
+        }
+    }
+}
+
+/// Our own client under octocrab: with its timeouts, and without repetitions that nobody has counted.
+fn client(base: &str, token: Option<SecretString>) -> Result<Octocrab, String> {
+    let url = Url::parse(base).map_err(|error| error.to_string())?;
+    let is_local = url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    if url.scheme() != "https" && !is_local {
+        return Err("a token must not be sent unencrypted".to_owned());
+    }
+    let mut http = reqwest::Client::builder()
+        .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(30))
+        .timeout(Duration::from_mins(2));
+    if is_local {
+        http = http.no_proxy();
+    }
+    let http = http.build().map_err(|error| chain(&error))?;
+    let mut builder = Octocrab::builder().base_uri(base).map_err(|error| chain(&error))?;
+    if let Some(token) = token {
+        builder = builder.personal_token(token);
+    }
+    builder.build_with_reqwest(http).map_err(|error| chain(&error))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
