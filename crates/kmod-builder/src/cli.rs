@@ -51,6 +51,7 @@ enum Verb {
     ExtractRpms(commands::extract_rpms::ExtractRpmsArgs),
     Publish(Box<commands::publish::PublishArgs>),
     Attestations(commands::attestations::AttestationsArgs),
+    Cleanup(Box<commands::cleanup::CleanupArgs>),
 }
 
 impl Cli {
@@ -77,6 +78,7 @@ impl Cli {
             Verb::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
             Verb::Publish(args) => commands::publish::run(*args, format).await,
             Verb::Attestations(args) => commands::attestations::run(args, format).await,
+            Verb::Cleanup(args) => commands::cleanup::run(*args, &upstream, format).await,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod attestations;
 pub mod boot_test;
 pub mod build;
 pub mod check;
+pub mod cleanup;
 pub mod extract_rpms;
 pub mod gather;
 pub mod list_rpms;

@@ -114,6 +114,6 @@ pub fn report_usage(upstream: &Upstream) {
 }
 
 /// From the environment only: what stands on a command line is seen by everyone on the machine.
-fn github_token() -> Option<SecretString> {
+pub(super) fn github_token() -> Option<SecretString> {
     std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty()).map(SecretString::from)
 }

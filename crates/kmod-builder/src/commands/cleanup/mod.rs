@@ -1,0 +1,268 @@
+//! `cleanup`: what nobody needs any more goes from a store, and can be brought back.
+
+mod kernels;
+mod place;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+
+use super::Outcome;
+use super::upstream::UpstreamArgs;
+use crate::io::progress;
+use crate::io::retention::{self, Cache, Journal, Stock};
+use crate::model::Digest;
+use crate::model::image::Store;
+use crate::model::retention::{Age, Policy, Refusal, RetentionPlan, Share};
+use crate::output::{self, Format};
+use kernels::KernelArgs;
+use place::PlaceArgs;
+use show::{Report, summary};
+
+const EXAMPLES: &str = "Examples:
+  zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run
+  zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run --plan plan.json
+  zfs-kmods cleanup --apply plan.json
+  zfs-kmods cleanup oci:./images --older-than 30d --keep-newest 1
+  zfs-kmods cleanup restore JOURNAL sha256:…";
+
+/// Delete from a store what nobody needs any more, or bring it back
+///
+/// Everything in the store is looked at first, and each manifest gets a line: keep or delete, and why. Kept are images
+/// that are young, the newest of each OpenZFS line and architecture, those for kernels that Fedora CoreOS hosts can
+/// still run, whatever a channel or audit tag or an unknown tag points to, and all that any of these needs:
+/// attestations, signatures, the images of an index. If anything cannot be found out, nothing is deleted.
+///
+/// What is deleted is written to a journal first; `cleanup restore` brings it back.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
+pub struct CleanupArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    clean: CleanArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+struct CleanArgs {
+    /// Store to clean up: docker://host/name or oci:DIR
+    #[arg(value_name = "STORE", required_unless_present = "apply", conflicts_with = "apply")]
+    store: Option<Store>,
+
+    /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
+    #[arg(long, value_name = "AGE", default_value_t = Policy::default().older_than)]
+    older_than: Age,
+
+    /// Delete candidates that were never promoted at this age
+    #[arg(long, value_name = "AGE", default_value_t = Policy::default().candidates_older_than)]
+    candidates_older_than: Age,
+
+    /// Delete images of branches (beta-…) at this age
+    #[arg(long, value_name = "AGE", default_value_t = Policy::default().betas_older_than)]
+    betas_older_than: Age,
+
+    /// Keep so many of the newest images per OpenZFS line and architecture, whatever their age
+    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().keep_newest)]
+    keep_newest: usize,
+
+    #[command(flatten)]
+    kernels: KernelArgs,
+
+    /// Refuse to leave fewer images for users than this
+    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().minimum)]
+    minimum: usize,
+
+    /// Refuse to delete more than this share of all manifests
+    #[arg(long, value_name = "SHARE", default_value_t = Policy::default().max_delete)]
+    max_delete: Share,
+
+    /// Delete although the minimum or the share speaks against it
+    #[arg(long)]
+    yes_really: bool,
+
+    /// Delete nothing: show what would be done
+    #[arg(long, conflicts_with = "apply")]
+    dry_run: bool,
+
+    /// Write the plan to this file, as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "apply")]
+    plan: Option<PathBuf>,
+
+    /// Carry out the plan in this file, as far as it still holds
+    #[arg(long, value_name = "FILE")]
+    apply: Option<PathBuf>,
+
+    /// Write what is deleted to this new file [default: journals/DATE.jsonl in the cache directory]
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Bring back what a clean-up deleted
+///
+/// GitHub restores for 30 days, a registry until it collects its garbage, a directory for a day. Tags that point to
+/// something else by now stay there.
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// Journal of the clean-up
+    #[arg(value_name = "JOURNAL")]
+    journal: PathBuf,
+
+    /// Only these images, with their evidence [default: everything]
+    #[arg(value_name = "DIGEST")]
+    digests: Vec<Digest>,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Gather, decide, show, do.
+pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let now = Timestamp::now();
+    match (args.verb, args.clean.apply.clone()) {
+        (Some(Verb::Restore(args)), _) => restore(args, upstream, format).await,
+        (None, Some(file)) => {
+            let plan = read_plan(&file)?;
+            let store: Store = plan.store().parse().into_diagnostic()?;
+            let stock = args.clean.place.open(&store, upstream).await?;
+            carry_out(&stock, plan, &args.clean, upstream, format, now).await
+        }
+        (None, None) => {
+            let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
+            let stock = args.clean.place.open(&store, upstream).await?;
+            let plan = decide(&store, &stock, &args.clean, upstream, now).await?;
+            if let Some(file) = &args.clean.plan {
+                write_plan(file, &plan)?;
+            }
+            if args.clean.dry_run {
+                output::show(format, &plan).into_diagnostic()?;
+                summary(&show::dry(&plan));
+                return Ok(Outcome::Done);
+            }
+            carry_out(&stock, plan, &args.clean, upstream, format, now).await
+        }
+    }
+}
+
+async fn decide(
+    store: &Store,
+    stock: &Stock,
+    args: &CleanArgs,
+    upstream: &UpstreamArgs,
+    now: Timestamp,
+) -> Result<RetentionPlan> {
+    let policy = Policy {
+        older_than: args.older_than,
+        candidates_older_than: args.candidates_older_than,
+        betas_older_than: args.betas_older_than,
+        keep_newest: args.keep_newest,
+        keep_kernels: args.kernels.find(upstream, now).await?,
+        minimum: args.minimum,
+        max_delete: args.max_delete,
+        ..Policy::default()
+    };
+    let inventory = stock.gather(&cache(upstream), now).await?;
+    let started = Instant::now();
+    let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
+    let cost = stock.cost();
+    progress::note(&format!(
+        "looked at {} manifests with {} list requests, {} manifests read and {} other requests; decided in {:.2} s",
+        inventory.all().len(),
+        cost.lists,
+        cost.manifests,
+        cost.others,
+        started.elapsed().as_secs_f64(),
+    ));
+    Ok(plan)
+}
+
+async fn carry_out(
+    stock: &Stock,
+    plan: RetentionPlan,
+    args: &CleanArgs,
+    upstream: &UpstreamArgs,
+    format: Format,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let refusals = plan.refusals();
+    let overruled = |refusal: &Refusal| args.yes_really && refusal.can_be_overruled();
+    if let Some(refusal) = refusals.iter().find(|refusal| !overruled(refusal)) {
+        output::show(format, &plan).into_diagnostic()?;
+        let hint = if refusal.can_be_overruled() { "; --yes-really overrules this" } else { "" };
+        summary(&format!("Nothing was deleted: {refusal}{hint}."));
+        return Ok(Outcome::Refused);
+    }
+    if plan.deletions().is_empty() {
+        output::show(format, &plan).into_diagnostic()?;
+        summary(&format!("Nothing was deleted: all {} manifests are to be kept.", plan.kept().len()));
+        return Ok(Outcome::Done);
+    }
+    let path = args.journal.clone().unwrap_or_else(|| {
+        upstream.cache().join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
+    });
+    let mut journal = Journal::begin(&path, plan.store(), now)?;
+    progress::note(&format!("the way back is written to {}", path.display()));
+    let (applied, inventory, fresh) =
+        retention::apply(stock, &cache(upstream), &plan, &mut journal, now, &progress::note).await?;
+    let checked = if applied.deleted.is_empty() {
+        retention::Checked::default()
+    } else {
+        retention::check(stock, &inventory, &fresh).await?
+    };
+    let report = Report { plan, applied, checked, cost: stock.cost(), journal: path };
+    output::show(format, &report).into_diagnostic()?;
+    summary(&report.sentence());
+    match report.checked.broken.first() {
+        None => Ok(Outcome::Done),
+        Some((digest, lack)) => Err(miette::miette!(
+            help = "bring back what was deleted with `zfs-kmods cleanup restore`, and look at who else deletes here",
+            "{} of the manifests that stay are broken, the first: {digest} lacks {lack}",
+            report.checked.broken.len()
+        )),
+    }
+}
+
+async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let (store, records) = retention::read_journal(&args.journal)?;
+    if let Some(unknown) =
+        args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
+    {
+        return Err(miette::miette!("{} says nothing of {unknown}", args.journal.display()));
+    }
+    let stock = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
+    let restored = retention::restore(&stock, &records, &args.digests).await?;
+    output::show(format, &show::BroughtBack(restored)).into_diagnostic()?;
+    Ok(Outcome::Done)
+}
+
+fn cache(upstream: &UpstreamArgs) -> Cache {
+    Cache::new(upstream.cache().join("retention"))
+}
+
+fn read_plan(file: &Path) -> Result<RetentionPlan> {
+    let text = std::fs::read_to_string(file)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("could not read {}", file.display()))?;
+    serde_json::from_str(&text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} is no plan that `cleanup --plan` has written", file.display()))
+}
+
+fn write_plan(file: &Path, plan: &RetentionPlan) -> Result<()> {
+    let text = serde_json::to_string_pretty(plan).into_diagnostic()?;
+    std::fs::write(file, format!("{text}\n"))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("could not write {}", file.display()))
+}

@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use miette::Result;
+
+use crate::commands::upstream::{UpstreamArgs, github_token};
+use crate::io::ghcr::{Pace, Packages};
+use crate::io::layout::Layout;
+use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::retention::{GithubStock, LayoutStock, RegistryStock, Stock};
+use crate::model::image::{Repository, Store};
+
+/// How the store is reached.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// How manifests are listed and deleted in a registry
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    through: Through,
+
+    /// Wait at least so many milliseconds between two deletions at GitHub, as GitHub asks
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000, hide_short_help = true)]
+    delete_interval: u64,
+
+    /// Wait at most so many seconds for one of GitHub's rate limits; then stop, to go on in a later run
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, hide_short_help = true)]
+    longest_wait: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Through {
+    /// GitHub's API for ghcr.io, the registry protocol for all others
+    #[default]
+    Auto,
+    /// GitHub's API
+    Github,
+    /// The registry protocol
+    Registry,
+}
+
+impl PlaceArgs {
+    /// The store, ready to be looked at.
+    pub(super) async fn open(&self, store: &Store, upstream: &UpstreamArgs) -> Result<Stock> {
+        let repository = match store {
+            Store::Layout(directory) => return Ok(Stock::Layout(LayoutStock::new(Layout::open(directory)?))),
+            Store::Registry(repository) => repository,
+        };
+        let through_github = match self.through {
+            Through::Auto => repository.host() == "ghcr.io",
+            Through::Github => true,
+            Through::Registry => false,
+        };
+        if through_github {
+            return self.github(repository, upstream).await;
+        }
+        let registry = registry(repository, Access::Delete).await?;
+        Ok(Stock::Registry(RegistryStock::new(registry)))
+    }
+
+    async fn github(&self, repository: &Repository, upstream: &UpstreamArgs) -> Result<Stock> {
+        let pace = Pace {
+            between_changes: Duration::from_millis(self.delete_interval),
+            longest: Duration::from_secs(self.longest_wait),
+            ..Pace::default()
+        };
+        let api = upstream.connect()?.endpoints.github_api;
+        let packages = Packages::connect(&api, github_token(), repository, pace).await?;
+        // Nothing is deleted there; but what was deleted is put back there where GitHub cannot.
+        let registry = registry(repository, Access::Push).await?;
+        Ok(Stock::Github(GithubStock::new(packages, registry)))
+    }
+}
+
+async fn registry(repository: &Repository, access: Access) -> Result<Registry> {
+    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+    Ok(Registries::new(sources, Patience::default()).open(repository, access).await?)
+}
