@@ -11,4 +11,5 @@ mod layers;
 mod publishing;
 mod registry;
 mod registry_server;
+mod retention;
 mod rpms;

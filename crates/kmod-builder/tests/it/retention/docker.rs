@@ -1,0 +1,54 @@
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = "docker-registry";
+
+/// Debian's docker-registry on a free port of this machine; ended with this value.
+pub(super) struct DockerRegistry {
+    child: Child,
+    pub(super) port: u16,
+    _directory: TempDir,
+}
+
+impl DockerRegistry {
+    /// Its default configuration would listen on every interface, hence one of our own.
+    pub(super) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+             http: {{addr: '127.0.0.1:{port}'}}\n",
+            directory.path().join("data").display()
+        );
+        let file = directory.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let child = Command::new(PROGRAM)
+            .arg("serve")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{PROGRAM} does not start ({error}): `apt install {PROGRAM}`"));
+        let running = Self { child, port, _directory: directory };
+        for _ in 0..500 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return running;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{PROGRAM} does not listen");
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

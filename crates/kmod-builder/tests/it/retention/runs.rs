@@ -1,0 +1,173 @@
+//! What a clean-up does when nothing goes wrong.
+
+use super::package::Owner;
+use super::program::{Ended, Program, text};
+use super::world::{Published, World, all_of, version_tag};
+
+const OLD: i64 = 200 * 24;
+
+/// Of the six, so many newest are kept.
+const NEWEST: [&str; 2] = ["--keep-newest", "2"];
+
+async fn cleanup(program: &Program, world: &World, arguments: &[&str]) -> Ended {
+    program.cleanup(world, &[&NEWEST[..], arguments].concat()).await
+}
+
+/// Six images with evidence: three old and plain, one old and promoted, two young.
+async fn six(world: &World) -> Vec<Published> {
+    let mut all = Vec::new();
+    for number in 0..3 {
+        all.push(
+            world
+                .publish(
+                    &format!("old {number}"),
+                    &[&version_tag(number)],
+                    OLD - 24 * i64::try_from(number).unwrap(),
+                )
+                .await,
+        );
+    }
+    all.push(world.publish("promoted", &[&version_tag(3), "stable", "stable-77-0123abc"], OLD + 24).await);
+    all.push(world.publish("young", &[&version_tag(4)], 24).await);
+    all.push(world.publish("newest", &[&version_tag(5)], 2).await);
+    all
+}
+
+#[tokio::test]
+async fn old_images_go_with_their_evidence_and_come_back() {
+    let world = World::real().await;
+    let images = six(&world).await;
+    let program = Program::new(&world);
+    let ended = cleanup(&program, &world, &["--format", "json"]).await.with(0);
+    let kept = all_of(&images[3..]);
+    assert_eq!(world.digests(), kept, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Deleted 12 of 24 manifests. The 12 that stay are whole."),
+        "{}",
+        ended.stderr
+    );
+    // The registry agrees with GitHub.
+    for digest in images.iter().flat_map(|image| image.all.values()) {
+        assert_eq!(world.pusher.has(digest.as_str()).await, kept.contains(digest), "{digest}");
+    }
+    assert!(!world.pusher.has(&version_tag(0)).await && world.pusher.has("stable").await);
+
+    // There is nothing left to do.
+    let again = cleanup(&program, &world, &[]).await.with(0);
+    assert!(
+        again.stderr.contains("Nothing was deleted: all 12 manifests are to be kept."),
+        "{}",
+        again.stderr
+    );
+
+    // One image comes back, whole, and with its tag.
+    let [journal] = program.journals().try_into().unwrap();
+    let digest = images[1].image.as_str();
+    let arguments =
+        ["cleanup", "restore", text(&journal), digest, "--through", "github", "--delete-interval", "0"];
+    program.run(&arguments).await.with(0);
+    assert_eq!(world.digests(), all_of(images[3..].iter().chain([&images[1]])));
+    for reference in images[1].all.values().map(ToString::to_string).chain([version_tag(1)]) {
+        assert!(world.pusher.has(&reference).await, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn the_journal_alone_brings_everything_back_where_github_cannot() {
+    let world = World::real().await;
+    let images = six(&world).await;
+    let program = Program::new(&world);
+    cleanup(&program, &world, &[]).await.with(0);
+    // Thirty days later GitHub has forgotten.
+    world.github.package().versions.retain(|_, version| !version.deleted);
+    let [journal] = program.journals().try_into().unwrap();
+    let arguments = ["cleanup", "restore", text(&journal), "--through", "github", "--delete-interval", "0"];
+    program.run(&arguments).await.with(0);
+    assert_eq!(world.digests(), all_of(&images));
+    assert!(world.pusher.has(&version_tag(2)).await);
+}
+
+#[tokio::test]
+async fn organisations_have_other_addresses() {
+    let world = World::memory().await;
+    world.github.package().owner = Owner::Organization;
+    let images = six(&world).await;
+    cleanup(&Program::new(&world), &world, &[]).await.with(0);
+    assert_eq!(world.digests(), all_of(&images[3..]));
+    assert!(world.count("DELETE /orgs/owner/packages/container/zfs-kmods/versions/") == 12);
+}
+
+#[tokio::test]
+async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
+    let world = World::memory().await;
+    let images = six(&world).await;
+    let program = Program::new(&world);
+    let file = program.path("plan.json");
+    let dry =
+        cleanup(&program, &world, &["--dry-run", "--plan", text(&file), "--format", "json"]).await.with(0);
+    assert_eq!(world.digests(), all_of(&images), "a dry run deletes nothing");
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(dry.json(), written);
+    let entries = written["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 24, "each manifest has its line");
+    assert!(entries.iter().all(|entry| entry["why"].is_string() && entry["bytes"].is_u64()));
+
+    // Since then an image that was to go was promoted, and another one became old news.
+    world.pusher.tag(&images[0].image, "testing").await;
+    let apply = ["cleanup", "--apply", text(&file), "--through", "github", "--delete-interval", "0"];
+    let ended = program.run(&apply).await.with(0);
+    assert_eq!(world.digests(), all_of(images[3..].iter().chain([&images[0]])));
+    assert!(ended.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_tag_that_comes_in_the_last_moment_is_seen() {
+    let world = World::memory().await;
+    let images = six(&world).await;
+    let program = Program::new(&world);
+    // Deletions are slow, so that there is a moment between the second look and the last deletions.
+    world.github.package().trouble.slow_deletions = std::time::Duration::from_millis(100);
+    let run = cleanup(&program, &world, &[]);
+    let push = async {
+        while world.count("DELETE") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        world.pusher.tag(&images[2].image, "mine").await;
+    };
+    let (ended, ()) = tokio::join!(run, push);
+    let ended = ended.with(0);
+    assert_eq!(world.digests(), all_of(&images[2..]), "{}", ended.stdout);
+    assert!(ended.stdout.contains("its tags have changed"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn a_scheduled_run_that_ran_dry_says_so() {
+    let world = World::memory().await;
+    six(&world).await;
+    let mut program = Program::new(&world);
+    let summary = program.path("summary.md");
+    program.set("GITHUB_EVENT_NAME", "schedule");
+    program.set("GITHUB_STEP_SUMMARY", text(&summary));
+    cleanup(&program, &world, &["--dry-run"]).await.with(0);
+    let summary = std::fs::read_to_string(summary).unwrap();
+    let expected =
+        "Nothing was deleted: this scheduled run was a dry run. It would delete 12 of 24 manifests";
+    assert!(summary.contains(expected), "{summary}");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
+    let world = World::memory().await;
+    let images = six(&world).await;
+    let program = Program::new(&world);
+    let ended = cleanup(&program, &world, &["--max-delete", "10%"]).await.with(3);
+    assert!(
+        ended.stderr.contains("12 of 24 manifests would be deleted, which is more than 10%"),
+        "{}",
+        ended.stderr
+    );
+    cleanup(&program, &world, &["--minimum", "6"]).await.with(3);
+    assert_eq!((world.digests(), world.count("DELETE")), (all_of(&images), 0));
+    cleanup(&program, &world, &["--max-delete", "10%", "--yes-really"]).await.with(0);
+    assert_eq!(world.digests(), all_of(&images[3..]));
+}
