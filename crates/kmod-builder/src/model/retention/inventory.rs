@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -34,27 +34,27 @@ impl Stored {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     stored: Vec<Stored>,
+    positions: HashMap<Digest, usize>,
 }
 
 impl Inventory {
     /// All of these. A digest that comes twice (lists change while they are read) becomes one with the tags of both
     /// and the younger dates: whichever is right, nothing goes for the other's sake.
     pub fn new(stored: impl IntoIterator<Item = Stored>) -> Self {
-        let mut by_digest: BTreeMap<Digest, Stored> = BTreeMap::new();
-        for one in stored {
-            match by_digest.get_mut(&one.digest) {
-                None => {
-                    by_digest.insert(one.digest.clone(), one);
-                }
-                Some(other) => {
-                    other.tags.extend(one.tags);
-                    other.id = other.id.max(one.id);
-                    other.created = other.created.max(one.created);
-                    other.updated = other.updated.max(one.updated);
-                }
+        let mut all: Vec<Stored> = stored.into_iter().collect();
+        all.sort_by(|one, other| one.digest.cmp(&other.digest));
+        all.dedup_by(|one, other| {
+            let is_same = one.digest == other.digest;
+            if is_same {
+                other.tags.append(&mut one.tags);
+                other.id = other.id.max(one.id);
+                other.created = other.created.max(one.created);
+                other.updated = other.updated.max(one.updated);
             }
-        }
-        Self { stored: by_digest.into_values().collect() }
+            is_same
+        });
+        let positions = all.iter().enumerate().map(|(position, stored)| (stored.digest.clone(), position));
+        Self { positions: positions.collect(), stored: all }
     }
 
     /// Each manifest, in the order of digests.
@@ -68,6 +68,6 @@ impl Inventory {
     }
 
     pub(super) fn position(&self, digest: &Digest) -> Option<usize> {
-        self.stored.binary_search_by(|stored| stored.digest.cmp(digest)).ok()
+        self.positions.get(digest).copied()
     }
 }
