@@ -7,7 +7,7 @@
 //! | `upstream` `github` | what is said about them, in the shapes that Fedora and GitHub use |
 //! | `services` `http` `world` | where all that is served, and how the program is told |
 //! | `verifiers` | programs that others wrote, and that check what was published |
-//! | `program` `steps` `report` | the program, what it is made to do, and how that went |
+//! | `program` `steps` `publishing` `report` | the program, what it is made to do, and how that went |
 //! | `cache` `apt` `oci` `podman` | the tools of the above |
 
 mod apt;
@@ -22,12 +22,12 @@ mod oci;
 mod openzfs;
 mod podman;
 mod program;
+mod publishing;
 mod report;
 mod rpms;
 mod services;
 mod steps;
 mod upstream;
-#[expect(dead_code, reason = "its steps come with the verb `publish`")]
 mod verifiers;
 mod world;
 
@@ -62,6 +62,9 @@ pub(crate) fn run() -> Result {
         });
         if let Some(program) = program {
             steps::all(&mut report, &program, kernels);
+            if report.is_good() {
+                publishing::all(&mut report, &program, &cache, kernels);
+            }
         }
     }
     drop(lab);

@@ -80,6 +80,11 @@ impl Program {
 
     /// Runs it; what it says for people goes to the terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
+        self.run_with(arguments, &[])
+    }
+
+    /// Runs it with more in its environment.
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<Output> {
         say::note(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
         let before = http::counted(&self.run).unwrap_or_default();
         let mut command = Command::new(&self.executable);
@@ -88,6 +93,7 @@ impl Program {
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
             command.env_remove(name);
         }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let output = tools::tied(&command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         let after = http::counted(&self.run).unwrap_or_default();
         Ok(Output {

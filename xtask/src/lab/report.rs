@@ -31,6 +31,11 @@ impl Report {
         good
     }
 
+    /// Whether every step was good so far.
+    pub(crate) fn is_good(&self) -> bool {
+        self.0.iter().all(|row| row.good)
+    }
+
     /// Prints the table; a failure if any step failed.
     pub(crate) fn end(self) -> Result {
         let width = self.0.iter().map(|row| row.step.chars().count()).max().unwrap_or_default();

@@ -76,7 +76,8 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
     }
 }
 
-fn image(kernel: &str) -> String {
+/// The image for a kernel, in the store.
+pub(crate) fn image(kernel: &str) -> String {
     format!("{STORE}:zfs-{}_kernel-{kernel}", openzfs::VERSION)
 }
 

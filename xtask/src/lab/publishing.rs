@@ -1,0 +1,218 @@
+//! What the lab has the program publish, and what programs that others wrote think of it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    fail::{Context, Result},
+    lab::{
+        cache::Cache,
+        kernel::Kernels,
+        openzfs,
+        program::Program,
+        report::Report,
+        steps,
+        verifiers::{Image, KeyPair, Verifiers},
+        world::REGISTRY,
+    },
+    tools,
+};
+
+/// The workflow that the stand-in of GitHub speaks for.
+const WORKFLOW: &str = "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main";
+
+/// Runs the steps.
+pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels: &Kernels) {
+    let mut made = None;
+    report.step("programs of others", || {
+        let verifiers = Verifiers::fetch(cache)?;
+        let key = verifiers.key_pair(&program.path("key"))?;
+        let other = verifiers.key_pair(&program.path("other-key"))?;
+        made = Some((verifiers, key, other));
+        Ok("cosign, skopeo, oras, sigstore-go".to_owned())
+    });
+    let Some((verifiers, key, other)) = made else { return };
+    // Of this run alone: what an earlier one signed is signed with other keys.
+    let repository = |name: &str| format!("{REGISTRY}/owner/{name}-{}", std::process::id());
+    let (signed, unsigned, keyless) = (repository("signed"), repository("unsigned"), repository("keyless"));
+    let published = report.step("publish", || {
+        let report = publish(program, &kernels.current, &signed, &with_key(&key)?, &[])?;
+        Ok(format!("{} steps", report["steps"]))
+    });
+    if !published {
+        return;
+    }
+    report.step("publish again", || {
+        match publish(program, &kernels.current, &signed, &with_key(&key)?, &[])? {
+            report if report["steps"] == 0 => Ok("nothing to do".to_owned()),
+            report => Err(format!("{} steps were done again", report["steps"]).into()),
+        }
+    });
+    report.step("verify what is published", || {
+        let image = format!("docker://{signed}:{}", tag(&kernels.current));
+        let check = |key: &KeyPair, code| {
+            let key = key.public.to_string_lossy();
+            program.run(&["verify", &image, "--public-key", &key])?.expect(code)
+        };
+        check(&key, 0)?;
+        check(&other, 3)?;
+        Ok("with its key, and not with another".to_owned())
+    });
+    report.step("others accept and refuse it", || {
+        let digest = digest(program, &signed, &kernels.current)?;
+        let image = Image { repository: &signed, digest: &digest };
+        let kinds = verifiers.discover(&image)?;
+        Ok(format!("{}; oras finds {} referrers", verifiers.check(&image, &key, &other)?, kinds.len()))
+    });
+    report.step("nothing is published twice", || {
+        let key = key.public.to_string_lossy();
+        let repository = format!("docker://{signed}");
+        let arguments = [
+            "plan",
+            "--streams",
+            "stable,testing",
+            "--image",
+            &repository,
+            "--public-key",
+            &key,
+            "--format",
+            "json",
+        ];
+        let plan = program.run(&arguments)?.expect(0)?.json()?;
+        let decisions: Vec<_> = plan["targets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|target| target["decision"].as_str())
+            .collect();
+        match decisions[..] {
+            ["up-to-date", "build"] => Ok("stable is up to date, testing to build".to_owned()),
+            _ => Err(format!("decisions are {decisions:?}").into()),
+        }
+    });
+    report.step("an unsigned image", || {
+        publish(program, &kernels.newer, &unsigned, &["--no-sign".to_owned()], &[])?;
+        let digest = digest(program, &unsigned, &kernels.newer)?;
+        verifiers.check_unsigned(&Image { repository: &unsigned, digest: &digest }, &key)
+    });
+    report.step("signed by a workflow", || workflow(program, &verifiers, &kernels.current, &keyless));
+    report.step("boot test", || {
+        let image = format!("docker://{signed}:{}", tag(&kernels.current));
+        program.run(&["boot-test", &image])?.expect(0)?;
+        Ok("a pool was made, and came back after the reboot".to_owned())
+    });
+}
+
+fn tag(kernel: &str) -> String {
+    format!("zfs-{}_kernel-{kernel}", openzfs::VERSION)
+}
+
+fn with_key(key: &KeyPair) -> Result<[String; 2]> {
+    let file = key.private.to_str().context("the key's path")?;
+    Ok(["--key".to_owned(), file.to_owned()])
+}
+
+/// Publishes the image for a kernel and returns what the program reports.
+fn publish(
+    program: &Program,
+    kernel: &str,
+    repository: &str,
+    signing: &[String],
+    environment: &[(String, String)],
+) -> Result<Value> {
+    let (from, to) = (steps::image(kernel), format!("docker://{repository}"));
+    let mut arguments = vec!["publish", "--from", &from, "--to", &to, "--format", "json"];
+    arguments.extend(signing.iter().map(String::as_str));
+    let password = [("COSIGN_PASSWORD".to_owned(), KeyPair::PASSWORD.to_owned())];
+    let environment: Vec<_> = password.iter().chain(environment).cloned().collect();
+    program.run_with(&arguments, &environment)?.expect(0)?.json()
+}
+
+/// The digest under a kernel's tag.
+fn digest(program: &Program, repository: &str, kernel: &str) -> Result<String> {
+    let image = format!("docker://{repository}:{}", tag(kernel));
+    let listed = program.run(&["attestations", &image, "--format", "json"])?.expect(0)?.json()?;
+    let image = listed["image"].as_str().context("no image")?;
+    Ok(image.rsplit('@').next().unwrap_or_default().to_owned())
+}
+
+/// Publishes as a workflow of GitHub Actions would, and has the result checked.
+fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: &str) -> Result<String> {
+    let stand_in = StandIn::start(program)?;
+    let mut environment = stand_in.environment()?;
+    let value = |name: &str| {
+        let found = environment.iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.clone()).context(format_args!("no {name}"))
+    };
+    let (url, timestamp) = (value("STAND_IN")?, value("STAND_IN_TIMESTAMP")?);
+    let root = stand_in.directory.join("trusted_root.json");
+    environment.extend([
+        ("ZFS_KMODS_FULCIO_URL".to_owned(), url.clone()),
+        ("ZFS_KMODS_REKOR_URL".to_owned(), url),
+        ("ZFS_KMODS_TIMESTAMP_URL".to_owned(), timestamp),
+        ("ZFS_KMODS_TRUSTED_ROOT".to_owned(), root.display().to_string()),
+    ]);
+    publish(program, kernel, repository, &[], &environment)?;
+    let image = format!("docker://{repository}:{}", tag(kernel));
+    let verify = |owner: &str| program.run_with(&["verify", &image, "--identity-repo", owner], &environment);
+    verify("owner/zfs-kmods")?.expect(0)?;
+    verify("somebody/else")?.expect(3)?;
+    let evidence = program.path("evidence");
+    let listed = program
+        .run(&["attestations", &image, "--format", "json", "--download", &evidence.to_string_lossy()])?
+        .expect(0)?
+        .json()?;
+    let file = listed["attestations"][0]["file"].as_str().context("no file")?;
+    let digest = digest(program, repository, kernel)?;
+    verifiers.check_keyless(&PathBuf::from(file), &digest, WORKFLOW, &root)
+}
+
+/// Sigstore's and GitHub's side of signing without a key, on this machine; ended when dropped.
+struct StandIn {
+    process: Child,
+    directory: PathBuf,
+}
+
+impl StandIn {
+    fn start(program: &Program) -> Result<Self> {
+        let directory = program.path("sigstore");
+        fs::create_dir_all(&directory)?;
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .args(["run", "--quiet", "--locked", "--package", "sigstore-stand-in", "--", "127.0.0.1:0"])
+            .arg(&directory)
+            .current_dir(tools::workspace());
+        let process = tools::tied(&command).stdin(Stdio::null()).spawn()?;
+        let stand_in = Self { process, directory };
+        let begun = Instant::now();
+        // It may have to be compiled first.
+        while !stand_in.directory.join("environment").exists() {
+            if begun.elapsed() > Duration::from_mins(5) {
+                return Err("the stand-in of Sigstore does not start".into());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(stand_in)
+    }
+
+    fn environment(&self) -> Result<Vec<(String, String)>> {
+        let text = fs::read_to_string(self.directory.join("environment"))?;
+        let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok(text.lines().filter_map(pair).collect())
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // `cargo run` replaces itself by the program, so this ends the program.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
