@@ -57,7 +57,8 @@ impl Services {
         registry.arg("serve").arg(configuration);
         services.spawn("registry", registry, stay)?;
 
-        let mut http = Command::new(std::env::current_exe()?);
+        // Not by its path: a build that ran meanwhile (`cargo xtask test` runs several) has put another file there.
+        let mut http = Command::new(format!("/proc/{}/exe", std::process::id()));
         http.args(["lab", "serve"]).arg(&run);
         services.spawn("http", http, stay)?;
 
