@@ -31,7 +31,11 @@ mod upstream;
 mod verifiers;
 mod world;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{fail::Result, say, tools};
 use cache::Cache;
@@ -103,6 +107,11 @@ pub(crate) fn clean() -> Result {
     fs::remove_dir_all(&directory)?;
     say::note(format_args!("lab: removed {}", directory.display()));
     Ok(())
+}
+
+/// The registry's program, which the Rust tests need as well: a name on the path, or a path.
+pub(crate) fn registry_program() -> Result<PathBuf> {
+    services::registry_program(&Cache::open()?)
 }
 
 /// The HTTP server, as a process of its own.

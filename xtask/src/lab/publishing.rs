@@ -104,6 +104,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
     });
     report.step("signed by a workflow", || workflow(program, &verifiers, &kernels.current, &keyless));
     report.step("boot test", || {
+        tools::need(&[("qemu-system-x86_64", "qemu-system-x86")])?;
         let image = format!("docker://{signed}:{}", tag(&kernels.current));
         program.run(&["boot-test", &image])?.expect(0)?;
         Ok("a pool was made, and came back after the reboot".to_owned())

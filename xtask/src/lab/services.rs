@@ -160,7 +160,7 @@ fn is_ours(process: &str, run: &Path) -> bool {
 
 /// The machine's own program, or the one of Debian's package, unpacked and not installed: installing it would start a
 /// registry on all interfaces.
-fn registry_program(cache: &Cache) -> Result<PathBuf> {
+pub(super) fn registry_program(cache: &Cache) -> Result<PathBuf> {
     const PROGRAM: &str = "docker-registry";
     if tools::is_there(PROGRAM) {
         return Ok(PathBuf::from(PROGRAM));
