@@ -17,6 +17,7 @@ use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman};
 use crate::io::progress::{self, Section, Surface};
 use crate::io::store::Images;
+use crate::io::workspace::Workspace;
 use crate::io::{download, rpm, tarball};
 use crate::model::compose;
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
@@ -133,6 +134,10 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
             args.to
         ));
     };
+    if args.publish.is_some() {
+        // Whoever cannot sign is told now, and not after the build.
+        args.how.signing_is_possible().await?;
+    }
     let inputs = match decide(&args, upstream).await? {
         Ok(inputs) => inputs,
         Err(held) => {
@@ -259,7 +264,7 @@ async fn build(
 ) -> Result<Result<BuildReport, Box<Report>>> {
     let started = std::time::Instant::now();
     let surface = Surface::detect();
-    let workspace = Workspace::new(cache)?;
+    let workspace = Workspace::new(cache).into_diagnostic()?;
 
     let section = Section::begin(surface, format!("Preparing {}", inputs.target()));
     prepare(inputs, &workspace, cache, &section).await?;
@@ -366,37 +371,6 @@ async fn prepare(inputs: &BuildInputs, workspace: &Workspace, cache: &Path, sect
         .into_diagnostic()?;
     std::fs::write(workspace.containerfile(), containerfile::containerfile(inputs)?).into_diagnostic()?;
     Ok(())
-}
-
-/// The directory of one build, gone with it.
-struct Workspace(tempfile::TempDir);
-
-impl Workspace {
-    fn new(cache: &Path) -> Result<Self> {
-        let parent = cache.join("builds");
-        std::fs::create_dir_all(&parent).into_diagnostic()?;
-        Ok(Self(tempfile::tempdir_in(parent).into_diagnostic()?))
-    }
-
-    fn context(&self) -> PathBuf {
-        self.0.path().join("context")
-    }
-
-    fn containerfile(&self) -> PathBuf {
-        self.0.path().join("Containerfile")
-    }
-
-    fn userland(&self) -> PathBuf {
-        self.0.path().join("userland")
-    }
-
-    fn kmod(&self) -> PathBuf {
-        self.0.path().join("kmod")
-    }
-
-    fn store(&self) -> PathBuf {
-        self.0.path().join("images")
-    }
 }
 
 /// Writes a file that appears under its name only when it is whole.

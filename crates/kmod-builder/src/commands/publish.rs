@@ -70,6 +70,13 @@ pub struct HowArgs {
     signing: SigningArgs,
 }
 
+impl HowArgs {
+    /// Fails, with what to do, where nothing could be signed.
+    pub async fn signing_is_possible(&self) -> Result<()> {
+        self.signing.signer().await.map(drop)
+    }
+}
+
 #[derive(Serialize)]
 struct PublishReport {
     image: String,

@@ -22,3 +22,4 @@ pub mod rpm;
 pub mod signer;
 pub mod store;
 pub mod tarball;
+pub mod workspace;
