@@ -18,6 +18,7 @@ cargo xtask lab                 make the lab, run the program from question to i
 cargo xtask lab up              make the lab and leave its services running; prints what to export
 cargo xtask lab down            end those services
 cargo xtask lab clean           remove what the lab keeps in the user's cache directory
+cargo xtask bench               after a run of the lab: time and memory of the program, beside those of skopeo
 
 The lab needs root, Debian's apt and, the first time, about a quarter of an hour and 3 GB of disk.";
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),
         ["lab", "clean"] => lab::clean(),
+        ["bench"] => lab::bench::run(),
         ["lab", "serve", directory] => lab::serve(directory),
         _ => {
             say::note(format_args!("cargo xtask {}: no such chore\n\n{HELP}", words.join(" ")));

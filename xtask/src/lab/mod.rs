@@ -11,6 +11,7 @@
 //! | `cache` `apt` `oci` `podman` | the tools of the above |
 
 mod apt;
+pub(crate) mod bench;
 mod busybox;
 mod cache;
 mod coreos;

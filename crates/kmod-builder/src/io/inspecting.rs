@@ -1,9 +1,12 @@
 //! Finding out what an image is, for the contract to judge.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
+use futures_util::future::try_join_all;
+
 use super::blocking;
-use super::layer::{LayerError, Reader};
+use super::layer::{EntryFault, LayerError, Reader};
 use super::layout::LayoutError;
 use super::rpm;
 use super::store::{Images, StoreError, Stored};
@@ -15,7 +18,7 @@ use crate::model::verification::{Fault, Found, Inspection};
 /// Reads an image whole and says what was found, without judging it.
 ///
 /// What is wrong with the image is a finding; an error is only what keeps its store from answering. Layers are read
-/// as streams, one after the other; each is fetched once, and none is held in memory or kept.
+/// as streams, side by side; each is fetched once, and none is held in memory or kept.
 pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, StoreError> {
     let pinned = |digest| Pinned { store: name.store.clone(), digest };
     let unread = |image, tag, reason| Inspection {
@@ -39,70 +42,66 @@ pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, St
         Err(error) => return Ok(unread(pinned(digest), tag, format!("the manifest is none: {error}"))),
     };
     let config = config(images, &manifest.config).await?;
-    let (mut layers, mut findings) = (Vec::new(), Findings::default());
     // Without the configuration, layers could not be held against their digests.
     let diff_ids = config.as_ref().map_or(&[][..], |config| &config.rootfs.diff_ids);
-    for (number, (descriptor, diff_id)) in manifest.layers.iter().zip(diff_ids).enumerate() {
-        let outcome;
-        (outcome, findings) = layer(images, number, descriptor, diff_id, findings).await?;
-        layers.push(outcome);
+    let read = manifest.layers.iter().zip(diff_ids).enumerate();
+    let read = read.map(|(number, (descriptor, diff_id))| layer(images, number, descriptor, diff_id));
+    let (mut layers, mut packages, mut paths) = (Vec::new(), Vec::<Found>::new(), BTreeSet::new());
+    for (outcome, found) in try_join_all(read).await? {
+        let hidden = found
+            .iter()
+            .find(|found| paths.contains(&found.path))
+            .map(|found| LayerError::Entry { name: found.path.clone(), fault: EntryFault::Duplicate });
+        paths.extend(found.iter().map(|found| found.path.clone()));
+        packages.extend(found);
+        layers.push(hidden.map_or(outcome, |error| Err(Fault::Entry(error.to_string()))));
     }
     for _ in layers.len()..manifest.layers.len() {
         layers.push(Err(Fault::Content("the configuration does not speak of every layer".to_owned())));
     }
-    let packages = findings.packages;
     Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
 }
 
-/// What the layers that were read so far hold.
-#[derive(Default)]
-struct Findings {
-    reader: Reader,
-    packages: Vec<Found>,
-}
-
-impl Findings {
-    fn read(
-        &mut self,
-        blob: impl Read,
-        descriptor: &Descriptor,
-        diff_id: &Digest,
-        layer: usize,
-    ) -> Result<(), LayerError> {
-        let packages = &mut self.packages;
-        self.reader.read(blob, descriptor, diff_id, |entry| {
-            let content = rpm::inspect(&mut *entry.reader).map_err(|error| error.to_string());
-            packages.push(Found { path: entry.path.to_owned(), layer, content });
-            Ok(())
-        })
-    }
-}
-
+/// Reads one layer: what is wrong with it, and the packages that were found in it until then.
 async fn layer(
     images: &Images,
     number: usize,
     descriptor: &Descriptor,
     diff_id: &Digest,
-    mut findings: Findings,
-) -> Result<(Result<(), Fault>, Findings), StoreError> {
+) -> Result<(Result<(), Fault>, Vec<Found>), StoreError> {
     let blob = match images.blob(descriptor).await {
         Ok(blob) => blob,
-        Err(error) => return Ok((Err(missing(error)?), findings)),
+        Err(error) => return Ok((Err(missing(error)?), Vec::new())),
     };
     let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
-    let (outcome, findings) = blocking::run(move |stop| {
-        let outcome = findings.read(stop.watch(blob), &descriptor, &diff_id, number);
-        (outcome, findings)
+    let (outcome, packages) = blocking::run(move |stop| {
+        let mut packages = Vec::new();
+        let outcome = read(stop.watch(blob), &descriptor, &diff_id, number, &mut packages);
+        (outcome, packages)
     })
     .await;
     let fault = match outcome {
-        Ok(()) => return Ok((Ok(()), findings)),
+        Ok(()) => return Ok((Ok(()), packages)),
         Err(error @ LayerError::Read { .. }) => return Err(error.into()),
         Err(error @ LayerError::Changed { .. }) => Fault::Changed(error.to_string()),
         Err(error @ LayerError::Entry { .. }) => Fault::Entry(error.to_string()),
         Err(error) => Fault::Content(error.to_string()),
     };
-    Ok((Err(fault), findings))
+    Ok((Err(fault), packages))
+}
+
+fn read(
+    blob: impl Read,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    layer: usize,
+    packages: &mut Vec<Found>,
+) -> Result<(), LayerError> {
+    Reader::new().read(blob, descriptor, diff_id, |entry| {
+        let content = rpm::inspect(&mut *entry.reader).map_err(|error| error.to_string());
+        packages.push(Found { path: entry.path.to_owned(), layer, content });
+        Ok(())
+    })
 }
 
 async fn config(images: &Images, descriptor: &Descriptor) -> Result<Result<Config, Fault>, StoreError> {

@@ -268,6 +268,18 @@ async fn a_hostile_entry_is_refused() {
     assert_eq!(failures(&report).len(), 1, "{}", report.table());
 }
 
+/// A client that unpacks both layers would have one of the two, and nobody knows which it was that was verified.
+#[tokio::test]
+async fn no_layer_hides_what_another_one_holds() {
+    let bench = Bench::new(rpms::good()).await;
+    let [userland, kmod] = bench.layers();
+    let twice = Layer { descriptor: kmod.descriptor, diff_id: kmod.diff_id };
+    let report = bench.composed(&twice.clone(), &twice).await;
+    failed(&report, "layers hold RPMs and nothing else", "which occurs twice");
+    let report = bench.composed(&userland, &twice).await;
+    assert!(report.passed(), "{}", report.table());
+}
+
 #[tokio::test]
 async fn layers_must_be_what_the_image_says() {
     let bench = Bench::new(rpms::good()).await;

@@ -5,5 +5,5 @@ mod read;
 mod write;
 
 pub use hash::Hashing;
-pub use read::{Entry, LayerError, Reader};
+pub use read::{Entry, EntryFault, LayerError, Reader};
 pub use write::{Source, write};

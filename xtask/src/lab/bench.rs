@@ -1,0 +1,169 @@
+//! `cargo xtask bench`: figures about the program as it is shipped, taken with the image that the lab has built.
+//!
+//! Ratios, from pairs in one run: the machine is never as quiet as one thinks.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    fail::{Context, Result},
+    lab::{cache::Cache, services},
+    say, tools,
+};
+
+const PAIRS: usize = 5;
+
+/// What a program took.
+struct Cost {
+    time: Duration,
+    /// The most memory it had at one time, in KiB.
+    memory: u64,
+}
+
+/// Pushes the lab's image cold, with the program and with skopeo, in pairs.
+pub(crate) fn run() -> Result {
+    let cache = Cache::open()?;
+    let images = cache.run().join("work/images");
+    if !images.join("index.json").exists() {
+        return Err("there is no image to measure with: run `cargo xtask lab` first".into());
+    }
+    tools::need(&[("skopeo", "skopeo")])?;
+    let registry = services::registry_program(&cache)?;
+    let program = release()?;
+    let tag = tag(&images)?;
+    let from = format!("oci:{}:{tag}", images.display());
+    say::note(format_args!("bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"));
+    let mut ratios = Vec::new();
+    for pair in 0..PAIRS {
+        let ours = |to: &str| {
+            let mut publish = Command::new(&program);
+            publish.args(["publish", "--from", &from, "--to", &format!("docker://{to}"), "--no-sign"]);
+            publish
+        };
+        let theirs = |to: &str| {
+            let mut copy = Command::new("skopeo");
+            copy.args(["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
+            copy
+        };
+        let push = |command: &dyn Fn(&str) -> Command| -> Result<Cost> {
+            let registry = Registry::start(&registry)?;
+            measure(&mut command(&format!("{}/bench/zfs-kmods", registry.address)))
+        };
+        // Who goes first changes from pair to pair.
+        let (ours, theirs) = if pair % 2 == 0 {
+            let ours = push(&ours)?;
+            (ours, push(&theirs)?)
+        } else {
+            let theirs = push(&theirs)?;
+            (push(&ours)?, theirs)
+        };
+        let ratio = ours.time.as_secs_f64() / theirs.time.as_secs_f64();
+        say::data(format_args!(
+            "pair {}: zfs-kmods publish {:.2} s, {} MiB; skopeo copy {:.2} s, {} MiB; ratio {ratio:.2}",
+            pair + 1,
+            ours.time.as_secs_f64(),
+            ours.memory.div_ceil(1024),
+            theirs.time.as_secs_f64(),
+            theirs.memory.div_ceil(1024),
+        ));
+        ratios.push(ratio);
+    }
+    ratios.sort_by(f64::total_cmp);
+    say::data(format_args!("median of the ratios: {:.2}", ratios[PAIRS / 2]));
+    Ok(())
+}
+
+/// The program, compiled as it is shipped.
+fn release() -> Result<PathBuf> {
+    let shell = xshell::Shell::new()?;
+    shell.change_dir(tools::workspace());
+    say::note("bench: compiling with optimisations");
+    xshell::cmd!(shell, "cargo build --quiet --release --locked -p kmod-builder").quiet().run()?;
+    let metadata = xshell::cmd!(shell, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
+    Ok(Path::new(target).join("release/zfs-kmods"))
+}
+
+/// The first tag of a layout.
+fn tag(images: &Path) -> Result<String> {
+    let tags = super::Layout::open(images).tags()?;
+    tags.into_iter().next().context("the store has no image")
+}
+
+/// Runs a program to its end. What it had at most is read until then; the kernel keeps the maximum.
+fn measure(command: &mut Command) -> Result<Cost> {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut memory = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+        memory = memory.max(peak.unwrap_or_default());
+        if let Some(status) = child.try_wait()? {
+            let time = begun.elapsed();
+            if status.success() {
+                return Ok(Cost { time, memory });
+            }
+            return Err(format!("{} ended with {status}", command.get_program().display()).into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A registry that holds nothing, for one push.
+struct Registry {
+    address: String,
+    process: Child,
+    _root: tempfile::TempDir,
+}
+
+impl Registry {
+    fn start(program: &Path) -> Result<Self> {
+        let root = tempfile::tempdir()?;
+        // It does not say which port it took, so the port is chosen for it.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let configuration = root.path().join("registry.yml");
+        let storage = root.path().join("storage");
+        fs::write(
+            &configuration,
+            format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+                storage.display()
+            ),
+        )?;
+        let mut serve = Command::new(program);
+        serve.arg("serve").arg(&configuration);
+        let process = tools::tied(&serve)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the registry")?;
+        let registry = Self { address, process, _root: root };
+        let begun = Instant::now();
+        while TcpStream::connect(&registry.address).is_err() {
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err("the registry does not start".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(registry)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
