@@ -249,7 +249,8 @@ async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildI
         Verdict::Compatible => {
             let fedora = found.as_ref().and_then(|found| found.fedora);
             let base = found.as_ref().map(|found| found.base.clone());
-            Ok(Ok(gather::pins(upstream, &matrix, &zfs, kernel, fedora, args.compression, base).await?))
+            let known = gather::known(&matrix, &zfs, kernel, fedora, args.compression, base)?;
+            Ok(Ok(gather::pins(upstream, known).await?))
         }
     }
 }

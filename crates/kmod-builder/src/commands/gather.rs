@@ -9,7 +9,7 @@ use super::published::{Published, UnknownImage};
 use crate::io::podman::{Podman, PodmanError};
 use crate::io::progress::{Section, Surface};
 use crate::model::containerfile::TEMPLATE;
-use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Pins, Tarball};
+use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Known, Tarball};
 use crate::model::plan::{self, Blind, Decision, Entry, Plan, Seen, Wanted};
 use crate::model::{Compression, Digest, Target};
 
@@ -112,33 +112,36 @@ pub async fn verdict(
     matrix.verdict_with_meta(&meta, kernel).map_err(|conflict| GatherError::Meta(conflict.to_string()))
 }
 
-/// Everything that a build depends on, found and pinned.
-pub async fn pins(
-    upstream: &Upstream,
+/// What determines a build and needs no further question.
+pub fn known(
     matrix: &CompatMatrix,
     zfs: &ZfsRelease,
     kernel: &KernelRelease,
     fedora: Option<FedoraVersion>,
     compression: Compression,
     base: Option<BaseImage>,
-) -> Result<BuildInputs, GatherError> {
-    let fedora = kernel.fedora().or(fedora).ok_or_else(|| GatherError::NoFedora(kernel.clone()))?;
-    let tarball = tarball(matrix, zfs)?;
-    let (headers, builder_image) =
-        futures_util::future::try_join(upstream.kernel_devel(kernel, fedora), upstream.builder_image(fedora))
-            .await?;
-    Ok(BuildInputs::new(Pins {
+) -> Result<Known, GatherError> {
+    Ok(Known {
         template: Digest::of(TEMPLATE.as_bytes()),
         target: Target { zfs: zfs.version, kernel: kernel.clone() },
-        tarball,
-        kernel_devel: KernelDevel { nevra: headers.nevra, url: headers.url },
-        builder_image,
-        fedora,
+        tarball: tarball(matrix, zfs)?,
+        fedora: kernel.fedora().or(fedora).ok_or_else(|| GatherError::NoFedora(kernel.clone()))?,
         // No file of a release is newer than its publication, and it is the same for every kernel.
         source_date_epoch: zfs.published_at.as_second(),
         compression,
         base,
-    }))
+    })
+}
+
+/// Everything that a build depends on, found and pinned.
+pub async fn pins(upstream: &Upstream, known: Known) -> Result<BuildInputs, GatherError> {
+    let (headers, builder_image) = futures_util::future::try_join(
+        upstream.kernel_devel(&known.target.kernel, known.fedora),
+        upstream.builder_image(known.fedora),
+    )
+    .await?;
+    let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url };
+    Ok(BuildInputs::new(known, kernel_devel, builder_image))
 }
 
 /// The tarball with a digest that somebody vouches for: the matrix, or at least GitHub. Both must agree.
@@ -191,14 +194,18 @@ async fn decide(
         Verdict::Held(held) => Ok(Decision::Held(held)),
         Verdict::Compatible => {
             let base = wanted.seen.first().map(|seen| seen.base.clone());
-            let pins = pins(upstream, matrix, zfs, kernel, None, Compression::default(), base);
-            let Some(published) = published else {
-                let reason = "no repository was given to compare with (--image)".to_owned();
-                return Ok(Decision::Build { inputs: Box::new(pins.await?), reason });
+            let known = known(matrix, zfs, kernel, None, Compression::default(), base)?;
+            let reason = match published {
+                None => "no repository was given to compare with (--image)".to_owned(),
+                // Most days end here, so nothing is asked that only a build needs.
+                Some(published) => {
+                    match plan::needed(&known, published.existing(&wanted.target).await?, force) {
+                        Ok(digest) => return Ok(Decision::UpToDate(digest)),
+                        Err(reason) => reason,
+                    }
+                }
             };
-            let existing = async { Ok(published.existing(&wanted.target).await?) };
-            let (inputs, existing) = futures_util::future::try_join(pins, existing).await?;
-            Ok(plan::decide(inputs, existing, force))
+            Ok(Decision::Build { inputs: Box::new(pins(upstream, known).await?), reason })
         }
     }
 }

@@ -13,13 +13,16 @@ use super::published::Published;
 use super::signing::TrustArgs;
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};
+use crate::io::progress;
 use crate::model::image::Store;
 use crate::model::plan::{Blind, Plan, Seen, wanted};
 use crate::output::{self, Format, Show};
 
 /// Show which images should exist, and build, keep or hold each with its reason
 ///
-/// The JSON holds the complete inputs of every build: give one to `build --inputs`.
+/// The JSON holds the complete inputs of every build: give one to `build --inputs`. With `--image`, what is published is
+/// compared first, and upstream is asked for packages and images only where something is to be built; evidence that was
+/// read within a week is not read again, only listed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --image docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
@@ -51,7 +54,7 @@ pub struct PlanArgs {
 
 /// Gather, decide, show.
 pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let upstream = upstream.connect()?;
+    let (cache, upstream) = (upstream.cache(), upstream.connect()?);
     let matrix = gather::matrix(None)?;
     let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches };
     let upstream_ref = &upstream;
@@ -73,12 +76,17 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
         }
     }
     let published = match &args.image {
-        Some(store) => Some(Published::open(store, &args.trust).await?),
+        Some(store) => Some(Published::open(store, &args.trust, &cache).await?),
         None => None,
     };
     let wanted = wanted(zfs.version, seen);
     let plan = gather::plan(&upstream, &matrix, &zfs, wanted, unknown, published.as_ref(), args.force).await;
     upstream::report_usage(&upstream);
+    if let Some(published) = &published {
+        let usage = published.usage();
+        let kib = usage.bytes.div_ceil(1024);
+        progress::note(&format!("asked the registry: {} requests, {kib} KiB", usage.requests));
+    }
     output::show(format, &plan).into_diagnostic()?;
     if plan.is_complete() {
         return Ok(Outcome::Done);

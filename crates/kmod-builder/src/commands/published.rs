@@ -1,25 +1,32 @@
 //! What a registry has already of what is planned.
 
+use std::path::Path;
+
 use miette::Result;
 
 use super::signing::TrustArgs;
+use crate::io::documents::Documents;
 use crate::io::evidence;
-use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry, Usage};
 use crate::model::Target;
-use crate::model::attest::verify::{Trust, proven_inputs};
+use crate::model::attest::verify::{Attached, Trust, proven_inputs};
 use crate::model::image::{Selector, Store};
 use crate::model::plan::Existing;
 use crate::model::verification::Outcome as Judgement;
 
 /// A repository of published images, and whose word counts there.
 pub struct Published {
+    registries: Registries,
     registry: Registry,
     trust: Trust,
 }
 
 impl Published {
     /// Opens the repository. Without anybody to trust, evidence counts whoever signed it, as long as it is whole.
-    pub async fn open(store: &Store, trust: &TrustArgs) -> Result<Self> {
+    ///
+    /// Evidence that was read once is kept in `cache`, so that a day on which nothing happened costs three small
+    /// requests for each image.
+    pub async fn open(store: &Store, trust: &TrustArgs, cache: &Path) -> Result<Self> {
         let Store::Registry(repository) = store else {
             return Err(miette::miette!(
                 help = "name a repository in a registry: --image docker://HOST/NAME",
@@ -27,8 +34,15 @@ impl Published {
             ));
         };
         let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-        let registry = Registries::new(sources, Patience::default()).open(repository, Access::Pull).await?;
-        Ok(Self { registry, trust: trust.trust().await?.unwrap_or(Trust::Anyone) })
+        let registries = Registries::new(sources, Patience::default());
+        let registry = registries.open(repository, Access::Pull).await?;
+        let registry = registry.remembering(Documents::new(cache.join("evidence")));
+        Ok(Self { registries, registry, trust: trust.trust().await?.unwrap_or(Trust::Anyone) })
+    }
+
+    /// What asking has cost.
+    pub fn usage(&self) -> Usage {
+        self.registries.usage()
     }
 
     /// What is there for a target: one HEAD, and a few small documents if there is an image.
@@ -36,7 +50,13 @@ impl Published {
         let tag = Selector::Tag(target.tag());
         let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
         let Some(digest) = resolved else { return Ok(Existing::Nothing) };
-        let attached = evidence::attached(&self.registry, &digest).await;
+        let referrers = self.registry.referrers(&digest).await;
+        let bundles = match referrers {
+            Ok(referrers) => evidence::bundles(&self.registry, &referrers).await,
+            Err(error) => Err(error.to_string()),
+        };
+        // What an image was built from stands in the bundles; simple signatures say nothing about it.
+        let attached = Attached { bundles, simple_signatures: Ok(Vec::new()) };
         match proven_inputs(&digest, &attached, &self.trust) {
             Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
             Err(Judgement::Unknown(reason)) => Err(UnknownImage(reason)),

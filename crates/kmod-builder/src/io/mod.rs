@@ -4,6 +4,7 @@ pub mod blocking;
 pub mod cmd;
 pub mod composing;
 pub mod contents;
+pub mod documents;
 pub mod download;
 pub mod evidence;
 pub mod ghcr;

@@ -102,19 +102,15 @@ pub struct BaseImage {
     pub version: Option<String>,
 }
 
-/// All of [`BuildInputs`] but the schema's number.
+/// What determines a build and is known before anybody is asked for packages and images.
 #[derive(Clone, Debug)]
-pub struct Pins {
+pub struct Known {
     /// See [`BuildInputs::template`].
     pub template: Digest,
     /// See [`BuildInputs::zfs`] and [`BuildInputs::kernel`].
     pub target: Target,
     /// See [`BuildInputs::tarball`].
     pub tarball: Tarball,
-    /// See [`BuildInputs::kernel_devel`].
-    pub kernel_devel: KernelDevel,
-    /// See [`BuildInputs::builder_image`].
-    pub builder_image: PinnedImage,
     /// See [`BuildInputs::fedora`].
     pub fedora: FedoraVersion,
     /// See [`BuildInputs::source_date_epoch`].
@@ -143,18 +139,8 @@ pub enum ParseInputsError {
 
 impl BuildInputs {
     /// The inputs of a build by this version of the program.
-    pub fn new(pins: Pins) -> Self {
-        let Pins {
-            template,
-            target,
-            tarball,
-            kernel_devel,
-            builder_image,
-            fedora,
-            source_date_epoch,
-            compression,
-            base,
-        } = pins;
+    pub fn new(known: Known, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
+        let Known { template, target, tarball, fedora, source_date_epoch, compression, base } = known;
         Self {
             schema: Schema,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -179,6 +165,15 @@ impl BuildInputs {
             return Err(ParseInputsError::OtherArch { arch: inputs.arch, kernel: inputs.kernel });
         }
         Ok(inputs)
+    }
+
+    /// Whether a build of what is known would be this one, but for where its packages and its builder image are from.
+    ///
+    /// Distributions make their images anew every few days and move packages that are no longer the newest to an
+    /// archive: neither makes another build of what was proven.
+    pub fn is_build_of(&self, known: &Known) -> bool {
+        let adopted = Self::new(known.clone(), self.kernel_devel.clone(), self.builder_image.clone());
+        adopted.digest() == self.digest()
     }
 
     /// What the build is for.
@@ -223,7 +218,17 @@ pub(crate) mod tests {
 
     /// Inputs as any others, for the tests of this room.
     pub(crate) fn inputs() -> BuildInputs {
-        BuildInputs::new(Pins {
+        let kernel_devel = KernelDevel {
+            nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
+            url: "https://example.org/kernel-devel.rpm".into(),
+        };
+        let builder_image = format!("registry.example.org/fedora@{}", Digest::of(b"builder"));
+        BuildInputs::new(known(), kernel_devel, builder_image.parse().unwrap())
+    }
+
+    /// What is known of them without asking.
+    pub(crate) fn known() -> Known {
+        Known {
             template: Digest::of(b"template"),
             target: Target {
                 zfs: "2.4.3".parse().unwrap(),
@@ -233,11 +238,6 @@ pub(crate) mod tests {
                 url: "https://example.org/zfs-2.4.3.tar.gz".into(),
                 digest: Digest::of(b"tarball"),
             },
-            kernel_devel: KernelDevel {
-                nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
-                url: "https://example.org/kernel-devel.rpm".into(),
-            },
-            builder_image: format!("registry.example.org/fedora@{}", Digest::of(b"builder")).parse().unwrap(),
             fedora: "43".parse().unwrap(),
             source_date_epoch: 1_790_000_000,
             compression: Compression::Zstd,
@@ -245,7 +245,7 @@ pub(crate) mod tests {
                 image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),
             }),
-        })
+        }
     }
 
     #[test]

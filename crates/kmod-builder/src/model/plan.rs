@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kmod_compat::{Held, KernelRelease, ZfsVersion};
 use serde::{Serialize, Serializer};
 
-use super::inputs::{BaseImage, BuildInputs};
+use super::inputs::{BaseImage, BuildInputs, Known};
 use super::{Digest, Target};
 
 /// A kernel that hosts run, and where that was seen.
@@ -108,25 +108,17 @@ pub enum Existing {
     },
 }
 
-/// Whether to build from these inputs, given what there is already.
-///
-/// The builder image alone is no reason to build again: distributions make theirs anew every few days, and an image
-/// that was proven with the one before stays proven.
-pub fn decide(inputs: BuildInputs, existing: Existing, force: bool) -> Decision {
-    let reason = match existing {
-        _ if force => "asked for with --force".to_owned(),
-        Existing::Nothing => "there is no such image yet".to_owned(),
-        Existing::Unproven { digest, why } => format!("{digest} has no evidence that holds: {why}"),
-        Existing::Proven { digest, inputs: built_from } => {
-            let mut adopted = inputs.clone();
-            adopted.builder_image.clone_from(&built_from.builder_image);
-            if adopted.digest() == built_from.digest() {
-                return Decision::UpToDate(digest);
-            }
-            format!("{digest} was made from other inputs ({})", built_from.digest())
+/// The image that is up to date, or why one has to be built, given what there is already.
+pub fn needed(known: &Known, existing: Existing, force: bool) -> Result<Digest, String> {
+    match existing {
+        _ if force => Err("asked for with --force".to_owned()),
+        Existing::Nothing => Err("there is no such image yet".to_owned()),
+        Existing::Unproven { digest, why } => Err(format!("{digest} has no evidence that holds: {why}")),
+        Existing::Proven { digest, inputs } if inputs.is_build_of(known) => Ok(digest),
+        Existing::Proven { digest, inputs } => {
+            Err(format!("{digest} was made from other inputs ({})", inputs.digest()))
         }
-    };
-    Decision::Build { inputs: Box::new(inputs), reason }
+    }
 }
 
 /// A target with its decision.
@@ -232,6 +224,7 @@ impl Serialize for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::inputs::tests::{inputs, known};
 
     fn seen(place: &str, kernel: &str) -> Seen {
         let image = format!("quay.io/fedora/fedora-coreos@{}", Digest::of(place.as_bytes())).parse().unwrap();
@@ -267,27 +260,26 @@ mod tests {
 
     #[test]
     fn only_a_proven_image_of_the_same_inputs_is_up_to_date() {
-        let planned = crate::model::inputs::tests::inputs();
+        let (planned, known) = (inputs(), known());
         let digest = Digest::of(b"image");
         let proven = |inputs: &BuildInputs| Existing::Proven {
             digest: digest.clone(),
             inputs: Box::new(inputs.clone()),
         };
-        let word = |existing, force| decide(planned.clone(), existing, force).word();
-        assert_eq!(word(proven(&planned), false), "up-to-date");
-        assert_eq!(word(proven(&planned), true), "build");
-        assert_eq!(word(Existing::Nothing, false), "build");
+        let up_to_date = |existing, force| needed(&known, existing, force) == Ok(digest.clone());
+        assert!(up_to_date(proven(&planned), false));
+        assert!(!up_to_date(proven(&planned), true));
+        assert!(!up_to_date(Existing::Nothing, false));
         let unproven = Existing::Unproven { digest: digest.clone(), why: "nothing is attached".into() };
-        let Decision::Build { reason, .. } = decide(planned.clone(), unproven, false) else {
-            panic!("not built")
-        };
+        let reason = needed(&known, unproven, false).unwrap_err();
         assert!(reason.contains("nothing is attached"), "{reason}");
         let mut other = planned.clone();
         other.builder_image =
             format!("registry.example.org/fedora@{}", Digest::of(b"newer")).parse().unwrap();
-        assert_eq!(word(proven(&other), false), "up-to-date");
+        other.kernel_devel.url = "https://example.org/archive/kernel-devel.rpm".into();
+        assert!(up_to_date(proven(&other), false));
         other.source_date_epoch = 1;
-        assert_eq!(word(proven(&other), false), "build");
+        assert!(!up_to_date(proven(&other), false));
     }
 
     #[test]

@@ -82,6 +82,17 @@ impl Registry {
 
     /// The whole of a small blob, or `None` if the registry does not have it. Longer ones than `limit` are an error.
     pub async fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
+        if let Some(known) = self.remembered(digest) {
+            return Ok(Some(known.bytes));
+        }
+        let blob = self.read_small_blob(digest, limit).await?;
+        if let Some(bytes) = &blob {
+            self.remember_blob(bytes);
+        }
+        Ok(blob)
+    }
+
+    async fn read_small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
         self.patience()
             .insist(async || {
                 let Some(reader) = self.blob(digest).await? else { return Ok(None) };

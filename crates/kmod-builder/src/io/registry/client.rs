@@ -1,5 +1,6 @@
 //! One repository in a registry, and the one place where requests to it are sent.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use crate::model::image::Repository;
 
 use super::credentials::{Credential, CredentialSources};
 use super::error::{Problem, RegistryError, complaints};
+use super::memory::Memory;
 use super::patience::{Patience, retry_after};
 use super::token::{Access, Authorizer, Granted};
 
@@ -25,12 +27,36 @@ pub struct Registries {
     patience: Patience,
     /// For this machine, and for all others.
     clients: Arc<[OnceLock<Client>; 2]>,
+    usage: Arc<Counters>,
+}
+
+/// What visiting registries has cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests sent, repetitions included.
+    pub requests: u64,
+    /// Bytes of answers read, those of blobs too.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    requests: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Registries {
     /// Visits registries with the credentials of these sources.
     pub fn new(sources: CredentialSources, patience: Patience) -> Self {
-        Self { sources: Arc::new(sources), patience, clients: Arc::default() }
+        Self { sources: Arc::new(sources), patience, clients: Arc::default(), usage: Arc::default() }
+    }
+
+    /// What it has cost so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            requests: self.usage.requests.load(Ordering::Relaxed),
+            bytes: self.usage.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// A repository, with the credential that the sources have for it, if any.
@@ -61,7 +87,15 @@ impl Registries {
         let authorizer = Authorizer::new(access, credential);
         let repository = repository.clone();
         Ok(Registry {
-            inner: Arc::new(Inner { repository, base, http, authorizer, patience: self.patience }),
+            inner: Arc::new(Inner {
+                repository,
+                base,
+                http,
+                authorizer,
+                patience: self.patience,
+                usage: Arc::clone(&self.usage),
+            }),
+            memory: None,
         })
     }
 
@@ -94,6 +128,7 @@ impl Registries {
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
+    memory: Option<Arc<Memory>>,
 }
 
 #[derive(Debug)]
@@ -103,9 +138,18 @@ struct Inner {
     http: Client,
     authorizer: Authorizer,
     patience: Patience,
+    usage: Arc<Counters>,
 }
 
 impl Registry {
+    pub(super) fn with_memory(&self, memory: Memory) -> Self {
+        Self { inner: Arc::clone(&self.inner), memory: Some(Arc::new(memory)) }
+    }
+
+    pub(super) fn memory(&self) -> Option<&Memory> {
+        self.memory.as_deref()
+    }
+
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.inner.repository
@@ -213,10 +257,15 @@ impl Registry {
 
     pub(super) async fn exchange(&self, request: RequestBuilder) -> Result<Response, Problem> {
         let silence = self.patience().silence;
+        self.count_request();
         match tokio::time::timeout(silence, request.send()).await {
             Ok(answer) => answer.map_err(connection),
             Err(_) => Err(Problem::Silence(silence)),
         }
+    }
+
+    pub(super) fn count_request(&self) {
+        self.inner.usage.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The error that an answer of an unexpected status is.
@@ -251,7 +300,12 @@ impl Registry {
     pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Problem> {
         let silence = self.patience().silence;
         match tokio::time::timeout(silence, response.chunk()).await {
-            Ok(chunk) => chunk.map_err(connection),
+            Ok(chunk) => {
+                let chunk = chunk.map_err(connection)?;
+                let length = chunk.as_ref().map_or(0, Bytes::len);
+                self.inner.usage.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                Ok(chunk)
+            }
             Err(_) => Err(Problem::Silence(silence)),
         }
     }

@@ -36,7 +36,16 @@ pub struct Written {
 impl Registry {
     /// The manifest, or `None` if the registry has none of this name.
     pub async fn manifest(&self, selector: &Selector) -> Result<Option<RawManifest>, RegistryError> {
-        self.patience().insist(|| self.manifest_once(selector)).await
+        if let Selector::Digest(digest) = selector
+            && let Some(known) = self.remembered(digest)
+        {
+            return Ok(Some(known));
+        }
+        let manifest = self.patience().insist(|| self.manifest_once(selector)).await?;
+        if let (Selector::Digest(_), Some(manifest)) = (selector, &manifest) {
+            self.remember(manifest);
+        }
+        Ok(manifest)
     }
 
     async fn manifest_once(&self, selector: &Selector) -> Result<Option<RawManifest>, RegistryError> {

@@ -9,13 +9,14 @@ mod credentials;
 mod error;
 mod index;
 mod manifests;
+mod memory;
 mod patience;
 mod referrers;
 mod token;
 mod upload;
 
 pub use blobs::BlobReader;
-pub use client::{Registries, Registry};
+pub use client::{Registries, Registry, Usage};
 pub use credentials::{Credential, CredentialError, CredentialSources, Secret};
 pub use error::{Complaint, Problem, RegistryError};
 pub use manifests::Written;

@@ -51,7 +51,7 @@ impl Registry {
     /// Everything that refers to this image. An empty answer means that the registry knows of nothing; a refusal or
     /// failure anywhere on the way is an error, never "none".
     pub async fn referrers(&self, subject: &Digest) -> Result<Referrers, RegistryError> {
-        let listed = match self.listed_by_api(subject).await? {
+        let listed = match self.ask_referrers_api(async || self.listed_by_api(subject).await).await? {
             Some(listed) => listed,
             None => match self.fallback_index(subject).await? {
                 Some(index) => digests(&index),

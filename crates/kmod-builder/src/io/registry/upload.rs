@@ -163,6 +163,7 @@ impl Registry {
     /// Like `exchange`, but a long upload is no silence as long as it moves.
     async fn exchange_watched(&self, request: RequestBuilder, sent: &AtomicU64) -> Result<Response, Problem> {
         let silence = self.patience().silence;
+        self.count_request();
         let mut answer = pin!(request.send());
         let mut before = None;
         loop {

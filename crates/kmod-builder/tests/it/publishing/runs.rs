@@ -1,5 +1,8 @@
 //! Publications one after the other.
 
+use kmod_builder::io::documents::Documents;
+use kmod_builder::model::image::Selector;
+
 use super::*;
 use crate::registry_server::{Options, Server};
 
@@ -25,6 +28,47 @@ async fn the_second_run_sends_nothing() {
         assert!(log.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{log:#?}");
         let after = server.stored();
         assert_eq!((before.tags, before.manifests), (after.tags, after.manifests));
+    }
+}
+
+/// Whoever plans every day reads the same evidence every day.
+#[tokio::test]
+async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let publication = publication(&image(directory.path(), 10));
+    let image = publication.image().digest();
+    let tag = Selector::Tag(TAG.parse().unwrap());
+    for referrers_api in [false, true] {
+        let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
+        let publisher = open(&server.repository(), impatient());
+        run(&publisher, &publication, |_| {}).await.unwrap();
+        let documents = Documents::new(directory.path().join(format!("documents-{referrers_api}")));
+        let read = async || {
+            server.forget_log();
+            let reader = open(&server.repository(), impatient()).remembering(documents.clone());
+            assert_eq!(reader.resolve(&tag).await.unwrap().as_ref(), Some(image));
+            let referrers = reader.referrers(image).await.unwrap();
+            for blob in publication.evidence().made.iter().flat_map(Parcel::blobs) {
+                assert!(reader.small_blob(&blob.digest, blob.size).await.unwrap().is_some());
+            }
+            // A second image of the same day.
+            reader.referrers(image).await.unwrap();
+            (referrers, server.log())
+        };
+        let (first, log) = read().await;
+        assert_eq!(first.found.len(), 2);
+        assert!(log.len() > 6, "{log:#?}");
+        let (second, log) = read().await;
+        assert_eq!(first, second);
+        // Whether a token is wanted, the tag, the list, and the list again: by the API, or by it once and by tag twice.
+        assert_eq!(log.len(), if referrers_api { 4 } else { 5 }, "{log:#?}");
+        // What nothing lists any more is not found, whatever is remembered.
+        if !referrers_api {
+            let index = Selector::Tag(format!("sha256-{}", image.hex()).parse().unwrap());
+            let index = publisher.resolve(&index).await.unwrap().unwrap();
+            publisher.delete_manifest(&index).await.unwrap();
+            assert_eq!(read().await.0.found, []);
+        }
     }
 }
 

@@ -1,0 +1,88 @@
+//! Small documents of registries, kept between runs by their digest.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::Digest;
+use crate::model::parcel::RawManifest;
+
+/// Documents by their digest, kept between runs: what was read once need not be asked for again.
+///
+/// A file is the media type, a line feed, and the bytes, whose digest is checked whenever they are read. Everything
+/// here can be had again, so failures to write are only logged. That a document is here says nothing about whether a
+/// registry still has it.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    directory: PathBuf,
+}
+
+impl Documents {
+    /// Keeps everything below this directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// The document, if it is here and whole.
+    pub fn read(&self, digest: &Digest) -> Option<RawManifest> {
+        let file = fs::read(self.path(digest)).ok()?;
+        let end = file.iter().position(|byte| *byte == b'\n')?;
+        let media_type = std::str::from_utf8(&file[..end]).ok()?;
+        let raw = RawManifest::new(file[end + 1..].to_vec(), media_type);
+        (raw.digest == *digest).then_some(raw)
+    }
+
+    /// The document, if it was kept no longer ago than this.
+    pub fn read_younger(&self, digest: &Digest, age: Duration) -> Option<RawManifest> {
+        let kept = fs::metadata(self.path(digest)).ok()?.modified().ok()?;
+        // A clock that was put back makes everything old.
+        if kept.elapsed().ok()? > age { None } else { self.read(digest) }
+    }
+
+    /// Keeps a document.
+    pub fn keep(&self, raw: &RawManifest) {
+        let mut file = raw.media_type.replace('\n', " ").into_bytes();
+        file.push(b'\n');
+        file.extend_from_slice(&raw.bytes);
+        write(&self.path(&raw.digest), &file);
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(&digest.hex()[..2]).join(digest.hex())
+    }
+}
+
+/// Writes something that can be had again: whole or not at all, whoever else writes the same.
+pub fn write(path: &Path, bytes: &[u8]) {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok::<_, std::io::Error>(())
+    };
+    if let Err(error) = write() {
+        tracing::debug!(path = %path.display(), %error, "not cached");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_documents_are_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let documents = Documents::new(directory.path());
+        let raw = RawManifest::new(br#"{"x":"y\n"}"#.to_vec(), "application/x");
+        assert_eq!(documents.read(&raw.digest), None);
+        documents.keep(&raw);
+        assert_eq!(documents.read(&raw.digest).as_ref(), Some(&raw));
+        assert_eq!(documents.read_younger(&raw.digest, Duration::from_mins(1)).as_ref(), Some(&raw));
+        assert_eq!(documents.read_younger(&raw.digest, Duration::ZERO), None);
+        fs::write(documents.path(&raw.digest), "application/x\nother").unwrap();
+        assert_eq!(documents.read(&raw.digest), None);
+    }
+}
