@@ -16,6 +16,7 @@ use crate::io::registry::{Access, CredentialSources, Patience, Registries};
 use crate::io::signer::{self, Party, Signer};
 use crate::io::store::Images;
 use crate::io::{evidence, inspecting};
+use crate::model::Target;
 use crate::model::attest::verify::{Attached, Image, Standing, standing};
 use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
 use crate::model::image::{ImageName, Selector, Store, Tag};
@@ -23,6 +24,7 @@ use crate::model::inputs::BuildInputs;
 use crate::model::oci::{self, Manifest};
 use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::publication::{Evidence, Publication, Taken};
+use crate::model::tags::Channel;
 use crate::model::verification::{self, Inspection};
 use crate::output::{self, Format, Show};
 
@@ -58,6 +60,11 @@ pub struct HowArgs {
     #[arg(long)]
     candidate: bool,
 
+    /// Publish for a branch, under the tag beta-BRANCH-zfs-…, as a candidate candidate-beta-BRANCH-zfs-…; the streams,
+    /// stable, testing and next, share the users' tags
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    channel: Channel,
+
     /// Move the tag if it points to another image
     #[arg(long)]
     replace: bool,
@@ -74,6 +81,13 @@ impl HowArgs {
     /// Fails, with what to do, where nothing could be signed.
     pub async fn signing_is_possible(&self) -> Result<()> {
         self.signing.signer().await.map(drop)
+    }
+
+    /// Neither candidates nor branches ever get a tag that users look for.
+    fn tag(&self, target: &Target) -> Result<Tag> {
+        let tag =
+            if self.candidate { self.channel.candidate_tag(target) } else { self.channel.image_tag(target) };
+        tag.into_diagnostic()
     }
 }
 
@@ -123,7 +137,7 @@ pub async fn publish(
             return Ok(Outcome::Refused);
         }
     };
-    let tag = tag(&verified.target().tag(), how.candidate)?;
+    let tag = how.tag(verified.target())?;
     let inputs = inputs.unwrap_or_else(|| directory.join(format!("{}.inputs.json", verified.target().tag())));
     let inputs = read_inputs(&inputs, &inspection)?;
     let image = parcel(&Layout::open(directory)?, &inspection)?;
@@ -183,12 +197,6 @@ async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &Section) -
         section.line(&format!("GitHub keeps the attestation {id}"));
     }
     Ok(())
-}
-
-/// Candidates never carry a tag that users look for.
-fn tag(tag: &Tag, candidate: bool) -> Result<Tag> {
-    let text = if candidate { format!("candidate-{tag}") } else { tag.to_string() };
-    text.parse().into_diagnostic()
 }
 
 /// The inputs, if they are those that the image says it was built from.

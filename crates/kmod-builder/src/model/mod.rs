@@ -16,6 +16,7 @@ pub mod podman;
 pub mod publication;
 pub mod referrers;
 pub mod retention;
+pub mod tags;
 mod target;
 pub mod verification;
 

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
+use super::TagClass;
 use super::graph::Graph;
 use super::inventory::Inventory;
-use super::tag::TagClass;
 use crate::model::Digest;
 
 /// What else has to stay where something stays after all, because it changed or the store would not let it go.

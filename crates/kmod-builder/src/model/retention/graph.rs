@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
+use super::TagClass;
 use super::inventory::{Inventory, Stored};
-use super::tag::TagClass;
 use super::{Keep, Kind};
 use crate::model::Digest;
 

@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kmod_compat::{Arch, KernelRelease, ZfsLine};
 
+use super::TagClass;
 use super::graph::Graph;
 use super::inventory::{Inventory, Stored};
-use super::tag::TagClass;
 use super::{Age, Delete, Keep, Kind, Policy};
 use crate::model::Target;
 

@@ -21,8 +21,8 @@ mod plan;
 mod policy;
 mod reason;
 mod refusal;
-mod tag;
 
+pub use super::tags::TagClass;
 pub use age::{Age, ParseAgeError, ParseShareError, Share};
 pub use contents::{Blob, Contents, Kind};
 pub use dependencies::Dependencies;
@@ -32,7 +32,6 @@ pub use plan::{Decision, Entry, RetentionPlan};
 pub use policy::{HostKernel, Policy};
 pub use reason::{Delete, Keep};
 pub use refusal::Refusal;
-pub use tag::TagClass;
 
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,10 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::TagClass;
 use super::graph::Graph;
 use super::inventory::{Inventory, Stored};
 use super::judge::Judge;
-use super::tag::TagClass;
 use super::{Delete, Keep, Kind, Policy};
 use crate::model::Digest;
 

@@ -1,4 +1,4 @@
-use super::tag::TagClass;
+use super::TagClass;
 use super::{Entry, RetentionPlan, Share};
 
 /// Why a plan is not carried out as it is.

@@ -1,5 +1,8 @@
 use kmod_compat::{FedoraVersion, ZfsLine};
+use kmod_query::Stream;
 
+use super::branch::Branch;
+use super::channel::{BETA, CANDIDATE, is_run_and_commit};
 use crate::model::{Digest, Target};
 
 /// What a tag says about the manifest it points to.
@@ -7,7 +10,7 @@ use crate::model::{Digest, Target};
 pub enum TagClass {
     /// `zfs-X_kernel-Y`: users look for the image under this name.
     Version(Target),
-    /// `candidate-zfs-X_kernel-Y`: published, not yet proven.
+    /// `candidate-zfs-X_kernel-Y`, `candidate-beta-BRANCH-zfs-X_kernel-Y`: published, not yet proven.
     Candidate,
     /// `beta-…`: built from a branch.
     Beta,
@@ -24,7 +27,6 @@ pub enum TagClass {
     Unknown,
 }
 
-const STREAMS: [&str; 3] = ["stable", "testing", "next"];
 const SIGNATURES: [&str; 3] = ["sig", "att", "sbom"];
 
 impl TagClass {
@@ -36,10 +38,10 @@ impl TagClass {
         if let Some(target) = target(tag) {
             return Self::Version(target);
         }
-        if tag.strip_prefix("candidate-").is_some_and(|rest| target(rest).is_some()) {
+        if tag.strip_prefix(CANDIDATE).is_some_and(|rest| target(image_of_branch(rest)).is_some()) {
             return Self::Candidate;
         }
-        if tag.strip_prefix("beta-").is_some_and(|rest| !rest.is_empty()) {
+        if tag.strip_prefix(BETA).is_some_and(|rest| !rest.is_empty()) {
             return Self::Beta;
         }
         match (is_channel(tag), is_audit(tag)) {
@@ -52,6 +54,12 @@ impl TagClass {
 
 fn target(tag: &str) -> Option<Target> {
     Target::from_tag(&tag.parse().ok()?)
+}
+
+/// What follows the branch, if a branch is named.
+fn image_of_branch(tag: &str) -> &str {
+    let rest = tag.strip_prefix(BETA).and_then(|rest| rest.split_once('-'));
+    rest.filter(|(branch, _)| Branch::is_in_tags(branch)).map_or(tag, |(_, image)| image)
 }
 
 fn evidence(tag: &str) -> Option<TagClass> {
@@ -73,18 +81,13 @@ fn is_channel(tag: &str) -> bool {
         name.strip_prefix("zfs-").is_some_and(|line| line.parse::<ZfsLine>().is_ok())
             || name.strip_prefix("fedora-").is_some_and(|number| number.parse::<FedoraVersion>().is_ok())
     };
-    STREAMS.contains(&tag)
-        || tag.rsplit_once('_').is_some_and(|(name, stream)| STREAMS.contains(&stream) && of(name))
+    let is_stream = |text: &str| text.parse::<Stream>().is_ok();
+    is_stream(tag) || tag.rsplit_once('_').is_some_and(|(name, stream)| is_stream(stream) && of(name))
 }
 
 fn is_audit(tag: &str) -> bool {
-    let parts: Vec<&str> = tag.split('-').collect();
-    let &[stream, run, commit] = parts.as_slice() else { return false };
-    STREAMS.contains(&stream)
-        && !run.is_empty()
-        && run.bytes().all(|byte| byte.is_ascii_digit())
-        && (7..=40).contains(&commit.len())
-        && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+    tag.split_once('-')
+        .is_some_and(|(stream, rest)| stream.parse::<Stream>().is_ok() && is_run_and_commit(rest))
 }
 
 #[cfg(test)]
@@ -100,6 +103,7 @@ mod tests {
             ("fedora-44_next", TagClass::Channel),
             ("stable-1234-0123abc", TagClass::Audit),
             ("candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
+            ("candidate-beta-main-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
             ("beta-main", TagClass::Beta),
             (&format!("sha256-{hex}"), TagClass::Referrers(Digest::of(b""))),
             (&format!("sha256-{hex}.sig"), TagClass::Signature(Digest::of(b""))),
@@ -125,6 +129,8 @@ mod tests {
             "zfs-2.4.3-rc1_kernel-6.17.8-300.fc43.x86_64",
             "candidate-",
             "candidate-mine",
+            "candidate-beta-main",
+            "candidate-beta--zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64",
             "beta-",
             "sha256-0",
             &format!("sha256-{hex}.xyz"),

@@ -1,0 +1,217 @@
+use std::fmt;
+use std::str::FromStr;
+
+use kmod_query::Stream;
+use serde::{Serialize, Serializer};
+
+use super::branch::{Branch, ParseBranchError};
+use crate::model::Target;
+use crate::model::image::{ParseImageNameError, Tag};
+
+pub(super) const CANDIDATE: &str = "candidate-";
+pub(super) const BETA: &str = "beta-";
+
+/// For whom an image is promoted: the users who follow a stream, or those who try a branch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Users: `stable`, `testing`, `next`.
+    Users(Stream),
+    /// `beta-BRANCH`.
+    Beta(Branch),
+}
+
+impl Channel {
+    /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
+    pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageNameError> {
+        match self {
+            Self::Users(_) => Ok(target.tag()),
+            Self::Beta(_) => format!("{self}-{}", target.tag()).parse(),
+        }
+    }
+
+    /// The tag of an image that is not proven yet. No user looks for it, and no branch's is another's.
+    pub fn candidate_tag(&self, target: &Target) -> Result<Tag, ParseImageNameError> {
+        format!("{CANDIDATE}{}", self.image_tag(target)?).parse()
+    }
+
+    /// The tags that move to the newest image, from the one that most follow to the narrowest.
+    pub fn moving_tags(&self, target: &Target) -> Vec<Tag> {
+        let of = |name: &dyn fmt::Display| format!("{name}_{self}");
+        let narrower = match self {
+            Self::Beta(_) => Vec::new(),
+            Self::Users(_) => {
+                let fedora = target.kernel.fedora().map(|fedora| of(&format_args!("fedora-{fedora}")));
+                let line = of(&format_args!("zfs-{}", target.zfs.line()));
+                std::iter::once(line).chain(fedora).collect()
+            }
+        };
+        let all = std::iter::once(self.to_string()).chain(narrower);
+        all.map(|tag| tag.parse().expect("numbers and the channel's own characters may be in tags")).collect()
+    }
+
+    /// The immutable tag that says what was promoted when: `CHANNEL-RUN-COMMIT`, of the numbers of a run and the first
+    /// twelve digits of a commit.
+    pub fn audit_tag(&self, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
+        let tag = format!("{self}-{run}-{}", commit.get(..12).unwrap_or(commit));
+        self.read_audit_tag(&tag)
+    }
+
+    /// The audit tag that somebody chose, if it is one of this channel.
+    pub fn read_audit_tag(&self, tag: &str) -> Result<Tag, ParseChannelError> {
+        let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: self.to_string() };
+        let rest = tag.strip_prefix(&format!("{self}-")).ok_or_else(fail)?;
+        if is_run_and_commit(rest) { tag.parse().map_err(|_| fail()) } else { Err(fail()) }
+    }
+}
+
+/// `RUN-COMMIT`.
+pub(super) fn is_run_and_commit(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(run, commit)| {
+        !run.is_empty()
+            && run.bytes().all(|byte| byte.is_ascii_digit())
+            && (7..=40).contains(&commit.len())
+            && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users(stream) => stream.fmt(f),
+            Self::Beta(branch) => write!(f, "{BETA}{branch}"),
+        }
+    }
+}
+
+impl Serialize for Channel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text is no channel, or no tag of one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseChannelError {
+    /// Neither a stream nor a branch.
+    #[error(
+        "`{0}` is not a channel (expected `stable`, `testing`, `next`, or `beta-` and the name of a branch)"
+    )]
+    Unknown(String),
+    /// `beta-` and nothing.
+    #[error("`beta-` is followed by the name of a branch: {0}")]
+    Branch(#[from] ParseBranchError),
+    /// Not an audit tag of this channel.
+    #[error(
+        "`{tag}` is not an audit tag of {channel} (expected `{channel}-RUN-COMMIT`: decimal digits, and 7 to 40 \
+         hexadecimal ones)"
+    )]
+    AuditTag {
+        /// What was given.
+        tag: String,
+        /// The channel.
+        channel: String,
+    },
+}
+
+impl FromStr for Channel {
+    type Err = ParseChannelError;
+
+    /// The branch is named as git names it: `beta-feature/x`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(BETA) {
+            Some(branch) => Ok(Self::Beta(Branch::of(branch)?)),
+            None => text.parse().map(Self::Users).map_err(|_| ParseChannelError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::TagClass;
+    use super::*;
+
+    fn target(kernel: &str) -> Target {
+        Target { zfs: "2.4.3".parse().unwrap(), kernel: kernel.parse().unwrap() }
+    }
+
+    fn all(channel: &Channel, target: &Target) -> Vec<String> {
+        let fixed = [channel.image_tag(target), channel.candidate_tag(target)].map(Result::unwrap);
+        let audit = channel.audit_tag("1234", &"0123456789abcdef".repeat(2)).unwrap();
+        let tags = channel.moving_tags(target).into_iter().chain(fixed).chain([audit]);
+        tags.map(|tag| tag.to_string()).collect()
+    }
+
+    #[test]
+    fn users_look_for_these() {
+        let stable: Channel = "stable".parse().unwrap();
+        let kernel = "6.17.8-300.fc43.x86_64";
+        let image = format!("zfs-2.4.3_kernel-{kernel}");
+        assert_eq!(
+            all(&stable, &target(kernel)),
+            [
+                "stable",
+                "zfs-2.4_stable",
+                "fedora-43_stable",
+                &image,
+                &format!("candidate-{image}"),
+                "stable-1234-0123456789ab",
+            ]
+        );
+        let classes = all(&stable, &target(kernel)).into_iter().map(|tag| TagClass::of(&tag));
+        let expected = [
+            TagClass::Channel,
+            TagClass::Channel,
+            TagClass::Channel,
+            TagClass::Version(target(kernel)),
+            TagClass::Candidate,
+            TagClass::Audit,
+        ];
+        assert!(classes.eq(expected));
+    }
+
+    #[test]
+    fn a_kernel_that_names_no_fedora_has_no_channel_of_it() {
+        let next: Channel = "next".parse().unwrap();
+        let tags = next.moving_tags(&target("6.17.8-300.x86_64"));
+        assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["next", "zfs-2.4_next"]);
+    }
+
+    #[test]
+    fn what_is_no_channel_is_refused() {
+        for text in ["", "latest", "beta", "beta-", "Stable", "stable-1"] {
+            assert!(text.parse::<Channel>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn audit_tags_are_those_of_the_channel() {
+        let stable: Channel = "stable".parse().unwrap();
+        assert!(stable.read_audit_tag("stable-1-0123abc").is_ok());
+        for tag in [
+            "stable-1",
+            "testing-1-0123abc",
+            "stable-x-0123abc",
+            "stable-1-012345",
+            "stable",
+            "beta-stable-1-0123abc",
+        ] {
+            assert!(stable.read_audit_tag(tag).is_err(), "{tag}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a branch is called: its tags are classified as a branch's, and never those of another branch.
+        #[test]
+        fn branches_are_isolated(one in "[a-z0-9/_.-]{1,50}", other in "[a-z0-9/_.-]{1,50}") {
+            let target = target("6.17.8-300.fc43.x86_64");
+            let of = |branch: &str| all(&format!("beta-{branch}").parse().unwrap(), &target);
+            for tag in of(&one) {
+                let expected = if tag.starts_with(CANDIDATE) { TagClass::Candidate } else { TagClass::Beta };
+                prop_assert_eq!(TagClass::of(&tag), expected, "{}", tag);
+                prop_assert!(one == other || !of(&other).contains(&tag));
+            }
+        }
+    }
+}
