@@ -1,17 +1,24 @@
 //! `boot-test`: boot the kernel of an image with its modules, and use a pool.
 
+mod attach;
+mod show;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use kmod_query::Upstream;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 use tokio::time::Instant;
 
+use attach::Witness;
+use show::Tested;
+
 use super::Outcome;
+use super::signing::SigningArgs;
 use super::upstream::UpstreamArgs;
 use crate::io::blocking;
 use crate::io::contents::Contents;
@@ -20,12 +27,12 @@ use crate::io::progress::{self, Section, Surface};
 use crate::io::qemu::{self, Guest, Qemu};
 use crate::io::store::Images;
 use crate::model::boot::{
-    self, Accelerator, Boot, BootReport, BootTest, Choice, Console, Expected, Machine, Step, Verdict,
+    self, Accelerator, Boot, BootReport, BootTest, Choice, Console, Expected, Machine, Verdict,
 };
-use crate::model::image::ImageName;
+use crate::model::image::{ImageName, Pinned};
 use crate::model::packages::Group;
 use crate::model::{Digest, Target};
-use crate::output::{self, Format, Show};
+use crate::output::{self, Format};
 
 /// How long a machine that can be virtualized takes to boot and power off, at the most.
 const PROBE: Duration = Duration::from_secs(8);
@@ -43,6 +50,9 @@ const TAIL: usize = 30;
 /// reads everything back, rolls back and destroys it. The test has passed if every step went well, the kernel is not
 /// tainted by more than a foreign module, and the guest powered off both times.
 ///
+/// In a registry, the result is signed and attached to the image, where `promote` looks for it; one that failed, too.
+/// If a test is repeated, the newest result counts. Without anybody who signs, the image is tested all the same.
+///
 /// Needs qemu-system-x86_64 or qemu-system-aarch64. KVM is used where it works; emulation takes about a minute.
 /// aarch64 was never tried.
 #[derive(Clone, Debug, Args)]
@@ -52,6 +62,7 @@ const TAIL: usize = 30;
 Examples:
   zfs-kmods boot-test oci:./images
   zfs-kmods boot-test docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --format json
+  COSIGN_PASSWORD=… zfs-kmods boot-test docker://ghcr.io/OWNER/zfs-kmods:TAG --key cosign.key
   zfs-kmods boot-test oci:./images --root / --kernel-core kernel-core.rpm --kernel-modules kernel-modules-core.rpm"
 )]
 pub struct BootTestArgs {
@@ -85,13 +96,30 @@ pub struct BootTestArgs {
     /// Write what the guest says to this file, also when it passes
     #[arg(long, value_name = "FILE")]
     keep_console: Option<PathBuf>,
+
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 /// Gather, do, show.
 pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let witness = Witness::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
-    output::show(format, &test).into_diagnostic()?;
-    match &test.verdict {
+    let attaching = match &witness {
+        Some(witness) => witness.attach(&test, Timestamp::now()).await,
+        None => Ok(Vec::new()),
+    };
+    // What was found out in minutes is shown, even if it cannot be attached.
+    let (attached, failure) = match attaching {
+        Ok(attached) => (attached, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let tested = Tested { test, attached };
+    output::show(format, &tested).into_diagnostic()?;
+    if let Some(error) = failure {
+        return Err(error.wrap_err("the result of the boot test cannot be attached to the image"));
+    }
+    match tested.test.verdict {
         Verdict::Passed => Ok(Outcome::Done),
         Verdict::Failed(_) => Ok(Outcome::Refused),
         Verdict::NotTested(reason) => Err(miette::miette!(
@@ -163,13 +191,13 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
 }
 
 /// The main packages of the image, as its store has them.
-async fn published(name: &ImageName, directory: &Path) -> Result<(String, Published)> {
+async fn published(name: &ImageName, directory: &Path) -> Result<(Pinned, Published)> {
     let images = Images::open(&name.store).await?;
     let contents = Contents::open(&images, name).await?;
     let rpms = contents.extract(&BTreeSet::from([Group::Main]), directory, false).await?;
     let files: Vec<_> = rpms.into_iter().map(|placed| placed.file).collect();
     let published = blocking::run(move |_| Published::read(&files)).await?;
-    Ok((contents.image().to_string(), published))
+    Ok((contents.image().clone(), published))
 }
 
 async fn assemble(
@@ -307,38 +335,6 @@ fn time(text: &str) -> Result<Duration, String> {
     match Duration::try_from(time) {
         Ok(time) if !time.is_zero() => Ok(time),
         _ => Err("a time limit has to be longer than nothing".to_owned()),
-    }
-}
-
-impl Show for BootTest {
-    fn table(&self) -> String {
-        let rows = self.boots.iter().flat_map(|report| {
-            let row = |step: Step, passed: bool, at: Duration, detail: &str| {
-                [
-                    report.boot.number().to_string(),
-                    step.to_string(),
-                    if passed { "ok" } else { "FAILED" }.to_owned(),
-                    format!("{:.1} s", at.as_secs_f64()),
-                    detail.trim().chars().take(60).collect(),
-                ]
-            };
-            let made =
-                report.steps.iter().map(move |made| row(made.step, made.passed, made.at, &made.detail));
-            made.chain(report.broken_at().map(|step| row(step, false, report.time, "")))
-        });
-        let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
-        let (word, reason) = match &self.verdict {
-            Verdict::Passed => ("passed", None),
-            Verdict::Failed(fault) => ("FAILED", Some(fault.to_string())),
-            Verdict::NotTested(reason) => ("not tested", Some(reason.clone())),
-        };
-        write!(text, "\n{word}: {}", self.target).expect("writing to a String cannot fail");
-        if let Some(guest) = &self.guest {
-            let (time, accelerator) = (self.time().as_secs_f64(), guest.accelerator.as_str());
-            write!(text, " ({time:.1} s, {accelerator})").expect("writing to a String cannot fail");
-        }
-        let reason = reason.map_or_else(String::new, |reason| format!("\n  {reason}"));
-        format!("{text}{reason}\n{}\n", self.image)
     }
 }
 

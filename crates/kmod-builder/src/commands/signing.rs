@@ -56,14 +56,23 @@ impl SigningArgs {
         if self.no_sign {
             return Ok(Signer::nobody());
         }
+        self.anybody().await?.ok_or_else(|| {
+            miette::miette!(
+                help = "give --key FILE, run in GitHub Actions with `id-token: write`, or say --no-sign for local work",
+                "nobody signs: there is no key, and no identity of a workflow"
+            )
+        })
+    }
+
+    /// Whoever can sign here: a key, the workflow that this runs in, or both; `None` where nobody can.
+    pub async fn anybody(&self) -> Result<Option<Signer>> {
         let signer = Signer::new(self.key().await?, self.keyless()?);
-        if signer.signs() {
-            return Ok(signer);
-        }
-        Err(miette::miette!(
-            help = "give --key FILE, run in GitHub Actions with `id-token: write`, or say --no-sign for local work",
-            "nobody signs: there is no key, and no identity of a workflow"
-        ))
+        Ok(signer.signs().then_some(signer))
+    }
+
+    /// Whether somebody asked for nothing to be signed.
+    pub const fn declined(&self) -> bool {
+        self.no_sign
     }
 
     /// Where the workflow's identity comes from, if this runs in one that may ask for it.

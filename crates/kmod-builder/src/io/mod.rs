@@ -1,5 +1,6 @@
 //! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
 
+pub mod attach;
 pub mod blocking;
 pub mod cmd;
 pub mod composing;

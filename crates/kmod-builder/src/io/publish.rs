@@ -1,13 +1,12 @@
 //! Publishing an image in a registry, step by step; the order is [`Publication::steps`]'s.
 
-use std::collections::BTreeSet;
-
 use crate::model::Digest;
 use crate::model::image::{Pinned, Selector, Store, Tag};
 use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::publication::{Found, Publication, PublicationError, Published, Step};
 use crate::model::referrers::signatures_are_within;
 
+use super::attach;
 use super::registry::{Progress, Referrers, Registry, RegistryError};
 
 /// Evidence is small: bundles of provenance and SBOMs. What is longer is not read whole.
@@ -125,16 +124,7 @@ async fn read_back(
     if registry.manifest(&Selector::Digest(image.digest().clone())).await?.is_none() {
         return Err(incomplete(publication, "its manifest is not there".to_owned()));
     }
-    let wanted = publication.referrers();
-    let mut missing = wanted.clone();
-    registry
-        .until(async || {
-            let listed = registry.referrers(image.digest()).await?;
-            let listed: BTreeSet<_> = listed.found.into_iter().map(|found| found.manifest.digest).collect();
-            missing = wanted.difference(&listed).cloned().collect();
-            Ok(missing.is_empty())
-        })
-        .await?;
+    let mut missing = attach::unlisted(registry, image.digest(), &publication.referrers()).await?;
     if let Some(digest) = missing.pop_first() {
         return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
     }

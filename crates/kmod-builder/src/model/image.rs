@@ -238,6 +238,43 @@ impl fmt::Display for Pinned {
     }
 }
 
+impl FromStr for Pinned {
+    type Err = ParsePinnedError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ImageName { store, selector } = text.parse()?;
+        match selector {
+            Some(Selector::Digest(digest)) => Ok(Self { store, digest }),
+            _ => Err(ParsePinnedError::ByTag { text: text.to_owned(), store }),
+        }
+    }
+}
+
+impl Serialize for Pinned {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text names no exact image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParsePinnedError {
+    /// It names none at all.
+    #[error(transparent)]
+    NoImage(#[from] ParseImageNameError),
+    /// It names one by something that may point elsewhere a moment later.
+    #[error(
+        "`{text}` names an image by tag, and tags move: say {store}@DIGEST (`zfs-kmods attestations {text}` shows the \
+         digest in its last line)"
+    )]
+    ByTag {
+        /// What was given.
+        text: String,
+        /// The store in it.
+        store: Store,
+    },
+}
+
 /// The text names no image, store, repository or tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -271,6 +308,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ImageName>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn exact_images_are_named_by_digest() {
+        let text = format!("docker://ghcr.io/owner/zfs-kmods@{}", Digest::of(b""));
+        assert_eq!(text.parse::<Pinned>().unwrap().to_string(), text);
+        let by_tag = "docker://ghcr.io/owner/zfs-kmods:stable".parse::<Pinned>();
+        assert!(matches!(by_tag, Err(ParsePinnedError::ByTag { .. })), "{by_tag:?}");
+        assert!("docker://ghcr.io/owner/zfs-kmods".parse::<Pinned>().is_err());
+        assert!(matches!("zfs-kmods".parse::<Pinned>(), Err(ParsePinnedError::NoImage(_))));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// What a statement is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// From what and by whom the image was built: SLSA provenance v1.

@@ -1,50 +1,133 @@
 //! The result of a test of an image as an in-toto predicate (in-toto attestation framework,
 //! `spec/predicates/test-result.md`, v0.1).
 
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A test that was run on an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TestResult {
-    /// What the test was run with: names and SHA-256 digests, such as the kernel and the emulator's machine type.
-    pub configuration: Vec<(String, super::Digest)>,
+    /// What the test was run with, as resource descriptors.
+    pub configuration: Vec<Value>,
     /// The steps that went well.
     pub passed: Vec<String>,
     /// The steps that did not.
     pub failed: Vec<String>,
+    /// Why it failed, in a sentence.
+    pub reason: Option<String>,
+    /// Where the run's log is.
+    pub url: Option<String>,
+    /// When it ended.
+    pub finished: Timestamp,
 }
 
 impl TestResult {
     /// The predicate. The whole passed if no step failed and at least one was made.
+    ///
+    /// `finishedOn` and `reason` are not in the specification, whose consumers ignore what they do not know ("Parsing
+    /// rules" of the framework); the former is named and written as in SLSA provenance v1.
     pub fn predicate(&self) -> Value {
         let passed = self.failed.is_empty() && !self.passed.is_empty();
-        let configuration: Vec<_> = self
-            .configuration
-            .iter()
-            .map(|(name, digest)| json!({"name": name, "digest": {"sha256": digest.hex()}}))
-            .collect();
-        json!({
-            "result": if passed { "PASSED" } else { "FAILED" },
-            "configuration": configuration,
+        let finished = Timestamp::from_second(self.finished.as_second()).unwrap_or(self.finished);
+        let mut predicate = json!({
+            "result": if passed { PASSED } else { "FAILED" },
+            "configuration": self.configuration,
             "passedTests": self.passed,
             "failedTests": self.failed,
-        })
+            "finishedOn": finished.to_string(),
+        });
+        for (name, value) in [("reason", &self.reason), ("url", &self.url)] {
+            if let Some(value) = value {
+                predicate[name] = json!(value);
+            }
+        }
+        predicate
     }
 }
+
+/// What the specification calls the result of a test without any fault; `WARNED` is not enough.
+const PASSED: &str = "PASSED";
+
+/// What somebody's test result says, as far as anything depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatedResult {
+    /// When the test ended, in the words of whoever signed it.
+    pub finished: Timestamp,
+    /// Why it did not pass, in a sentence; `None` if it did.
+    pub failure: Option<String>,
+}
+
+/// Reads a predicate.
+pub fn read(predicate: &Value) -> Result<StatedResult, TestResultError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Wire {
+        result: String,
+        #[serde(default)]
+        passed_tests: Vec<String>,
+        #[serde(default)]
+        failed_tests: Vec<String>,
+        finished_on: Timestamp,
+        reason: Option<String>,
+    }
+    let Wire { result, passed_tests, failed_tests, finished_on, reason } = Wire::deserialize(predicate)?;
+    let passed = result == PASSED && failed_tests.is_empty() && !passed_tests.is_empty();
+    let failure = (!passed).then(|| {
+        let steps = if failed_tests.is_empty() { "no step".to_owned() } else { failed_tests.join(", ") };
+        reason.unwrap_or_else(|| format!("it is {result}, and what failed is {steps}"))
+    });
+    Ok(StatedResult { finished: finished_on, failure })
+}
+
+/// Something that is signed as a test result is none of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("the test result cannot be read: {0}")]
+pub struct TestResultError(#[from] serde_json::Error);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn result(passed: &[&str], failed: &[&str]) -> TestResult {
+        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        TestResult {
+            configuration: vec![],
+            passed: own(passed),
+            failed: own(failed),
+            reason: None,
+            url: None,
+            finished: "2026-11-20T10:00:00.5Z".parse().unwrap(),
+        }
+    }
+
     #[test]
     fn a_test_without_steps_has_not_passed() {
-        let result = |passed: &[&str], failed: &[&str]| {
-            let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-            let test = TestResult { configuration: vec![], passed: own(passed), failed: own(failed) };
-            test.predicate()["result"].clone()
-        };
-        assert_eq!(result(&["load"], &[]), "PASSED");
-        assert_eq!(result(&["load"], &["scrub"]), "FAILED");
-        assert_eq!(result(&[], &[]), "FAILED");
+        for (passed, failed, word) in
+            [(&["load"][..], &[][..], "PASSED"), (&["load"], &["scrub"], "FAILED"), (&[], &[], "FAILED")]
+        {
+            let predicate = result(passed, failed).predicate();
+            assert_eq!(predicate["result"], word);
+            let read = read(&predicate).unwrap();
+            assert_eq!(read.failure.is_none(), word == "PASSED", "{read:?}");
+            assert_eq!(read.finished.to_string(), "2026-11-20T10:00:00Z");
+        }
+    }
+
+    #[test]
+    fn a_result_that_contradicts_itself_has_not_passed() {
+        let good = result(&["load"], &[]).predicate();
+        for (member, value) in
+            [("result", json!("WARNED")), ("failedTests", json!(["scrub"])), ("passedTests", json!([]))]
+        {
+            let mut other = good.clone();
+            other[member] = value;
+            assert!(read(&other).unwrap().failure.is_some(), "{other}");
+        }
+        for member in ["result", "finishedOn"] {
+            let mut other = good.clone();
+            other.as_object_mut().unwrap().remove(member);
+            assert!(read(&other).is_err(), "{other}");
+        }
     }
 }

@@ -1,16 +1,19 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Accelerator, Boot, BootReport, Fault, Step};
+use crate::model::attest::test_result::TestResult;
+use crate::model::image::Pinned;
 use crate::model::{Digest, Target};
 
 /// What is known after a boot test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootTest {
-    /// The image, by digest.
-    pub image: String,
+    /// The image.
+    pub image: Pinned,
     /// What it is for.
     #[serde(flatten)]
     pub target: Target,
@@ -92,14 +95,13 @@ impl BootTest {
         self.boots.iter().map(|report| report.time).sum()
     }
 
-    /// The predicate of an in-toto attestation (`spec/predicates/test-result.md` of the framework, v0.1), for an
-    /// image that was tested. `url` leads to the run's log, where there is one.
+    /// What is said of an image that was tested; `url` leads to the run's log, where there is one.
     ///
     /// A test that was not made is no test with a result: `None`.
-    pub fn predicate(&self, url: Option<&str>) -> Option<Value> {
-        let result = match &self.verdict {
-            Verdict::Passed => "PASSED",
-            Verdict::Failed(_) => "FAILED",
+    pub fn result(&self, finished: Timestamp, url: Option<String>) -> Option<TestResult> {
+        let reason = match &self.verdict {
+            Verdict::Passed => None,
+            Verdict::Failed(fault) => Some(fault.to_string()),
             Verdict::NotTested(_) => return None,
         };
         let (mut passed, mut failed) = (Vec::new(), Vec::new());
@@ -117,20 +119,7 @@ impl BootTest {
         if self.boots.is_empty() {
             failed.push("modules".to_owned());
         }
-        let mut predicate = json!({
-            "result": result,
-            "configuration": self.configuration(),
-            "passedTests": passed,
-            "failedTests": failed,
-        });
-        if let Some(url) = url {
-            predicate["url"] = json!(url);
-        }
-        if let Verdict::Failed(fault) = &self.verdict {
-            // Consumers must ignore members that they do not know ("Parsing rules" of the framework).
-            predicate["reason"] = json!(fault);
-        }
-        Some(predicate)
+        Some(TestResult { configuration: self.configuration(), passed, failed, reason, url, finished })
     }
 
     /// What the test was run with, as resource descriptors.
@@ -175,7 +164,7 @@ mod tests {
 
     fn test(boots: Vec<BootReport>) -> BootTest {
         BootTest {
-            image: format!("docker://localhost/zfs-kmods@{}", Digest::of(b"image")),
+            image: format!("docker://localhost/zfs-kmods@{}", Digest::of(b"image")).parse().unwrap(),
             target: Target {
                 zfs: "2.4.3".parse().unwrap(),
                 kernel: "6.12.107-200.fc43.x86_64".parse().unwrap(),
@@ -215,7 +204,8 @@ mod tests {
     fn the_predicate_names_every_step() {
         let oops = Fault::Oops { step: Some(Step::Zfs), words: "kernel BUG at zfs.c:1!".into() };
         let failed = test(vec![report(Boot::First, 3, Some(oops))]);
-        let predicate = failed.predicate(Some("https://example.org/run/1")).unwrap();
+        let time = Timestamp::UNIX_EPOCH;
+        let predicate = failed.result(time, Some("https://example.org/run/1".into())).unwrap().predicate();
         insta::assert_snapshot!(predicate["configuration"], @r#"[{"digest":{"sha256":"6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c"},"name":"kernel-core-6.12.107-200.fc43.x86_64","uri":"https://example.org/kernel-core.rpm"},{"annotations":{"accelerator":"tcg","emulator":"QEMU emulator version 7.2.22","machine":"q35","memory":"1024 MiB"},"digest":{"sha256":"9752c38a9065f7646ffaac3621d1fa2f7dbe726c7e12e511eac7fdb14d4e2a24"},"name":"initramfs"}]"#);
         assert_eq!(predicate["passedTests"], json!(["boot 1: start", "boot 1: drivers", "boot 1: spl"]));
         assert_eq!(predicate["failedTests"], json!(["boot 1: zfs"]));
@@ -224,13 +214,19 @@ mod tests {
             (&json!("FAILED"), &json!("https://example.org/run/1"))
         );
         let passed = test(vec![report(Boot::First, 99, None), report(Boot::Second, 99, None)]);
-        let predicate = passed.predicate(None).unwrap();
+        let predicate = passed.result(time, None).unwrap().predicate();
         assert_eq!(
             (&predicate["result"], predicate["failedTests"].as_array().unwrap().len()),
             (&json!("PASSED"), 0)
         );
         assert_eq!(predicate["passedTests"].as_array().unwrap().len(), 25);
-        assert_eq!(test(vec![]).predicate(None), None);
+        assert_eq!(test(vec![]).result(time, None), None);
+        let nothing_booted = BootTest { verdict: Verdict::Failed(Fault::NeverSpoke(1)), ..test(vec![]) };
+        let predicate = nothing_booted.result(time, None).unwrap().predicate();
+        assert_eq!(
+            (&predicate["result"], &predicate["failedTests"]),
+            (&json!("FAILED"), &json!(["modules"]))
+        );
     }
 
     #[test]

@@ -65,19 +65,14 @@ impl Answer {
 /// Every check of the contract and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    #[serde(serialize_with = "as_text")]
     image: Pinned,
     target: Option<Target>,
     passed: bool,
     checks: Vec<Answer>,
 }
 
-fn as_text<S: serde::Serializer>(image: &Pinned, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(image)
-}
-
 impl Report {
-    pub(super) fn new(image: Pinned, target: Option<Target>, checks: Vec<Answer>) -> Self {
+    pub(in crate::model) fn new(image: Pinned, target: Option<Target>, checks: Vec<Answer>) -> Self {
         let passed = target.is_some() && checks.iter().all(|answer| answer.value == Outcome::Passed);
         Self { image, target, passed, checks }
     }

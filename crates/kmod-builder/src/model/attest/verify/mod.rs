@@ -6,12 +6,14 @@
 mod bundle;
 mod content;
 mod identity;
+mod test_results;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use bundle::read as read_bundle;
 pub use bundle::{Refusal, Trust, Verified, open};
 pub use identity::{Identity, IdentityError};
+pub use test_results::boot_test;
 
 use super::simple_signing::SimpleSignature;
 use super::{Kind, PublicKey};
@@ -94,21 +96,26 @@ fn sentence(fault: &Fault) -> &str {
 ///
 /// The signature at the signature tag is checked with a key only; where an identity is expected, it is left out.
 pub fn examine(image: &Image, attached: &Attached, trust: &Trust) -> Vec<Answer> {
+    examine_by_kind(image, attached, trust).into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// The same, each answer with the kind of evidence that it is about.
+pub fn examine_by_kind(image: &Image, attached: &Attached, trust: &Trust) -> Vec<(Kind, Answer)> {
     let found = |kind| find(kind, &image.digest, attached, trust);
     let (provenance, sbom) = (found(Kind::Provenance), found(Kind::Sbom));
     let stated = provenance.and_then(|verified| content::read_provenance(&verified, trust));
     let inputs = content::inputs_match(image, stated.as_ref().ok());
     let packages = content::packages_match(image, sbom.as_ref().ok());
     let mut answers = vec![
-        Answer::new("provenance is signed and whole", outcome(stated)),
-        Answer::new("provenance is of the image's inputs", inputs),
-        Answer::new("SBOM is signed", outcome(sbom)),
-        Answer::new("SBOM lists exactly the RPMs of the image", packages),
-        Answer::new("signature is good", outcome(found(Kind::Signature))),
+        (Kind::Provenance, Answer::new("provenance is signed and whole", outcome(stated))),
+        (Kind::Provenance, Answer::new("provenance is of the image's inputs", inputs)),
+        (Kind::Sbom, Answer::new("SBOM is signed", outcome(sbom))),
+        (Kind::Sbom, Answer::new("SBOM lists exactly the RPMs of the image", packages)),
+        (Kind::Signature, Answer::new("signature is good", outcome(found(Kind::Signature)))),
     ];
     if let Trust::Key(key) = trust {
         let simple = simple_signature(image, attached, key);
-        answers.push(Answer::new("signature for podman and bootc is good", simple));
+        answers.push((Kind::Signature, Answer::new("signature for podman and bootc is good", simple)));
     }
     answers
 }
@@ -174,20 +181,43 @@ pub fn proven_inputs(image: &Digest, attached: &Attached, trust: &Trust) -> Resu
 /// Finds a bundle of this kind that holds. Others may lie beside it: anybody who may write to a repository can attach
 /// more, and they must not be able to spoil what is there.
 pub fn find(kind: Kind, image: &Digest, attached: &Attached, trust: &Trust) -> Result<Verified, Outcome> {
-    let bundles = attached.bundles.as_ref().map_err(|reason| Outcome::Unknown(reason.clone()))?;
     let mut reasons = Vec::new();
-    for stored in bundles {
-        match open(stored, kind, image, trust) {
+    for opened in opened(kind, image, attached, trust)? {
+        match opened {
             Ok(verified) => return Ok(verified),
-            Err(Refusal::OtherKind) => {}
-            Err(Refusal::Because(reason)) => reasons.push(reason),
+            Err(reason) => reasons.push(reason),
         }
     }
-    Err(Outcome::Failed(match reasons.len() {
-        0 => format!("no {kind} is attached"),
-        1 => format!("the attached {kind} is not accepted: {}", reasons[0]),
-        count => format!("none of the {count} attached {kind} bundles is accepted: {}", reasons.join("; ")),
+    Err(none_accepted(kind, &reasons))
+}
+
+/// Every bundle of this kind, one after the other: what holds, and for the others why they do not.
+fn opened<'a>(
+    kind: Kind,
+    image: &'a Digest,
+    attached: &'a Attached,
+    trust: &'a Trust,
+) -> Result<impl Iterator<Item = Result<Verified, String>> + 'a, Outcome> {
+    let bundles = attached.bundles.as_ref().map_err(|reason| Outcome::Unknown(reason.clone()))?;
+    Ok(bundles.iter().filter_map(move |stored| match open(stored, kind, image, trust) {
+        Ok(verified) => Some(Ok(verified)),
+        Err(Refusal::OtherKind) => None,
+        Err(Refusal::Because(reason)) => Some(Err(reason)),
     }))
+}
+
+fn none_accepted(kind: Kind, reasons: &[String]) -> Outcome {
+    Outcome::Failed(match reasons {
+        [] => format!("no {kind} is attached"),
+        [reason] => format!("the attached {kind} is not accepted: {reason}"),
+        _ => {
+            format!(
+                "none of the {} attached {kind} bundles is accepted: {}",
+                reasons.len(),
+                reasons.join("; ")
+            )
+        }
+    })
 }
 
 fn outcome<T>(found: Result<T, Outcome>) -> Outcome {

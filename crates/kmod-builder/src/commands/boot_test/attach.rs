@@ -1,0 +1,72 @@
+//! The result of a boot test becomes evidence: signed, and attached to the image in its registry.
+
+use jiff::Timestamp;
+use miette::Result;
+
+use crate::commands::signing::SigningArgs;
+use crate::io::progress;
+use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::signer::Signer;
+use crate::model::Digest;
+use crate::model::attest::{Kind, Statement, Subject, artifact};
+use crate::model::boot::BootTest;
+use crate::model::image::{Selector, Store};
+
+/// Whoever signs the result, and where the image is.
+pub(super) struct Witness {
+    signer: Signer,
+    registry: Registry,
+}
+
+impl Witness {
+    /// Asked before the test, because a key that cannot be read should not cost one. `None` where nothing is attached:
+    /// a directory keeps no evidence, `--no-sign` forbids it, or nobody can sign, which is said.
+    pub(super) async fn find(store: &Store, signing: &SigningArgs) -> Result<Option<Self>> {
+        let Store::Registry(repository) = store else { return Ok(None) };
+        if signing.declined() {
+            return Ok(None);
+        }
+        let Some(signer) = signing.anybody().await? else {
+            progress::note(
+                "The result will not be attached to the image: nobody signs here (--key FILE, or `id-token: write` in \
+                 GitHub Actions).",
+            );
+            return Ok(None);
+        };
+        let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+        let registry = Registries::new(sources, Patience::default()).open(repository, Access::Push).await?;
+        Ok(Some(Self { signer, registry }))
+    }
+
+    /// Attaches the result, failed ones too, so that they are known; nothing if nothing was tested.
+    ///
+    /// Returns the digests of what was attached.
+    pub(super) async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
+        let Some(result) = test.result(finished, run_url()) else { return Ok(Vec::new()) };
+        let digest = &test.image.digest;
+        let manifest = self.registry.manifest(&Selector::Digest(digest.clone())).await?;
+        let size = manifest
+            .ok_or_else(|| miette::miette!("the image {digest} is gone from the registry"))?
+            .bytes
+            .len();
+        let name = self.registry.repository().to_string();
+        let subject = Subject::image(name, digest.clone(), size as u64);
+        let statement = Statement::new(Kind::BootTest, &subject, &result.predicate());
+        let mut made = Vec::new();
+        for party in self.signer.parties() {
+            if let Some(signed) = self.signer.sign(party, &statement).await? {
+                made.push(artifact::referrer(&signed.bundle, signed.kind, &subject, finished));
+            }
+        }
+        crate::io::attach::attach(&self.registry, digest, &made).await?;
+        Ok(made.iter().map(|parcel| parcel.digest().clone()).collect())
+    }
+}
+
+/// The page of the run of GitHub Actions that this is part of
+/// ([default variables](https://docs.github.com/actions/reference/variables-reference)).
+fn run_url() -> Option<String> {
+    let [server, repository, run] =
+        ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| std::env::var(name).ok());
+    Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
+}

@@ -1,0 +1,56 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::Digest;
+use crate::model::boot::{BootTest, Step, Verdict};
+use crate::output::{self, Show};
+
+/// A test, and what became of its result.
+#[derive(Serialize)]
+pub(super) struct Tested {
+    #[serde(flatten)]
+    pub(super) test: BootTest,
+    /// The manifests that carry the result, beside the image.
+    pub(super) attached: Vec<Digest>,
+}
+
+impl Show for Tested {
+    fn table(&self) -> String {
+        let attached = self.attached.iter().map(|digest| format!("attached as {digest}\n"));
+        self.test.table() + &attached.collect::<String>()
+    }
+}
+
+impl Show for BootTest {
+    fn table(&self) -> String {
+        let rows = self.boots.iter().flat_map(|report| {
+            let row = |step: Step, passed: bool, at: Duration, detail: &str| {
+                [
+                    report.boot.number().to_string(),
+                    step.to_string(),
+                    if passed { "ok" } else { "FAILED" }.to_owned(),
+                    format!("{:.1} s", at.as_secs_f64()),
+                    detail.trim().chars().take(60).collect(),
+                ]
+            };
+            let made =
+                report.steps.iter().map(move |made| row(made.step, made.passed, made.at, &made.detail));
+            made.chain(report.broken_at().map(|step| row(step, false, report.time, "")))
+        });
+        let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
+        let (word, reason) = match &self.verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(fault) => ("FAILED", Some(fault.to_string())),
+            Verdict::NotTested(reason) => ("not tested", Some(reason.clone())),
+        };
+        write!(text, "\n{word}: {}", self.target).expect("writing to a String cannot fail");
+        if let Some(guest) = &self.guest {
+            let (time, accelerator) = (self.time().as_secs_f64(), guest.accelerator.as_str());
+            write!(text, " ({time:.1} s, {accelerator})").expect("writing to a String cannot fail");
+        }
+        let reason = reason.map_or_else(String::new, |reason| format!("\n  {reason}"));
+        format!("{text}{reason}\n{}\n", self.image)
+    }
+}
