@@ -50,6 +50,7 @@ enum Verb {
     ListRpms(commands::list_rpms::ListRpmsArgs),
     ExtractRpms(commands::extract_rpms::ExtractRpmsArgs),
     Publish(Box<commands::publish::PublishArgs>),
+    Promote(commands::promote::PromoteArgs),
     Attestations(commands::attestations::AttestationsArgs),
     Cleanup(Box<commands::cleanup::CleanupArgs>),
 }
@@ -77,6 +78,7 @@ impl Cli {
             Verb::ListRpms(args) => commands::list_rpms::run(args, format).await,
             Verb::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
             Verb::Publish(args) => commands::publish::run(*args, format).await,
+            Verb::Promote(args) => commands::promote::run(args, format).await,
             Verb::Attestations(args) => commands::attestations::run(args, format).await,
             Verb::Cleanup(args) => commands::cleanup::run(*args, &upstream, format).await,
         }

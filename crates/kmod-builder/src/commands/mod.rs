@@ -10,6 +10,7 @@ pub mod gather;
 pub mod list_rpms;
 pub mod place;
 pub mod plan;
+pub mod promote;
 pub mod publish;
 pub mod published;
 pub mod signing;

@@ -10,10 +10,10 @@ use super::layer::{EntryFault, LayerError, Reader};
 use super::layout::LayoutError;
 use super::rpm;
 use super::store::{Images, StoreError, Stored};
-use crate::model::Digest;
-use crate::model::image::{ImageName, Pinned};
+use crate::model::image::{ImageName, Pinned, Selector};
 use crate::model::oci::{Config, Descriptor, Manifest};
-use crate::model::verification::{Fault, Found, Inspection};
+use crate::model::verification::{Fault, Found, Inspection, target_of_labels};
+use crate::model::{Digest, Target};
 
 /// Reads an image whole and says what was found, without judging it.
 ///
@@ -60,6 +60,22 @@ pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, St
         layers.push(Err(Fault::Content("the configuration does not speak of every layer".to_owned())));
     }
     Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
+}
+
+/// What an image says it is for, by its labels; the layers are not read. The inner error says why it does not.
+pub async fn labelled_target(images: &Images, digest: &Digest) -> Result<Result<Target, String>, StoreError> {
+    let Some(stored) = images.manifest(&Selector::Digest(digest.clone())).await? else {
+        return Ok(Err("its manifest is not there".to_owned()));
+    };
+    let manifest = match Manifest::parse(&stored.bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Err(format!("its manifest is none of an image: {error}"))),
+    };
+    Ok(match config(images, &manifest.config).await? {
+        Err(Fault::Changed(reason) | Fault::Content(reason) | Fault::Entry(reason)) => Err(reason),
+        Ok(config) => target_of_labels(&config.config.labels)
+            .ok_or_else(|| "its labels name no OpenZFS and no kernel".to_owned()),
+    })
 }
 
 /// Reads one layer: what is wrong with it, and the packages that were found in it until then.

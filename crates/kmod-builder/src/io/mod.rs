@@ -16,6 +16,7 @@ pub mod layer;
 pub mod layout;
 pub mod podman;
 pub mod progress;
+pub mod promote;
 pub mod publish;
 pub mod qemu;
 pub mod registry;

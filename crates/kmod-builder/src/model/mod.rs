@@ -13,6 +13,7 @@ pub mod packages;
 pub mod parcel;
 pub mod plan;
 pub mod podman;
+pub mod promotion;
 pub mod publication;
 pub mod referrers;
 pub mod retention;

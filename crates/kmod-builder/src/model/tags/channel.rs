@@ -56,6 +56,15 @@ impl Channel {
         self.read_audit_tag(&tag)
     }
 
+    /// The newest audit tag of this channel, by the number of its run.
+    pub fn newest_audit_tag<'a>(&self, tags: &'a [Tag]) -> Option<&'a Tag> {
+        let run = |tag: &Tag| {
+            let rest = tag.as_str().strip_prefix(&format!("{self}-"))?;
+            rest.split_once('-').filter(|_| is_run_and_commit(rest))?.0.parse::<u128>().ok()
+        };
+        tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
+    }
+
     /// The audit tag that somebody chose, if it is one of this channel.
     pub fn read_audit_tag(&self, tag: &str) -> Result<Tag, ParseChannelError> {
         let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: self.to_string() };
@@ -199,6 +208,23 @@ mod tests {
         ] {
             assert!(stable.read_audit_tag(tag).is_err(), "{tag}");
         }
+    }
+
+    #[test]
+    fn the_newest_audit_tag_is_that_of_the_highest_run() {
+        let parse = |tags: &[&str]| tags.iter().map(|tag| tag.parse().unwrap()).collect::<Vec<Tag>>();
+        let tags = parse(&[
+            "stable-9-0123abc",
+            "stable-10-0123abc",
+            "stable-8-fffffff",
+            "testing-99-0123abc",
+            "stable",
+            "stable-x-0123abc",
+        ]);
+        let newest =
+            |channel: &str| channel.parse::<Channel>().unwrap().newest_audit_tag(&tags).map(Tag::as_str);
+        assert_eq!(newest("stable"), Some("stable-10-0123abc"));
+        assert_eq!((newest("next"), newest("beta-main")), (None, None));
     }
 
     proptest! {

@@ -1,0 +1,162 @@
+//! `promote`: a proven image gets the tags that users follow.
+
+mod show;
+
+use std::collections::BTreeSet;
+
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+use miette::{IntoDiagnostic as _, Result};
+
+use show::{Ended, PromotionReport};
+
+use super::Outcome;
+use super::signing::TrustArgs;
+use crate::io::progress::{Section, Surface};
+use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::store::Images;
+use crate::io::{evidence, inspecting, promote};
+use crate::model::attest::Kind;
+use crate::model::attest::verify::Trust;
+use crate::model::image::{ImageName, Pinned, Selector, Store, Tag};
+use crate::model::promotion::{Allowed, Examination, Promotion};
+use crate::model::tags::Channel;
+use crate::output::{self, Format};
+
+/// Prove an image in a registry, and give it the tags that users follow
+///
+/// The image is proven now, every byte of it: the RPM contract, and by those you trust its provenance, its SBOM, its
+/// signature and the newest result of a boot test. Only then it gets its tags, in this order: its own,
+/// zfs-VERSION_kernel-RELEASE; one for the audit, CHANNEL-RUN-COMMIT; and those that move, such as stable,
+/// zfs-2.4_stable and fedora-44_stable. If anything speaks against one of them, none is touched.
+///
+/// For a branch (--channel beta-BRANCH) all tags begin with beta-BRANCH, and none is one that users look for.
+///
+/// Run it again after whatever stopped it.
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("trusted").args(["public_key", "identity_repo"]).required(true)),
+    after_help = "Exit status: 0 if it is promoted, 3 if it is not proven or may not be.
+
+Examples:
+  zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --public-key cosign.pub --dry-run
+  zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --identity-repo OWNER/zfs-kmods
+  zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --channel beta-fix/scrub --public-key FILE"
+)]
+pub struct PromoteArgs {
+    /// Image: docker://host/name@DIGEST; never a tag, because tags move
+    image: Pinned,
+
+    /// Where to: stable, testing, next, or beta- and the name of a branch
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    channel: Channel,
+
+    /// Tag for the audit [default: CHANNEL-RUN-COMMIT in GitHub Actions, else CHANNEL-TIME-DIGEST]
+    #[arg(long, value_name = "TAG")]
+    audit_tag: Option<String>,
+
+    /// Evidence that must hold; the RPM contract always must
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        value_delimiter = ',',
+        default_values_t = Kind::ALL
+    )]
+    require: Vec<Kind>,
+
+    /// Take zfs-VERSION_kernel-RELEASE from another image: this one is a rebuild of it
+    #[arg(long)]
+    replace: bool,
+
+    /// Move a channel to an older kernel or OpenZFS, to another architecture, or from an image that does not say what
+    /// it is for
+    #[arg(long)]
+    allow_downgrade: bool,
+
+    /// Show what would be done
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Gather, decide, show, do.
+pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
+    let Store::Registry(repository) = &args.image.store else {
+        return Err(miette::miette!(
+            help = "publish it first, then promote docker://HOST/NAME@DIGEST",
+            "images are promoted in a registry, and {} is a directory",
+            args.image.store
+        ));
+    };
+    let chosen = args.audit_tag.as_deref().map(|tag| args.channel.read_audit_tag(tag));
+    let chosen = chosen.transpose().into_diagnostic()?;
+    let trust = args.trust.trust().await?.unwrap_or(Trust::Anyone);
+    let demanded: BTreeSet<Kind> = args.require.iter().copied().collect();
+    let now = Timestamp::now();
+
+    let section = Section::begin(Surface::detect(), format!("Promoting {}", args.image));
+    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+    let access = if args.dry_run { Access::Pull } else { Access::Push };
+    let registry = Registries::new(sources, Patience::default()).open(repository, access).await?;
+    let examination = examine(&registry, &args.image, &trust, now).await?;
+    let report = PromotionReport::new(&args.image, &args.channel, &examination, &demanded);
+    let Some(proven) = examination.proven(&demanded) else {
+        drop(section);
+        return conclude(&report.end(Ended::Unproven), format);
+    };
+
+    let audit_tag = match chosen {
+        Some(tag) => tag,
+        None => audit_tag(&registry, &args, now).await?,
+    };
+    let allowed = Allowed { replace: args.replace, downgrade: args.allow_downgrade };
+    let promotion = Promotion::new(proven, args.channel.clone(), audit_tag, allowed).into_diagnostic()?;
+    let found = promote::survey(&registry, &promotion).await?;
+    let ended = match promotion.steps(&found) {
+        Err(refusals) => Ended::Refused(refusals),
+        Ok(steps) if args.dry_run => Ended::Planned(steps),
+        Ok(steps) => {
+            let promoted =
+                promote::promote(&registry, &promotion, &found, |step| section.line(&step.to_string()))
+                    .await?;
+            Ended::Promoted(promoted, steps)
+        }
+    };
+    drop(section);
+    conclude(&report.with_tags(promotion.tags()).end(ended), format)
+}
+
+/// Reads the image and everything that is attached to it.
+async fn examine(registry: &Registry, image: &Pinned, trust: &Trust, now: Timestamp) -> Result<Examination> {
+    let images = Images::Registry(registry.clone());
+    let name =
+        ImageName { store: image.store.clone(), selector: Some(Selector::Digest(image.digest.clone())) };
+    let inspection = inspecting::inspect(&images, &name).await?;
+    let attached = evidence::attached(registry, &image.digest).await;
+    Ok(Examination::new(&registry.repository().to_string(), &inspection, &attached, trust, now))
+}
+
+/// The tag that says when this was promoted: by run and commit in GitHub Actions, else by time and digest.
+///
+/// Outside Actions a run that was stopped is gone on with: the channel's newest entry in the audit is used again if it
+/// is for the same image.
+async fn audit_tag(registry: &Registry, args: &PromoteArgs, now: Timestamp) -> Result<Tag> {
+    let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(|name| std::env::var(name).ok());
+    if let (Some(run), Some(commit)) = (run, commit) {
+        return args.channel.audit_tag(&run, &commit).into_diagnostic();
+    }
+    let short = args.image.digest.short();
+    let tags = registry.tags().await?;
+    match args.channel.newest_audit_tag(&tags) {
+        Some(newest) if newest.as_str().ends_with(&format!("-{short}")) => Ok(newest.clone()),
+        _ => args.channel.audit_tag(&now.strftime("%Y%m%d%H%M%S").to_string(), short).into_diagnostic(),
+    }
+}
+
+fn conclude(report: &PromotionReport, format: Format) -> Result<Outcome> {
+    output::show(format, report).into_diagnostic()?;
+    Ok(if report.refused() { Outcome::Refused } else { Outcome::Done })
+}

@@ -1,0 +1,102 @@
+//! Promoting an image in a registry, tag after tag; the order is [`Promotion::steps`]'s.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::inspecting;
+use super::registry::{Registry, RegistryError};
+use super::store::{Images, StoreError};
+use crate::model::Digest;
+use crate::model::image::{Selector, Tag};
+use crate::model::promotion::{Found, Pointed, Promoted, Promotion, Refusal, Step};
+
+/// How many tags are asked for at the same time.
+const CONCURRENT: usize = 4;
+
+/// Asks where the tags of a promotion point: one request a tag, and two more for each channel that has another image.
+pub async fn survey(registry: &Registry, promotion: &Promotion) -> Result<Found, PromoteError> {
+    let images = Images::Registry(registry.clone());
+    let ours = &promotion.proven().image().digest;
+    let asked = stream::iter(promotion.tags().cloned().collect::<Vec<_>>())
+        .map(async |tag| {
+            let Some(digest) = registry.resolve(&Selector::Tag(tag.clone())).await? else {
+                return Ok((tag, None));
+            };
+            let target = if promotion.moves(&tag) && digest != *ours {
+                inspecting::labelled_target(&images, &digest).await?
+            } else {
+                Err("nobody asked".to_owned())
+            };
+            Ok::<_, PromoteError>((tag, Some(Pointed { digest, target })))
+        })
+        .buffered(CONCURRENT);
+    Ok(Found(asked.try_collect().await?))
+}
+
+/// Promotes an image: points to it the tags that do not yet, the ones that users follow last.
+///
+/// `on_step` is told each step before it begins. Stopped anywhere, killed too, the next run does what is left; when
+/// nothing is, no request is made.
+pub async fn promote(
+    registry: &Registry,
+    promotion: &Promotion,
+    found: &Found,
+    mut on_step: impl FnMut(&Step),
+) -> Result<Promoted, PromoteError> {
+    let steps = promotion.steps(found).map_err(PromoteError::Refused)?;
+    if steps.is_empty() {
+        return Ok(Promoted::new(promotion, 0));
+    }
+    let image = &promotion.proven().image().digest;
+    let manifest = registry.manifest(&Selector::Digest(image.clone())).await?;
+    let manifest = manifest.ok_or_else(|| PromoteError::Gone(image.clone()))?;
+    for step in &steps {
+        tracing::debug!(%step, "promoting");
+        on_step(step);
+        let selector = Selector::Tag(step.tag.clone());
+        // No registry compares and swaps; this leaves the moment between two requests, not the whole run.
+        let there = registry.resolve(&selector).await?;
+        if there != step.from && there.as_ref() != Some(image) {
+            return Err(PromoteError::Moved { tag: step.tag.clone(), there });
+        }
+        registry.put_tag(&step.tag, &manifest).await?;
+        let settled =
+            registry.until(async || Ok(registry.resolve(&selector).await?.as_ref() == Some(image))).await?;
+        if !settled {
+            return Err(PromoteError::Unsettled(step.tag.clone()));
+        }
+    }
+    Ok(Promoted::new(promotion, steps.len()))
+}
+
+/// An image could not be promoted.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PromoteError {
+    /// It may not be.
+    #[error("the image may not be promoted")]
+    Refused(#[related] Vec<Refusal>),
+    /// The registry failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
+    /// The image of a channel cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The image was deleted after it was proven.
+    #[error("the image {0} is gone from the registry")]
+    #[diagnostic(help("somebody deletes there at this moment: publish the image again"))]
+    Gone(Digest),
+    /// Somebody else moved a tag meanwhile.
+    #[error("somebody moved `{tag}` to {} in the meantime", there.as_ref().map_or("nothing", Digest::as_str))]
+    #[diagnostic(help("run it again: where the tags point now is held against the rules once more"))]
+    Moved {
+        /// The tag.
+        tag: Tag,
+        /// Where it points now.
+        there: Option<Digest>,
+    },
+    /// A tag was put, and points elsewhere.
+    #[error("the tag `{0}` was put, but still points elsewhere")]
+    #[diagnostic(help("run it again: tags that are right already are left alone"))]
+    Unsettled(Tag),
+}

@@ -1,0 +1,104 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::Target;
+use crate::model::attest::Kind;
+use crate::model::attest::verify::{self, Attached, Image, Trust};
+use crate::model::image::Pinned;
+use crate::model::verification::{self, Answer, Inspection, Outcome, Report, Verified};
+
+/// Everything that can be asked of an image in a registry, and the answers.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    contract: Report,
+    evidence: Vec<(Kind, Answer)>,
+}
+
+impl Examination {
+    /// Examines an image: the RPM contract, and all evidence by those who are trusted.
+    ///
+    /// `repository` is where the image is, as signatures name it; `now` is what results of tests cannot be newer than.
+    pub fn new(
+        repository: &str,
+        inspection: &Inspection,
+        attached: &Attached,
+        trust: &Trust,
+        now: Timestamp,
+    ) -> Self {
+        let image = Image::of(repository, inspection);
+        let boot_test = match trust {
+            // Whatever anybody says of an image proves nothing.
+            Trust::Anyone => Outcome::Unknown("nobody is trusted".to_owned()),
+            Trust::Key(_) | Trust::Identity(_) => verify::boot_test(&image.digest, attached, trust, now),
+        };
+        let mut evidence = verify::examine_by_kind(&image, attached, trust);
+        evidence.push((Kind::BootTest, Answer::new("newest boot test passed", boot_test)));
+        Self { contract: verification::verify(inspection, None), evidence }
+    }
+
+    /// What the image is for, if it says so.
+    pub const fn target(&self) -> Option<&Target> {
+        self.contract.target()
+    }
+
+    /// Every check, and whether it is demanded: the contract always is.
+    pub fn checks(&self, demanded: &BTreeSet<Kind>) -> Vec<Check> {
+        let contract = self.contract.answers().iter().map(|answer| (answer, true));
+        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, demanded.contains(kind)));
+        let check = |(answer, required): (&Answer, bool)| Check { answer: answer.clone(), required };
+        contract.chain(evidence).map(check).collect()
+    }
+
+    /// The proof that everything that is demanded holds; `None` if not.
+    pub fn proven(&self, demanded: &BTreeSet<Kind>) -> Option<Proven> {
+        let holds = |kind: &Kind| {
+            let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();
+            answers.peek().is_some() && answers.all(|(_, answer)| *answer.outcome() == Outcome::Passed)
+        };
+        let verified = self.contract.clone().verified().ok()?;
+        let waived = Kind::ALL.into_iter().filter(|kind| !demanded.contains(kind)).collect();
+        demanded.iter().all(holds).then_some(Proven { verified, waived })
+    }
+}
+
+/// One check of an examination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was asked, and the answer.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Whether the image is proven only if it passed.
+    pub required: bool,
+}
+
+/// An image that is verified and whose evidence holds, as far as it is demanded; there is no other way to one than
+/// [`Examination::proven`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    verified: Verified,
+    waived: BTreeSet<Kind>,
+}
+
+impl Proven {
+    /// The image.
+    pub const fn image(&self) -> &Pinned {
+        self.verified.image()
+    }
+
+    /// What it is for.
+    pub const fn target(&self) -> &Target {
+        self.verified.target()
+    }
+
+    /// The evidence that was not demanded, whether it holds or not.
+    pub const fn waived(&self) -> &BTreeSet<Kind> {
+        &self.waived
+    }
+
+    #[cfg(test)]
+    pub(super) fn stand_in(verified: Verified) -> Self {
+        Self { verified, waived: BTreeSet::new() }
+    }
+}
