@@ -14,26 +14,32 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::images::Rpms;
-use crate::rpms::{self, KERNEL};
+use crate::rpms::{self, KERNEL, Recipe};
 
 const DIGEST: &str = "6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f3b9b0a";
 
 /// An image, the packages of its kernel, a distribution, and a directory of programs.
-struct World {
+pub(crate) struct World {
     directory: TempDir,
+}
+
+/// The package with the tools, as far as they are looked for.
+pub(crate) fn with_tools(zfs: Recipe) -> Recipe {
+    let script = |path: &str| (path.to_owned(), b"#!/bin/sh\n".to_vec());
+    rpms::with_files(zfs, &[script("/usr/sbin/zpool"), script("/usr/sbin/zfs")])
 }
 
 impl World {
     async fn new(built_for: &str) -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap() };
-        let script = |path: &str| (path.to_owned(), b"#!/bin/sh\n".to_vec());
-        let zfs = rpms::with_files(
-            rpms::package("zfs", "x86_64"),
-            &[script("/usr/sbin/zpool"), script("/usr/sbin/zfs")],
-        );
+        let zfs = with_tools(rpms::package("zfs", "x86_64"));
         let modules = ["spl", "zfs"]
             .map(|name| rpms::module(&format!("/lib/modules/{KERNEL}/extra/zfs/{name}.ko"), built_for));
-        let rpms = Rpms::new((vec![zfs], vec![rpms::kmod(KERNEL, &modules)]));
+        Self::of((vec![zfs], vec![rpms::kmod(KERNEL, &modules)])).await
+    }
+
+    pub(crate) async fn of(packages: (Vec<Recipe>, Vec<Recipe>)) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let rpms = Rpms::new(packages);
         let (layout, built) = rpms.compose(Compression::Zstd, &world.path("images")).await;
         layout.list(built.manifest(), Some(&built.target().tag())).unwrap();
         world.kernel_package("kernel-core", &[("vmlinuz", b"kernel".to_vec())]);
@@ -49,7 +55,7 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -67,7 +73,7 @@ impl World {
     }
 
     /// An emulator that prints what the guest of each boot says; `change` may change the lines.
-    fn emulator(&self, change: impl Fn(Boot, Step, String) -> String) {
+    pub(crate) fn emulator(&self, change: impl Fn(Boot, Step, String) -> String) {
         let mut script = String::from(
             "#!/bin/sh\ncase \"$*\" in --version) echo 'QEMU emulator version 0.0'; exit ;; esac\n\
              run=${*##*zfs_kmods.run=}; run=${run%% *}\ntest -s disk && test -s vmlinuz && test -s initramfs || exit 1\n\
@@ -96,8 +102,13 @@ impl World {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.test(&format!("oci:{}", self.path("images").display()), arguments)
+    }
+
+    /// Tests an image, wherever it is.
+    pub(crate) fn test(&self, image: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
-        command.arg("boot-test").arg(format!("oci:{}", self.path("images").display())).args(arguments);
+        command.arg("boot-test").arg(image).args(arguments);
         command.arg("--root").arg(self.path("root"));
         command.arg("--kernel-core").arg(self.path("kernel-core.rpm"));
         command.arg("--kernel-modules").arg(self.path("kernel-modules-core.rpm"));

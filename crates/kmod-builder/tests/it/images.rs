@@ -12,11 +12,15 @@ use tempfile::TempDir;
 use crate::rpms::{self, KERNEL, Recipe};
 
 pub(crate) fn inputs() -> BuildInputs {
+    inputs_for(KERNEL)
+}
+
+pub(crate) fn inputs_for(kernel: &str) -> BuildInputs {
     let digest = Digest::of(b"");
     let text = format!(
-        r#"{{"schema":1,"tool":"0.1.0","template":"{digest}","zfs":"2.4.3","kernel":"{KERNEL}","arch":"x86_64",
+        r#"{{"schema":1,"tool":"0.1.0","template":"{digest}","zfs":"2.4.3","kernel":"{kernel}","arch":"x86_64",
             "tarball":{{"url":"https://example.org/zfs-2.4.3.tar.gz","digest":"{digest}"}},
-            "kernel_devel":{{"nevra":"kernel-devel-{KERNEL}","url":"https://example.org/kernel-devel.rpm"}},
+            "kernel_devel":{{"nevra":"kernel-devel-{kernel}","url":"https://example.org/kernel-devel.rpm"}},
             "builder_image":"registry.example.org/fedora@{digest}","fedora":"43","compression":"zstd",
             "source_date_epoch":1790000000}}"#
     );
@@ -49,10 +53,18 @@ impl Rpms {
     }
 
     pub(crate) async fn compose(&self, compression: Compression, layout: &Path) -> (Layout, Built) {
+        self.compose_from(&inputs(), compression, layout).await
+    }
+
+    pub(crate) async fn compose_from(
+        &self,
+        inputs: &BuildInputs,
+        compression: Compression,
+        layout: &Path,
+    ) -> (Layout, Built) {
         let layout = Layout::create(layout).unwrap();
-        let built = composing::compose(&inputs(), &self.userland(), &self.kmod(), compression, &layout)
-            .await
-            .unwrap();
+        let built =
+            composing::compose(inputs, &self.userland(), &self.kmod(), compression, &layout).await.unwrap();
         (layout, built)
     }
 }

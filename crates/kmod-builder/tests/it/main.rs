@@ -4,10 +4,12 @@
 
 mod boot_test;
 mod contract;
+mod docker;
 mod extract;
 mod headers;
 mod images;
 mod layers;
+mod promoting;
 mod publishing;
 mod registry;
 mod registry_server;

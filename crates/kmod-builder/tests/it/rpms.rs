@@ -145,6 +145,11 @@ fn mark_as_source(package: &mut rpm::Package) {
 
 /// The packages of userland and kmod, as they should be.
 pub(crate) fn good() -> (Vec<Recipe>, Vec<Recipe>) {
+    good_for(KERNEL)
+}
+
+/// The same for another kernel.
+pub(crate) fn good_for(kernel: &str) -> (Vec<Recipe>, Vec<Recipe>) {
     let x86 = |name: &str| package(name, "x86_64");
     let zfs = x86("zfs").with(|builder| {
         builder
@@ -158,10 +163,10 @@ pub(crate) fn good() -> (Vec<Recipe>, Vec<Recipe>) {
     );
     userland.extend(["zfs-dracut", "python3-pyzfs"].map(|name| package(name, "noarch")));
     let kmod = vec![
-        kmod(KERNEL, &modules(KERNEL)),
+        self::kmod(kernel, &modules(kernel)),
         source("zfs-kmod"),
         x86("kmod-zfs-devel"),
-        x86(&format!("kmod-zfs-devel-{KERNEL}")),
+        x86(&format!("kmod-zfs-devel-{kernel}")),
     ];
     (userland, kmod)
 }

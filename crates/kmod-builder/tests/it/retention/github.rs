@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::docker::DockerRegistry;
+use crate::docker::DockerRegistry;
+
 use super::package::{Owner, Package, Verdict};
 
 /// The running stand-in, for `owner/zfs-kmods`.

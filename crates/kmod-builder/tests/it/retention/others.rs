@@ -8,7 +8,8 @@ use kmod_builder::model::Digest;
 use kmod_builder::model::oci::Descriptor;
 use serde_json::json;
 
-use super::docker::DockerRegistry;
+use crate::docker::DockerRegistry;
+
 use super::program::{Program, text};
 use super::world::{Pusher, version_tag};
 

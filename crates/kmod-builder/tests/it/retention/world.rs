@@ -8,7 +8,8 @@ use kmod_builder::model::Digest;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::docker::DockerRegistry;
+use crate::docker::DockerRegistry;
+
 use super::github::Github;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

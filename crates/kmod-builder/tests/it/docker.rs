@@ -1,3 +1,6 @@
+//! A registry that no one here wrote: Debian's docker-registry, which has no referrers API.
+
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -6,15 +9,15 @@ use tempfile::TempDir;
 const PROGRAM: &str = "docker-registry";
 
 /// Debian's docker-registry on a free port of this machine; ended with this value.
-pub(super) struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     child: Child,
-    pub(super) port: u16,
-    _directory: TempDir,
+    pub(crate) port: u16,
+    directory: TempDir,
 }
 
 impl DockerRegistry {
     /// Its default configuration would listen on every interface, hence one of our own.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
@@ -31,7 +34,7 @@ impl DockerRegistry {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{PROGRAM} does not start ({error}): `apt install {PROGRAM}`"));
-        let running = Self { child, port, _directory: directory };
+        let running = Self { child, port, directory };
         for _ in 0..500 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return running;
@@ -41,7 +44,12 @@ impl DockerRegistry {
         panic!("{PROGRAM} does not listen");
     }
 
-    pub(super) fn address(&self) -> String {
+    /// Where it keeps its files (its `docs/content/storage-drivers`, "filesystem").
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.directory.path().join("data/docker/registry/v2")
+    }
+
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }
