@@ -102,18 +102,24 @@ impl World {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        self.test(&format!("oci:{}", self.path("images").display()), arguments)
+        self.test(&format!("oci:{}", self.path("images").display()), arguments, &[])
     }
 
     /// Tests an image, wherever it is.
-    pub(crate) fn test(&self, image: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn test(
+        &self,
+        image: &str,
+        arguments: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
         command.arg("boot-test").arg(image).args(arguments);
         command.arg("--root").arg(self.path("root"));
         command.arg("--kernel-core").arg(self.path("kernel-core.rpm"));
         command.arg("--kernel-modules").arg(self.path("kernel-modules-core.rpm"));
         let path = format!("{}:/usr/bin:/bin", self.path("programs").display());
-        command.env_clear().env("PATH", path).env("ZFS_KMODS_CACHE", self.path("cache")).output().unwrap()
+        command.env_clear().env("PATH", path).env("ZFS_KMODS_CACHE", self.path("cache"));
+        command.envs(environment.iter().cloned()).output().unwrap()
     }
 
     fn json(&self, arguments: &[&str], status: i32) -> Value {

@@ -8,6 +8,7 @@ use kmod_builder::model::attest::Kind;
 use kmod_builder::model::boot::{Boot, Step};
 use kmod_builder::model::image::{Selector, Tag};
 use serde_json::{Value, json};
+use sigstore_stand_in::StandIn;
 
 use super::world::{Whose, World};
 use crate::boot_test::{self, with_tools};
@@ -21,22 +22,26 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(publish: &[&str]) -> Self {
+    /// With our key, or as the job that the environment says.
+    async fn new(publish: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let (mut userland, kmod) = rpms::good();
         let zfs = userland.remove(0);
         userland.push(with_tools(zfs));
-        let (world, booting) = (World::new().await, boot_test::World::of((userland, kmod)).await);
+        let (mut world, booting) = (World::new().await, boot_test::World::of((userland, kmod)).await);
         let images = booting.path("images");
         let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
         let (digest, _) = Layout::open(&images).unwrap().manifest(&Selector::Tag(tag)).unwrap().unwrap();
-        world.publish_from(&images, KERNEL, &digest, Whose::Ours, publish).await;
+        let whose = environment.is_empty().then_some(Whose::Ours);
+        world.environment = environment;
+        world.publish_from(&images, KERNEL, &digest, whose, publish).await;
         Self { world, booting, digest }
     }
 
     fn test(&self, more: &[&str], status: i32) -> (Value, String) {
         let image = self.world.image(&self.digest);
+        let arguments = [&["--accel", "tcg", "--format", "json"], more].concat();
         let Output { status: ended, stdout, stderr } =
-            self.booting.test(&image, &[&["--accel", "tcg", "--format", "json"], more].concat());
+            self.booting.test(&image, &arguments, &self.world.environment);
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(ended.code(), Some(status), "{stderr}");
         (serde_json::from_slice(&stdout).unwrap(), stderr)
@@ -55,7 +60,7 @@ impl Bench {
 // The program is waited for on one thread while the gate, which it talks to, is on another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
-    let bench = Bench::new(&["--candidate"]).await;
+    let bench = Bench::new(&["--candidate"], vec![]).await;
     let candidate = format!("candidate-zfs-2.4.3_kernel-{KERNEL}");
     assert!(bench.world.tags().await.contains_key(&candidate));
     bench.booting.emulator(|_, _, line| line);
@@ -87,7 +92,7 @@ async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
-    let bench = Bench::new(&["--candidate", "--channel", "beta-fix/scrub"]).await;
+    let bench = Bench::new(&["--candidate", "--channel", "beta-fix/scrub"], vec![]).await;
     let tags = bench.world.tags().await;
     let candidate = tags.keys().find(|tag| tag.starts_with("candidate-beta-fix_scrub."));
     assert!(candidate.is_some_and(|tag| tag.ends_with(&format!("-zfs-2.4.3_kernel-{KERNEL}"))), "{tags:?}");
@@ -107,4 +112,37 @@ async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
     assert_eq!((&test["result"], &test["attached"]), (&json!("not-tested"), &json!([])));
     assert_eq!(bench.results().await, 0);
     assert_eq!(bench.world.tags().await, tags);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_tests_and_promotes_without_any_key() {
+    let stand_in = StandIn::start("127.0.0.1:0", sigstore_stand_in::claims()).unwrap();
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), stand_in.trusted_root()).unwrap();
+    let environment = vec![
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", stand_in.token_url()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer".to_owned()),
+        ("GITHUB_RUN_ID", "1234567".to_owned()),
+        ("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567".to_owned()),
+        ("ZFS_KMODS_FULCIO_URL", stand_in.url()),
+        ("ZFS_KMODS_REKOR_URL", stand_in.url()),
+        ("ZFS_KMODS_TIMESTAMP_URL", stand_in.timestamp_url()),
+        ("ZFS_KMODS_TRUSTED_ROOT", root.path().display().to_string()),
+    ];
+    let bench = Bench::new(&["--candidate"], environment).await;
+    bench.booting.emulator(|_, _, line| line);
+    let image = bench.world.image(&bench.digest);
+    let promote = ["promote", &image, "--format", "json", "--identity-repo", "owner/zfs-kmods"];
+    bench.world.run(&promote).await.with(3);
+    let (test, _) = bench.test(&[], 0);
+    assert_eq!(test["attached"].as_array().unwrap().len(), 1);
+    for other in [["--identity-ref", "refs/heads/other"], ["--identity-workflow", "other.yaml"]] {
+        let report = bench.world.run(&[&promote[..], &other].concat()).await.with(3).json();
+        let failed = report["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == "failed");
+        assert!(failed.count() >= 4, "{report}");
+    }
+    assert!(bench.world.users_tags().await.is_empty());
+    let report = bench.world.run(&promote).await.with(0).json();
+    assert_eq!(report["tags"][1], "stable-1234567-0123456789ab");
+    assert_eq!(bench.world.run(&promote).await.with(0).json()["result"], "nothing-to-do");
 }

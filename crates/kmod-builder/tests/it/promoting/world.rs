@@ -37,6 +37,8 @@ pub(super) enum Whose {
 pub(super) struct World {
     pub(super) registry: DockerRegistry,
     pub(super) gate: Gate,
+    /// What a job of GitHub Actions would find in its environment.
+    pub(super) environment: Vec<(&'static str, String)>,
     directory: TempDir,
 }
 
@@ -74,7 +76,8 @@ impl World {
     pub(super) async fn new() -> Self {
         let registry = DockerRegistry::start().await;
         let gate = Gate::start(&registry).await;
-        let world = Self { registry, gate, directory: tempfile::tempdir().unwrap() };
+        let (directory, environment) = (tempfile::tempdir().unwrap(), Vec::new());
+        let world = Self { registry, gate, environment, directory };
         fs::write(world.path("Ours.pem"), OURS).unwrap();
         fs::write(world.path("Strangers.pem"), STRANGERS).unwrap();
         fs::write(world.path("ours.pub"), key(Whose::Ours).public().to_pem()).unwrap();
@@ -107,6 +110,7 @@ impl World {
             .env_clear()
             .env("HOME", self.directory.path())
             .env("ZFS_KMODS_CACHE", self.path("cache"))
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -137,26 +141,27 @@ impl World {
     pub(super) async fn publish(&self, kernel: &str, compression: Compression, whose: Whose) -> Digest {
         let (layout, inputs) = (self.path(&format!("{kernel}-{compression:?}")), inputs_for(kernel));
         let (_, built) = Rpms::new(rpms::good_for(kernel)).compose_from(&inputs, compression, &layout).await;
-        self.publish_from(&layout, kernel, built.digest(), whose, &["--candidate", "--replace"]).await;
+        self.publish_from(&layout, kernel, built.digest(), Some(whose), &["--candidate", "--replace"]).await;
         built.digest().clone()
     }
 
-    /// Has the program publish an image of a directory.
+    /// Has the program publish an image of a directory, signed with a key or by the workflow that it runs in.
     pub(super) async fn publish_from(
         &self,
         layout: &Path,
         kernel: &str,
         digest: &Digest,
-        whose: Whose,
+        whose: Option<Whose>,
         more: &[&str],
     ) {
         let inputs = self.path("inputs.json");
         fs::write(&inputs, inputs_for(kernel).canonical_json()).unwrap();
         let from = format!("oci:{}@{digest}", layout.display());
         let to = format!("docker://{}", self.repository());
-        let (inputs, key) = (inputs.display().to_string(), self.key_file(whose));
-        let arguments = ["publish", "--from", &from, "--to", &to, "--inputs", &inputs, "--key", &key];
-        self.run(&[&arguments[..], more].concat()).await.with(0);
+        let (inputs, key) = (inputs.display().to_string(), whose.map(|whose| self.key_file(whose)));
+        let arguments = ["publish", "--from", &from, "--to", &to, "--inputs", &inputs];
+        let key = key.as_ref().map_or(vec![], |key| vec!["--key", key]);
+        self.run(&[&arguments[..], &key, more].concat()).await.with(0);
     }
 
     /// The file with a private key.
