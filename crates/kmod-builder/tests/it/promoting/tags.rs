@@ -1,10 +1,19 @@
 //! Which tags a proven image gets, and which it must not.
 
+use jiff::Timestamp;
+use kmod_builder::io::evidence::attached;
+use kmod_builder::io::inspecting::inspect;
+use kmod_builder::io::promote::{PromoteError, promote, survey};
+use kmod_builder::io::store::Images;
 use kmod_builder::model::Compression;
-use kmod_builder::model::retention::TagClass;
+use kmod_builder::model::attest::Kind;
+use kmod_builder::model::attest::verify::Trust;
+use kmod_builder::model::image::Selector;
+use kmod_builder::model::promotion::{Allowed, Examination, Promotion};
+use kmod_builder::model::tags::{Channel, TagClass};
 use serde_json::json;
 
-use super::world::World;
+use super::world::{Whose, World, key};
 use crate::rpms::KERNEL;
 
 const NEWER: &str = "6.17.9-300.fc43.x86_64";
@@ -29,7 +38,7 @@ async fn the_second_run_finds_nothing_to_do() {
     assert_eq!(world.tags().await, before);
     assert!(log.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{log:#?}");
     // The image itself is four of these, its evidence sixteen.
-    assert!(log.len() <= 28, "{} requests: {log:#?}", log.len());
+    assert!(log.len() <= 24, "{} requests: {log:#?}", log.len());
 }
 
 #[tokio::test]
@@ -46,12 +55,54 @@ async fn a_channel_does_not_go_back() {
         before,
         "the tag of the image itself was free, and is untouched all the same"
     );
+    let public_key = world.path("ours.pub").display().to_string();
+    let shown = world.run(&["promote", &world.image(&old), "--public-key", &public_key]).await.with(3).stdout;
+    let sentence = format!(
+        "`fedora-43_stable` has OpenZFS 2.4.3 for {NEWER}, and would go back to OpenZFS 2.4.3 for {KERNEL}\n  help: "
+    );
+    let end = format!(
+        "\nREFUSED: no tag was touched: OpenZFS 2.4.3 for {KERNEL}, to stable\n{}\n",
+        world.image(&old)
+    );
+    assert!(shown.contains(&sentence) && shown.ends_with(&end) && !shown.contains("leave"), "{shown}");
     world.promote(&old, &["--allow-downgrade"]).await.with(0);
     assert_eq!(world.tags().await["stable"], old);
     // And forward again, with a new entry in the audit.
     let report = world.promote(&new, &["--audit-tag", "stable-99999999999999-0123abc"]).await.with(0).json();
     assert_eq!(report["steps"].as_array().unwrap().len(), 4);
     assert_eq!(world.tags().await["stable-99999999999999-0123abc"], new);
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
+    let world = World::new().await;
+    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let theirs = world.prove(NEWER, Compression::Zstd).await;
+    let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
+    let inspection = inspect(&Images::Registry(client.clone()), &name).await.unwrap();
+    let attached = attached(&client, &digest).await;
+    let trust = Trust::Key(key(Whose::Ours).public().clone());
+    let repository = world.repository().to_string();
+    let examination = Examination::new(&repository, &inspection, &attached, &trust, Timestamp::now());
+    assert!(
+        Examination::new(&repository, &inspection, &attached, &Trust::Anyone, Timestamp::now())
+            .proven(&Kind::ALL.into())
+            .is_none(),
+        "what anybody says is no proof"
+    );
+    let proven = examination.proven(&Kind::ALL.into()).unwrap();
+    let (channel, audit): (Channel, _) = ("stable".parse().unwrap(), "stable-1-0123abc".parse().unwrap());
+    let promotion = Promotion::new(proven, channel, audit, Allowed::default()).unwrap();
+    let found = survey(&client, &promotion).await.unwrap();
+    let manifest = client.manifest(&Selector::Digest(theirs.clone())).await.unwrap().unwrap();
+    client.put_tag(&"stable".parse().unwrap(), &manifest).await.unwrap();
+    let mut steps = 0;
+    let error = promote(&client, &promotion, &found, |_| steps += 1).await.unwrap_err();
+    assert!(matches!(error, PromoteError::Moved { .. }), "{error:?}");
+    assert_eq!((steps, &world.tags().await["stable"]), (3, &theirs));
+    let found = survey(&client, &promotion).await.unwrap();
+    let error = promote(&client, &promotion, &found, |_| {}).await.unwrap_err();
+    assert!(matches!(error, PromoteError::Refused(_)), "{error:?}");
 }
 
 #[tokio::test]
