@@ -68,7 +68,7 @@ pub(crate) fn kernels(cache: &Cache, podman: &Podman, packages: &Path) -> Result
         fs::write(work.path().join("kernel.config"), CONFIG)?;
         fs::write(work.path().join("kernel-build.sh"), BUILD)?;
         fs::write(work.path().join("kernel.spec"), SPEC)?;
-        let run = format!("SOURCE_DATE_EPOCH={} sh /work/kernel-build.sh {}", oci::EPOCH, SUFFIXES.join(" "));
+        let run = format!("SOURCE_DATE_EPOCH={} sh /mnt/kernel-build.sh {}", oci::EPOCH, SUFFIXES.join(" "));
         podman.run(
             "compiling two kernels",
             packages,

@@ -7,7 +7,8 @@
 //! | `upstream` `github` | what is said about them, in the shapes that Fedora and GitHub use |
 //! | `services` `http` `world` | where all that is served, and how the program is told |
 //! | `verifiers` | programs that others wrote, and that check what was published |
-//! | `program` `steps` `publishing` `report` | the program, what it is made to do, and how that went |
+//! | `variants` | images for kernels that nobody compiled, and images with faults, made from a built one |
+//! | `program` `steps` `publishing` `proving` `retention` `report` | the program, what it is made to do, and how that went |
 //! | `cache` `apt` `oci` `podman` | the tools of the above |
 
 mod apt;
@@ -23,12 +24,15 @@ mod oci;
 mod openzfs;
 mod podman;
 mod program;
+mod proving;
 mod publishing;
 mod report;
+mod retention;
 mod rpms;
 mod services;
 mod steps;
 mod upstream;
+mod variants;
 mod verifiers;
 mod world;
 

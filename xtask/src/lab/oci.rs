@@ -1,6 +1,7 @@
 //! Images written by hand into an OCI image layout: a stand-in needs exact labels and the same digest each time.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt as _,
@@ -33,6 +34,13 @@ pub(crate) struct Layer {
     size: u64,
 }
 
+impl Layer {
+    /// The digest of the uncompressed layer.
+    pub(crate) fn diff_id(&self) -> &str {
+        &self.diff_id
+    }
+}
+
 /// An image of one architecture, as containers name it (`amd64`).
 pub(crate) struct Image<'a> {
     pub(crate) architecture: &'a str,
@@ -58,13 +66,29 @@ impl Layout {
     pub(crate) fn add_layer(&self, directory: &Path) -> Result<Layer> {
         // It becomes the root directory, which is for everyone; temporary directories are not.
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+        let format = ["--format=posix", "--xattrs"];
+        let pax = ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"];
+        self.pack(directory, &[&format[..], &pax].concat(), &[OsString::from(".")])
+    }
+
+    /// A gzip layer of what is in `directory`, without an entry for the directory itself, as the program makes them.
+    pub(crate) fn add_files(&self, directory: &Path) -> Result<Layer> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            names.push(entry?.file_name());
+        }
+        names.sort();
+        self.pack(directory, &["--format=gnu", "--hard-dereference", "--owner=0", "--group=0"], &names)
+    }
+
+    fn pack(&self, directory: &Path, format: &[&str], names: &[OsString]) -> Result<Layer> {
         let mut tar = Command::new("tar")
-            .args(["--sort=name", "--numeric-owner", "--format=posix", "--xattrs", "--create", "--file=-"])
-            .args(["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"])
+            .args(["--sort=name", "--numeric-owner", "--create", "--file=-"])
+            .args(format)
             .arg(format!("--mtime=@{EPOCH}"))
             .arg("--directory")
             .arg(directory)
-            .arg(".")
+            .args(names)
             .stdout(Stdio::piped())
             .spawn()
             .context("tar")?;
@@ -143,13 +167,9 @@ impl Layout {
 
     /// The layers of the first image of the first tag.
     pub(crate) fn first_layers(&self) -> Result<Vec<Layer>> {
-        let read = |descriptor: &Value| -> Result<Value> {
-            let digest = descriptor["digest"].as_str().context("a descriptor without a digest")?;
-            Ok(serde_json::from_slice(&fs::read(self.blob(digest))?)?)
-        };
-        let index = read(self.index()?.first().context("an empty layout")?)?;
-        let manifest = read(&index["manifests"][0])?;
-        let config = read(&manifest["config"])?;
+        let index = self.read(self.index()?.first().context("an empty layout")?)?;
+        let manifest = self.read(&index["manifests"][0])?;
+        let config = self.read(&manifest["config"])?;
         let layers = manifest["layers"].as_array().context("a manifest without layers")?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(layers
@@ -161,6 +181,39 @@ impl Layout {
                 size: layer["size"].as_u64().unwrap_or_default(),
             })
             .collect())
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The manifest under a tag.
+    pub(crate) fn manifest(&self, tag: &str) -> Result<Value> {
+        let index = self.index()?;
+        let entry =
+            index.iter().find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag);
+        self.read(entry.context(format_args!("the store has no {tag}"))?)
+    }
+
+    /// The document that a descriptor describes.
+    pub(crate) fn read(&self, descriptor: &Value) -> Result<Value> {
+        let digest = descriptor["digest"].as_str().context("a descriptor without a digest")?;
+        Ok(serde_json::from_slice(&fs::read(self.blob(digest))?)?)
+    }
+
+    /// Writes an image whose layers are there: the configuration, and under `tag` the manifest, which gets to know it.
+    pub(crate) fn add_manifest(&self, tag: &str, config: &Value, mut manifest: Value) -> Result {
+        let (digest, size) = self.put(config)?;
+        manifest["config"]["digest"] = digest.into();
+        manifest["config"]["size"] = size.into();
+        let (digest, size) = self.put(&manifest)?;
+        let mut entries = self.index()?;
+        entries.push(json!({
+            "mediaType": MANIFEST, "digest": digest, "size": size,
+            "annotations": { "org.opencontainers.image.ref.name": tag },
+        }));
+        self.write_index(&entries)
     }
 
     fn index(&self) -> Result<Vec<Value>> {
@@ -190,7 +243,8 @@ fn diff_ids(layers: &[Layer]) -> Vec<&str> {
     layers.iter().map(|layer| layer.diff_id.as_str()).collect()
 }
 
-fn layer_descriptor(layer: &Layer) -> Value {
+/// How a manifest describes a layer.
+pub(crate) fn layer_descriptor(layer: &Layer) -> Value {
     json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.size })
 }
 

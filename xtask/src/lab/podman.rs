@@ -19,7 +19,7 @@ impl Podman {
         Ok(Self)
     }
 
-    /// Runs `command` in the image `tag` of `layout`, with `work` mounted at `/work`.
+    /// Runs `command` in the image `tag` of `layout`, with `work` mounted at `/mnt`.
     #[expect(clippy::unused_self, reason = "the value says that podman is there")]
     pub(crate) fn run(
         &self,
@@ -49,7 +49,7 @@ impl Podman {
             "--pull=never",
         ]);
         build
-            .arg(format!("--volume={}:/work", work.display()))
+            .arg(format!("--volume={}:/mnt", work.display()))
             .arg(format!("--tag={result}"))
             .arg(context.path());
         let done = tools::run_logged(what, &build, log);

@@ -15,10 +15,10 @@ use crate::{
     lab::{
         cache::Cache,
         kernel::Kernels,
-        openzfs,
         program::Program,
+        proving,
         report::Report,
-        steps,
+        retention, steps,
         verifiers::{Image, KeyPair, Verifiers},
         world::REGISTRY,
     },
@@ -42,11 +42,11 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
     // Of this run alone: what an earlier one signed is signed with other keys.
     let repository = |name: &str| format!("{REGISTRY}/owner/{name}-{}", std::process::id());
     let (signed, unsigned, keyless) = (repository("signed"), repository("unsigned"), repository("keyless"));
-    let published = report.step("publish", || {
+    let sent = report.step("publish", || {
         let report = publish(program, &kernels.current, &signed, &with_key(&key)?, &[])?;
         Ok(format!("{} steps", report["steps"]))
     });
-    if !published {
+    if !sent {
         return;
     }
     report.step("publish again", || {
@@ -56,7 +56,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
         }
     });
     report.step("verify what is published", || {
-        let image = format!("docker://{signed}:{}", tag(&kernels.current));
+        let image = format!("docker://{signed}:{}", steps::tag(&kernels.current));
         let check = |key: &KeyPair, code| {
             let key = key.public.to_string_lossy();
             program.run(&["verify", &image, "--public-key", &key])?.expect(code)
@@ -103,16 +103,38 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
         verifiers.check_unsigned(&Image { repository: &unsigned, digest: &digest }, &key)
     });
     report.step("signed by a workflow", || workflow(program, &verifiers, &kernels.current, &keyless));
-    report.step("boot test", || {
-        tools::need(&[("qemu-system-x86_64", "qemu-system-x86")])?;
-        let image = format!("docker://{signed}:{}", tag(&kernels.current));
-        program.run(&["boot-test", &image])?.expect(0)?;
-        Ok("a pool was made, and came back after the reboot".to_owned())
-    });
+    let publisher = Publisher { repository: repository("proven"), key };
+    proving::all(report, program, &verifiers, &publisher, kernels);
+    retention::all(report, program, cache, &verifiers, &publisher, kernels);
 }
 
-fn tag(kernel: &str) -> String {
-    format!("zfs-{}_kernel-{kernel}", openzfs::VERSION)
+/// Where images are published, and with which key.
+pub(crate) struct Publisher {
+    repository: String,
+    key: KeyPair,
+}
+
+impl Publisher {
+    /// Host and name, without a tag.
+    pub(crate) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    pub(crate) fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    pub(crate) fn image<'a>(&'a self, digest: &'a str) -> Image<'a> {
+        Image { repository: &self.repository, digest }
+    }
+
+    /// What has the program sign with the key.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        vec![
+            ("ZFS_KMODS_KEY".to_owned(), self.key.private.display().to_string()),
+            ("COSIGN_PASSWORD".to_owned(), KeyPair::PASSWORD.to_owned()),
+        ]
+    }
 }
 
 fn with_key(key: &KeyPair) -> Result<[String; 2]> {
@@ -138,10 +160,8 @@ fn publish(
 
 /// The digest under a kernel's tag.
 fn digest(program: &Program, repository: &str, kernel: &str) -> Result<String> {
-    let image = format!("docker://{repository}:{}", tag(kernel));
-    let listed = program.run(&["attestations", &image, "--format", "json"])?.expect(0)?.json()?;
-    let image = listed["image"].as_str().context("no image")?;
-    Ok(image.rsplit('@').next().unwrap_or_default().to_owned())
+    let image = format!("docker://{repository}:{}", steps::tag(kernel));
+    steps::digest_in(&program.run(&["attestations", &image, "--format", "json"])?.expect(0)?)
 }
 
 /// Publishes as a workflow of GitHub Actions would, and has the result checked.
@@ -161,7 +181,7 @@ fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: 
         ("ZFS_KMODS_TRUSTED_ROOT".to_owned(), root.display().to_string()),
     ]);
     publish(program, kernel, repository, &[], &environment)?;
-    let image = format!("docker://{repository}:{}", tag(kernel));
+    let image = format!("docker://{repository}:{}", steps::tag(kernel));
     let verify = |owner: &str| program.run_with(&["verify", &image, "--identity-repo", owner], &environment);
     verify("owner/zfs-kmods")?.expect(0)?;
     verify("somebody/else")?.expect(3)?;

@@ -7,6 +7,7 @@ use crate::{
     lab::{
         coreos,
         kernel::Kernels,
+        oci::Layout,
         openzfs,
         program::{FIELDS, Output, Program, as_rpm_sees},
         report::Report,
@@ -78,7 +79,19 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
 
 /// The image for a kernel, in the store.
 pub(crate) fn image(kernel: &str) -> String {
-    format!("{STORE}:zfs-{}_kernel-{kernel}", openzfs::VERSION)
+    format!("{STORE}:{}", tag(kernel))
+}
+
+/// The tag that an image for a kernel has for its users.
+pub(crate) fn tag(kernel: &str) -> String {
+    format!("zfs-{}_kernel-{kernel}", openzfs::VERSION)
+}
+
+/// The digest of the image that the program reports on, in the member `image` of its JSON.
+pub(crate) fn digest_in(output: &Output) -> Result<String> {
+    let report = output.json()?;
+    let image = report["image"].as_str().context("no image")?;
+    Ok(image.rsplit('@').next().unwrap_or_default().to_owned())
 }
 
 fn build(program: &Program, kernel: &str) -> Result<String> {
@@ -129,22 +142,8 @@ fn in_words_of_rpm(value: &Value) -> String {
 
 /// The digests of an image's layers: userland, kmod.
 fn layers(program: &Program, kernel: &str) -> Result<Vec<String>> {
-    let tag = format!("zfs-{}_kernel-{kernel}", openzfs::VERSION);
-    let store = program.path("images");
-    let read = |path: &str| -> Result<Value> {
-        let path = store.join(path);
-        Ok(serde_json::from_slice(&std::fs::read(&path).context(path.display())?)?)
-    };
-    let blob =
-        |digest: &Value| digest.as_str().map(|digest| format!("blobs/{}", digest.replacen(':', "/", 1)));
-    let index = read("index.json")?;
-    let entry = index["manifests"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag.as_str())
-        .context(format_args!("the store has no {tag}"))?;
-    let manifest = read(&blob(&entry["digest"]).context("an entry without a digest")?)?;
+    let tag = tag(kernel);
+    let manifest = Layout::open(&program.path("images")).manifest(&tag)?;
     let list: Vec<String> = manifest["layers"]
         .as_array()
         .into_iter()

@@ -1,26 +1,26 @@
-# Runs inside the lab's Fedora stand-in: /work/src is an unpacked kernel source tree, each argument a
-# release suffix ("-200.fc43.x86_64"). Leaves kernel-*.rpm in /work/out. The second kernel is built in the
+# Runs inside the lab's Fedora stand-in: /mnt/src is an unpacked kernel source tree, each argument a
+# release suffix ("-200.fc43.x86_64"). Leaves kernel-*.rpm in /mnt/out. The second kernel is built in the
 # tree of the first: only what mentions its name is compiled again.
 set -eu
 export KBUILD_BUILD_TIMESTAMP="@$SOURCE_DATE_EPOCH" KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab KBUILD_BUILD_VERSION=1
 export LC_ALL=C
 jobs=-j$(nproc)
 
-cd /work/src
+cd /mnt/src
 make -s tinyconfig
-KCONFIG_CONFIG=.config scripts/kconfig/merge_config.sh -m .config /work/kernel.config >/dev/null
-mkdir -p /work/out
+KCONFIG_CONFIG=.config scripts/kconfig/merge_config.sh -m .config /mnt/kernel.config >/dev/null
+mkdir -p /mnt/out
 for suffix in "$@"; do
     scripts/config --set-str LOCALVERSION "$suffix"
     make -s olddefconfig
     # A misspelt or renamed option would otherwise be dropped in silence.
-    refused=$(grep '^CONFIG_.*=[ym]$' /work/kernel.config | grep -vxFf .config || true)
+    refused=$(grep '^CONFIG_.*=[ym]$' /mnt/kernel.config | grep -vxFf .config || true)
     [ -z "$refused" ] || { echo "the kernel's configuration did not take: $refused" >&2; exit 1; }
     make -s $jobs bzImage modules
     release=$(make -s kernelrelease)
     echo "kernel $release is compiled"
 
-    root=/work/root
+    root=/mnt/root
     rm -rf $root
     modules=$root/lib/modules/$release
     tree=$root/usr/src/kernels/$release
@@ -44,6 +44,6 @@ for suffix in "$@"; do
     # kmodtool and OpenZFS's configure look for these two beside each other.
     ls "$tree/Makefile" "$tree/include/generated/utsrelease.h" >/dev/null
 
-    rpmbuild --quiet -bb --define "_topdir /work/rpmbuild" --define "staged $root" --define "krelease $release" \
-        --define "_rpmdir /work/out" --define "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" /work/kernel.spec
+    rpmbuild --quiet -bb --define "_topdir /mnt/rpmbuild" --define "staged $root" --define "krelease $release" \
+        --define "_rpmdir /mnt/out" --define "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" /mnt/kernel.spec
 done

@@ -6,12 +6,14 @@ mod readme;
 mod tamper;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use readme::Signatures;
+use serde_json::Value;
 
 use crate::{
     fail::{Context, Result},
@@ -110,16 +112,46 @@ impl Verifiers {
     /// Makes sure that every program accepts the image with the right key, and none with another one, and none after
     /// one character of the evidence was changed.
     pub(crate) fn check(&self, image: &Image<'_>, key: &KeyPair, other: &KeyPair) -> Result<String> {
-        let accepted = self.verdicts(image, &key.public)?;
-        if let Some((program, Err(reason))) = accepted.iter().find(|(_, verdict)| verdict.is_err()) {
-            return Err(format!("{program} refuses {}: {reason}", image.pinned()).into());
-        }
+        let accepted = self.accept(image, key)?;
         all_refuse("another key", &self.verdicts(image, &other.public)?)?;
+        let refused = self.while_changed(image, || self.verdicts(image, &key.public))?;
+        all_refuse("changed evidence", &refused)?;
+        Ok(format!("{accepted} programs accept it, and refuse another key and changed evidence"))
+    }
+
+    /// Makes sure that every program accepts the image with this key. Returns how many did.
+    pub(crate) fn accept(&self, image: &Image<'_>, key: &KeyPair) -> Result<usize> {
+        let verdicts = self.verdicts(image, &key.public)?;
+        match verdicts.iter().find(|(_, verdict)| verdict.is_err()) {
+            Some((program, Err(reason))) => {
+                Err(format!("{program} refuses {}: {reason}", image.pinned()).into())
+            }
+            _ => Ok(verdicts.len()),
+        }
+    }
+
+    /// Does something while one character of each piece of the image's evidence is another one.
+    pub(crate) fn while_changed<T>(&self, image: &Image<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let changed = tamper::change(self, image)?;
-        let refused = self.verdicts(image, &key.public);
+        let done = work();
         changed.restore()?;
-        all_refuse("changed evidence", &refused?)?;
-        Ok(format!("{} programs accept it, and refuse another key and changed evidence", accepted.len()))
+        done
+    }
+
+    /// Every tag of a repository, and the digest that it points to.
+    pub(crate) fn tags(&self, repository: &str) -> Result<BTreeMap<String, String>> {
+        let ask = |arguments: &[&str]| -> Result<String> {
+            let output = run(self.program("oras").args(arguments).arg("--plain-http"))?;
+            succeeded("oras", &output)?;
+            Ok(String::from_utf8(output.stdout)?)
+        };
+        let tags = ask(&["repo", "tags", repository])?;
+        tags.lines()
+            .map(|tag| {
+                let digest = ask(&["resolve", &format!("{repository}:{tag}")])?;
+                Ok((tag.to_owned(), digest.trim().to_owned()))
+            })
+            .collect()
     }
 
     /// Makes sure that every program refuses an image that nobody signed.
@@ -130,18 +162,38 @@ impl Verifiers {
 
     /// The predicate types of the evidence that oras finds.
     pub(crate) fn discover(&self, image: &Image<'_>) -> Result<Vec<String>> {
+        let kind = |entry: &Value| {
+            entry["annotations"]["dev.sigstore.bundle.predicateType"].as_str().map(str::to_owned)
+        };
+        let mut kinds: Vec<_> = self.referring(image)?.iter().filter_map(kind).collect();
+        kinds.sort();
+        Ok(kinds)
+    }
+
+    /// The digests of all that refers to an image, as oras finds them.
+    pub(crate) fn referrers(&self, image: &Image<'_>) -> Result<Vec<String>> {
+        let digest = |entry: &Value| entry["digest"].as_str().map(str::to_owned);
+        Ok(self.referring(image)?.iter().filter_map(digest).collect())
+    }
+
+    fn referring(&self, image: &Image<'_>) -> Result<Vec<Value>> {
         let mut command = self.program("oras");
         command.args(["discover", "--plain-http", "--format", "json", &image.pinned()]);
         let output = run(&mut command)?;
         succeeded("oras discover", &output)?;
-        let tree: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let tree: Value = serde_json::from_slice(&output.stdout)?;
         let entries = tree["referrers"].as_array().or_else(|| tree["manifests"].as_array());
-        let kind = |entry: &serde_json::Value| {
-            entry["annotations"]["dev.sigstore.bundle.predicateType"].as_str().map(str::to_owned)
-        };
-        let mut kinds: Vec<_> = entries.context("oras shows no referrers")?.iter().filter_map(kind).collect();
-        kinds.sort();
-        Ok(kinds)
+        Ok(entries.context("oras shows no referrers")?.clone())
+    }
+
+    /// Whether a registry has the manifest of this digest.
+    pub(crate) fn is_there(&self, image: &Image<'_>) -> Result<bool> {
+        let output = run(self.program("oras").args(["resolve", "--plain-http", &image.pinned()]))?;
+        match last_line(&output) {
+            _ if output.status.success() => Ok(true),
+            said if said.contains("not found") => Ok(false),
+            said => Err(format!("oras resolve: {said}").into()),
+        }
     }
 
     /// Makes sure that sigstore-go accepts a bundle that a workflow signed, and not as that of another workflow.
