@@ -8,19 +8,17 @@ use kmod_query::Upstream;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 use serde::Serialize;
 
+use super::building::{self, BuildingArgs, Composed};
 use super::place::PlaceArgs;
-use super::publish::{self, HowArgs};
+use super::publish::{self, HowArgs, PublishReport};
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather, verify};
-use crate::io::composing::{self, Built};
+use crate::io::composing::Built;
 use crate::io::layout::Layout;
-use crate::io::podman::{Build, Podman};
+use crate::io::podman::Reuse;
 use crate::io::progress::{self, Section, Surface};
 use crate::io::store::Images;
-use crate::io::workspace::Workspace;
-use crate::io::{download, rpm, tarball};
 use crate::model::compose;
-use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::image::{ImageName, Pinned, Selector, Store};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::Manifest;
@@ -76,19 +74,22 @@ pub struct BuildArgs {
     #[arg(long, value_enum, default_value_t, conflicts_with = "inputs")]
     compression: Compression,
 
-    /// Leave podman's containers behind, to look into a failed build
-    #[arg(long)]
-    keep_containers: bool,
-
-    /// Compile without the cache of compiled objects
-    #[arg(long)]
-    no_compiler_cache: bool,
+    #[command(flatten)]
+    building: BuildingArgs,
 }
 
 /// What came of it.
 #[derive(Serialize)]
+struct BuildReport {
+    #[serde(flatten)]
+    decision: Decision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<PublishReport>,
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "decision")]
-enum BuildReport {
+enum Decision {
     Held {
         held: Held,
     },
@@ -107,21 +108,23 @@ enum BuildReport {
 
 impl Show for BuildReport {
     fn table(&self) -> String {
-        match self {
-            Self::Held { held } => format!("held: {held}\n"),
-            Self::UpToDate { image, digest } => {
+        let built = match &self.decision {
+            Decision::Held { held } => format!("held: {held}\n"),
+            Decision::UpToDate { image, digest } => {
                 format!(
                     "up to date: made from the same inputs, and verified again\nimage   {image}\ndigest  {digest}\n"
                 )
             }
-            Self::Built { image, digest, inputs, seconds, .. } => {
+            Decision::Built { image, digest, inputs, seconds, .. } => {
                 let place = match (image, inputs) {
                     (Some(image), Some(inputs)) => format!("image   {image}\ninputs  {}\n", inputs.display()),
                     _ => "image   not kept (--test)\n".to_owned(),
                 };
                 format!("built and verified in {seconds} s\ndigest  {digest}\n{place}")
             }
-        }
+        };
+        let published = self.published.as_ref().map(|report| format!("\n{}", report.table()));
+        built + &published.unwrap_or_default()
     }
 }
 
@@ -141,22 +144,19 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
     let inputs = match decide(&args, upstream).await? {
         Ok(inputs) => inputs,
         Err(held) => {
-            output::show(format, &BuildReport::Held { held }).into_diagnostic()?;
+            let report = BuildReport { decision: Decision::Held { held }, published: None };
+            output::show(format, &report).into_diagnostic()?;
             return Ok(Outcome::Done);
         }
     };
     let kept = if args.test { None } else { Some(directory.as_path()) };
     if let Some(directory) = kept.filter(|_| !args.force)
-        && let Some(report) = up_to_date(&inputs, directory).await?
+        && let Some(decision) = up_to_date(&inputs, directory).await?
     {
-        output::show(format, &report).into_diagnostic()?;
-        return published(&args, &inputs, directory, format).await;
+        return publish_and_show(&args, &inputs, directory, decision, format).await;
     }
     match build(&inputs, kept, &args, &upstream.cache()).await? {
-        Ok(report) => {
-            output::show(format, &report).into_diagnostic()?;
-            published(&args, &inputs, directory, format).await
-        }
+        Ok(decision) => publish_and_show(&args, &inputs, directory, decision, format).await,
         Err(report) => {
             output::show(format, &*report).into_diagnostic()?;
             progress::note("the image broke the RPM contract and was not kept");
@@ -165,21 +165,34 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
     }
 }
 
-/// Publishes what was built, if that was asked for.
-async fn published(
+/// Publishes what was built, if that was asked for; shows both, also when publishing fails.
+async fn publish_and_show(
     args: &BuildArgs,
     inputs: &BuildInputs,
     directory: &Path,
+    decision: Decision,
     format: Format,
 ) -> Result<Outcome> {
-    let Some(to) = &args.publish else { return Ok(Outcome::Done) };
-    let selector = Some(Selector::Tag(inputs.target().tag()));
-    let from = ImageName { store: Store::Layout(directory.to_owned()), selector };
-    publish::publish(&from, None, to, &args.how, format).await
+    let mut report = BuildReport { decision, published: None };
+    let mut failure = None;
+    if let Some(to) = &args.publish {
+        let selector = Some(Selector::Tag(inputs.target().tag()));
+        let from = ImageName { store: Store::Layout(directory.to_owned()), selector };
+        match publish::publish(&from, None, to, &args.how).await {
+            Ok(Ok(published)) => report.published = Some(published),
+            Ok(Err(broken)) => {
+                output::show(format, &*broken).into_diagnostic()?;
+                return Ok(Outcome::Refused);
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    output::show(format, &report).into_diagnostic()?;
+    failure.map_or(Ok(Outcome::Done), Err)
 }
 
 /// Whether the store has the image already: made from the same inputs, by its label, and good, by what is in it.
-async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<BuildReport>> {
+async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Decision>> {
     let name = ImageName {
         store: Store::Layout(directory.to_owned()),
         selector: Some(Selector::Tag(inputs.target().tag())),
@@ -196,7 +209,7 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
     }
     let pinned = Pinned { store: name.store.clone(), digest: stored.digest.clone() };
     match verify::contract(&pinned, Some(&inputs.target())).await?.verified() {
-        Ok(_) => Ok(Some(BuildReport::UpToDate { image: name.to_string(), digest: stored.digest })),
+        Ok(_) => Ok(Some(Decision::UpToDate { image: name.to_string(), digest: stored.digest })),
         Err(report) => {
             let failed =
                 report.answers().iter().filter(|answer| *answer.outcome() != Judgement::Passed).count();
@@ -255,72 +268,34 @@ async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildI
     }
 }
 
-/// Fetches, renders, builds, composes, verifies; only then is the image given its tag. The inner error is the report
-/// of an image that broke the contract.
+/// Builds and verifies; only then is the image given its tag. The inner error is the report of an image that broke the
+/// contract.
 async fn build(
     inputs: &BuildInputs,
     directory: Option<&Path>,
     args: &BuildArgs,
     cache: &Path,
-) -> Result<Result<BuildReport, Box<Report>>> {
+) -> Result<Result<Decision, Box<Report>>> {
     let started = std::time::Instant::now();
-    let surface = Surface::detect();
-    let workspace = Workspace::new(cache).into_diagnostic()?;
+    let Composed { scratch, built, .. } =
+        &building::build(inputs, &args.building, Reuse::Layers, cache).await?;
 
-    let section = Section::begin(surface, format!("Preparing {}", inputs.target()));
-    prepare(inputs, &workspace, cache, &section).await?;
-    drop(section);
-
-    compile(inputs, &workspace, args, cache, surface).await?;
-
-    let section = Section::begin(surface, "Composing and verifying the image");
-    let scratch = Layout::create(&workspace.store())?;
-    let (userland, kmod) = (workspace.userland(), workspace.kmod());
-    let built = composing::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
+    let section = Section::begin(Surface::detect(), "Verifying the image");
     let verified = match verify::contract(&built.pinned(), Some(&inputs.target())).await?.verified() {
         Ok(verified) => verified,
         Err(report) => return Ok(Err(report)),
     };
     drop(section);
 
-    let kept = directory.map(|directory| keep(inputs, &built, &verified, &scratch, directory)).transpose()?;
+    let kept = directory.map(|directory| keep(inputs, built, &verified, scratch, directory)).transpose()?;
     let (image, written) = kept.unzip();
-    Ok(Ok(BuildReport::Built {
+    Ok(Ok(Decision::Built {
         image,
         digest: built.digest().clone(),
         inputs: written,
         inputs_digest: inputs.digest(),
         seconds: started.elapsed().as_secs(),
     }))
-}
-
-/// Runs podman for both outputs.
-async fn compile(
-    inputs: &BuildInputs,
-    workspace: &Workspace,
-    args: &BuildArgs,
-    cache: &Path,
-    surface: Surface,
-) -> Result<()> {
-    let mut section = Section::begin(surface, format!("Building {}", inputs.target()));
-    let podman = Podman::probe(&inputs.builder_image, &section).await?;
-    let compiler_cache = (!args.no_compiler_cache).then(|| cache.join("ccache"));
-    if let Some(directory) = &compiler_cache {
-        std::fs::create_dir_all(directory).into_diagnostic()?;
-    }
-    for (stage, destination) in [(USERLAND_STAGE, workspace.userland()), (KMOD_STAGE, workspace.kmod())] {
-        let build = Build {
-            containerfile: &workspace.containerfile(),
-            context: &workspace.context(),
-            stage,
-            destination: &destination,
-            log: &cache.join("logs").join(format!("{}.{stage}.log", inputs.target().tag())),
-            compiler_cache: compiler_cache.as_deref(),
-            keep_containers: args.keep_containers,
-        };
-        podman.build(&inputs.builder_image, build, &mut section).await?;
-    }
-    Ok(())
 }
 
 /// Puts a verified image under its tag, and its inputs beside it. Returns the names of both.
@@ -338,40 +313,6 @@ fn keep(
     layout.adopt(scratch, built.manifest(), Some(&tag))?;
     let name = ImageName { store: Store::Layout(directory.to_owned()), selector: Some(Selector::Tag(tag)) };
     Ok((name.to_string(), written))
-}
-
-/// Fills the build context and checks what is in it.
-async fn prepare(inputs: &BuildInputs, workspace: &Workspace, cache: &Path, section: &Section) -> Result<()> {
-    let downloads = cache.join("downloads");
-    for directory in [&downloads, &cache.join("logs"), &workspace.context()] {
-        std::fs::create_dir_all(directory).into_diagnostic()?;
-    }
-    let tarball = downloads.join(format!("{}.tar.gz", inputs.tarball.digest.hex()));
-    let headers = workspace.context().join(containerfile::kernel_devel_file(inputs));
-    futures_util::future::try_join(
-        download::file(&inputs.tarball.url, &tarball, Some(&inputs.tarball.digest), section),
-        download::file(&inputs.kernel_devel.url, &headers, None, section),
-    )
-    .await?;
-    let meta = tarball::meta(&tarball, inputs.zfs)?;
-    match gather::matrix(None)?.verdict_with_meta(&meta, &inputs.kernel)? {
-        Verdict::Compatible => {}
-        Verdict::Held(held) => return Err(miette::miette!("{held}")),
-    }
-    let package = rpm::read(&headers)?;
-    if package.nevra() != inputs.kernel_devel.nevra {
-        return Err(miette::miette!(
-            help = "upstream has another file under this name: plan again",
-            "{} holds the package {}, not {}",
-            inputs.kernel_devel.url,
-            package.nevra(),
-            inputs.kernel_devel.nevra
-        ));
-    }
-    std::fs::copy(&tarball, workspace.context().join(containerfile::tarball_file(inputs)))
-        .into_diagnostic()?;
-    std::fs::write(workspace.containerfile(), containerfile::containerfile(inputs)?).into_diagnostic()?;
-    Ok(())
 }
 
 /// Writes a file that appears under its name only when it is whole.

@@ -3,6 +3,7 @@
 pub mod attestations;
 pub mod boot_test;
 pub mod build;
+pub mod building;
 pub mod check;
 pub mod cleanup;
 pub mod extract_rpms;

@@ -25,7 +25,7 @@ use crate::model::oci::{self, Manifest};
 use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::publication::{Evidence, Publication, Taken};
 use crate::model::tags::Channel;
-use crate::model::verification::{self, Inspection};
+use crate::model::verification::{self, Inspection, Report};
 use crate::output::{self, Format, Show};
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
@@ -91,8 +91,9 @@ impl HowArgs {
     }
 }
 
+/// What came of it.
 #[derive(Serialize)]
-struct PublishReport {
+pub struct PublishReport {
     image: String,
     tag: String,
     steps: usize,
@@ -110,17 +111,25 @@ impl Show for PublishReport {
 
 /// Gather, decide, do, show.
 pub async fn run(args: PublishArgs, format: Format) -> Result<Outcome> {
-    publish(&args.from, args.inputs, &args.to, &args.how, format).await
+    match publish(&args.from, args.inputs, &args.to, &args.how).await? {
+        Ok(report) => {
+            output::show(format, &report).into_diagnostic()?;
+            Ok(Outcome::Done)
+        }
+        Err(report) => {
+            output::show(format, &*report).into_diagnostic()?;
+            Ok(Outcome::Refused)
+        }
+    }
 }
 
-/// Publishes an image of a layout.
+/// Publishes an image of a layout. The inner error is the report of an image that breaks the contract.
 pub async fn publish(
     from: &ImageName,
     inputs: Option<PathBuf>,
     to: &Store,
     how: &HowArgs,
-    format: Format,
-) -> Result<Outcome> {
+) -> Result<Result<PublishReport, Box<Report>>> {
     let (Store::Layout(directory), Store::Registry(repository)) = (&from.store, to) else {
         return Err(miette::miette!(
             help = "publish --from oci:DIR --to docker://HOST/NAME",
@@ -132,10 +141,7 @@ pub async fn publish(
     let report = verification::verify(&inspection, None);
     let verified = match report.verified() {
         Ok(verified) => verified,
-        Err(report) => {
-            output::show(format, &*report).into_diagnostic()?;
-            return Ok(Outcome::Refused);
-        }
+        Err(report) => return Ok(Err(report)),
     };
     let tag = how.tag(verified.target())?;
     let inputs = inputs.unwrap_or_else(|| directory.join(format!("{}.inputs.json", verified.target().tag())));
@@ -179,14 +185,12 @@ pub async fn publish(
         upload(&how.signing, &for_github, &section).await?;
     }
     drop((uploads, section));
-    let report = PublishReport {
+    Ok(Ok(PublishReport {
         image: published.pinned().to_string(),
         tag: published.tag().to_string(),
         steps: published.steps(),
         signed: signer.signs(),
-    };
-    output::show(format, &report).into_diagnostic()?;
-    Ok(Outcome::Done)
+    }))
 }
 
 /// Hands bundles to GitHub, where `gh attestation verify` looks first.

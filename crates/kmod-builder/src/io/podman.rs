@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use kmod_query::PinnedImage;
 
 use super::cmd::{Cmd, CmdError};
 use super::progress::Section;
-use crate::model::podman::{Isolation, Step};
+use crate::model::podman::{self, Isolation, Step};
 
 /// How many lines of a failed stage's log are shown.
 const TAIL: usize = 25;
@@ -35,8 +36,21 @@ pub struct Build<'a> {
     pub log: &'a Path,
     /// A directory that keeps compiled objects between builds.
     pub compiler_cache: Option<&'a Path>,
+    /// How many jobs compile at the same time; as many as there are processors if none is given.
+    pub jobs: Option<NonZeroU16>,
+    /// Whether steps that podman has done before are not done again.
+    pub reuse: Reuse,
     /// Leave the containers of the build behind, to look into them.
     pub keep_containers: bool,
+}
+
+/// What becomes of the layers that podman keeps of each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// A step that was done before is not done again, and the next build finds those of this one.
+    Layers,
+    /// Every step is done, and no layer of any is left behind.
+    Nothing,
 }
 
 impl Podman {
@@ -73,7 +87,12 @@ impl Podman {
             .args(["--no-cache", "--force-rm"])
             .args(tls_verify(image))
             .arg(folder.path());
-        let output = cmd.read().await?;
+        let output = cmd.read().await.map_err(|error| match error {
+            CmdError::Failed { tail, .. } if podman::says_gone(&tail) => {
+                PodmanError::Gone { image: image.to_string() }
+            }
+            error => error.into(),
+        })?;
         let lines: Vec<_> = output.lines().filter_map(|line| line.strip_prefix(MARK)).collect();
         Ok(lines.join("\n"))
     }
@@ -116,9 +135,13 @@ impl Podman {
         if finished.status.success() {
             return Ok(());
         }
+        let tail = Vec::from(tail).join("\n");
+        if podman::says_gone(&tail) {
+            return Err(PodmanError::Gone { image: image.to_string() });
+        }
         Err(PodmanError::Stage {
             stage: if stage.is_empty() { build.stage.to_owned() } else { stage },
-            tail: Vec::from(tail).join("\n"),
+            tail,
             log: build.log.to_owned(),
         })
     }
@@ -138,6 +161,13 @@ impl Podman {
             let mut volume = cache.as_os_str().to_owned();
             volume.push(":/ccache");
             cmd = cmd.arg("--volume").arg(volume);
+        }
+        if let Some(jobs) = build.jobs {
+            // The name is rpm's own (its macro `_smp_build_ncpus`). In the Containerfile it would be an input.
+            cmd = cmd.arg("--env").arg(format!("RPM_BUILD_NCPUS={jobs}"));
+        }
+        if build.reuse == Reuse::Nothing {
+            cmd = cmd.args(["--no-cache", "--layers=false"]);
         }
         cmd.args(tls_verify(image)).arg(build.context)
     }
@@ -173,6 +203,15 @@ pub enum PodmanError {
         /// The file with everything.
         log: PathBuf,
     },
+    /// The registry does not have the image any more.
+    #[error("the image {image} is gone from its registry")]
+    #[diagnostic(help(
+        "what is pinned to it cannot be built any more; plan again for what is there now, or bring the image back"
+    ))]
+    Gone {
+        /// The image.
+        image: String,
+    },
     /// podman could not be run, or refused.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -186,7 +225,7 @@ pub enum PodmanError {
 mod tests {
     use super::*;
 
-    fn argv(image: &str, keep_containers: bool) -> String {
+    fn argv(image: &str, keep_containers: bool, jobs: u16, reuse: Reuse) -> String {
         let image = format!("{image}@sha256:{}", "0".repeat(64)).parse().unwrap();
         let build = Build {
             containerfile: Path::new("/b/Containerfile"),
@@ -196,13 +235,16 @@ mod tests {
             log: Path::new("/b/log"),
             compiler_cache: Some(Path::new("/c/ccache")),
             keep_containers,
+            jobs: NonZeroU16::new(jobs),
+            reuse,
         };
         Podman { isolation: Isolation::Chroot }.build_command(&image, build).to_string()
     }
 
     #[test]
     fn command_lines() {
-        insta::assert_snapshot!(argv("registry.example.org/fedora", false), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache /b/context");
-        insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache /b/context");
+        insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 3, Reuse::Nothing), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache --env RPM_BUILD_NCPUS=3 --no-cache --layers=false /b/context");
     }
 }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 pub struct Workspace(tempfile::TempDir);
 
 impl Workspace {
-    /// A new one below the cache directory.
-    pub fn new(cache: &Path) -> io::Result<Self> {
-        let parent = cache.join("builds");
-        std::fs::create_dir_all(&parent)?;
+    /// A new one below this directory.
+    pub fn new(parent: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(parent)?;
         Ok(Self(tempfile::tempdir_in(parent)?))
     }
 

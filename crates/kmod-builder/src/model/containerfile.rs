@@ -5,6 +5,7 @@
 
 use miette::{LabeledSpan, NamedSource, SourceSpan};
 
+use super::Digest;
 use super::inputs::BuildInputs;
 
 /// The template as it was when the program was compiled.
@@ -27,6 +28,25 @@ pub fn tarball_file(inputs: &BuildInputs) -> String {
 /// The name under which the template expects the kernel's headers in the build context.
 pub fn kernel_devel_file(inputs: &BuildInputs) -> String {
     format!("{}.rpm", inputs.kernel_devel.nevra)
+}
+
+/// The inputs are of another `Containerfile.in` than the one in this program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error(
+    "these inputs are of a Containerfile.in with the digest {template}, and this program has another one"
+)]
+#[diagnostic(help("build with zfs-kmods {tool}, from the same commit: its template is one of the inputs"))]
+pub struct OtherTemplate {
+    template: Digest,
+    tool: String,
+}
+
+/// Makes sure that what this program would do is what the inputs say.
+pub fn check_template(inputs: &BuildInputs) -> Result<(), OtherTemplate> {
+    if inputs.template == Digest::of(TEMPLATE.as_bytes()) {
+        return Ok(());
+    }
+    Err(OtherTemplate { template: inputs.template.clone(), tool: inputs.tool.clone() })
 }
 
 /// The `Containerfile` for these inputs.
@@ -185,6 +205,14 @@ mod tests {
         the value `OTHER` is used nowhere: add `@OTHER@` or drop it
         the value of `SHELL` has a character that a shell would act on: "$(reboot)"
 "#);
+    }
+
+    #[test]
+    fn inputs_of_another_template_are_refused() {
+        let mut inputs = crate::model::inputs::tests::inputs();
+        assert!(check_template(&inputs).is_err());
+        inputs.template = Digest::of(TEMPLATE.as_bytes());
+        assert_eq!(check_template(&inputs), Ok(()));
     }
 
     #[test]

@@ -54,9 +54,41 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Whether podman says that an image is not in its registry any more: the answers `MANIFEST_UNKNOWN` and
+/// `NAME_UNKNOWN` (OCI distribution specification, "Error Codes") to its request for the manifest.
+///
+/// A registry that does not answer, or wants a password, says nothing of the kind.
+pub fn says_gone(log: &str) -> bool {
+    log.lines().any(|line| {
+        line.contains("reading manifest")
+            && (line.contains("manifest unknown") || line.contains("name unknown"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_the_registry_has_not_is_gone() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let with = |reason: &str| {
+            format!(
+                "STEP 1/2: FROM 127.0.0.1:5000/fedora@{digest}\nTrying to pull 127.0.0.1:5000/fedora@{digest}...\n\
+                 Error: creating build container: initializing source docker://127.0.0.1:5000/fedora@{digest}: {reason}"
+            )
+        };
+        let unknown =
+            format!("reading manifest {digest} in 127.0.0.1:5000/fedora: manifest unknown: manifest unknown");
+        assert!(says_gone(&with(&unknown)));
+        assert!(says_gone(&with(&unknown.replace("manifest unknown", "name unknown"))));
+        for reason in [
+            "pinging container registry 127.0.0.1:5000: connection refused",
+            "reading manifest x in y: unauthorized: authentication required",
+        ] {
+            assert!(!says_gone(&with(reason)), "{reason}");
+        }
+    }
 
     #[test]
     fn steps_are_recognised() {

@@ -6,7 +6,7 @@ use kmod_compat::Arch;
 use kmod_query::PinnedImage;
 
 use super::{GuestError, Sources};
-use crate::io::podman::{Build, Podman};
+use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::Section;
 use crate::model::boot::{Closure, Contents, Elf, STAGE, containerfile, places};
 
@@ -35,6 +35,8 @@ pub(super) async fn export(
         log: sources.log,
         compiler_cache: None,
         keep_containers: false,
+        jobs: None,
+        reuse: Reuse::Layers,
     };
     podman.build(image, build, section).await?;
     Ok(destination)
