@@ -1,11 +1,12 @@
 //! `build`: from inputs to a verified image in the store.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 use kmod_compat::{Held, KernelRelease, Verdict, ZfsVersion};
 use kmod_query::Upstream;
-use miette::{Context as _, IntoDiagnostic as _, Result};
+use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::building::{self, BuildingArgs, Composed};
@@ -14,12 +15,13 @@ use super::publish::{self, HowArgs, PublishReport};
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather, verify};
 use crate::io::composing::Built;
+use crate::io::inputs;
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, Section, Surface};
 use crate::io::store::Images;
 use crate::model::compose;
-use crate::model::image::{ImageName, Pinned, Selector, Store};
+use crate::model::image::{ImageName, ParseImageNameError, Pinned, Selector, Store};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::Manifest;
 use crate::model::verification::{Outcome as Judgement, Report, Verified};
@@ -33,12 +35,13 @@ use crate::output::{self, Format, Show};
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(
-    after_help = "Examples:\n  zfs-kmods build\n  zfs-kmods build --stream testing --to oci:/var/lib/zfs-kmods\n  zfs-kmods build --zfs 2.3.9 --kernel 6.17.8-300.fc43.x86_64 --test\n  zfs-kmods build --inputs images/zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64.inputs.json"
+    after_help = "Examples:\n  zfs-kmods build\n  zfs-kmods build --stream testing --to oci:/var/lib/zfs-kmods\n  zfs-kmods build --zfs 2.3.9 --kernel 6.17.8-300.fc43.x86_64 --test\n  zfs-kmods build --inputs images/zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64.inputs.json\n  zfs-kmods build --inputs docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST"
 )]
 pub struct BuildArgs {
     /// Build from exactly these inputs and ask nothing upstream: a file that an earlier build wrote
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["zfs", "kernel", "stream", "base", "arch"])]
-    inputs: Option<PathBuf>,
+    /// or an image, which carries its own
+    #[arg(long, value_name = "FILE|IMAGE", conflicts_with_all = ["zfs", "kernel", "stream", "base", "arch"])]
+    inputs: Option<InputsSource>,
 
     /// OpenZFS release [default: the newest of the line that is followed]
     #[arg(long, value_name = "VERSION")]
@@ -76,6 +79,22 @@ pub struct BuildArgs {
 
     #[command(flatten)]
     building: BuildingArgs,
+}
+
+/// Where inputs are read from.
+#[derive(Clone, Debug)]
+enum InputsSource {
+    File(PathBuf),
+    Image(ImageName),
+}
+
+impl FromStr for InputsSource {
+    type Err = ParseImageNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_image = ["oci:", "docker://"].iter().any(|transport| text.starts_with(transport));
+        if is_image { Ok(Self::Image(text.parse()?)) } else { Ok(Self::File(text.into())) }
+    }
 }
 
 /// What came of it.
@@ -223,18 +242,13 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Dec
 
 /// The inputs to build from, or why nothing is built.
 async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, Held>> {
-    if let Some(path) = &args.inputs {
-        let text = std::fs::read_to_string(path)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot read the inputs in {}", path.display()))?;
-        let inputs = BuildInputs::parse(&text).map_err(|error| {
-            miette::miette!(
-                help = "`plan --format json` and every build write such a file",
-                "{}: {error}",
-                path.display()
-            )
-        })?;
-        return Ok(Ok(inputs));
+    match &args.inputs {
+        Some(InputsSource::File(path)) => return Ok(Ok(inputs::read(path)?)),
+        Some(InputsSource::Image(name)) => {
+            let (_, inputs) = inputs::of(&Images::open(&name.store).await?, name, None).await?;
+            return Ok(Ok(inputs));
+        }
+        None => {}
     }
     let upstream = upstream.connect()?;
     let result = plan_one(args, &upstream).await;
@@ -308,7 +322,7 @@ fn keep(
 ) -> Result<(String, PathBuf)> {
     let tag = verified.target().tag();
     let layout = Layout::create(directory)?;
-    let written = directory.join(format!("{tag}.inputs.json"));
+    let written = inputs::file(directory, verified.target());
     write_whole(&written, &format!("{}\n", inputs.canonical_json())).into_diagnostic()?;
     layout.adopt(scratch, built.manifest(), Some(&tag))?;
     let name = ImageName { store: Store::Layout(directory.to_owned()), selector: Some(Selector::Tag(tag)) };

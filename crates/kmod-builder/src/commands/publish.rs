@@ -15,7 +15,7 @@ use crate::io::publish;
 use crate::io::registry::{Access, CredentialSources, Patience, Registries};
 use crate::io::signer::{self, Party, Signer};
 use crate::io::store::Images;
-use crate::io::{evidence, inspecting};
+use crate::io::{evidence, inputs, inspecting};
 use crate::model::Target;
 use crate::model::attest::verify::{Attached, Image, Standing, standing};
 use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
@@ -144,7 +144,7 @@ pub async fn publish(
         Err(report) => return Ok(Err(report)),
     };
     let tag = how.tag(verified.target())?;
-    let inputs = inputs.unwrap_or_else(|| directory.join(format!("{}.inputs.json", verified.target().tag())));
+    let inputs = inputs.unwrap_or_else(|| inputs::file(directory, verified.target()));
     let inputs = read_inputs(&inputs, &inspection)?;
     let image = parcel(&Layout::open(directory)?, &inspection)?;
 
@@ -155,15 +155,17 @@ pub async fn publish(
         publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
     let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
     let mut for_github = Vec::new();
+    let size = image.manifest().bytes.len() as u64;
+    let subject = Subject::image(repository.to_string(), image.digest().clone(), size);
+    let attachment = artifact::inputs(&inputs, &subject);
     let publication = if signer.signs() {
         let attached = Attached {
             bundles: evidence::bundles(&registry, &survey.referrers).await,
             simple_signatures: evidence::simple_signatures(&registry, survey.signature.as_ref()).await,
         };
-        let size = image.manifest().bytes.len() as u64;
         let work = Work {
             image: Image::of(&repository.to_string(), &inspection),
-            subject: Subject::image(repository.to_string(), image.digest().clone(), size),
+            subject,
             inspection: &inspection,
             inputs: &inputs,
             signer: &signer,
@@ -176,6 +178,7 @@ pub async fn publish(
         section.line(signer::UNSIGNED);
         Publication::without_evidence(image, tag, taken)
     };
+    let publication = publication.with_inputs(attachment)?;
     let uploads = Uploads::begin(Surface::detect());
     let progress = uploads.progress();
     let published =
@@ -205,10 +208,8 @@ async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &Section) -
 
 /// The inputs, if they are those that the image says it was built from.
 fn read_inputs(path: &std::path::Path, inspection: &Inspection) -> Result<BuildInputs> {
-    let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(|| {
-        format!("the inputs of the image are not in {}: name the file with --inputs", path.display())
-    })?;
-    let inputs = BuildInputs::parse(&text).into_diagnostic()?;
+    let inputs =
+        inputs::read(path).wrap_err("the image's inputs are needed: name their file with --inputs")?;
     let label = Image::of("", inspection).inputs_label.map_err(|reason| miette::miette!("{reason}"))?;
     if label.as_ref() == Some(&inputs.digest()) {
         return Ok(inputs);

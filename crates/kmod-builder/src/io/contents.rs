@@ -15,7 +15,7 @@ use super::store::{Images, Stored};
 use crate::model::Digest;
 use crate::model::compose;
 use crate::model::image::{ImageName, Pinned};
-use crate::model::oci::{Config, Descriptor, Manifest};
+use crate::model::oci::{Annotations, Config, Descriptor, Manifest};
 use crate::model::packages::{Group, Package};
 
 pub use error::ContentsError;
@@ -25,6 +25,7 @@ pub use place::{Placed, State};
 pub struct Contents<'a> {
     images: &'a Images,
     image: Pinned,
+    labels: Annotations,
     /// Each with the digest of what it unpacks to.
     layers: Vec<(Descriptor, Digest)>,
 }
@@ -54,12 +55,18 @@ impl<'a> Contents<'a> {
             return Err(ContentsError::Layers { image: name.clone(), layers, diff_ids });
         }
         let layers = manifest.layers.into_iter().zip(diff_ids).collect();
-        Ok(Self { images, image: Pinned { store: name.store.clone(), digest }, layers })
+        let (image, labels) = (Pinned { store: name.store.clone(), digest }, config.config.labels);
+        Ok(Self { images, image, labels, layers })
     }
 
     /// Which image it is.
     pub const fn image(&self) -> &Pinned {
         &self.image
+    }
+
+    /// What the image says of itself.
+    pub const fn labels(&self) -> &Annotations {
+        &self.labels
     }
 
     /// The RPMs, sorted by group and name. Every layer is read once, and nothing but headers is held in memory.

@@ -10,9 +10,10 @@ use super::layer::{EntryFault, LayerError, Reader};
 use super::layout::LayoutError;
 use super::rpm;
 use super::store::{Images, StoreError, Stored};
+use crate::model::compose;
 use crate::model::image::{ImageName, Pinned, Selector};
 use crate::model::oci::{Config, Descriptor, Manifest};
-use crate::model::verification::{Fault, Found, Inspection, target_of_labels};
+use crate::model::verification::{Fault, Found, Inspection};
 use crate::model::{Digest, Target};
 
 /// Reads an image whole and says what was found, without judging it.
@@ -73,7 +74,7 @@ pub async fn labelled_target(images: &Images, digest: &Digest) -> Result<Result<
     };
     Ok(match config(images, &manifest.config).await? {
         Err(Fault::Changed(reason) | Fault::Content(reason) | Fault::Entry(reason)) => Err(reason),
-        Ok(config) => target_of_labels(&config.config.labels)
+        Ok(config) => compose::target(&config.config.labels)
             .ok_or_else(|| "its labels name no OpenZFS and no kernel".to_owned()),
     })
 }

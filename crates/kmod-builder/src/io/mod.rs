@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod ghcr;
 pub mod github_attestations;
 pub mod guest;
+pub mod inputs;
 pub mod inspecting;
 pub mod layer;
 pub mod layout;

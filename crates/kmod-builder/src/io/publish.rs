@@ -27,7 +27,7 @@ pub struct Survey {
     pub signature: Option<RawManifest>,
 }
 
-/// Asks what the repository has of this image. Nine small requests if it has everything with three referrers.
+/// Asks what the repository has of this image. Ten small requests if it has everything with four referrers.
 pub async fn survey(
     registry: &Registry,
     image: &Digest,
@@ -106,7 +106,7 @@ pub async fn publish(
 
 /// The parcel that a step is about.
 fn parcel<'a>(publication: &'a Publication, digest: &Digest) -> &'a Parcel {
-    let made = publication.evidence().made.iter().find(|parcel| parcel.digest() == digest);
+    let made = publication.attached().find(|parcel| parcel.digest() == digest);
     made.unwrap_or_else(|| publication.image())
 }
 
@@ -128,7 +128,7 @@ async fn read_back(
     if let Some(digest) = missing.pop_first() {
         return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
     }
-    for parcel in &publication.evidence().made {
+    for parcel in publication.attached() {
         read_blobs(registry, publication, parcel.blobs(), progress).await?;
     }
     let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };

@@ -53,6 +53,11 @@ pub fn groups(layer: &Descriptor) -> Option<BTreeSet<Group>> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
 }
 
+/// The target that an image's labels name.
+pub fn target(labels: &Annotations) -> Option<Target> {
+    Some(Target { zfs: labels.get(ZFS)?.parse().ok()?, kernel: labels.get(KERNEL)?.parse().ok()? })
+}
+
 /// Whether a layer says that it is this part.
 pub fn is_part(layer: &Descriptor, part: Part) -> bool {
     layer.annotations.get(PART).is_some_and(|said| said == part.as_str())

@@ -186,22 +186,27 @@ impl BuildInputs {
         self.to_value().to_string()
     }
 
-    /// The build's identity: the digest of the canonical JSON of all members but `base`.
+    /// All members but `base`, canonical: what the digest is of, and what is attached to an image.
+    pub fn identity_json(&self) -> String {
+        self.json_without(&["base"])
+    }
+
+    /// The build's identity: the digest of [`BuildInputs::identity_json`].
     pub fn digest(&self) -> Digest {
-        self.digest_without(&["base"])
+        Digest::of(self.identity_json().as_bytes())
     }
 
     /// The identity of the userland packages, which depend on no kernel: a kernel's successor shares them.
     pub fn userland_digest(&self) -> Digest {
-        self.digest_without(&["base", "kernel", "kernel_devel"])
+        Digest::of(self.json_without(&["base", "kernel", "kernel_devel"]).as_bytes())
     }
 
-    fn digest_without(&self, left_out: &[&str]) -> Digest {
+    fn json_without(&self, left_out: &[&str]) -> String {
         let mut value = self.to_value();
         if let Some(members) = value.as_object_mut() {
             members.retain(|name, _| !left_out.contains(&name.as_str()));
         }
-        Digest::of(value.to_string().as_bytes())
+        value.to_string()
     }
 
     fn to_value(&self) -> serde_json::Value {

@@ -29,13 +29,14 @@ pub enum Taken {
     Replace,
 }
 
-/// An image, its evidence, and the tag that it shall have.
+/// An image, its evidence, its inputs, and the tag that it shall have.
 ///
-/// Invariant: every referrer made refers to the image, and there is evidence unless it was waived in so many words.
+/// Invariant: everything attached refers to the image, and there is evidence unless it was waived in so many words.
 #[derive(Clone, Debug)]
 pub struct Publication {
     image: Parcel,
     evidence: Evidence,
+    inputs: Option<Parcel>,
     tag: Tag,
     taken: Taken,
 }
@@ -46,17 +47,19 @@ impl Publication {
         if evidence.accepted.is_empty() && evidence.made.is_empty() {
             return Err(PublicationError::NoEvidence { tag });
         }
-        let stray = evidence.made.iter().find(|parcel| parcel.subject() != Some(image.digest()));
-        if let Some(parcel) = stray {
-            let (evidence, image) = (parcel.digest().clone(), image.digest().clone());
-            return Err(PublicationError::OtherSubject { evidence, image });
-        }
-        Ok(Self { image, evidence, tag, taken })
+        evidence.made.iter().try_for_each(|parcel| refers_to(&image, parcel))?;
+        Ok(Self { image, evidence, inputs: None, tag, taken })
     }
 
     /// An image for which somebody asked to publish no evidence (`--no-sign`).
     pub fn without_evidence(image: Parcel, tag: Tag, taken: Taken) -> Self {
-        Self { image, evidence: Evidence::default(), tag, taken }
+        Self { image, evidence: Evidence::default(), inputs: None, tag, taken }
+    }
+
+    /// With what the image was built from, to be attached as the evidence is.
+    pub fn with_inputs(self, inputs: Parcel) -> Result<Self, PublicationError> {
+        refers_to(&self.image, &inputs)?;
+        Ok(Self { inputs: Some(inputs), ..self })
     }
 
     /// The image.
@@ -74,9 +77,14 @@ impl Publication {
         &self.tag
     }
 
+    /// What is attached to the image, made by this program: evidence and inputs.
+    pub fn attached(&self) -> impl Iterator<Item = &Parcel> {
+        self.evidence.made.iter().chain(&self.inputs)
+    }
+
     /// Every referrer that the image must have before it gets its tag.
     pub fn referrers(&self) -> BTreeSet<Digest> {
-        let made = self.evidence.made.iter().map(|parcel| parcel.digest().clone());
+        let made = self.attached().map(|parcel| parcel.digest().clone());
         made.chain(self.evidence.accepted.iter().cloned()).collect()
     }
 
@@ -90,13 +98,8 @@ impl Publication {
         if !found.image {
             steps.extend([Step::SendBlobs(image.clone()), Step::PutManifest(image.clone())]);
         }
-        let missing: Vec<_> = self
-            .evidence
-            .made
-            .iter()
-            .map(Parcel::digest)
-            .filter(|made| !found.referrers.contains(*made))
-            .collect();
+        let missing: Vec<_> =
+            self.attached().map(Parcel::digest).filter(|made| !found.referrers.contains(*made)).collect();
         for digest in &missing {
             steps.extend([Step::SendBlobs((*digest).clone()), Step::PutManifest((*digest).clone())]);
         }
@@ -121,17 +124,28 @@ impl Publication {
 
     /// Whether the tag may be put, given where it points.
     pub fn may_tag(&self, there: Option<&Digest>) -> Result<(), PublicationError> {
+        self.taken.may_tag(&self.tag, there, self.image.digest())
+    }
+}
+
+impl Taken {
+    /// Whether a tag that points `there` may be pointed to our image.
+    pub fn may_tag(self, tag: &Tag, there: Option<&Digest>, ours: &Digest) -> Result<(), PublicationError> {
         match there {
-            Some(there) if there != self.image.digest() && self.taken == Taken::Refuse => {
-                Err(PublicationError::Taken {
-                    tag: self.tag.clone(),
-                    there: there.clone(),
-                    ours: self.image.digest().clone(),
-                })
+            Some(there) if there != ours && self == Self::Refuse => {
+                Err(PublicationError::Taken { tag: tag.clone(), there: there.clone(), ours: ours.clone() })
             }
             _ => Ok(()),
         }
     }
+}
+
+fn refers_to(image: &Parcel, parcel: &Parcel) -> Result<(), PublicationError> {
+    if parcel.subject() == Some(image.digest()) {
+        return Ok(());
+    }
+    let (evidence, image) = (parcel.digest().clone(), image.digest().clone());
+    Err(PublicationError::OtherSubject { evidence, image })
 }
 
 /// What a repository has of a publication, as far as it was asked.
@@ -214,8 +228,7 @@ pub enum PublicationError {
     /// The tag is another image's.
     #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
     #[diagnostic(help(
-        "the same inputs give the same digest, so something differs: compare the two with `zfs-kmods verify`, then \
-         move the tag with `--replace`"
+        "the same inputs give the same digest, so something differs: if that is meant, move the tag with `--replace`"
     ))]
     Taken {
         /// The tag.
@@ -232,8 +245,8 @@ pub enum PublicationError {
         /// The tag.
         tag: Tag,
     },
-    /// The evidence is another image's.
-    #[error("the evidence {evidence} does not refer to the image {image}")]
+    /// What shall be attached is another image's.
+    #[error("{evidence}, which shall be attached, does not refer to the image {image}")]
     OtherSubject {
         /// The evidence.
         evidence: Digest,
@@ -265,8 +278,10 @@ mod tests {
         let image = parcel("image", None);
         let made = ["provenance", "sbom"].map(|kind| parcel(kind, Some(image.digest()))).to_vec();
         let signature = Some(("sha256-0.sig".parse().unwrap(), parcel("signature", None)));
+        let inputs = parcel("inputs", Some(image.digest()));
         let evidence = Evidence { made, signature, ..Evidence::default() };
-        Publication::new(image, evidence, "tag".parse().unwrap(), taken).unwrap()
+        let publication = Publication::new(image, evidence, "tag".parse().unwrap(), taken).unwrap();
+        publication.with_inputs(inputs).unwrap()
     }
 
     #[test]
@@ -276,7 +291,10 @@ mod tests {
         let none = Publication::new(image.clone(), Evidence::default(), tag.clone(), Taken::Refuse);
         assert!(matches!(none, Err(PublicationError::NoEvidence { .. })));
         let stray = Evidence { made: vec![parcel("x", Some(&Digest::of(b"")))], ..Evidence::default() };
-        let stray = Publication::new(image, stray, tag, Taken::Refuse);
+        let stray = Publication::new(image.clone(), stray, tag.clone(), Taken::Refuse);
+        assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
+        let stray = parcel("inputs", Some(&Digest::of(b"")));
+        let stray = Publication::without_evidence(image, tag, Taken::Refuse).with_inputs(stray);
         assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
     }
 
@@ -292,7 +310,7 @@ mod tests {
     fn the_whole_way_and_no_way() {
         let publication = publication(Taken::Refuse);
         let steps = publication.steps(&Found::default()).unwrap();
-        assert_eq!(steps.len(), 10);
+        assert_eq!(steps.len(), 12);
         let found = Found {
             tag: Some(publication.image().digest().clone()),
             image: true,
@@ -305,10 +323,9 @@ mod tests {
     proptest! {
         /// Whatever is there already: the tag is the last step, directly after everything was read back.
         #[test]
-        fn the_tag_is_last(image: bool, provenance: bool, sbom: bool, signed: bool, tagged: bool) {
+        fn the_tag_is_last(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
             let publication = publication(Taken::Refuse);
-            let digests: Vec<_> = publication.evidence().made.iter().map(|made| made.digest().clone()).collect();
-            let here = [provenance, sbom];
+            let digests: Vec<_> = publication.attached().map(|made| made.digest().clone()).collect();
             let signature = publication.evidence().signature.as_ref().map(|(_, parcel)| parcel.manifest().clone());
             let found = Found {
                 tag: tagged.then(|| publication.image().digest().clone()),
@@ -317,7 +334,7 @@ mod tests {
                 signature: signature.filter(|_| signed),
             };
             let steps = publication.steps(&found).unwrap();
-            let complete = image && provenance && sbom && signed;
+            let complete = image && here == [true; 3] && signed;
             let is_tag = |step: &Step| matches!(step, Step::PutTag(_));
             let is_read = |step: &Step| matches!(step, Step::ReadBack(_));
             prop_assert_eq!(steps.iter().filter(|step| is_tag(step)).count(), usize::from(!tagged));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Kind, Subject};
+use crate::model::inputs::BuildInputs;
 use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::{Digest, oci};
 
@@ -13,6 +14,11 @@ use crate::model::{Digest, oci};
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The annotation with the predicate type of the statement in a bundle.
 pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+
+/// The artifact type of the manifest that carries an image's inputs, and the media type of the inputs.
+pub const INPUTS: &str = "application/vnd.zfs-kmods.inputs.v1+json";
+/// The annotation with the name under which clients save a layer (oras).
+const TITLE: &str = "org.opencontainers.image.title";
 
 /// The media type of a configuration that says nothing.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
@@ -50,6 +56,7 @@ struct Manifest<'a> {
     config: Descriptor<'a>,
     layers: [Descriptor<'a>; 1],
     subject: Descriptor<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<&'a str, String>,
 }
 
@@ -80,6 +87,31 @@ pub fn referrer(bundle: &[u8], kind: Kind, subject: &Subject, created: jiff::Tim
             (PREDICATE_TYPE, kind.predicate_type().to_owned()),
             ("org.opencontainers.image.created", created.to_string()),
         ]),
+    };
+    parcel(&manifest, vec![config, layer])
+}
+
+/// The artifact that attaches to an image what it was built from.
+///
+/// Its layer is [`BuildInputs::identity_json`], whose digest is on the image as a label: who has the image fetches the
+/// blob by that digest, and nobody can attach other inputs. The manifest is there so that registries keep the blob. It
+/// is the same for the same image, so that it is attached once.
+pub fn inputs(inputs: &BuildInputs, subject: &Subject) -> Parcel {
+    let config = Blob::of(EMPTY_BYTES);
+    let layer = Blob::of(inputs.identity_json());
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST,
+        artifact_type: INPUTS,
+        config: Descriptor::of(EMPTY, &config),
+        layers: [Descriptor::of(INPUTS, &layer).annotated(TITLE, "inputs.json".to_owned())],
+        subject: Descriptor {
+            media_type: &subject.media_type,
+            digest: subject.digest.clone(),
+            size: subject.size,
+            annotations: BTreeMap::new(),
+        },
+        annotations: BTreeMap::new(),
     };
     parcel(&manifest, vec![config, layer])
 }
@@ -126,5 +158,20 @@ mod tests {
         assert_eq!(artifact.subject(), Some(&subject.digest));
         assert_eq!(carried_bundle(&artifact.manifest().bytes), Some((Digest::of(b"bundle"), 6)));
         assert_eq!(carried_bundle(b"{}"), None);
+    }
+
+    #[test]
+    fn inputs_are_attached_under_the_digest_on_the_label() {
+        let subject = Subject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let inputs = crate::model::inputs::tests::inputs();
+        let mut elsewhere = inputs.clone();
+        elsewhere.base = None;
+        let artifact = super::inputs(&inputs, &subject);
+        assert_eq!(artifact, super::inputs(&elsewhere, &subject), "nothing is built from the base image");
+        assert_eq!(artifact.blobs()[1].digest, inputs.digest());
+        assert_eq!(artifact.subject(), Some(&subject.digest));
+        assert_eq!(carried_bundle(&artifact.manifest().bytes), None);
+        let read = BuildInputs::parse(&inputs.identity_json()).unwrap();
+        assert_eq!(read, elsewhere);
     }
 }

@@ -15,12 +15,7 @@ pub(super) fn labelled_target(inspection: &Inspection) -> Option<Target> {
         (Err(_), Ok(manifest)) => &manifest.annotations,
         (Err(_), Err(_)) => return None,
     };
-    target_of_labels(labels)
-}
-
-/// The target that these labels name.
-pub fn target_of_labels(labels: &Annotations) -> Option<Target> {
-    Some(Target { zfs: labels.get(ZFS)?.parse().ok()?, kernel: labels.get(KERNEL)?.parse().ok()? })
+    compose::target(labels)
 }
 
 /// Whether every layer was read to its end; if not, a sentence that says which was not.

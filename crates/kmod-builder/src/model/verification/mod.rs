@@ -15,7 +15,6 @@ use super::image::{Pinned, Tag};
 use super::oci::{Config, Manifest};
 use super::packages::Package;
 
-pub use image::target_of_labels;
 pub use report::{Answer, Outcome, Report, Verified};
 
 /// An image as it was found in its store.

@@ -13,7 +13,7 @@ async fn a_real_registry_takes_it_once() {
     let registry = open(&repository, patient);
     assert_eq!(registry.tags().await.unwrap(), []);
     let first = run(&registry, &publication, |_| {}).await.unwrap();
-    assert_eq!(first.steps(), 10);
+    assert_eq!(first.steps(), 12);
     let second = run(&open(&repository, patient), &publication, |_| {}).await.unwrap();
     assert_eq!(second.steps(), 0);
     let tags: Vec<_> = registry.tags().await.unwrap().iter().map(ToString::to_string).collect();
@@ -23,9 +23,12 @@ async fn a_real_registry_takes_it_once() {
     let kinds: Vec<_> = referrers
         .found
         .iter()
-        .map(|found| found.annotations["dev.sigstore.bundle.predicateType"].as_str())
+        .map(|found| {
+            let predicate = found.annotations.get("dev.sigstore.bundle.predicateType");
+            predicate.unwrap_or(&found.artifact_type).as_str()
+        })
         .collect();
-    assert_eq!(kinds, ["provenance", "sbom"]);
+    assert_eq!(kinds, ["provenance", "sbom", artifact::INPUTS]);
     assert!(registry.delete_manifest(publication.image().digest()).await.unwrap());
     assert_eq!(
         registry.resolve(&kmod_builder::model::image::Selector::Tag(TAG.parse().unwrap())).await.unwrap(),

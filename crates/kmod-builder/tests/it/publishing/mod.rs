@@ -13,6 +13,7 @@ use kmod_builder::io::registry::{
     Access, Credential, CredentialSources, Patience, Progress, Registries, Registry, Secret,
 };
 use kmod_builder::model::Digest;
+use kmod_builder::model::attest::{Subject, artifact};
 use kmod_builder::model::image::{Repository, Tag};
 use kmod_builder::model::oci::MANIFEST;
 use kmod_builder::model::parcel::{Blob, Parcel, RawManifest};
@@ -98,7 +99,15 @@ pub(crate) fn signature(image: &Parcel, signature: &str) -> (Tag, Parcel) {
 pub(crate) fn publication(image: &Parcel) -> Publication {
     let made = ["provenance", "sbom"].map(|kind| referrer(image, kind)).to_vec();
     let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
-    Publication::new(image.clone(), evidence, TAG.parse().unwrap(), Taken::Refuse).unwrap()
+    let publication = Publication::new(image.clone(), evidence, TAG.parse().unwrap(), Taken::Refuse).unwrap();
+    publication.with_inputs(inputs(image)).unwrap()
+}
+
+/// What an image was built from, attached to it.
+fn inputs(image: &Parcel) -> Parcel {
+    let size = image.manifest().bytes.len() as u64;
+    let subject = Subject::image("owner/zfs-kmods", image.digest().clone(), size);
+    artifact::inputs(&crate::images::inputs(), &subject)
 }
 
 /// Looks what is there, and publishes the rest.
@@ -119,7 +128,7 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
     assert_eq!(tagged, publication.image().digest());
     let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
     assert!(store.tags.contains_key(signature_tag.as_str()), "a tag without its signature");
-    for parcel in publication.evidence().made.iter().chain([publication.image()]) {
+    for parcel in publication.attached().chain([publication.image()]) {
         assert!(store.manifests.contains_key(parcel.digest()), "a tag without its evidence");
         assert!(parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
     }
@@ -127,7 +136,7 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
         let index = &store.tags[&format!("sha256-{}", tagged.hex())];
         let index = String::from_utf8(store.manifests[index].1.to_vec()).unwrap();
         let listed = |parcel: &Parcel| index.contains(parcel.digest().as_str());
-        assert!(publication.evidence().made.iter().all(listed), "a tag whose evidence nothing lists");
+        assert!(publication.attached().all(listed), "a tag whose evidence nothing lists");
     }
 }
 
@@ -140,7 +149,7 @@ fn end_state(
     publication: &Publication,
     has_referrers_api: bool,
 ) -> Option<Vec<(String, Digest)>> {
-    let whole = publication.evidence().made.iter().chain([publication.image()]).all(|parcel| {
+    let whole = publication.attached().chain([publication.image()]).all(|parcel| {
         store.manifests.contains_key(parcel.digest())
             && parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
     });

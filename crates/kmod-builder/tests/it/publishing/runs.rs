@@ -147,18 +147,20 @@ async fn what_other_clients_wrote_stays() {
         .collect();
     let bundle = json!("application/vnd.dev.sigstore.bundle.v0.3+json");
     let expected = ["theirs", "provenance", "sbom"].map(Value::from);
-    assert_eq!(kinds, expected.iter().map(|kind| (&bundle, kind)).collect::<Vec<_>>());
+    let expected = expected.iter().map(|kind| (&bundle, kind));
+    let inputs = (&json!(artifact::INPUTS), &Value::Null);
+    assert_eq!(kinds, expected.chain([inputs]).collect::<Vec<_>>());
     let signatures = document(&signature_tag)["layers"].as_array().unwrap().len();
     assert_eq!(signatures, 2);
     let referrers = registry.referrers(image.digest()).await.unwrap();
-    assert_eq!(referrers.found.len(), 3);
+    assert_eq!(referrers.found.len(), 4);
 
     // Taken off before it is deleted.
     registry.unfile_referrers(image.digest(), &[theirs.digest().clone()]).await.unwrap();
     assert!(registry.delete_manifest(theirs.digest()).await.unwrap());
     assert!(!registry.delete_manifest(theirs.digest()).await.unwrap());
     let referrers = registry.referrers(image.digest()).await.unwrap();
-    assert_eq!((referrers.found.len(), referrers.dangling.len()), (2, 0));
+    assert_eq!((referrers.found.len(), referrers.dangling.len()), (3, 0));
 }
 
 #[tokio::test]
