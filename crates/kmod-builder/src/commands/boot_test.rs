@@ -20,12 +20,12 @@ use show::Tested;
 use super::Outcome;
 use super::signing::SigningArgs;
 use super::upstream::UpstreamArgs;
-use crate::io::blocking;
 use crate::io::contents::Contents;
 use crate::io::guest::{self, Assembled, Distribution, GuestError, Place, Published, Sources};
 use crate::io::progress::{self, Section, Surface};
 use crate::io::qemu::{self, Guest, Qemu};
 use crate::io::store::Images;
+use crate::io::{blocking, inputs};
 use crate::model::boot::{
     self, Accelerator, Boot, BootReport, BootTest, Choice, Console, Expected, Machine, Verdict,
 };
@@ -214,7 +214,7 @@ async fn assemble(
     let upstream = upstream.connect()?;
     let distribution = match &args.root {
         Some(root) => Distribution::Root(root.clone()),
-        None => Distribution::Image(builder_image(&upstream, &published.target).await?),
+        None => Distribution::Image(builder_image(&args.image, &upstream, &published.target).await?),
     };
     let sources = Sources {
         upstream: &upstream,
@@ -227,7 +227,18 @@ async fn assemble(
     Ok(guest::assemble(published, sources, section).await?)
 }
 
-async fn builder_image(upstream: &Upstream, target: &Target) -> Result<kmod_query::PinnedImage, GuestError> {
+/// The image in which the packages were built, by their inputs; where these are not known, the newest of the release.
+async fn builder_image(
+    image: &ImageName,
+    upstream: &Upstream,
+    target: &Target,
+) -> Result<kmod_query::PinnedImage, GuestError> {
+    if let Ok(images) = Images::open(&image.store).await {
+        match inputs::of(&images, image, None).await {
+            Ok((_, inputs)) => return Ok(inputs.builder_image),
+            Err(error) => tracing::info!(%error, "looking the builder image up"),
+        }
+    }
     let fedora = target.kernel.fedora().ok_or_else(|| GuestError::NoFedora(target.kernel.clone()))?;
     Ok(upstream.builder_image(fedora).await?)
 }

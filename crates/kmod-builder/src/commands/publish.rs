@@ -8,9 +8,10 @@ use miette::{Context as _, IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
+use super::comparing::{self, Depth};
 use super::signing::SigningArgs;
 use crate::io::layout::Layout;
-use crate::io::progress::{Section, Surface, Uploads};
+use crate::io::progress::{self, Section, Surface, Uploads};
 use crate::io::publish;
 use crate::io::registry::{Access, CredentialSources, Patience, Registries};
 use crate::io::signer::{self, Party, Signer};
@@ -19,7 +20,7 @@ use crate::io::{evidence, inputs, inspecting};
 use crate::model::Target;
 use crate::model::attest::verify::{Attached, Image, Standing, standing};
 use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
-use crate::model::image::{ImageName, Selector, Store, Tag};
+use crate::model::image::{ImageName, Pinned, Selector, Store, Tag};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::{self, Manifest};
 use crate::model::parcel::{Blob, Parcel, RawManifest};
@@ -154,6 +155,13 @@ pub async fn publish(
     let survey =
         publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
     let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
+    if let Err(refusal) = taken.may_tag(&tag, survey.tag.as_ref(), image.digest()) {
+        // Before anything is signed, for the transparency log forgets nothing.
+        if let Some(there) = survey.tag {
+            show_difference(Pinned { store: to.clone(), digest: there }, &inspection.image).await;
+        }
+        return Err(refusal.into());
+    }
     let mut for_github = Vec::new();
     let size = image.manifest().bytes.len() as u64;
     let subject = Subject::image(repository.to_string(), image.digest().clone(), size);
@@ -194,6 +202,17 @@ pub async fn publish(
         steps: published.steps(),
         signed: signer.signs(),
     }))
+}
+
+/// Says what differs between the image that has the tag and ours.
+async fn show_difference(there: Pinned, ours: &Pinned) {
+    let text = match comparing::compare(&there, ours, Depth::Packages).await {
+        Ok(comparison) => {
+            format!("what differs, first the image that has the tag:\n\n{}", comparing::table(&comparison))
+        }
+        Err(error) => format!("what differs could not be found out: {error}"),
+    };
+    progress::note(&text);
 }
 
 /// Hands bundles to GitHub, where `gh attestation verify` looks first.

@@ -3,7 +3,7 @@
 mod error;
 mod place;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::layer::{Entry, Hashing, Reader};
 use super::rpm;
 use super::store::{Images, Stored};
 use crate::model::Digest;
+use crate::model::comparison::Anatomy;
 use crate::model::compose;
 use crate::model::image::{ImageName, Pinned};
 use crate::model::oci::{Annotations, Config, Descriptor, Manifest};
@@ -86,6 +87,32 @@ impl<'a> Contents<'a> {
         .await?;
         listed.sort_by(|one, other| (one.group, &one.path).cmp(&(other.group, &other.path)));
         Ok(listed)
+    }
+
+    /// What is in the RPMs at some paths. Layers that are known and need not be read are passed over.
+    pub async fn anatomies(
+        &self,
+        paths: &BTreeSet<String>,
+        passed_over: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<String, Anatomy>, ContentsError> {
+        let paths = paths.clone();
+        let mut read = Vec::new();
+        self.read(
+            self.layers.iter().filter(|(layer, _)| !passed_over.contains(&layer.digest)),
+            move |_, entry| {
+                if !paths.contains(entry.path) {
+                    return Ok(None);
+                }
+                let path = entry.path.to_owned();
+                match rpm::anatomy(&mut *entry.reader) {
+                    Ok(anatomy) => Ok(Some((path, anatomy))),
+                    Err(error) => Err(ContentsError::Rpm { path, error }),
+                }
+            },
+            &mut read,
+        )
+        .await?;
+        Ok(read.into_iter().collect())
     }
 
     /// Writes the RPMs of some groups into a directory, laid out as in the image.

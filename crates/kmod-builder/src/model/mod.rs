@@ -2,6 +2,7 @@
 
 pub mod attest;
 pub mod boot;
+pub mod comparison;
 pub mod compose;
 mod compression;
 pub mod containerfile;

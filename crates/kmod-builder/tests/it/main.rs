@@ -13,5 +13,6 @@ mod promoting;
 mod publishing;
 mod registry;
 mod registry_server;
+mod reproducing;
 mod retention;
 mod rpms;

@@ -1,5 +1,6 @@
 //! RPMs, read with suspicion: what their headers say, and the kernel modules in them.
 
+mod anatomy;
 mod convert;
 mod elf;
 mod head;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+pub use anatomy::anatomy;
 pub use payload::{Files, files};
 
 use super::layer::Hashing;

@@ -123,6 +123,11 @@ impl Server {
         self.state().store.clone()
     }
 
+    /// Loses a blob.
+    pub(crate) fn forget_blob(&self, digest: &Digest) {
+        self.state().store.blobs.remove(digest);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap()
     }

@@ -1,0 +1,115 @@
+//! `reproduce`: is an image what its inputs make?
+
+use clap::Args;
+use miette::{IntoDiagnostic as _, Result};
+use serde::Serialize;
+
+use super::Outcome;
+use super::building::{self, BuildingArgs};
+use super::comparing::{self, Depth};
+use super::signing::TrustArgs;
+use super::upstream::UpstreamArgs;
+use crate::io::inputs;
+use crate::io::podman::Reuse;
+use crate::io::progress;
+use crate::io::store::Images;
+use crate::model::comparison::Comparison;
+use crate::model::image::{ImageName, Pinned};
+use crate::output::{self, Format, Show};
+
+/// Build an image again from its own inputs, and compare the two bit for bit
+///
+/// The inputs stand beside the image: in a registry as an artifact that refers to it, in a directory as the file
+/// TAG.inputs.json. They must have the digest that is on the image's label, which proves that they are those that the
+/// image's maker named, and says nothing of who that was; with --public-key or --identity-repo they are read from the
+/// provenance that was signed. That the image was made of them is then seen by building it.
+///
+/// Everything is built anew, with no layer that podman has kept, in a directory that is removed; no store is
+/// written to. Where the images differ, the layers, the packages, and the files and header tags in them are named.
+/// The distribution's own packages are not pinned: a compiler that has been updated since is a difference, too.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 if both are the same, 3 if not, 1 if it could not be found out.
+
+Examples:
+  zfs-kmods reproduce oci:./images
+  zfs-kmods reproduce docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --identity-repo OWNER/zfs-kmods
+  zfs-kmods reproduce oci:./images --no-compiler-cache --jobs 1 --work-directory /var/tmp
+  zfs-kmods reproduce docker://ghcr.io/OWNER/zfs-kmods:TAG --with oci:./images")]
+pub struct ReproduceArgs {
+    /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
+    image: ImageName,
+
+    /// Build nothing, but compare with this image
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        conflicts_with_all = ["keep_containers", "no_compiler_cache", "jobs", "work_directory", "public_key", "identity_repo"]
+    )]
+    with: Option<ImageName>,
+
+    #[command(flatten)]
+    building: BuildingArgs,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+#[derive(Serialize)]
+struct ReproduceReport {
+    /// The image that was asked about.
+    image: String,
+    /// The one that it was compared with; none if it was built for the comparison.
+    with: Option<String>,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+impl Show for ReproduceReport {
+    fn table(&self) -> String {
+        let verdict = match (self.comparison.identical, &self.with) {
+            (true, None) => "reproduced, bit for bit",
+            (false, None) => "NOT REPRODUCED",
+            (true, Some(_)) => "the same, bit for bit",
+            (false, Some(_)) => "NOT THE SAME",
+        };
+        let second = self.with.clone().unwrap_or_else(|| format!("{}, built now", self.comparison.second));
+        let table = comparing::table(&self.comparison);
+        format!("{table}\n{verdict}\nfirst   {}\nsecond  {second}\n", self.image)
+    }
+}
+
+/// Gather, do, show.
+pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let report = match &args.with {
+        Some(with) => {
+            let (first, second) = (find(&args.image).await?, find(with).await?);
+            let comparison = comparing::compare(&first, &second, Depth::Files).await?;
+            ReproduceReport { image: first.to_string(), with: Some(second.to_string()), comparison }
+        }
+        None => reproduce(&args, upstream).await?,
+    };
+    output::show(format, &report).into_diagnostic()?;
+    Ok(if report.comparison.identical { Outcome::Done } else { Outcome::Refused })
+}
+
+async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<ReproduceReport> {
+    let trust = args.trust.trust().await?;
+    let images = Images::open(&args.image.store).await?;
+    let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
+    if inputs.tool != env!("CARGO_PKG_VERSION") {
+        progress::note(&format!(
+            "the image was composed by zfs-kmods {}, and this is {}: a difference may be of the program's making",
+            inputs.tool,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    let composed = building::build(&inputs, &args.building, Reuse::Nothing, &upstream.cache()).await?;
+    let comparison = comparing::compare(&image, &composed.built.pinned(), Depth::Files).await?;
+    Ok(ReproduceReport { image: image.to_string(), with: None, comparison })
+}
+
+/// The exact image of a name.
+async fn find(name: &ImageName) -> Result<Pinned> {
+    let stored = Images::open(&name.store).await?.find(name).await?;
+    Ok(Pinned { store: name.store.clone(), digest: stored.digest })
+}

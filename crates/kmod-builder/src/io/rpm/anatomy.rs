@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, Write as _};
+
+use num_traits::FromPrimitive as _;
+use rpm::{IndexData, IndexSignatureTag, IndexTag, PackageMetadata};
+
+use super::{RpmError, drain, finish, head};
+use crate::io::layer::Hashing;
+use crate::model::comparison::{self, Anatomy};
+
+/// Reads an RPM to its end, and returns every tag and every file of it.
+///
+/// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was proven; of
+/// the files themselves nothing is kept but their digests.
+pub fn anatomy(reader: impl Read) -> Result<Anatomy, RpmError> {
+    let (head, metadata) = head::read(reader)?;
+    let mut rest = head.rest;
+    let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
+    file.write_all(&head.bytes).map_err(RpmError::Read)?;
+    let payload = drain(&mut rest, &mut file)?;
+    finish(&metadata, &payload, rest)?;
+    file.rewind().map_err(RpmError::Read)?;
+    let (header, signature) = tags(&metadata)?;
+    Ok(Anatomy { header, signature, files: files(file)? })
+}
+
+type Tags = BTreeMap<String, Vec<String>>;
+
+/// The tags of the header and of the signature header, without those that only mark where a header's data is.
+fn tags(metadata: &PackageMetadata) -> Result<(Tags, Tags), RpmError> {
+    let name = |tag: u32, known: Option<String>, prefix: &str| {
+        let known = known.and_then(|name| Some(name.strip_prefix(prefix)?.to_owned()));
+        known.unwrap_or_else(|| tag.to_string())
+    };
+    let header = metadata.header.get_all_entries().map_err(RpmError::from_crate)?.into_iter();
+    let header =
+        header.filter(|(tag, _)| *tag != IndexTag::RPMTAG_HEADERIMMUTABLE as u32).map(|(tag, data)| {
+            let known = IndexTag::from_u32(tag).map(|tag| tag.to_string());
+            (name(tag, known, "RPMTAG_"), values(data))
+        });
+    let signature = metadata.signature.get_all_entries().map_err(RpmError::from_crate)?.into_iter();
+    let signature = signature.filter(|(tag, _)| *tag != IndexSignatureTag::HEADER_SIGNATURES as u32).map(
+        |(tag, data)| {
+            let known = IndexSignatureTag::from_u32(tag).map(|tag| tag.to_string());
+            (name(tag, known, "RPMSIGTAG_"), values(data))
+        },
+    );
+    Ok((header.collect(), signature.collect()))
+}
+
+fn values(data: IndexData) -> Vec<String> {
+    fn numbers<T: ToString>(numbers: Vec<T>) -> Vec<String> {
+        numbers.iter().map(T::to_string).collect()
+    }
+    match data {
+        IndexData::Null => Vec::new(),
+        IndexData::Char(bytes) | IndexData::Int8(bytes) => numbers(bytes),
+        IndexData::Int16(list) => numbers(list),
+        IndexData::Int32(list) => numbers(list),
+        IndexData::Int64(list) => numbers(list),
+        IndexData::StringTag(text) => vec![text],
+        IndexData::Bin(bytes) => vec![bytes.iter().map(|byte| format!("{byte:02x}")).collect()],
+        IndexData::StringArray(list) | IndexData::I18NString(list) => list,
+    }
+}
+
+/// The files of a payload whose digest was proven.
+fn files(file: File) -> Result<BTreeMap<String, comparison::File>, RpmError> {
+    let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
+    let mut files = BTreeMap::new();
+    while let Some(mut file) = reader.next_file().map_err(RpmError::from_crate)? {
+        let content = if file.has_payload() {
+            let mut bytes = Hashing::new(&mut file);
+            io::copy(&mut bytes, &mut io::sink()).map_err(RpmError::Read)?;
+            let (_, digest, _) = bytes.finish();
+            Some(digest)
+        } else {
+            None
+        };
+        let metadata = &file.metadata;
+        let path = metadata.path().to_string_lossy().into_owned();
+        let found = comparison::File {
+            content,
+            size: metadata.size() as u64,
+            mode: metadata.mode().raw_mode(),
+            modified: metadata.modified_at().0,
+            owner: format!("{}:{}", metadata.user(), metadata.group()),
+        };
+        files.insert(path, found);
+        file.finish().map_err(RpmError::Read)?;
+    }
+    Ok(files)
+}

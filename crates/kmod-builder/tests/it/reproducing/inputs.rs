@@ -1,0 +1,124 @@
+//! The inputs of an image: where they are, and that they are its own.
+
+use std::fs;
+
+use super::bench::Bench;
+use crate::registry_server::{Options, Server};
+use crate::rpms;
+
+fn inputs_file(bench: &Bench) -> std::path::PathBuf {
+    bench.path("images").join(format!("{}.inputs.json", bench.inputs.target().tag()))
+}
+
+/// Publishes the image of the bench, unsigned, and returns its name.
+async fn published(bench: &Bench, server: &Server) -> String {
+    let to = format!("docker://{}", server.repository());
+    bench.run(&["publish", "--from", &bench.store(), "--to", &to, "--no-sign"]).await.with(0);
+    format!("{to}@{}", bench.digest)
+}
+
+#[tokio::test]
+async fn other_inputs_are_refused() {
+    let bench = Bench::new().await;
+    let text = bench.inputs.canonical_json();
+    fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
+    let complaint = bench.reproduce(&[]).await.with(1).complaint();
+    assert!(complaint.contains("nothing is built from inputs that are not the image's own"), "{complaint}");
+    fs::remove_file(inputs_file(&bench)).unwrap();
+    let complaint = bench.reproduce(&[]).await.with(1).complaint();
+    assert!(complaint.contains("cannot read the inputs in"), "{complaint}");
+    assert_eq!(bench.podman_log().len(), 0);
+}
+
+#[tokio::test]
+async fn another_template_is_refused() {
+    let bench = Bench::new().await;
+    let other = kmod_builder::model::Digest::of(b"another template");
+    let text = bench.inputs.canonical_json().replace(bench.inputs.template.as_str(), other.as_str());
+    let file = bench.path("other.json");
+    fs::write(&file, text).unwrap();
+    let ended = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
+    assert!(ended.complaint().contains("these inputs are of a Containerfile.in"), "{}", ended.stderr);
+    assert_eq!(bench.podman_log().len(), 0);
+}
+
+#[tokio::test]
+async fn a_published_image_brings_its_inputs_along() {
+    for referrers_api in [false, true] {
+        let bench = Bench::new().await;
+        let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
+        let image = published(&bench, &server).await;
+        // Also where nothing else of the build is left.
+        fs::remove_dir_all(bench.path("images")).unwrap();
+        let ended = bench.run(&["reproduce", &image]).await.with(0);
+        ended.says(&["reproduced, bit for bit", &image]);
+        let to = format!("oci:{}", bench.path("again").display());
+        let ended = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
+        assert_eq!(ended.json()["digest"], bench.digest.as_str());
+        let written = ended.json()["inputs"].as_str().unwrap().to_owned();
+        assert_eq!(fs::read_to_string(written).unwrap().trim_end(), bench.inputs.identity_json());
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_its_inputs_is_said_to_be() {
+    let bench = Bench::new().await;
+    let server = Server::start(Options::default()).await;
+    let image = published(&bench, &server).await;
+    server.forget_blob(&bench.inputs.digest());
+    let complaint = bench.run(&["reproduce", &image]).await.with(1).complaint();
+    assert!(complaint.contains("are not in its repository"), "{complaint}");
+    let complaint = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
+    assert!(
+        complaint.complaint().contains("does not hold: no provenance is attached"),
+        "{}",
+        complaint.stderr
+    );
+}
+
+#[tokio::test]
+async fn building_and_publishing_say_one_document() {
+    let bench = Bench::new().await;
+    let server = Server::start(Options { page: 100, ..Options::default() }).await;
+    let to = format!("docker://{}", server.repository());
+    let file = inputs_file(&bench);
+    let store = format!("oci:{}", bench.path("new").display());
+    let arguments =
+        ["build", "--inputs", file.to_str().unwrap(), "--to", &store, "--publish", &to, "--no-sign"];
+    let json = [&arguments[..], &["--format", "json"]].concat();
+    for decision in ["built", "up-to-date"] {
+        let report = bench.run(&json).await.with(0).json();
+        assert_eq!(
+            (&report["decision"], &report["digest"]),
+            (&decision.into(), &bench.digest.as_str().into())
+        );
+        assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
+    }
+    bench.run(&arguments).await.with(0).says(&["up to date", "published before, nothing to do"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_taken_shows_what_differs() {
+    let bench = Bench::new().await;
+    let server = Server::start(Options { page: 100, ..Options::default() }).await;
+    published(&bench, &server).await;
+    let (userland, mut kmod) = rpms::good();
+    kmod.retain(|recipe| recipe.name != "kmod-zfs-devel");
+    kmod.push(rpms::with_files(
+        rpms::package("kmod-zfs-devel", "x86_64"),
+        &[("/usr/src/x".into(), b"x".to_vec())],
+    ));
+    let other = Bench::of((userland, kmod)).await;
+    let to = format!("docker://{}", server.repository());
+    let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
+    let ended = other.run(&publish).await.with(1);
+    let different = "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different";
+    let complaint = ended.complaint();
+    assert!(
+        complaint.contains(different) && complaint.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
+        "{complaint}"
+    );
+    assert!(complaint.contains("userland same kmod different"), "{complaint}");
+    assert!(complaint.contains("move the tag with `--replace`"), "{complaint}");
+    other.run(&[&publish[..], &["--replace"]].concat()).await.with(0);
+}
