@@ -33,7 +33,6 @@ use crate::output::{self, Format, Show};
 /// The image appears under its tag only after it was verified. A target that is held is not built, with the reason;
 /// that is no failure.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(
     after_help = "Examples:\n  zfs-kmods build\n  zfs-kmods build --stream testing --to oci:/var/lib/zfs-kmods\n  zfs-kmods build --zfs 2.3.9 --kernel 6.17.8-300.fc43.x86_64 --test\n  zfs-kmods build --inputs images/zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64.inputs.json\n  zfs-kmods build --inputs docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST"
 )]

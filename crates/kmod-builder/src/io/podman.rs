@@ -49,7 +49,7 @@ pub struct Build<'a> {
 pub enum Reuse {
     /// A step that was done before is not done again, and the next build finds those of this one.
     Layers,
-    /// Every step is done, and no layer of any is left behind.
+    /// Every step is done, and podman keeps nothing of it.
     Nothing,
 }
 
@@ -84,10 +84,13 @@ impl Podman {
         std::fs::write(&containerfile, format!("FROM {image}\nRUN {command} | sed 's/^/{MARK}/'\n"))?;
         let cmd = self
             .common(&containerfile)
-            .args(["--no-cache", "--force-rm"])
+            .args(["--no-cache", "--force-rm", "--iidfile"])
+            .arg(folder.path().join("image"))
             .args(tls_verify(image))
             .arg(folder.path());
-        let output = cmd.read().await.map_err(|error| match error {
+        let output = cmd.read().await;
+        remove_image(&folder.path().join("image")).await;
+        let output = output.map_err(|error| match error {
             CmdError::Failed { tail, .. } if podman::says_gone(&tail) => {
                 PodmanError::Gone { image: image.to_string() }
             }
@@ -132,6 +135,9 @@ impl Podman {
                 }
             })
             .await?;
+        if build.reuse == Reuse::Nothing {
+            remove_image(&image_file(build)).await;
+        }
         if finished.status.success() {
             return Ok(());
         }
@@ -167,7 +173,7 @@ impl Podman {
             cmd = cmd.arg("--env").arg(format!("RPM_BUILD_NCPUS={jobs}"));
         }
         if build.reuse == Reuse::Nothing {
-            cmd = cmd.args(["--no-cache", "--layers=false"]);
+            cmd = cmd.args(["--no-cache", "--layers=false", "--iidfile"]).arg(image_file(build));
         }
         cmd.args(tls_verify(image)).arg(build.context)
     }
@@ -180,6 +186,19 @@ impl Podman {
             .arg("--network=host")
             .arg("--file")
             .arg(containerfile)
+    }
+}
+
+/// Where podman writes which image it made of the stage whose files are wanted: it makes one although nobody asked.
+fn image_file(build: Build<'_>) -> PathBuf {
+    build.destination.with_extension("image")
+}
+
+/// Removes the image that is named in a file. If that fails, it only takes space until the next `podman image prune`.
+async fn remove_image(file: &Path) {
+    let Ok(image) = std::fs::read_to_string(file) else { return };
+    if let Err(error) = Cmd::new("podman").args(["rmi", "--force", "--no-prune", image.trim()]).read().await {
+        tracing::warn!(%error, "the build's image stays");
     }
 }
 
@@ -245,6 +264,6 @@ mod tests {
     fn command_lines() {
         insta::assert_snapshot!(argv("registry.example.org/fedora", false, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache /b/context");
         insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
-        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 3, Reuse::Nothing), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache --env RPM_BUILD_NCPUS=3 --no-cache --layers=false /b/context");
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 3, Reuse::Nothing), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache --env RPM_BUILD_NCPUS=3 --no-cache --layers=false --iidfile /b/kmod.image /b/context");
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, Write as _};
+use std::io::{self, BufReader, Read, Seek as _};
 
 use num_traits::FromPrimitive as _;
 use rpm::{IndexData, IndexSignatureTag, IndexTag, PackageMetadata};
@@ -17,7 +18,7 @@ pub fn anatomy(reader: impl Read) -> Result<Anatomy, RpmError> {
     let (head, metadata) = head::read(reader)?;
     let mut rest = head.rest;
     let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
-    file.write_all(&head.bytes).map_err(RpmError::Read)?;
+    io::Write::write_all(&mut file, &head.bytes).map_err(RpmError::Read)?;
     let payload = drain(&mut rest, &mut file)?;
     finish(&metadata, &payload, rest)?;
     file.rewind().map_err(RpmError::Read)?;
@@ -50,19 +51,26 @@ fn tags(metadata: &PackageMetadata) -> Result<(Tags, Tags), RpmError> {
 }
 
 fn values(data: IndexData) -> Vec<String> {
-    fn numbers<T: ToString>(numbers: Vec<T>) -> Vec<String> {
+    fn numbers<T: ToString>(numbers: &[T]) -> Vec<String> {
         numbers.iter().map(T::to_string).collect()
     }
     match data {
         IndexData::Null => Vec::new(),
-        IndexData::Char(bytes) | IndexData::Int8(bytes) => numbers(bytes),
-        IndexData::Int16(list) => numbers(list),
-        IndexData::Int32(list) => numbers(list),
-        IndexData::Int64(list) => numbers(list),
+        IndexData::Char(bytes) | IndexData::Int8(bytes) => numbers(&bytes),
+        IndexData::Int16(list) => numbers(&list),
+        IndexData::Int32(list) => numbers(&list),
+        IndexData::Int64(list) => numbers(&list),
         IndexData::StringTag(text) => vec![text],
-        IndexData::Bin(bytes) => vec![bytes.iter().map(|byte| format!("{byte:02x}")).collect()],
+        IndexData::Bin(bytes) => vec![hexadecimal(&bytes)],
         IndexData::StringArray(list) | IndexData::I18NString(list) => list,
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
 }
 
 /// The files of a payload whose digest was proven.
