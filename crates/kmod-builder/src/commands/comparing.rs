@@ -96,7 +96,7 @@ fn lines(difference: &PackageDifference) -> String {
     });
     let tags = difference.tags.iter().map(|tag| format!("  tag   {}: {}\n", tag.tag, tag.what));
     if difference.is_empty() {
-        return "  files and tags are the same: only how the payload is compressed differs\n".to_owned();
+        return "  files and tags are the same: they are only written in other bytes\n".to_owned();
     }
     files.chain(tags).collect()
 }

@@ -97,6 +97,8 @@ impl HowArgs {
 pub struct PublishReport {
     image: String,
     tag: String,
+    /// What carries the inputs, by its digest.
+    inputs: String,
     steps: usize,
     signed: bool,
 }
@@ -106,7 +108,8 @@ impl Show for PublishReport {
         let done = if self.steps == 0 { "published before, nothing to do" } else { "published" };
         let signed =
             if self.signed { "with provenance, SBOM and signature" } else { "NOT SIGNED (--no-sign)" };
-        format!("{done}, {signed}\nimage  {}\ntag    {}\n", self.image, self.tag)
+        let Self { image, tag, inputs, .. } = self;
+        format!("{done}, {signed}\nimage   {image}\ntag     {tag}\ninputs  {inputs}\n")
     }
 }
 
@@ -166,6 +169,7 @@ pub async fn publish(
     let size = image.manifest().bytes.len() as u64;
     let subject = Subject::image(repository.to_string(), image.digest().clone(), size);
     let attachment = artifact::inputs(&inputs, &subject);
+    let inputs_at = Pinned { store: to.clone(), digest: attachment.digest().clone() };
     let publication = if signer.signs() {
         let attached = Attached {
             bundles: evidence::bundles(&registry, &survey.referrers).await,
@@ -199,6 +203,7 @@ pub async fn publish(
     Ok(Ok(PublishReport {
         image: published.pinned().to_string(),
         tag: published.tag().to_string(),
+        inputs: inputs_at.to_string(),
         steps: published.steps(),
         signed: signer.signs(),
     }))

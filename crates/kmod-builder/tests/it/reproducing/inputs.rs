@@ -94,7 +94,8 @@ async fn building_and_publishing_say_one_document() {
         );
         assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
     }
-    bench.run(&arguments).await.with(0).says(&["up to date", "published before, nothing to do"]);
+    let ended = bench.run(&arguments).await.with(0);
+    ended.says(&["up to date", "published before, nothing to do", &format!("inputs  {to}@sha256:")]);
 }
 
 #[tokio::test]
@@ -120,5 +121,14 @@ async fn a_tag_that_is_taken_shows_what_differs() {
     );
     assert!(complaint.contains("userland same kmod different"), "{complaint}");
     assert!(complaint.contains("move the tag with `--replace`"), "{complaint}");
+
+    // What was built is said although it was not published.
+    let file = inputs_file(&other).to_str().unwrap().to_owned();
+    let store = other.store();
+    let build =
+        ["build", "--inputs", &file, "--to", &store, "--publish", &to, "--no-sign", "--format", "json"];
+    let report = other.run(&build).await.with(1).json();
+    assert_eq!((&report["decision"], &report["published"]), (&"up-to-date".into(), &serde_json::Value::Null));
+
     other.run(&[&publish[..], &["--replace"]].concat()).await.with(0);
 }
