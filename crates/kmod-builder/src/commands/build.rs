@@ -333,6 +333,8 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
+    // Inputs are no secret: they are attached to what is published.
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())

@@ -9,9 +9,14 @@ use serde_json::Value;
 use crate::io::contents::Contents;
 use crate::io::inspecting;
 use crate::io::store::Images;
-use crate::model::comparison::{Anatomy, Comparison, PackageDifference, Verdict};
+use crate::model::comparison::{Anatomy, Comparison, MemberDifference, PackageDifference, Verdict};
 use crate::model::image::{ImageName, Pinned, Selector};
 use crate::output;
+
+/// How many files of a package a table names; JSON has all of them.
+const SHOWN: usize = 20;
+/// How much of a document's member a table shows.
+const LONGEST: usize = 80;
 
 /// How closely is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +78,7 @@ pub fn table(comparison: &Comparison) -> String {
     if !comparison.documents.is_empty() {
         text += "\n";
     }
-    for difference in &comparison.documents {
+    for difference in comparison.documents.iter().filter(|difference| !is_repeated(difference, comparison)) {
         let (first, second) = (value(difference.first.as_ref()), value(difference.second.as_ref()));
         let line = if difference.member.is_empty() {
             format!("the {} is written in other bytes\n", difference.document)
@@ -85,6 +90,15 @@ pub fn table(comparison: &Comparison) -> String {
     text
 }
 
+/// Whether it is a label that is an annotation of the manifest as well, as all of ours are.
+fn is_repeated(difference: &MemberDifference, comparison: &Comparison) -> bool {
+    let Some(label) = difference.member.strip_prefix("/config/Labels/") else { return false };
+    let annotation = format!("/annotations/{label}");
+    comparison.documents.iter().any(|other| {
+        other.member == annotation && (&other.first, &other.second) == (&difference.first, &difference.second)
+    })
+}
+
 fn lines(difference: &PackageDifference) -> String {
     let files = difference.files.iter().map(|file| {
         let aspects: Vec<_> = file.aspects.iter().map(|aspect| aspect.as_str()).collect();
@@ -94,13 +108,63 @@ fn lines(difference: &PackageDifference) -> String {
         };
         format!("  file  {}: {what}\n", file.path)
     });
+    let more = difference.files.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("  and {more} files more (--format json names all)\n"));
     let tags = difference.tags.iter().map(|tag| format!("  tag   {}: {}\n", tag.tag, tag.what));
     if difference.is_empty() {
         return "  files and tags are the same: they are only written in other bytes\n".to_owned();
     }
-    files.chain(tags).collect()
+    files.take(SHOWN).chain(more).chain(tags).collect()
 }
 
 fn value(value: Option<&Value>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+    let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::Digest;
+    use crate::model::comparison::{FileDifference, PackageComparison};
+
+    #[test]
+    fn tables_are_for_people() {
+        let file = |number: usize| FileDifference {
+            path: format!("/usr/src/{number}"),
+            result: Verdict::OnlyInFirst,
+            aspects: BTreeSet::new(),
+        };
+        let files = (0..30).map(file).collect();
+        let difference = PackageDifference { files, tags: Vec::new() };
+        let label = |document, member: &str| MemberDifference {
+            document,
+            member: format!("{member}/title"),
+            first: Some("x".repeat(200).into()),
+            second: None,
+        };
+        let comparison = Comparison {
+            first: Digest::of(b"1"),
+            second: Digest::of(b"2"),
+            identical: false,
+            documents: vec![label("manifest", "/annotations"), label("configuration", "/config/Labels")],
+            layers: Vec::new(),
+            packages: vec![PackageComparison {
+                path: "zfs.rpm".to_owned(),
+                result: Verdict::Different,
+                difference: Some(difference),
+            }],
+        };
+        let table = table(&comparison);
+        assert_eq!(table.matches("  file  ").count(), SHOWN, "{table}");
+        assert!(table.contains("and 10 files more"), "{table}");
+        assert_eq!(table.matches("title: ").count(), 1, "a label is shown once: {table}");
+        assert!(table.contains("x…, then nothing"), "{table}");
+        assert!(table.lines().all(|line| line.chars().count() < 150), "{table}");
+    }
 }

@@ -7,6 +7,8 @@ use crate::model::Digest;
 
 /// How long a value may be to be shown.
 const LONGEST: usize = 60;
+/// How many characters are shown before the one that differs, where not all are.
+const CONTEXT: usize = 20;
 
 /// What is in an RPM: every tag of its header, and every file of its payload. The bytes of a file are those that were
 /// unpacked; the rest that is known of it is the header's word, which counts when it is installed.
@@ -161,7 +163,10 @@ fn words(first: Option<&Vec<String>>, second: Option<&Vec<String>>) -> String {
     match (first.map(Vec::as_slice), second.map(Vec::as_slice)) {
         (_, None) => "only in the first".to_owned(),
         (None, _) => "only in the second".to_owned(),
-        (Some([first]), Some([second])) => format!("{}, then {}", short(first), short(second)),
+        (Some([first]), Some([second])) => {
+            let from = beginning(first, second);
+            format!("{}, then {}", short(first, from), short(second, from))
+        }
         (Some(first), Some(second)) if first.len() == second.len() => {
             let differing = first.iter().zip(second).filter(|(first, second)| first != second).count();
             format!("{differing} of {} values differ", first.len())
@@ -170,9 +175,20 @@ fn words(first: Option<&Vec<String>>, second: Option<&Vec<String>>) -> String {
     }
 }
 
-/// A value on one line, cut where it is too long; what is not printable is escaped.
-fn short(value: &str) -> String {
-    let mut characters = value.chars().flat_map(char::escape_debug);
+/// From which character on two values are shown: the first, if the whole fits, else shortly before they differ.
+fn beginning(first: &str, second: &str) -> usize {
+    if [first, second].iter().all(|value| value.chars().count() <= LONGEST) {
+        return 0;
+    }
+    let common = first.chars().zip(second.chars()).take_while(|(one, other)| one == other).count();
+    common.saturating_sub(CONTEXT)
+}
+
+/// A value on one line, from some character on, cut where it is too long; what is not printable is escaped.
+fn short(value: &str, from: usize) -> String {
+    let mut characters = value.chars().skip(from).flat_map(char::escape_debug);
     let text: String = characters.by_ref().take(LONGEST).collect();
-    if characters.next().is_none() { format!("`{text}`") } else { format!("`{text}…`") }
+    let before = if from > 0 { "…" } else { "" };
+    let after = if characters.next().is_some() { "…" } else { "" };
+    format!("`{before}{text}{after}`")
 }

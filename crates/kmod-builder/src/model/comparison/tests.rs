@@ -151,19 +151,33 @@ fn anatomy(tags: &[(&str, &[&str])]) -> Anatomy {
 #[test]
 fn tags_differ_in_words() {
     let long = "x".repeat(100);
-    let first =
-        anatomy(&[("BUILDTIME", &["1"]), ("FILEDIGESTS", &["a", "b"]), ("A", &["1"]), ("L", &["a\nb"])]);
-    let second =
-        anatomy(&[("BUILDTIME", &["2"]), ("FILEDIGESTS", &["a", "c"]), ("B", &["1", "2"]), ("L", &[&long])]);
+    let (spec, other) = (format!("{long}a{long}"), format!("{long}b"));
+    let first = anatomy(&[
+        ("BUILDTIME", &["1"]),
+        ("FILEDIGESTS", &["a", "b"]),
+        ("A", &["1"]),
+        ("L", &["a\nb"]),
+        ("SPEC", &[&spec]),
+    ]);
+    let second = anatomy(&[
+        ("BUILDTIME", &["2"]),
+        ("FILEDIGESTS", &["a", "c"]),
+        ("B", &["1", "2"]),
+        ("L", &[&long]),
+        ("SPEC", &[&other]),
+    ]);
     let difference = PackageDifference::of(&first, &second);
     let tags: Vec<_> = difference.tags.iter().map(|tag| format!("{}: {}", tag.tag, tag.what)).collect();
     let cut = format!("L: `a\\nb`, then `{}…`", "x".repeat(60));
+    let before = "x".repeat(20);
+    let spec = format!("SPEC: `…{before}a{}…`, then `…{before}b`", "x".repeat(39));
     let expected = [
         "A: only in the first",
         "B: only in the second",
         "BUILDTIME: `1`, then `2`",
         "FILEDIGESTS: 1 of 2 values differ",
         &cut,
+        &spec,
     ];
     assert_eq!(tags, expected);
     assert!(difference.files.is_empty());
