@@ -61,10 +61,10 @@ pub fn file(directory: &Path, target: &Target) -> PathBuf {
 
 /// Reads inputs that `build` or `plan` wrote to a file.
 pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {
-    let path = || path.to_owned();
-    let text = std::fs::read_to_string(path()).map_err(|error| InputsError::Io { path: path(), error })?;
-    BuildInputs::parse(&text)
-        .map_err(|error| InputsError::Malformed { place: path().display().to_string(), error })
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| InputsError::Io { path: path.to_owned(), error })?;
+    let place = path.display().to_string();
+    BuildInputs::parse(&text).map_err(|error| InputsError::Malformed { place, error })
 }
 
 /// Fetches the inputs by the digest on the image's label.

@@ -228,7 +228,8 @@ pub enum PublicationError {
     /// The tag is another image's.
     #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
     #[diagnostic(help(
-        "the same inputs give the same digest, so something differs: if that is meant, move the tag with `--replace`"
+        "the same inputs give the same digest, so something differs; `zfs-kmods reproduce IMAGE --with IMAGE` looks \
+         into the packages. If it is meant, move the tag with `--replace`"
     ))]
     Taken {
         /// The tag.

@@ -20,6 +20,8 @@ async fn published(bench: &Bench, server: &Server) -> String {
 #[tokio::test]
 async fn other_inputs_are_refused() {
     let bench = Bench::new().await;
+    let complaint = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).complaint();
+    assert!(complaint.contains("is in a directory, in which images have no evidence"), "{complaint}");
     let text = bench.inputs.canonical_json();
     fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
     let complaint = bench.reproduce(&[]).await.with(1).complaint();
