@@ -102,6 +102,15 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
         let digest = digest(program, &unsigned, &kernels.newer)?;
         verifiers.check_unsigned(&Image { repository: &unsigned, digest: &digest }, &key)
     });
+    report.step("built again from its own inputs", || {
+        let digest = digest(program, &signed, &kernels.current)?;
+        let image = format!("docker://{signed}@{digest}");
+        let again = program.run(&["build", "--inputs", &image, "--test", "--format", "json"])?.expect(0)?;
+        match again.json()?["digest"].as_str() {
+            Some(built) if built == digest => Ok(built.to_owned()),
+            built => Err(format!("{digest} became {built:?}").into()),
+        }
+    });
     report.step("signed by a workflow", || workflow(program, &verifiers, &kernels.current, &keyless));
     let publisher = Publisher { repository: repository("proven"), key };
     proving::all(report, program, &verifiers, &publisher, kernels);

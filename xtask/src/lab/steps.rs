@@ -74,6 +74,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
                 (_, true) => Err("two kernels have the same modules".into()),
             }
         });
+        report.step("what differs is named", || differ(program, kernels));
     }
 }
 
@@ -138,6 +139,27 @@ fn in_words_of_rpm(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// The images for two kernels are compared: an image is the same as itself, and its successor has another kmod.
+fn differ(program: &Program, kernels: &Kernels) -> Result<String> {
+    let (one, other) = (image(&kernels.current), image(&kernels.newer));
+    program.run(&["reproduce", &one, "--with", &one])?.expect(0)?;
+    let compared = program.run(&["reproduce", &one, "--with", &other, "--format", "json"])?.expect(3)?;
+    let compared = compared.json()?;
+    let results = |list: &str| -> Vec<_> {
+        let list = compared[list].as_array().into_iter().flatten();
+        list.map(|entry| entry["result"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    if results("layers") != ["same", "different"] {
+        return Err(format!("the layers are {:?}", results("layers")).into());
+    }
+    let packages = results("packages");
+    let same = packages.iter().filter(|result| *result == "same").count();
+    if same == 0 || same == packages.len() {
+        return Err(format!("{same} of {} packages are the same", packages.len()).into());
+    }
+    Ok(format!("{same} of {} packages are the same", packages.len()))
 }
 
 /// The digests of an image's layers: userland, kmod.
