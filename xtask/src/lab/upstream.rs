@@ -22,6 +22,8 @@ use crate::{
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 /// How many releases a stream already had: real lists only ever grow.
 const OLDER: u32 = 60;
+/// The Fedora from which on releases of CoreOS have images.
+const FIRST_WITH_IMAGES: u32 = 42;
 
 /// Lays out, in `www`, everything that the HTTP server serves.
 pub(crate) fn publish(www: &Path, coreos: &CoreOs, repository: &Path, tarball: &Path) -> Result {
@@ -48,8 +50,19 @@ fn stream(directory: &Path, release: &Release) -> Result {
         "stream": release.stream,
     });
     write(directory.join("releases.json"), &list)?;
+    let builds = directory.join("builds");
+    for index in 0..OLDER {
+        let (fedora, version) = older_version(release.stream, index);
+        for architecture in ARCHITECTURES.iter().filter(|_| fedora >= FIRST_WITH_IMAGES) {
+            let meta = json!({
+                "ostree.linux": format!("6.{}.{}-100.fc{fedora}.{architecture}", 6 + index / 12, 1 + index % 12),
+                "version": version,
+            });
+            write(builds.join(&version).join(architecture).join("commitmeta.json"), &meta)?;
+        }
+    }
     for architecture in ARCHITECTURES {
-        let builds = directory.join("builds").join(release.version).join(architecture);
+        let builds = builds.join(release.version).join(architecture);
         write(builds.join("commitmeta.json"), &commit_meta(release, architecture))?;
         write(
             builds.join(format!("manifest-lock.generated.{architecture}.json")),
@@ -59,8 +72,8 @@ fn stream(directory: &Path, release: &Release) -> Result {
     Ok(())
 }
 
-/// A release of the past. Up to Fedora 41 they had no images.
-fn older(stream: &str, index: u32) -> Value {
+/// The version of a release of the past, and its Fedora.
+fn older_version(stream: &str, index: u32) -> (u32, String) {
     let fedora = 38 + index / 12;
     let kind = match stream {
         "next" => 1,
@@ -73,10 +86,15 @@ fn older(stream: &str, index: u32) -> Value {
         1 + index / 2 % 12,
         1 + index % 2 * 14
     );
+    (fedora, version)
+}
+
+fn older(stream: &str, index: u32) -> Value {
+    let (fedora, version) = older_version(stream, index);
     let digests =
         ARCHITECTURES.map(|architecture| format!("sha256:{}", digest(&[stream, &version, architecture])));
     let mut entry = entry(stream, &version, &digests);
-    if fedora < 42 {
+    if fedora < FIRST_WITH_IMAGES {
         entry["oci-images"] = Value::Null;
         entry.as_object_mut().map(|fields| fields.remove("oci-images"));
     }
