@@ -117,7 +117,8 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
     let tested = Tested { test, attached };
     output::show(format, &tested).into_diagnostic()?;
     if let Some(error) = failure {
-        return Err(error.wrap_err("the result of the boot test cannot be attached to the image"));
+        let what = "the result cannot be attached to the image (--no-sign leaves that out)";
+        return Err(error.wrap_err(what));
     }
     match tested.test.verdict {
         Verdict::Passed => Ok(Outcome::Done),
