@@ -3,9 +3,10 @@
 use clap::{Parser, Subcommand};
 use miette::Result;
 
+use crate::commands::recording::RecordArgs;
 use crate::commands::upstream::UpstreamArgs;
 use crate::commands::{self, Outcome};
-use crate::output::Format;
+use crate::output::{self, Format};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done, which includes \"nothing to do\" and \"held\"
@@ -37,6 +38,9 @@ pub struct Cli {
 
     #[command(flatten)]
     upstream: UpstreamArgs,
+
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +58,8 @@ enum Verb {
     Promote(commands::promote::PromoteArgs),
     Attestations(commands::attestations::AttestationsArgs),
     Cleanup(Box<commands::cleanup::CleanupArgs>),
+    Report(commands::report::ReportArgs),
+    Workflow(commands::workflow::WorkflowArgs),
 }
 
 impl Cli {
@@ -66,23 +72,55 @@ impl Cli {
         }
     }
 
-    /// Does what the words say.
+    /// Does what the words say, and leaves the record of it.
     pub async fn run(self) -> Result<Outcome> {
-        let Self { verb, format, upstream, .. } = self;
-        match verb {
-            Verb::Versions(args) => commands::versions::run(args, &upstream, format).await,
-            Verb::Check(args) => commands::check::run(args, &upstream, format).await,
-            Verb::Plan(args) => commands::plan::run(args, &upstream, format).await,
-            Verb::Build(args) => commands::build::run(*args, &upstream, format).await,
-            Verb::BootTest(args) => commands::boot_test::run(*args, &upstream, format).await,
-            Verb::Verify(args) => commands::verify::run(args, format).await,
-            Verb::Reproduce(args) => commands::reproduce::run(*args, &upstream, format).await,
-            Verb::ListRpms(args) => commands::list_rpms::run(args, format).await,
-            Verb::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
-            Verb::Publish(args) => commands::publish::run(*args, format).await,
-            Verb::Promote(args) => commands::promote::run(args, format).await,
-            Verb::Attestations(args) => commands::attestations::run(args, format).await,
-            Verb::Cleanup(args) => commands::cleanup::run(*args, &upstream, format).await,
+        let Self { verb, format, upstream, record, .. } = self;
+        let recording = record.begin(verb.name());
+        let (result, shown) = output::noting(verb.run(&upstream, format)).await;
+        recording.end(&result, shown);
+        result
+    }
+}
+
+impl Verb {
+    /// The word on the command line.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Versions(_) => "versions",
+            Self::Check(_) => "check",
+            Self::Plan(_) => "plan",
+            Self::Build(_) => "build",
+            Self::Verify(_) => "verify",
+            Self::BootTest(_) => "boot-test",
+            Self::ListRpms(_) => "list-rpms",
+            Self::ExtractRpms(_) => "extract-rpms",
+            Self::Publish(_) => "publish",
+            Self::Promote(_) => "promote",
+            Self::Reproduce(_) => "reproduce",
+            Self::Attestations(_) => "attestations",
+            Self::Cleanup(_) => "cleanup",
+            Self::Report(_) => "report",
+            Self::Workflow(_) => "workflow",
+        }
+    }
+
+    async fn run(self, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+        match self {
+            Self::Versions(args) => commands::versions::run(args, upstream, format).await,
+            Self::Check(args) => commands::check::run(args, upstream, format).await,
+            Self::Plan(args) => commands::plan::run(args, upstream, format).await,
+            Self::Build(args) => commands::build::run(*args, upstream, format).await,
+            Self::BootTest(args) => commands::boot_test::run(*args, upstream, format).await,
+            Self::Verify(args) => commands::verify::run(args, format).await,
+            Self::ListRpms(args) => commands::list_rpms::run(args, format).await,
+            Self::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
+            Self::Publish(args) => commands::publish::run(*args, format).await,
+            Self::Promote(args) => commands::promote::run(args, format).await,
+            Self::Reproduce(args) => commands::reproduce::run(*args, upstream, format).await,
+            Self::Attestations(args) => commands::attestations::run(args, format).await,
+            Self::Cleanup(args) => commands::cleanup::run(*args, upstream, format).await,
+            Self::Report(args) => commands::report::run(args, upstream, format).await,
+            Self::Workflow(args) => commands::workflow::run(args, upstream, format).await,
         }
     }
 }

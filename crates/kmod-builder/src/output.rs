@@ -1,8 +1,10 @@
 //! The only writer to standard output, which carries data and nothing else.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// In which form data is written to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,8 +22,25 @@ pub trait Show: Serialize {
     fn table(&self) -> String;
 }
 
+tokio::task_local! {
+    /// What the running verb has shown so far.
+    static NOTED: RefCell<Vec<Value>>;
+}
+
+/// Runs a verb, and returns beside its result what it has shown, each value as JSON whatever the form.
+pub async fn noting<T>(verb: impl Future<Output = T>) -> (T, Vec<Value>) {
+    NOTED
+        .scope(RefCell::default(), async {
+            let result = verb.await;
+            (result, NOTED.with(RefCell::take))
+        })
+        .await
+}
+
 /// Writes a value in the form asked for.
 pub fn show(format: Format, value: &impl Show) -> std::io::Result<()> {
+    // Outside of `noting` nobody wants to know.
+    let _ = NOTED.try_with(|noted| noted.borrow_mut().extend(serde_json::to_value(value)));
     match format {
         Format::Table => text(&value.table()),
         Format::Json => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),

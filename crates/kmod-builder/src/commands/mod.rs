@@ -8,6 +8,7 @@ pub mod check;
 pub mod cleanup;
 pub mod comparing;
 pub mod extract_rpms;
+pub mod failure;
 pub mod gather;
 pub mod list_rpms;
 pub mod place;
@@ -15,11 +16,14 @@ pub mod plan;
 pub mod promote;
 pub mod publish;
 pub mod published;
+pub mod recording;
+pub mod report;
 pub mod reproduce;
 pub mod signing;
 pub mod upstream;
 pub mod verify;
 pub mod versions;
+pub mod workflow;
 
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,6 +83,11 @@ impl UpstreamArgs {
         })
     }
 
+    /// GitHub's REST API.
+    pub fn github_api(&self) -> String {
+        self.endpoints().github_api
+    }
+
     fn endpoints(&self) -> Endpoints {
         let mut endpoints = Endpoints::default();
         for (address, given) in [

@@ -18,6 +18,7 @@ pub mod promotion;
 pub mod publication;
 pub mod referrers;
 pub mod retention;
+pub mod service;
 pub mod tags;
 mod target;
 pub mod verification;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use miette::Result;
 
 use crate::commands::upstream::{UpstreamArgs, github_token};
-use crate::io::ghcr::{Pace, Packages};
+use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
 use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
 use crate::io::retention::{GithubStock, LayoutStock, RegistryStock, Stock};

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Cache, Journal, Record, RetentionError, Stock};
-use crate::io::ghcr::Removal;
+use crate::io::github::Removal;
 use crate::model::Digest;
 use crate::model::retention::{Dependencies, Entry, Inventory, RetentionPlan};
 

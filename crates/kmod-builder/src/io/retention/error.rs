@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::io::ghcr::PackagesError;
+use crate::io::github::GithubError;
 use crate::io::layout::LayoutError;
 use crate::io::registry::RegistryError;
 
@@ -12,7 +12,7 @@ pub enum RetentionError {
     /// GitHub's API.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Packages(#[from] PackagesError),
+    Packages(#[from] GithubError),
     /// A registry.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::stock::Cost;
 use super::{CONCURRENT, Cache, RetentionError};
-use crate::io::ghcr::{Packages, Removal, Version};
+use crate::io::github::{Packages, Removal, Version};
 use crate::io::registry::Registry;
 use crate::model::image::Selector;
 use crate::model::retention::{Contents, Entry, Inventory, Stored};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::RetentionError;
-use crate::io::ghcr::Removal;
+use crate::io::github::Removal;
 use crate::io::layout::Layout;
 use crate::model::Digest;
 use crate::model::oci::{Descriptor, Index, REF_NAME};

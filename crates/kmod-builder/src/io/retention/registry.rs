@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::stock::Cost;
 use super::{CONCURRENT, Cache, RetentionError};
-use crate::io::ghcr::Removal;
+use crate::io::github::Removal;
 use crate::io::registry::Registry;
 use crate::model::Digest;
 use crate::model::image::{Selector, Tag};

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{Cache, GithubStock, LayoutStock, RegistryStock, RetentionError};
-use crate::io::ghcr::Removal;
+use crate::io::github::Removal;
 use crate::model::Digest;
 use crate::model::image::Selector;
 use crate::model::parcel::RawManifest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kmod_builder::io::ghcr::{Pace, Packages, Removal};
+use kmod_builder::io::github::{Pace, Packages, Removal};
 
 use super::package::{DOWNLOADS, LAST_TAGGED};
 use super::program::Program;

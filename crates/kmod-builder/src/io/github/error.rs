@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// GitHub's packages could not be asked or changed.
+/// GitHub could not be asked, or something there not be changed.
 #[derive(Debug, thiserror::Error)]
-pub enum PackagesError {
+pub enum GithubError {
     /// The address or token cannot be used.
     #[error("GitHub's API at {base} cannot be used: {reason}")]
     Client {
@@ -26,6 +26,18 @@ pub enum PackagesError {
         status: u16,
         /// GitHub's sentence.
         message: String,
+    },
+    /// GitHub does not allow it, and here is what would have to be otherwise.
+    #[error("could not {what}: GitHub answered {status}: {message}")]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// The status.
+        status: u16,
+        /// GitHub's sentence.
+        message: String,
+        /// What to do.
+        help: &'static str,
     },
     /// A rate limit that lasts longer than is waited.
     #[error("could not {what} yet: GitHub's rate limit asks to wait {} s", wait.as_secs())]
@@ -53,14 +65,19 @@ pub enum PackagesError {
     },
 }
 
-impl PackagesError {
+impl GithubError {
+    /// Whether GitHub answered that it may not be done, or that there is no such thing for this token.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Denied { .. } | Self::Missing { .. })
+    }
+
     /// Whether it is a rate limit: nothing is wrong, and the run can go on later.
     pub const fn is_limit(&self) -> bool {
         matches!(self, Self::Limited { .. })
     }
 }
 
-impl miette::Diagnostic for PackagesError {
+impl miette::Diagnostic for GithubError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         Some(Box::new(match self {
             Self::Client { .. } => "GITHUB_API_URL names the address, GITHUB_TOKEN the token",
@@ -72,6 +89,7 @@ impl miette::Diagnostic for PackagesError {
                 "deleting needs a classic token with delete:packages, or in Actions the role Admin under Package \
                  settings, Manage Actions access"
             }
+            Self::Denied { help, .. } => help,
             Self::Limited { .. } => {
                 "what is done is done; run it again later, or with --apply and the same plan"
             }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::error::PackagesError;
+use super::error::GithubError;
 use super::limits::Pace;
 use super::page::Pages;
 use super::transport::{Answer, Method, Transport};
@@ -132,10 +132,10 @@ impl Packages {
         token: Option<SecretString>,
         repository: &Repository,
         pace: Pace,
-    ) -> Result<Self, PackagesError> {
+    ) -> Result<Self, GithubError> {
         let base = base.trim_end_matches('/');
         let transport = Transport::new(base, token, pace)?;
-        let (owner, name) = repository.path().split_once('/').ok_or_else(|| PackagesError::Missing {
+        let (owner, name) = repository.path().split_once('/').ok_or_else(|| GithubError::Missing {
             what: format!("package without an owner, such as {repository}"),
         })?;
         let counters = Counters::default();
@@ -173,7 +173,7 @@ impl Packages {
     }
 
     /// Every version there is, complete or an error.
-    pub async fn versions(&self) -> Result<Vec<Version>, PackagesError> {
+    pub async fn versions(&self) -> Result<Vec<Version>, GithubError> {
         let (mut all, first) = self.page(1).await?;
         let last = first.last.or(first.next).unwrap_or(1).min(MOST_PAGES);
         let numbers: Vec<u32> = (2..=last).collect();
@@ -205,7 +205,7 @@ impl Packages {
         Ok(all)
     }
 
-    async fn page(&self, number: u32) -> Result<(Vec<Version>, Pages), PackagesError> {
+    async fn page(&self, number: u32) -> Result<(Vec<Version>, Pages), GithubError> {
         let what = "list the versions";
         let url = format!("{}?per_page={PER_PAGE}&state=active&page={number}", self.inner.versions);
         self.inner.counters.lists.fetch_add(1, Ordering::Relaxed);
@@ -215,13 +215,13 @@ impl Packages {
                 let versions: Vec<Wire> = self.parse(what, &answer.body)?;
                 Ok((versions.into_iter().map(Version::from).collect(), Pages::of(answer.link.as_deref())))
             }
-            404 => Err(PackagesError::Missing { what: format!("container package {}", self.inner.name) }),
+            404 => Err(GithubError::Missing { what: format!("container package {}", self.inner.name) }),
             _ => Err(self.refused(what, &answer)),
         }
     }
 
     /// The version as it is now, or `None` if it is gone.
-    pub async fn version(&self, id: u64) -> Result<Option<Version>, PackagesError> {
+    pub async fn version(&self, id: u64) -> Result<Option<Version>, GithubError> {
         let what = format!("read version {id}");
         self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
         let answer = self.inner.transport.send(&what, Method::Get, &self.at(id)).await?;
@@ -233,7 +233,7 @@ impl Packages {
     }
 
     /// Deletes a version with all its tags.
-    pub async fn delete(&self, id: u64) -> Result<Removal, PackagesError> {
+    pub async fn delete(&self, id: u64) -> Result<Removal, GithubError> {
         let what = format!("delete version {id}");
         let answer = self.change(&what, Method::Delete, &self.at(id)).await?;
         match answer.status {
@@ -247,9 +247,9 @@ impl Packages {
     }
 
     /// Brings a deleted version back, for 30 days after its deletion. False if GitHub cannot any more.
-    pub async fn restore(&self, id: u64) -> Result<bool, PackagesError> {
+    pub async fn restore(&self, id: u64) -> Result<bool, GithubError> {
         let what = format!("restore version {id}");
-        let answer = self.change(&what, Method::Post, &format!("{}/restore", self.at(id))).await?;
+        let answer = self.change(&what, Method::Post(None), &format!("{}/restore", self.at(id))).await?;
         match answer.status {
             204 | 200 => Ok(true),
             404 | 410 | 422 => Ok(false),
@@ -261,27 +261,27 @@ impl Packages {
         format!("{}/{id}", self.inner.versions)
     }
 
-    async fn change(&self, what: &str, method: Method, url: &str) -> Result<Answer, PackagesError> {
+    async fn change(&self, what: &str, method: Method<'_>, url: &str) -> Result<Answer, GithubError> {
         self.inner.counters.changes.fetch_add(1, Ordering::Relaxed);
         self.inner.transport.change(what, method, url).await
     }
 
-    fn parse<T: DeserializeOwned>(&self, what: &str, body: &str) -> Result<T, PackagesError> {
+    fn parse<T: DeserializeOwned>(&self, what: &str, body: &str) -> Result<T, GithubError> {
         serde_json::from_str(body).map_err(|error| self.malformed(what, &error.to_string()))
     }
 
-    fn malformed(&self, what: &str, reason: &str) -> PackagesError {
+    fn malformed(&self, what: &str, reason: &str) -> GithubError {
         let what = format!("{what} of {}", self.inner.name);
-        PackagesError::Malformed { what, reason: reason.to_owned() }
+        GithubError::Malformed { what, reason: reason.to_owned() }
     }
 
-    fn refused(&self, what: &str, answer: &Answer) -> PackagesError {
+    fn refused(&self, what: &str, answer: &Answer) -> GithubError {
         let (what, message) = (format!("{what} of {}", self.inner.name), answer.message());
-        PackagesError::Refused { what, status: answer.status, message }
+        GithubError::Refused { what, status: answer.status, message }
     }
 }
 
-async fn owner_kind(transport: &Transport, base: &str, owner: &str) -> Result<OwnerKind, PackagesError> {
+async fn owner_kind(transport: &Transport, base: &str, owner: &str) -> Result<OwnerKind, GithubError> {
     #[derive(Deserialize)]
     struct Account {
         r#type: OwnerKind,
@@ -291,10 +291,10 @@ async fn owner_kind(transport: &Transport, base: &str, owner: &str) -> Result<Ow
     match answer.status {
         200 => match serde_json::from_str::<Account>(&answer.body) {
             Ok(account) => Ok(account.r#type),
-            Err(error) => Err(PackagesError::Malformed { what, reason: error.to_string() }),
+            Err(error) => Err(GithubError::Malformed { what, reason: error.to_string() }),
         },
-        404 => Err(PackagesError::Missing { what: format!("account {owner}") }),
-        status => Err(PackagesError::Refused { what, status, message: answer.message() }),
+        404 => Err(GithubError::Missing { what: format!("account {owner}") }),
+        status => Err(GithubError::Refused { what, status, message: answer.message() }),
     }
 }
 

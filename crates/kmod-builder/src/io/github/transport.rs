@@ -8,8 +8,9 @@ use octocrab::Octocrab;
 use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::error::PackagesError;
+use super::error::GithubError;
 use super::limits::{Pace, Told};
 
 /// The connection to GitHub.
@@ -28,17 +29,19 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
+/// What is asked for, with the JSON that goes with it.
 #[derive(Clone, Copy)]
-pub(super) enum Method {
+pub(super) enum Method<'a> {
     Get,
     Delete,
-    Post,
+    Post(Option<&'a Value>),
+    Patch(&'a Value),
 }
 
 impl Transport {
-    pub(super) fn new(base: &str, token: Option<SecretString>, pace: Pace) -> Result<Self, PackagesError> {
+    pub(super) fn new(base: &str, token: Option<SecretString>, pace: Pace) -> Result<Self, GithubError> {
         let github =
-            client(base, token).map_err(|reason| PackagesError::Client { base: base.to_owned(), reason })?;
+            client(base, token).map_err(|reason| GithubError::Client { base: base.to_owned(), reason })?;
         Ok(Self { github, pace, last_change: tokio::sync::Mutex::default(), server_time: Mutex::default() })
     }
 
@@ -51,9 +54,9 @@ impl Transport {
     pub(super) async fn change(
         &self,
         what: &str,
-        method: Method,
+        method: Method<'_>,
         url: &str,
-    ) -> Result<Answer, PackagesError> {
+    ) -> Result<Answer, GithubError> {
         let mut last = self.last_change.lock().await;
         if let Some(last) = *last {
             tokio::time::sleep(self.pace.between_changes.saturating_sub(last.elapsed())).await;
@@ -64,15 +67,21 @@ impl Transport {
     }
 
     /// Asks until there is an answer that is neither a limit nor a server's trouble. Every request here may be made
-    /// twice: a deletion that was carried out is answered 404 the second time.
-    pub(super) async fn send(&self, what: &str, method: Method, url: &str) -> Result<Answer, PackagesError> {
+    /// twice: a deletion that was carried out is answered 404 the second time, and an issue that was opened twice is
+    /// found and closed by whoever opened it.
+    pub(super) async fn send(
+        &self,
+        what: &str,
+        method: Method<'_>,
+        url: &str,
+    ) -> Result<Answer, GithubError> {
         let pace = &self.pace;
         let (mut failures, mut waited) = (0, Duration::ZERO);
         loop {
             let reason = match self.once(method, url).await {
                 Ok((told, answer)) => match told.wait(Timestamp::now(), pace) {
                     Some(wait) if waited + wait > pace.longest => {
-                        return Err(PackagesError::Limited { what: what.to_owned(), wait });
+                        return Err(GithubError::Limited { what: what.to_owned(), wait });
                     }
                     Some(wait) => {
                         tracing::warn!(?wait, "GitHub's rate limit: waiting");
@@ -87,19 +96,20 @@ impl Transport {
             };
             failures += 1;
             if failures >= pace.attempts {
-                return Err(PackagesError::Unreachable { what: what.to_owned(), reason });
+                return Err(GithubError::Unreachable { what: what.to_owned(), reason });
             }
             tracing::warn!(what, reason, "trying again");
             tokio::time::sleep(pace.first_delay * 2_u32.pow(failures.min(10) - 1)).await;
         }
     }
 
-    async fn once(&self, method: Method, url: &str) -> Result<(Told, Answer), String> {
+    async fn once(&self, method: Method<'_>, url: &str) -> Result<(Told, Answer), String> {
         let github = &self.github;
         let sent = match method {
             Method::Get => github._get(url).await,
             Method::Delete => github._delete(url, None::<&()>).await,
-            Method::Post => github._post(url, None::<&()>).await,
+            Method::Post(body) => github._post(url, body).await,
+            Method::Patch(body) => github._patch(url, Some(body)).await,
         };
         let response = sent.map_err(|error| chain(&error))?;
         let status = response.status().as_u16();

@@ -1,0 +1,116 @@
+//! What class of trouble an error is: the only table of that.
+
+use std::error::Error;
+
+use kmod_query::QueryError;
+use miette::Report;
+
+use super::gather::GatherError;
+use super::published::UnknownImage;
+use crate::io::contents::ContentsError;
+use crate::io::download::DownloadError;
+use crate::io::github::GithubError;
+use crate::io::guest::GuestError;
+use crate::io::podman::PodmanError;
+use crate::io::publish::PublishError;
+use crate::io::registry::{Problem, RegistryError};
+use crate::io::signer::SignError;
+use crate::io::store::StoreError;
+use crate::model::service::{Class, Failure};
+
+/// The error as a record keeps it.
+pub fn failure(report: &Report) -> Failure {
+    let causes: Vec<_> = report.chain().map(ToString::to_string).collect();
+    Failure {
+        class: class(report),
+        message: causes.join(": "),
+        help: report.help().map(|help| help.to_string()),
+    }
+}
+
+/// The first error of the chain that says something of its class.
+fn class(report: &Report) -> Class {
+    report.chain().find_map(of).unwrap_or(Class::Other)
+}
+
+fn of(error: &(dyn Error + 'static)) -> Option<Class> {
+    // One line a type; what a transparent error wraps is asked itself, as the chain leaves it out.
+    if let Some(error) = error.downcast_ref::<GatherError>() {
+        return match error {
+            GatherError::Query(error) => of(error),
+            GatherError::Published(error) => of(error),
+            GatherError::Podman(error) => of(error),
+            _ => Some(Class::Upstream),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<GuestError>() {
+        return match error {
+            GuestError::Query(error) => of(error),
+            GuestError::Download(error) => of(error),
+            GuestError::Podman(error) => of(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<ContentsError>() {
+        return match error {
+            ContentsError::Store(error) => of(error),
+            _ => Some(Class::Contract),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return match error {
+            StoreError::Registry(error) => of(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PublishError>() {
+        return match error {
+            PublishError::Registry(error) => of(error),
+            PublishError::Refused(_) | PublishError::Incomplete { .. } => Some(Class::Registry),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<QueryError>() {
+        return Some(match error {
+            QueryError::KernelRpmGone { .. } => Class::HeadersGone,
+            _ => Class::Upstream,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<DownloadError>() {
+        return match error {
+            // A tarball of a release does not go; the headers of a kernel do.
+            DownloadError::Status { url, status }
+                if matches!(status.as_u16(), 404 | 410) && url.ends_with(".rpm") =>
+            {
+                Some(Class::HeadersGone)
+            }
+            DownloadError::Io(_) => None,
+            _ => Some(Class::Upstream),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PodmanError>() {
+        return match error {
+            PodmanError::Stage { .. } => Some(Class::Build),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return Some(if denies(error.problem()) { Class::Permission } else { Class::Registry });
+    }
+    if error.downcast_ref::<UnknownImage>().is_some() {
+        return Some(Class::Registry);
+    }
+    if let Some(error) = error.downcast_ref::<GithubError>() {
+        return Some(if error.is_refusal() { Class::Permission } else { Class::Upstream });
+    }
+    // Whoever cannot sign lacks an identity or a key.
+    error.downcast_ref::<SignError>().map(|_| Class::Permission)
+}
+
+fn denies(problem: &Problem) -> bool {
+    match problem {
+        Problem::Answered { status, .. } => matches!(status, 401 | 403),
+        Problem::Token { problem, .. } | Problem::Lost(problem) => denies(problem),
+        Problem::Credential(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,203 @@
+//! `workflow`: start the publisher's workflow at GitHub, and see how its runs go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use miette::{IntoDiagnostic as _, Result};
+use serde::Serialize;
+
+use super::Outcome;
+use super::upstream::{UpstreamArgs, github_token};
+use crate::io::github::{Pace, Run, Workflow};
+use crate::io::progress;
+use crate::output::{self, Format, Show};
+
+/// How long a run that was asked for may take to appear in GitHub's list.
+const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+/// GitHub's clock and this machine's may differ by so much.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
+
+/// Start the publisher's workflow at GitHub, and see how its runs go
+#[derive(Debug, Args)]
+pub struct WorkflowArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(RunArgs),
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Repository with the workflow
+    #[arg(long, value_name = "OWNER/NAME", env = "GITHUB_REPOSITORY")]
+    repository: String,
+
+    /// File name of the workflow
+    #[arg(long, value_name = "FILE", default_value = "publish.yml")]
+    workflow: String,
+
+    /// Look every so many milliseconds
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000, hide_short_help = true)]
+    interval: u64,
+}
+
+/// Start the workflow
+///
+/// Inputs that are not given have the values that the workflow declares. GITHUB_TOKEN must be a token with
+/// `actions: write`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  GITHUB_TOKEN=$(gh auth token) zfs-kmods workflow run --repository OWNER/zfs-kmods
+  zfs-kmods workflow run --repository OWNER/zfs-kmods --input streams=testing --input force=true --watch
+  zfs-kmods workflow run --repository OWNER/zfs-kmods --workflow cleanup.yml --input dry-run=true")]
+struct RunArgs {
+    /// Input of the workflow, such as streams=stable; can be repeated
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = input)]
+    inputs: Vec<(String, String)>,
+
+    /// Branch or tag with the workflow
+    #[arg(long = "ref", value_name = "REF", default_value = "main")]
+    reference: String,
+
+    /// Wait until it ends; exit status 1 if it did not succeed
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// List recent runs with state, duration and link
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  zfs-kmods workflow status --repository OWNER/zfs-kmods
+  zfs-kmods workflow status --repository OWNER/zfs-kmods --watch")]
+struct StatusArgs {
+    /// How many runs
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    count: u8,
+
+    /// Wait until the newest one ends; exit status 1 if it did not succeed
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Does what the second word says.
+pub async fn run(args: WorkflowArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    match args.verb {
+        Verb::Run(args) => start(args, upstream, format).await,
+        Verb::Status(args) => status(args, upstream, format).await,
+    }
+}
+
+async fn start(args: RunArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let workflow = args.place.open(upstream)?;
+    let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
+    let asked = Timestamp::now();
+    workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
+    // GitHub does not say which run it made: it is the oldest of those that came after.
+    let run = loop {
+        let runs = workflow.runs(20).await?;
+        let new = runs.into_iter().filter(|run| {
+            run.event == "workflow_dispatch" && !before.contains(&run.id) && run.created_at + CLOCKS >= asked
+        });
+        if let Some(run) = new.min_by_key(|run| run.id) {
+            break run;
+        }
+        if Timestamp::now().duration_since(asked) > APPEARS_WITHIN {
+            return Err(miette::miette!(
+                help = "`zfs-kmods workflow status` shows it when it appears",
+                "the workflow was asked to start, but no new run is to be seen"
+            ));
+        }
+        tokio::time::sleep(args.place.interval()).await;
+    };
+    show(&workflow, &args.place, vec![run], args.watch, format).await
+}
+
+async fn status(args: StatusArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    let workflow = args.place.open(upstream)?;
+    let runs = workflow.runs(args.count).await?;
+    show(&workflow, &args.place, runs, args.watch, format).await
+}
+
+/// Waits for the first run if that is asked for, then shows all.
+async fn show(
+    workflow: &Workflow,
+    place: &PlaceArgs,
+    mut runs: Vec<Run>,
+    watch: bool,
+    format: Format,
+) -> Result<Outcome> {
+    if watch && let Some(first) = runs.first_mut() {
+        progress::note(&format!("watching {}", first.html_url));
+        let mut state = String::new();
+        while !first.has_ended() {
+            if first.state() != state {
+                first.state().clone_into(&mut state);
+                progress::note(&format!("run {} is {state}", first.run_number));
+            }
+            tokio::time::sleep(place.interval()).await;
+            *first = workflow.run(first.id).await?;
+        }
+    }
+    let runs = Runs(runs);
+    output::show(format, &runs).into_diagnostic()?;
+    match runs.0.first() {
+        Some(first) if watch && first.state() != "success" => Err(miette::miette!(
+            help = format!("its page has the summary: {}", first.html_url),
+            "run {} ended with {}",
+            first.run_number,
+            first.state()
+        )),
+        _ => Ok(Outcome::Done),
+    }
+}
+
+impl PlaceArgs {
+    fn open(&self, upstream: &UpstreamArgs) -> Result<Workflow> {
+        let api = upstream.github_api();
+        Ok(Workflow::new(&api, github_token(), &self.repository, &self.workflow, Pace::default())?)
+    }
+
+    const fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval)
+    }
+}
+
+fn input(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("an input is NAME=VALUE, such as streams=stable")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Runs(Vec<Run>);
+
+impl Show for Runs {
+    fn table(&self) -> String {
+        let now = Timestamp::now();
+        let rows = self.0.iter().map(|run| {
+            let duration = run.duration(now).as_secs();
+            [
+                run.run_number.to_string(),
+                run.state().to_owned(),
+                run.event.clone(),
+                run.head_branch.clone().unwrap_or_default(),
+                run.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
+                format!("{} min {:02} s", duration / 60, duration % 60),
+                run.html_url.clone(),
+            ]
+        });
+        output::columns(["RUN", "STATE", "ASKED BY", "BRANCH", "ASKED AT (UTC)", "DURATION", "PAGE"], rows)
+    }
+}

@@ -1,0 +1,149 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::GithubError;
+use super::limits::Pace;
+use super::page::Pages;
+use super::transport::{Answer, Method, Transport};
+use crate::model::service::{Found, LABEL, Marker, Step, Wanted, duplicates};
+
+/// More pages than there can be issues of this label: a list that goes in circles must end too.
+const MOST_PAGES: u32 = 100;
+const HELP: &str =
+    "the job needs `permissions: issues: write`, and the repository must have issues switched on";
+
+/// The issues of a repository that carry our label.
+#[derive(Debug)]
+pub struct Issues {
+    transport: Transport,
+    /// Address of the repository's issues, without a query.
+    issues: String,
+    requests: AtomicU64,
+}
+
+/// An issue as GitHub writes it.
+#[derive(Deserialize)]
+struct Wire {
+    number: u64,
+    state: String,
+    #[serde(default)]
+    body: Option<String>,
+    /// Pull requests are issues, too, and carry this.
+    #[serde(default)]
+    pull_request: Option<serde_json::Value>,
+}
+
+impl Issues {
+    /// The issues of `owner/name`, at the programming interface with this address (`https://api.github.com`).
+    pub fn new(
+        base: &str,
+        token: Option<SecretString>,
+        repository: &str,
+        pace: Pace,
+    ) -> Result<Self, GithubError> {
+        let base = base.trim_end_matches('/');
+        let transport = Transport::new(base, token, pace)?;
+        let issues = format!("{base}/repos/{repository}/issues");
+        Ok(Self { transport, issues, requests: AtomicU64::new(0) })
+    }
+
+    /// How many requests were made.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Every issue with our label and a marker, open or closed.
+    pub async fn found(&self) -> Result<Vec<Found>, GithubError> {
+        let mut all = Vec::new();
+        let mut number = 1;
+        loop {
+            let url = format!("{}?labels={LABEL}&state=all&per_page=100&page={number}", self.issues);
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let what = "list the issues";
+            let answer = self.transport.send(what, Method::Get, &url).await?;
+            if answer.status != 200 {
+                return Err(denied(what, &answer));
+            }
+            let issues: Vec<Wire> = parse(what, &answer.body)?;
+            all.extend(issues.into_iter().filter(|issue| issue.pull_request.is_none()).filter_map(found));
+            match Pages::of(answer.link.as_deref()).next {
+                Some(next) if next > number && next <= MOST_PAGES => number = next,
+                Some(_) => {
+                    let reason = "its pages never end".to_owned();
+                    return Err(GithubError::Malformed { what: what.to_owned(), reason });
+                }
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Does one step.
+    ///
+    /// # Concurrency
+    /// Two reporters may both find nothing and both open an issue. So whoever has opened one looks again, and of
+    /// several with the same marker closes all but the oldest; both come to the same answer.
+    pub async fn carry_out(&self, step: &Step) -> Result<(), GithubError> {
+        match step {
+            Step::Open(wanted) => {
+                let text = json!({"title": wanted.title, "body": wanted.body, "labels": [LABEL]});
+                self.change(&step.to_string(), Method::Post(Some(&text)), &self.issues).await?;
+                let same: Vec<_> =
+                    self.found().await?.into_iter().filter(|issue| issue.marker == wanted.marker).collect();
+                for duplicate in duplicates(&same) {
+                    if let Step::Close(number, why) = duplicate {
+                        self.close(number, &why, "not_planned").await?;
+                    }
+                }
+                Ok(())
+            }
+            Step::Update(number, wanted) => self.write(*number, wanted, step).await,
+            Step::Reopen(number, wanted) => self.write(*number, wanted, step).await,
+            Step::Close(number, why) => self.close(*number, why, "completed").await,
+        }
+    }
+
+    /// Writes an issue anew; it is open afterwards.
+    async fn write(&self, number: u64, wanted: &Wanted, step: &Step) -> Result<(), GithubError> {
+        let text = json!({"title": wanted.title, "body": wanted.body, "state": "open"});
+        let url = format!("{}/{number}", self.issues);
+        self.change(&step.to_string(), Method::Patch(&text), &url).await
+    }
+
+    /// Closes first: a comment that is lost is no harm, one that is made every day is.
+    async fn close(&self, number: u64, why: &str, reason: &str) -> Result<(), GithubError> {
+        let what = format!("close issue #{number}");
+        let state = json!({"state": "closed", "state_reason": reason});
+        self.change(&what, Method::Patch(&state), &format!("{}/{number}", self.issues)).await?;
+        let comment = json!({"body": why});
+        let url = format!("{}/{number}/comments", self.issues);
+        self.change(&what, Method::Post(Some(&comment)), &url).await
+    }
+
+    async fn change(&self, what: &str, method: Method<'_>, url: &str) -> Result<(), GithubError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = self.transport.change(what, method, url).await?;
+        match answer.status {
+            200 | 201 => Ok(()),
+            _ => Err(denied(what, &answer)),
+        }
+    }
+}
+
+fn found(issue: Wire) -> Option<Found> {
+    let body = issue.body.unwrap_or_default();
+    let marker = Marker::of(&body)?;
+    Some(Found { number: issue.number, marker, open: issue.state == "open", body })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(what: &str, body: &str) -> Result<T, GithubError> {
+    serde_json::from_str(body)
+        .map_err(|error| GithubError::Malformed { what: what.to_owned(), reason: error.to_string() })
+}
+
+fn denied(what: &str, answer: &Answer) -> GithubError {
+    let (status, message) = (answer.status, answer.message());
+    GithubError::Denied { what: what.to_owned(), status, message, help: HELP }
+}

@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::error::GithubError;
+use super::limits::Pace;
+use super::transport::{Answer, Method, Transport};
+
+const HELP: &str = "set GITHUB_TOKEN to a token with `actions: write` for this repository (`gh auth token` prints one), \
+                    and look whether the workflow is there and switched on";
+
+/// A workflow of a repository.
+#[derive(Debug)]
+pub struct Workflow {
+    transport: Transport,
+    /// Asks once only: a start that is made twice makes two runs.
+    once: Transport,
+    /// Address of the repository's actions.
+    actions: String,
+    file: String,
+}
+
+/// A run of a workflow, as GitHub writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// GitHub's number for it, unique for all repositories.
+    pub id: u64,
+    /// The number within the workflow.
+    pub run_number: u64,
+    /// `schedule`, `workflow_dispatch`, `push`.
+    pub event: String,
+    /// `queued`, `in_progress`, `completed` and others.
+    pub status: Option<String>,
+    /// `success`, `failure`, `cancelled` and others, once it is completed.
+    pub conclusion: Option<String>,
+    /// The branch.
+    pub head_branch: Option<String>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When this attempt started.
+    #[serde(default)]
+    pub run_started_at: Option<Timestamp>,
+    /// When it last changed: its end, once it is completed.
+    pub updated_at: Timestamp,
+    /// Its page.
+    pub html_url: String,
+}
+
+impl Run {
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.status.as_deref() == Some("completed")
+    }
+
+    /// How it ended, or else what it does.
+    pub fn state(&self) -> &str {
+        let state = if self.has_ended() { self.conclusion.as_deref() } else { self.status.as_deref() };
+        state.unwrap_or("unknown")
+    }
+
+    /// How long it took, or has been taking until `now`.
+    pub fn duration(&self, now: Timestamp) -> SignedDuration {
+        let began = self.run_started_at.unwrap_or(self.created_at);
+        let until = if self.has_ended() { self.updated_at } else { now };
+        until.duration_since(began).max(SignedDuration::ZERO)
+    }
+}
+
+impl Workflow {
+    /// The workflow in `.github/workflows/FILE` of `owner/name`.
+    pub fn new(
+        base: &str,
+        token: Option<SecretString>,
+        repository: &str,
+        file: &str,
+        pace: Pace,
+    ) -> Result<Self, GithubError> {
+        let base = base.trim_end_matches('/');
+        let actions = format!("{base}/repos/{repository}/actions");
+        let once = Transport::new(base, token.clone(), Pace { attempts: 1, ..pace })?;
+        Ok(Self { transport: Transport::new(base, token, pace)?, once, actions, file: file.to_owned() })
+    }
+
+    /// Starts it. GitHub does not say which run that makes.
+    pub async fn start(&self, reference: &str, inputs: &BTreeMap<String, String>) -> Result<(), GithubError> {
+        let what = format!("start the workflow {}", self.file);
+        let body = json!({"ref": reference, "inputs": inputs});
+        let url = format!("{}/workflows/{}/dispatches", self.actions, self.file);
+        let answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
+        match answer.status {
+            200 | 204 => Ok(()),
+            _ => Err(denied(&what, &answer)),
+        }
+    }
+
+    /// The newest runs, newest first.
+    pub async fn runs(&self, count: u8) -> Result<Vec<Run>, GithubError> {
+        #[derive(Deserialize)]
+        struct List {
+            workflow_runs: Vec<Run>,
+        }
+        let what = format!("list the runs of {}", self.file);
+        let url = format!("{}/workflows/{}/runs?per_page={count}", self.actions, self.file);
+        Ok(self.get::<List>(&what, &url).await?.workflow_runs)
+    }
+
+    /// One run as it is now.
+    pub async fn run(&self, id: u64) -> Result<Run, GithubError> {
+        self.get(&format!("read the run {id}"), &format!("{}/runs/{id}", self.actions)).await
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, url: &str) -> Result<T, GithubError> {
+        let answer = self.transport.send(what, Method::Get, url).await?;
+        if answer.status != 200 {
+            return Err(denied(what, &answer));
+        }
+        serde_json::from_str(&answer.body)
+            .map_err(|error| GithubError::Malformed { what: what.to_owned(), reason: error.to_string() })
+    }
+}
+
+fn denied(what: &str, answer: &Answer) -> GithubError {
+    let (status, message) = (answer.status, answer.message());
+    GithubError::Denied { what: what.to_owned(), status, message, help: HELP }
+}

@@ -1,0 +1,73 @@
+//! The directory of records, and the files that GitHub Actions gives a step to write to.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::model::service::Record;
+
+/// A directory of records cannot be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RecordsError {
+    /// The directory or a file in it cannot be read.
+    #[error("cannot read the records in {}", path.display())]
+    #[diagnostic(help("name the directory that the verbs of this run wrote to with --record"))]
+    Unreadable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A file is no record.
+    #[error("{} is no record: {error}", path.display())]
+    #[diagnostic(help("all verbs of a run must be of the same version of this program"))]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+}
+
+/// Writes a record; it appears under its name only when it is whole.
+pub fn write(directory: &Path, record: &Record) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer_pretty(&mut file, record)?;
+    file.write_all(b"\n")?;
+    file.persist(directory.join(record.file_name())).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Every record in a directory, by file name. A directory that is not there has none: no job got as far as a record.
+pub fn read(directory: &Path) -> Result<Vec<Record>, RecordsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |error| RecordsError::Unreadable { path, error }
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(directory)(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unreadable(directory))?.path();
+        if path.extension() == Some(OsStr::new("json")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).map_err(unreadable(&path))?;
+        serde_json::from_slice(&bytes).map_err(|error| RecordsError::Malformed { path, error })
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Adds text to a file that GitHub Actions names by a variable, `GITHUB_OUTPUT` or `GITHUB_STEP_SUMMARY`.
+pub fn append(path: &Path, text: &str) -> io::Result<()> {
+    File::options().append(true).create(true).open(path)?.write_all(text.as_bytes())
+}
