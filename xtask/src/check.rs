@@ -6,18 +6,19 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     fail::{Context, Result},
-    lab, say, tools,
+    lab, say, tools, workflows,
 };
 
 /// The checker of dependencies, in the version whose rules `.github/deny.toml` is written for.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 const DENY: [&str; 4] = ["--log-level", "error", "--config", ".github/deny.toml"];
 
-/// Formatting, lints, tests, dependencies; then, if asked for, the lab from question to image.
+/// Formatting, workflows, lints, tests, dependencies; then, if asked for, the lab from question to image.
 pub(crate) fn all(with_lab: bool) -> Result {
     let shell = Shell::new()?;
     shell.change_dir(tools::workspace());
     step("formatting", cmd!(shell, "cargo fmt --all --check"))?;
+    workflows::lint()?;
     step("lints", cmd!(shell, "cargo clippy --workspace --all-targets --locked -- -D warnings"))?;
     // Programs that no one here wrote, which the tests hold ours against.
     tools::need(&[("rpm", "rpm")])?;

@@ -5,6 +5,7 @@ mod fail;
 mod lab;
 mod say;
 mod tools;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -12,8 +13,9 @@ use fail::Result;
 
 const HELP: &str = "\
 cargo xtask build [ARGUMENTS]   build a verified image for what is current (the same as `zfs-kmods build …`)
-cargo xtask test [--quick]      all that CI does: formatting, lints, tests, dependencies, then the lab
+cargo xtask test [--quick]      all that CI does: formatting, lints, workflows, tests, dependencies, then the lab
                                 (--quick leaves out the lab)
+cargo xtask test workflows      zizmor and actionlint alone
 cargo xtask lab                 make the lab, run the program from question to image in it, end its services
 cargo xtask lab up              make the lab and leave its services running; prints what to export
 cargo xtask lab down            end those services
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["build", rest @ ..] => build(rest),
         ["test"] => check::all(true),
         ["test", "--quick"] => check::all(false),
+        ["test", "workflows"] => workflows::lint(),
         ["lab"] => lab::run(),
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),

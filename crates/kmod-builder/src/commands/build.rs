@@ -42,6 +42,10 @@ pub struct BuildArgs {
     #[arg(long, value_name = "FILE|IMAGE", conflicts_with_all = ["zfs", "kernel", "stream", "base", "arch"])]
     inputs: Option<InputsSource>,
 
+    /// Build from exactly these inputs: the JSON itself, as the jobs of a workflow get it from `plan`
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["inputs", "zfs", "kernel", "stream", "base", "arch"])]
+    inputs_json: Option<String>,
+
     /// OpenZFS release [default: the newest of the line that is followed]
     #[arg(long, value_name = "VERSION")]
     zfs: Option<ZfsVersion>,
@@ -241,6 +245,12 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Dec
 
 /// The inputs to build from, or why nothing is built.
 async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, Held>> {
+    if let Some(text) = &args.inputs_json {
+        let inputs = BuildInputs::parse(text).map_err(|error| {
+            miette::miette!(help = "give one `inputs` of `plan --format json`", "--inputs-json: {error}")
+        })?;
+        return Ok(Ok(inputs));
+    }
     match &args.inputs {
         Some(InputsSource::File(path)) => return Ok(Ok(inputs::read(path)?)),
         Some(InputsSource::Image(name)) => {

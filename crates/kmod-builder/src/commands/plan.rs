@@ -15,7 +15,8 @@ use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};
 use crate::io::progress;
 use crate::model::image::Store;
-use crate::model::plan::{Blind, Plan, Seen, wanted};
+use crate::model::inputs::BuildInputs;
+use crate::model::plan::{Blind, Decision, Entry, Plan, Seen, wanted};
 use crate::output::{self, Format, Show};
 
 /// Show which images should exist, and build, keep or hold each with its reason
@@ -36,24 +37,43 @@ pub struct PlanArgs {
     #[arg(long, value_delimiter = ',', value_name = "ARCHES")]
     arches: Vec<Arch>,
 
-    /// OpenZFS release [default: the newest of the line that is followed]
-    #[arg(long, value_name = "VERSION")]
-    zfs: Option<ZfsVersion>,
+    /// OpenZFS release; `newest` of the line that is followed
+    #[arg(long, value_name = "VERSION", default_value = "newest", value_parser = release)]
+    zfs: Release,
+
+    /// Plan to build exactly these inputs and nothing else: the JSON that `build` wrote; ask nothing upstream
+    #[arg(long, value_name = "JSON", env = "ZFS_KMODS_LOCK", hide_env_values = true)]
+    lock: Option<String>,
 
     /// Repository of published images: what is there, proven and made from the same inputs, is up to date
     #[arg(long, value_name = "docker://HOST/NAME")]
     image: Option<Store>,
 
     /// Build everything that is not held, whatever is published
-    #[arg(long)]
+    #[arg(long, env = "ZFS_KMODS_FORCE")]
     force: bool,
 
     #[command(flatten)]
     trust: TrustArgs,
 }
 
+/// Which release of OpenZFS is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    Newest,
+    Exactly(ZfsVersion),
+}
+
+fn release(text: &str) -> Result<Release, <ZfsVersion as std::str::FromStr>::Err> {
+    if text == "newest" { Ok(Release::Newest) } else { text.parse().map(Release::Exactly) }
+}
+
 /// Gather, decide, show.
 pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    // A workflow's input that was left empty is a variable that is empty.
+    if let Some(lock) = args.lock.as_deref().filter(|lock| !lock.trim().is_empty()) {
+        return locked(lock, format);
+    }
     let (cache, upstream) = (upstream.cache(), upstream.connect()?);
     let matrix = gather::matrix(None)?;
     let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches };
@@ -66,7 +86,11 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
                 .map_err(|error| Blind { place, reason: gather::sentence(&error) })
         })
     });
-    let (found, zfs) = join(join_all(streams), gather::openzfs(&upstream, &matrix, args.zfs)).await;
+    let version = match args.zfs {
+        Release::Newest => None,
+        Release::Exactly(version) => Some(version),
+    };
+    let (found, zfs) = join(join_all(streams), gather::openzfs(&upstream, &matrix, version)).await;
     let zfs = zfs?;
     let (mut seen, mut unknown) = (Vec::new(), Vec::new());
     for result in found {
@@ -95,6 +119,23 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
         help = "the other targets stand as shown; run it again when upstream answers",
         "something could not be found out"
     ))
+}
+
+/// The plan of one target, whose inputs are given.
+fn locked(lock: &str, format: Format) -> Result<Outcome> {
+    let inputs = BuildInputs::parse(lock).map_err(|error| {
+        miette::miette!(
+            help = "`build` writes them to TAG.inputs.json",
+            "these inputs cannot be built: {error}"
+        )
+    })?;
+    let entry = Entry {
+        target: inputs.target(),
+        places: vec![Stream::Stable.to_string()],
+        decision: Decision::Build { inputs: Box::new(inputs), reason: "asked for with --lock".to_owned() },
+    };
+    output::show(format, &Plan::new(vec![entry], Vec::new())).into_diagnostic()?;
+    Ok(Outcome::Done)
 }
 
 impl Show for Plan {

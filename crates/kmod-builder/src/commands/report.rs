@@ -28,7 +28,7 @@ Examples:
   GITHUB_TOKEN=… zfs-kmods report --records records --issues --repository OWNER/zfs-kmods")]
 pub struct ReportArgs {
     /// Directory of the records, as written with --record
-    #[arg(long, value_name = "DIR", env = "ZFS_KMODS_RECORDS")]
+    #[arg(long, value_name = "DIR")]
     records: PathBuf,
 
     /// Verb with which the run is complete

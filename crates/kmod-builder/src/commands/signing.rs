@@ -16,7 +16,8 @@ use crate::model::attest::verify::{Identity, Trust};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Signing")]
 pub struct SigningArgs {
-    /// Sign with this private key: PKCS#8 PEM, or cosign's encrypted key with its password in COSIGN_PASSWORD
+    /// Sign with this private key: PKCS#8 PEM, or cosign's encrypted key with its password in COSIGN_PASSWORD; a
+    /// workflow gives the key's text in ZFS_KMODS_KEY_PEM
     #[arg(long, value_name = "FILE", env = "ZFS_KMODS_KEY")]
     key: Option<PathBuf>,
 
@@ -96,13 +97,22 @@ impl SigningArgs {
     }
 
     async fn key(&self) -> Result<Option<SigningKey>> {
-        let Some(file) = &self.key else { return Ok(None) };
+        // A secret that is not set is a variable that is empty.
+        let text = std::env::var("ZFS_KMODS_KEY_PEM").ok().filter(|text| !text.trim().is_empty());
+        if self.key.is_none() && text.is_none() {
+            return Ok(None);
+        }
         let password = if self.key_password_stdin {
             Some(signer::read_password(tokio::io::stdin()).await?)
         } else {
-            std::env::var("COSIGN_PASSWORD").ok().map(SecretString::from)
+            let password = std::env::var("COSIGN_PASSWORD").ok().filter(|password| !password.is_empty());
+            password.map(SecretString::from)
         };
-        Ok(Some(signer::read_key(file, password).await?))
+        match (&self.key, text) {
+            (Some(file), _) => Ok(Some(signer::read_key(file, password).await?)),
+            (None, Some(text)) => Ok(Some(signer::parse_key(SecretString::from(text), password).await?)),
+            (None, None) => Ok(None),
+        }
     }
 
     fn keyless(&self) -> Result<Option<Keyless>> {

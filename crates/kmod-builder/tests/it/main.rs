@@ -16,3 +16,4 @@ mod registry_server;
 mod reproducing;
 mod retention;
 mod rpms;
+mod workflows;

@@ -91,7 +91,7 @@ struct CleanArgs {
     yes_really: bool,
 
     /// Delete nothing: show what would be done
-    #[arg(long, conflicts_with = "apply")]
+    #[arg(long, env = "ZFS_KMODS_DRY_RUN", conflicts_with = "apply")]
     dry_run: bool,
 
     /// Write the plan to this file, as JSON

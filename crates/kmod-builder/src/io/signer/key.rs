@@ -48,9 +48,16 @@ pub enum KeyFileError {
 /// Deriving the key from a password takes a second or so; other tasks are not held up meanwhile.
 pub async fn read_key(file: &Path, password: Option<SecretString>) -> Result<SigningKey, KeyFileError> {
     let text = SecretString::from(read(file).await?);
+    parse_key(text, password).await.map_err(|error| KeyFileError::Private { file: file.to_owned(), error })
+}
+
+/// The private key that a text is, as [`read_key`] reads it from a file.
+pub async fn parse_key(
+    text: SecretString,
+    password: Option<SecretString>,
+) -> Result<SigningKey, SigningKeyError> {
     let read = tokio::task::spawn_blocking(move || SigningKey::from_pem(&text, password.as_ref())).await;
-    let read = read.unwrap_or_else(|panic| Err(SigningKeyError::Signing(panic.to_string())));
-    read.map_err(|error| KeyFileError::Private { file: file.to_owned(), error })
+    read.unwrap_or_else(|panic| Err(SigningKeyError::Signing(panic.to_string())))
 }
 
 /// Reads a public key from a file.

@@ -4,7 +4,7 @@ mod key;
 mod keyless;
 mod token;
 
-pub use key::{KeyFileError, read_key, read_password, read_public_key};
+pub use key::{KeyFileError, parse_key, read_key, read_password, read_public_key};
 pub(super) use keyless::patience;
 pub use keyless::{Keyless, KeylessError, Services};
 pub use token::{TokenError, TokenSource};

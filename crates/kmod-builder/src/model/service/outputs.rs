@@ -39,7 +39,9 @@ fn jobs(shown: &[Value], channel: Option<&str>) -> Vec<Value> {
             Some(json!({
                 "tag": target["tag"],
                 "runner": runner,
-                "channel": channel.map_or_else(|| streams.join(","), str::to_owned),
+                // A kernel of two streams is built once, and promoted to both.
+                "channel": channel.or_else(|| streams.first().copied()),
+                "channels": channel.map_or_else(|| streams.join(","), str::to_owned),
                 "inputs": target["inputs"],
             }))
         })

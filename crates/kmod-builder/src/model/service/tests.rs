@@ -215,8 +215,8 @@ fn the_matrix_holds_complete_inputs() {
             .map(|(name, value)| (name, serde_json::from_str(&value).unwrap()))
             .collect()
     };
-    let job = |tag: &str, channel: &str| json!({"tag": tag, "runner": "ubuntu-24.04", "channel": channel, "inputs": {"zfs": "2.4.3"}});
-    let include = json!({"include": [job(GOOD, "stable"), job(OTHER, "testing,next")]});
+    let job = |tag: &str, channel: &str, channels: &str| json!({"tag": tag, "runner": "ubuntu-24.04", "channel": channel, "channels": channels, "inputs": {"zfs": "2.4.3"}});
+    let include = json!({"include": [job(GOOD, "stable", "stable"), job(OTHER, "testing", "testing,next")]});
     assert_eq!(of(None), [("build", json!(true)), ("matrix", include)]);
     assert_eq!(of(Some("beta-x"))[1].1["include"][0]["channel"], "beta-x");
     assert_eq!(outputs("plan", &[], None)[0], ("build", "false".into()));

@@ -1,0 +1,227 @@
+//! The workflows say what the program understands: every line, every output, and no logic beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use kmod_builder::cli::Cli;
+use kmod_builder::model::service::{OUTPUTS, RUNNERS};
+use serde_json::Value;
+
+/// The workflows of the service; those that only test run `.ci/run`.
+const SERVICE: [&str; 3] = ["publish.yml", "target.yml", "cleanup.yml"];
+const TESTS: [&str; 2] = ["ci.yml", "docs.yml"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.github/workflows")
+}
+
+fn workflow(name: &str) -> Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
+}
+
+/// Each job of a workflow with its steps.
+fn jobs(workflow: &Value) -> Vec<(&str, &Value)> {
+    workflow["jobs"].as_object().unwrap().iter().map(|(name, job)| (name.as_str(), job)).collect()
+}
+
+fn steps(job: &Value) -> &[Value] {
+    job["steps"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The words of a line, with the values that its variables have; what a shell would do beyond that is refused.
+fn words(line: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
+    line.split(' ')
+        .map(|word| {
+            let bare = word.trim_matches('"');
+            match bare.strip_prefix('$') {
+                Some(name) => {
+                    assert_eq!(word, format!("\"${name}\""), "{line}: a variable stands in quotes");
+                    variables.get(name).unwrap_or_else(|| panic!("{line}: nobody sets {name}")).clone()
+                }
+                None => {
+                    assert!(
+                        !word.is_empty()
+                            && !word.contains(['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n']),
+                        "{line}: `{word}` is logic"
+                    );
+                    word.to_owned()
+                }
+            }
+        })
+        .collect()
+}
+
+/// What a variable of the YAML is in a real run: an example of its kind.
+fn example(name: &str) -> String {
+    match name {
+        "STREAMS" => "stable,testing".into(),
+        "ZFS" => "newest".into(),
+        "IMAGE" => "docker://ghcr.io/owner/zfs-kmods".into(),
+        "TESTED" => format!("docker://ghcr.io/owner/zfs-kmods@sha256:{}", "0".repeat(64)),
+        "INPUTS" => "{}".into(),
+        "CHANNEL" => "stable".into(),
+        "CHANNELS" => "stable,testing".into(),
+        "OLDER_THAN" => "90d".into(),
+        "KEEP_NEWEST" => "3".into(),
+        "GITHUB_REPOSITORY" => "owner/zfs-kmods".into(),
+        "GITHUB_REF" => "refs/heads/main".into(),
+        other => format!("a value of {other}"),
+    }
+}
+
+/// Each line of the service's workflows, with the job that it stands in.
+fn lines() -> Vec<(String, String, Value, Value)> {
+    let mut all = Vec::new();
+    for name in SERVICE {
+        let workflow = workflow(name);
+        for (job, content) in jobs(&workflow) {
+            for step in steps(content) {
+                if let Some(line) = step["run"].as_str() {
+                    all.push((format!("{name}: {job}"), line.to_owned(), content.clone(), step.clone()));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_line_is_one_that_the_program_understands() {
+    let mut verbs = BTreeSet::new();
+    for (place, line, job, step) in lines() {
+        let mut variables: BTreeMap<String, String> =
+            ["GITHUB_REPOSITORY", "GITHUB_REF"].map(|name| (name.to_owned(), example(name))).into();
+        for part in [&job["env"], &step["env"]] {
+            for name in part.as_object().into_iter().flat_map(serde_json::Map::keys) {
+                variables.insert(name.clone(), example(name));
+            }
+        }
+        let words = words(&line, &variables);
+        assert_eq!(words[0], "zfs-kmods", "{place}: {line}");
+        verbs.insert(words[1].clone());
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{place}: {line}\n{error}");
+        }
+    }
+    let expected = ["boot-test", "build", "cleanup", "plan", "promote", "report"];
+    assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn tests_run_what_a_person_runs() {
+    for name in TESTS {
+        let workflow = workflow(name);
+        for (_, job) in jobs(&workflow) {
+            let lines: Vec<_> = steps(job).iter().filter_map(|step| step["run"].as_str()).collect();
+            assert!(matches!(lines[..], [".ci/run" | ".ci/run --quick"]), "{name}: {lines:?}");
+        }
+    }
+    let all: BTreeSet<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let known: BTreeSet<_> = SERVICE.iter().chain(&TESTS).map(|name| (*name).to_owned()).collect();
+    assert_eq!(all, known, "a workflow that no test knows");
+}
+
+/// What stands between `${{` and `}}`, anywhere in a value.
+fn expressions(value: &Value) -> Vec<String> {
+    let text = value.to_string();
+    text.split("${{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn every_output_that_is_read_is_one_that_a_step_writes() {
+    let mut read = 0;
+    for name in SERVICE {
+        let workflow = workflow(name);
+        let jobs: BTreeMap<_, _> = jobs(&workflow).into_iter().collect();
+        for (job_name, job) in &jobs {
+            let verbs: BTreeMap<_, _> = steps(job)
+                .iter()
+                .filter_map(|step| Some((step["id"].as_str()?, step["run"].as_str()?.split(' ').nth(1)?)))
+                .collect();
+            for expression in expressions(job) {
+                let paths =
+                    expression.split([' ', '(', ')', ',', '!']).filter(|word| word.contains(".outputs."));
+                for path in paths {
+                    read += 1;
+                    let parts: Vec<_> = path.split('.').collect();
+                    let place = format!("{name}: {job_name}: {path}");
+                    match parts[..] {
+                        ["steps", id, "outputs", output] => {
+                            let verb = verbs.get(id).unwrap_or_else(|| panic!("{place}: no such step"));
+                            let (_, written) = OUTPUTS
+                                .iter()
+                                .find(|(of, _)| of == verb)
+                                .unwrap_or_else(|| panic!("{place}: `{verb}` writes nothing"));
+                            assert!(written.contains(&output), "{place}: `{verb}` writes {written:?}");
+                        }
+                        ["needs", other, "outputs", output] => {
+                            assert!(job["needs"].to_string().contains(other), "{place}: not needed");
+                            assert!(
+                                jobs[other]["outputs"][output].is_string(),
+                                "{place}: the job has no such output"
+                            );
+                        }
+                        _ => panic!("{place}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(read >= 7, "only {read} outputs are read: this test looks at the wrong place");
+}
+
+#[test]
+fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
+    let (publish, target) = (workflow("publish.yml"), workflow("target.yml"));
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let job = &publish["jobs"]["target"];
+    assert_eq!(names(&job["with"]), names(&target["on"]["workflow_call"]["inputs"]));
+    assert_eq!(names(&job["secrets"]), names(&target["on"]["workflow_call"]["secrets"]));
+    // The same members that `plan` writes.
+    let plan = serde_json::json!({"targets": [{"decision": "build", "arch": "x86_64", "tag": "t", "streams": ["stable"], "inputs": {}}]});
+    let outputs = kmod_builder::model::service::outputs("plan", &[plan], None);
+    let matrix: Value =
+        serde_json::from_str(&outputs.iter().find(|(name, _)| *name == "matrix").unwrap().1).unwrap();
+    let members = names(&matrix["include"][0]);
+    for expression in expressions(job) {
+        for path in expression.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("matrix.")) {
+            assert!(members.contains(path), "matrix.{path} is not in {members:?}");
+        }
+    }
+    // Every architecture that is planned has a machine.
+    let line = publish["jobs"]["plan"]["steps"].to_string();
+    let arches = line.split("--arches ").nth(1).unwrap().split(' ').next().unwrap();
+    for arch in arches.split(',') {
+        assert!(RUNNERS.iter().any(|(of, _)| *of == arch), "{arch}");
+    }
+}
+
+#[test]
+fn jobs_may_no_more_than_they_need() {
+    for name in SERVICE.iter().chain(&TESTS) {
+        let workflow = workflow(name);
+        assert_eq!(workflow["permissions"], serde_json::json!({}), "{name}");
+        for (job, content) in jobs(&workflow) {
+            let place = format!("{name}: {job}");
+            let permissions = content["permissions"].as_object().unwrap_or_else(|| panic!("{place}"));
+            assert!(
+                permissions.keys().all(|of| ["contents", "packages", "id-token", "issues"].contains(&&**of)),
+                "{place}"
+            );
+            assert_eq!(permissions["contents"], "read", "{place}");
+            assert!(content["uses"].is_string() || content["timeout-minutes"].is_number(), "{place}");
+            assert!(!content["env"].to_string().contains("secrets."), "{place}: a secret for every step");
+            assert!(!content["env"].to_string().contains("token"), "{place}: a token for every step");
+            for step in steps(content) {
+                if step["uses"].as_str().is_some_and(|action| action.starts_with("actions/checkout@")) {
+                    assert_eq!(step["with"]["persist-credentials"], false, "{place}");
+                }
+                assert!(!step["run"].to_string().contains("${{"), "{place}: an expression in a script");
+            }
+        }
+    }
+}
