@@ -17,6 +17,7 @@ cargo xtask test [--quick]      all that CI does: formatting, lints, workflows, 
                                 (--quick leaves out the lab)
 cargo xtask test workflows      zizmor and actionlint alone
 cargo xtask lab                 make the lab, run the program from question to image in it, end its services
+cargo xtask lab rehearse        make the lab, run the workflows' own lines in it and nothing else
 cargo xtask lab up              make the lab and leave its services running; prints what to export
 cargo xtask lab down            end those services
 cargo xtask lab clean           remove what the lab keeps in the user's cache directory
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["test", "--quick"] => check::all(false),
         ["test", "workflows"] => workflows::lint(),
         ["lab"] => lab::run(),
+        ["lab", "rehearse"] => lab::rehearse(),
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),
         ["lab", "clean"] => lab::clean(),

@@ -15,16 +15,20 @@ use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 
 use crate::{
     fail::{Context, Result},
-    lab::{github, world},
+    lab::{github, issues::Issues, world},
 };
 
 /// The program asks for several things at once.
 const WORKERS: usize = 8;
 /// A line for each request: method, path, status, bytes of the body.
 pub(crate) const LOG: &str = "requests.log";
+/// A file with the ends of paths, one a line, that are answered 404: what upstream has dropped.
+pub(crate) const GONE: &str = "gone";
 
 struct Site {
     www: PathBuf,
+    gone: PathBuf,
+    issues: Issues,
     log: Mutex<File>,
 }
 
@@ -32,7 +36,12 @@ struct Site {
 pub(crate) fn serve(run: &Path) -> Result {
     let server = Server::http(world::HTTP).map_err(|error| format!("{}: {error}", world::HTTP))?;
     let log = File::options().create(true).append(true).open(run.join(LOG))?;
-    let site = Arc::new(Site { www: run.join("www"), log: Mutex::new(log) });
+    let site = Arc::new(Site {
+        www: run.join("www"),
+        gone: run.join(GONE),
+        issues: Issues::new(run),
+        log: Mutex::new(log),
+    });
     let server = Arc::new(server);
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
@@ -55,9 +64,17 @@ enum Body {
 }
 
 impl Site {
-    fn answer(&self, request: Request) -> Result {
+    fn answer(&self, mut request: Request) -> Result {
         let url = request.url().to_owned();
         let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        let mut body = Vec::new();
+        request.as_reader().read_to_end(&mut body)?;
+        let has_token = request.headers().iter().any(|header| header.field.equiv("Authorization"));
+        let method = request.method().to_string();
+        if let Some((status, value)) = self.issues.answer(&method, path, query, &body, has_token) {
+            let headers = header("Content-Type", "application/json; charset=utf-8").into_iter().collect();
+            return self.send(request, status, headers, Body::Bytes(value.to_string().into_bytes()));
+        }
         if !matches!(request.method(), Method::Get | Method::Head) {
             return self.send(request, 405, Vec::new(), Body::Bytes(Vec::new()));
         }
@@ -105,6 +122,10 @@ impl Site {
 
     /// The file at a path, unless the path leads out of the site.
     fn file(&self, path: &str) -> Option<(PathBuf, fs::Metadata)> {
+        let gone = fs::read_to_string(&self.gone).unwrap_or_default();
+        if gone.lines().any(|end| path.ends_with(end)) {
+            return None;
+        }
         let relative = Path::new(path.trim_start_matches('/'));
         if !relative.components().all(|component| matches!(component, Component::Normal(_))) {
             return None;

@@ -5,10 +5,12 @@
 //! |---|---|
 //! | `openzfs` `fedora` `kernel` `rpms` `coreos` | the tarball, the builder image, the kernels, the repository, the CoreOS images |
 //! | `upstream` `github` | what is said about them, in the shapes that Fedora and GitHub use |
+//! | `issues` | GitHub's issues, which the program keeps |
 //! | `services` `http` `world` | where all that is served, and how the program is told |
 //! | `verifiers` | programs that others wrote, and that check what was published |
 //! | `variants` | images for kernels that nobody compiled, and images with faults, made from a built one |
 //! | `program` `steps` `publishing` `proving` `retention` `report` | the program, what it is made to do, and how that went |
+//! | `rehearsal` | the workflows, job by job, with the lines as they stand in the YAML |
 //! | `cache` `apt` `oci` `podman` | the tools of the above |
 
 mod apt;
@@ -19,6 +21,7 @@ mod coreos;
 mod fedora;
 mod github;
 mod http;
+mod issues;
 mod kernel;
 mod oci;
 mod openzfs;
@@ -26,6 +29,7 @@ mod podman;
 mod program;
 mod proving;
 mod publishing;
+mod rehearsal;
 mod report;
 mod retention;
 mod rpms;
@@ -74,9 +78,26 @@ pub(crate) fn run() -> Result {
             if report.is_good() {
                 publishing::all(&mut report, &program, &cache, kernels);
             }
+            if report.is_good() {
+                rehearsal::all(&mut report, &program, &cache.run(), kernels);
+            }
         }
     }
     drop(lab);
+    report.end()
+}
+
+/// Makes the lab, rehearses the workflows in it and nothing else, ends the services.
+pub(crate) fn rehearse() -> Result {
+    let cache = Cache::open()?;
+    let (services, kernels) = open(&cache, false)?;
+    let work = cache.run().join("rehearsal");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    let program = program::Program::build(&cache.run(), &work)?;
+    let mut report = Report::default();
+    rehearsal::all(&mut report, &program, &cache.run(), &kernels);
+    drop(services);
     report.end()
 }
 

@@ -4,13 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     fail::{Context, Result},
-    lab::{http, world},
+    lab::{http, services, world},
     say, tools,
 };
 
@@ -20,6 +21,8 @@ pub(crate) struct Output {
     pub(crate) text: String,
     /// Requests to the lab's HTTP server, and bytes it sent for them.
     pub(crate) requests: (u64, u64),
+    /// Time on the processor, in its own code and for it; known to 10 ms.
+    pub(crate) processor: Duration,
 }
 
 impl Output {
@@ -85,27 +88,57 @@ impl Program {
 
     /// Runs it with more in its environment.
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<Output> {
+        self.run_in(&self.work, arguments, environment)
+    }
+
+    /// Runs it in another directory.
+    pub(crate) fn run_in(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Output> {
         say::note(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
-        let before = http::counted(&self.run).unwrap_or_default();
+        let before = self.counted();
+        let processor = processor_of_children()?;
         let mut command = Command::new(&self.executable);
-        command.args(arguments).envs(world::environment(&self.run)).current_dir(&self.work);
+        command.args(arguments).envs(world::environment(&self.run)).current_dir(directory);
         // What this machine's user has set for the real world does not belong here.
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
             command.env_remove(name);
         }
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let output = tools::tied(&command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        let after = http::counted(&self.run).unwrap_or_default();
+        let after = self.counted();
         Ok(Output {
             code: output.status.code().unwrap_or(-1),
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
             requests: (after.0 - before.0, after.1 - before.1),
+            processor: processor_of_children()?.saturating_sub(processor),
         })
+    }
+
+    /// Requests to the HTTP server and to the registry, and bytes they sent.
+    fn counted(&self) -> (u64, u64) {
+        let logs = [http::counted(&self.run), services::counted(&self.run)];
+        logs.into_iter().flatten().fold((0, 0), |sum, log| (sum.0 + log.0, sum.1 + log.1))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.work.join(name)
     }
+}
+
+/// The time on the processor of all processes that were waited for, from proc_pid_stat(5).
+fn processor_of_children() -> Result<Duration> {
+    /// `sysconf(_SC_CLK_TCK)` of every Linux that there is.
+    const TICKS: u64 = 100;
+    let text = fs::read_to_string("/proc/self/stat")?;
+    // The name in brackets may hold anything; the third field follows.
+    let (_, fields) = text.rsplit_once(") ").context("/proc/self/stat")?;
+    let fields: Vec<u64> = fields.split(' ').map(|field| field.parse().unwrap_or_default()).collect();
+    let ticks = fields.get(13..15).context("/proc/self/stat")?.iter().sum::<u64>();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
 /// The fields of a package that are compared, by their names in the program's JSON, and how rpm is asked for each.

@@ -175,20 +175,9 @@ fn digest(program: &Program, repository: &str, kernel: &str) -> Result<String> {
 
 /// Publishes as a workflow of GitHub Actions would, and has the result checked.
 fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: &str) -> Result<String> {
-    let stand_in = StandIn::start(program)?;
-    let mut environment = stand_in.environment()?;
-    let value = |name: &str| {
-        let found = environment.iter().find(|(of, _)| of == name);
-        found.map(|(_, value)| value.clone()).context(format_args!("no {name}"))
-    };
-    let (url, timestamp) = (value("STAND_IN")?, value("STAND_IN_TIMESTAMP")?);
+    let stand_in = StandIn::start(program, "sigstore")?;
+    let environment = stand_in.environment()?;
     let root = stand_in.directory.join("trusted_root.json");
-    environment.extend([
-        ("ZFS_KMODS_FULCIO_URL".to_owned(), url.clone()),
-        ("ZFS_KMODS_REKOR_URL".to_owned(), url),
-        ("ZFS_KMODS_TIMESTAMP_URL".to_owned(), timestamp),
-        ("ZFS_KMODS_TRUSTED_ROOT".to_owned(), root.display().to_string()),
-    ]);
     publish(program, kernel, repository, &[], &environment)?;
     let image = format!("docker://{repository}:{}", steps::tag(kernel));
     let verify = |owner: &str| program.run_with(&["verify", &image, "--identity-repo", owner], &environment);
@@ -205,14 +194,16 @@ fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: 
 }
 
 /// Sigstore's and GitHub's side of signing without a key, on this machine; ended when dropped.
-struct StandIn {
+pub(super) struct StandIn {
     process: Child,
     directory: PathBuf,
 }
 
 impl StandIn {
-    fn start(program: &Program) -> Result<Self> {
-        let directory = program.path("sigstore");
+    /// Starts it, with its files in a directory of that name.
+    pub(super) fn start(program: &Program, name: &str) -> Result<Self> {
+        let directory = program.path(name);
+        let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory)?;
         let mut command = Command::new(env!("CARGO"));
         command
@@ -232,10 +223,24 @@ impl StandIn {
         Ok(stand_in)
     }
 
-    fn environment(&self) -> Result<Vec<(String, String)>> {
+    /// What a job of a workflow has that may ask for its identity, and the addresses of the services.
+    pub(super) fn environment(&self) -> Result<Vec<(String, String)>> {
         let text = fs::read_to_string(self.directory.join("environment"))?;
         let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Ok(text.lines().filter_map(pair).collect())
+        let mut environment: Vec<_> = text.lines().filter_map(pair).collect();
+        let value = |name: &str| {
+            let found = environment.iter().find(|(of, _)| of == name);
+            found.map(|(_, value)| value.clone()).context(format_args!("no {name}"))
+        };
+        let (url, timestamp) = (value("STAND_IN")?, value("STAND_IN_TIMESTAMP")?);
+        let root = self.directory.join("trusted_root.json");
+        environment.extend([
+            ("ZFS_KMODS_FULCIO_URL".to_owned(), url.clone()),
+            ("ZFS_KMODS_REKOR_URL".to_owned(), url),
+            ("ZFS_KMODS_TIMESTAMP_URL".to_owned(), timestamp),
+            ("ZFS_KMODS_TRUSTED_ROOT".to_owned(), root.display().to_string()),
+        ]);
+        Ok(environment)
     }
 }
 

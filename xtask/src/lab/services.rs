@@ -48,7 +48,7 @@ impl Services {
         fs::write(
             &configuration,
             format!(
-                "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
+                "version: 0.1\nlog: {{level: warn}}\n\
                  storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: \"{REGISTRY}\"}}\n",
                 run.join("registry").display()
             ),
@@ -115,6 +115,18 @@ impl Drop for Services {
             }
         }
     }
+}
+
+/// How many requests of the program are in the registry's log, and how many bytes it sent for them.
+pub(super) fn counted(run: &Path) -> Result<(u64, u64)> {
+    let text = fs::read_to_string(run.join("registry.log")).context("registry.log")?;
+    // Apache's combined form: … "GET /v2/… HTTP/1.1" 200 1234 "" "zfs-kmods/0.1.0"
+    let bytes = |line: &str| {
+        let after = line.split("\" ").nth(1)?;
+        after.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    let ours = text.lines().filter(|line| line.contains("\"zfs-kmods/"));
+    Ok(ours.fold((0, 0), |(count, sum), line| (count + 1, sum + bytes(line).unwrap_or_default())))
 }
 
 /// Waits for the socket of a service that has just ended. Whatever else has it, has it for longer.
