@@ -114,3 +114,50 @@ fn denies(problem: &Problem) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use miette::WrapErr as _;
+
+    use super::*;
+
+    fn download(url: &str, status: u16) -> DownloadError {
+        let status = reqwest::StatusCode::from_u16(status).unwrap();
+        DownloadError::Status { url: url.to_owned(), status }
+    }
+
+    fn stage() -> PodmanError {
+        PodmanError::Stage { stage: "kmod".into(), tail: "error: no".into(), log: PathBuf::from("x.log") }
+    }
+
+    #[test]
+    fn errors_have_the_class_of_what_can_be_done_about_them() {
+        let refused = |status| GithubError::Refused { what: "x".into(), status, message: "no".into() };
+        let limited = GithubError::Limited { what: "x".into(), wait: std::time::Duration::from_secs(9000) };
+        for (error, expected) in [
+            (Report::from(stage()), Class::Build),
+            (Report::from(GuestError::Podman(stage())), Class::Build),
+            (Report::from(download("https://x/kernel-devel-1.rpm", 404)), Class::HeadersGone),
+            (Report::from(download("https://x/kernel-devel-1.rpm", 503)), Class::Upstream),
+            (Report::from(download("https://x/zfs-2.4.3.tar.gz", 404)), Class::Upstream),
+            (Report::from(GuestError::Download(download("https://x/y.rpm", 410))), Class::HeadersGone),
+            (Report::from(GatherError::NoChecksum("2.4.3".parse().unwrap())), Class::Upstream),
+            (Report::from(refused(403)), Class::Permission),
+            (Report::from(limited), Class::Upstream),
+            (miette::miette!("no idea"), Class::Other),
+        ] {
+            assert_eq!(class(&error), expected, "{error}");
+            let wrapped = Err::<(), _>(error).wrap_err("while doing something").unwrap_err();
+            assert_eq!(class(&wrapped), expected, "{wrapped}");
+        }
+    }
+
+    #[test]
+    fn the_message_holds_every_cause() {
+        let error = Err::<(), _>(Report::from(stage())).wrap_err("building").unwrap_err();
+        let failure = failure(&error);
+        assert!(failure.message.starts_with("building: the build failed in stage `kmod`"), "{failure:?}");
+    }
+}

@@ -16,4 +16,5 @@ mod registry_server;
 mod reproducing;
 mod retention;
 mod rpms;
+mod service;
 mod workflows;

@@ -1,0 +1,68 @@
+//! What people are told of a run, and how a run is started: the program as shipped against a stand-in of GitHub.
+
+mod github;
+mod issues;
+mod records;
+mod workflow;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// The program with a home of its own.
+struct Program {
+    directory: TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+struct Ended {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Program {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    fn at(github: &str) -> Self {
+        let mut program = Self::new();
+        program.set("GITHUB_API_URL", github);
+        program.set("GITHUB_TOKEN", "token");
+        program.set("GITHUB_REPOSITORY", "owner/zfs-kmods");
+        program
+    }
+
+    fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}

@@ -1,0 +1,68 @@
+//! What a verb leaves behind: its record, and its outputs.
+
+use serde_json::Value;
+
+use super::{Program, read};
+
+const KERNEL: &str = "6.17.8-300.fc43.x86_64";
+
+fn record(program: &Program, name: &str) -> Value {
+    serde_json::from_str(&read(&program.path("records").join(name))).unwrap()
+}
+
+#[tokio::test]
+async fn every_verb_says_how_it_ended_and_what_it_showed() {
+    let mut program = Program::new();
+    program.set("ZFS_KMODS_RECORD", "records");
+    program.set("ZFS_KMODS_TARGET", "some-target");
+    assert_eq!(program.run(&["check", "--zfs", "2.4.3", "--kernel", KERNEL]).await.status, Some(0));
+    let good = record(&program, "check.some-target.json");
+    assert_eq!(good["ending"], "done");
+    assert_eq!(good["shown"][0]["compatible"], true, "{good}");
+    assert_eq!(good["arguments"][0], "check");
+
+    assert_eq!(program.run(&["check", "--zfs", "2.1.16", "--kernel", KERNEL]).await.status, Some(3));
+    assert_eq!(record(&program, "check.some-target.json")["ending"], "refused");
+
+    // Nobody listens there.
+    program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
+    assert_eq!(program.run(&["check", "--zfs", "2.4.3"]).await.status, Some(1));
+    let failed = record(&program, "check.some-target.json");
+    assert_eq!(failed["ending"], "failed");
+    assert_eq!(failed["failure"]["class"], "upstream", "{failed}");
+
+    assert_eq!(program.run(&["verify", "oci:nowhere"]).await.status, Some(1));
+    assert_eq!(record(&program, "verify.some-target.json")["failure"]["class"], "other");
+}
+
+#[tokio::test]
+async fn a_plan_writes_the_matrix_for_later_jobs() {
+    let inputs = serde_json::json!({
+        "schema": 1, "tool": "0.1.0", "template": format!("sha256:{}", "0".repeat(64)), "zfs": "2.4.3",
+        "tarball": {"url": "https://example.org/z.tar.gz", "digest": format!("sha256:{}", "1".repeat(64))},
+        "kernel": "6.17.8-300.fc43.aarch64", "arch": "aarch64",
+        "kernel_devel": {"nevra": "kernel-devel-6.17.8-300.fc43.aarch64", "url": "https://example.org/k.rpm"},
+        "builder_image": format!("registry.example.org/fedora@sha256:{}", "2".repeat(64)), "fedora": "43",
+        "source_date_epoch": 1, "compression": "zstd",
+    });
+    let mut program = Program::new();
+    let file = program.path("output");
+    program.set("GITHUB_OUTPUT", file.display().to_string());
+    program.set("GITHUB_EVENT_NAME", "push");
+    program.set("GITHUB_REF_NAME", "feature/x");
+    let ended = program.run(&["plan", "--lock", &inputs.to_string()]).await;
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let text = read(&file);
+    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
+    assert_eq!(line("build"), "true");
+    let matrix: Value = serde_json::from_str(line("matrix")).unwrap();
+    let job = &matrix["include"][0];
+    assert_eq!(job["inputs"], inputs);
+    assert_eq!(job["runner"], "ubuntu-24.04-arm");
+    assert_eq!(job["channel"], "beta-feature/x");
+    // An input of a workflow that was left empty asks for nothing; here that is upstream, which is not there.
+    program.set("ZFS_KMODS_LOCK", "");
+    program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
+    program.set("GITHUB_API_URL", "http://127.0.0.1:9");
+    assert_eq!(program.run(&["plan"]).await.status, Some(1));
+}

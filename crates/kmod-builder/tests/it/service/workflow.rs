@@ -1,0 +1,66 @@
+//! `workflow run` and `workflow status`.
+
+use serde_json::json;
+
+use super::Program;
+use super::github::{Github, run};
+
+#[tokio::test]
+async fn a_run_is_started_and_watched_to_its_end() {
+    for (conclusion, status) in [("success", 0), ("failure", 1), ("cancelled", 1)] {
+        let github = Github::start().await;
+        github.state().runs = vec![run(99, "workflow_dispatch", "completed", Some("success"))];
+        github.state().states =
+            vec![("queued", None), ("in_progress", None), ("completed", Some(conclusion))];
+        let program = Program::at(&github.address());
+        let arguments = [
+            "workflow",
+            "run",
+            "--input",
+            "streams=testing",
+            "--input",
+            "force=true",
+            "--watch",
+            "--interval",
+            "10",
+        ];
+        let ended = program.run(&arguments).await;
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(
+            ended.stdout.contains(conclusion) && ended.stdout.contains("/actions/runs/101"),
+            "{}",
+            ended.stdout
+        );
+        let asked = json!({"ref": "main", "inputs": {"streams": "testing", "force": "true"}});
+        assert_eq!(github.state().dispatched, [asked], "started once");
+        assert!(ended.stderr.contains("in_progress"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn recent_runs_are_listed() {
+    let github = Github::start().await;
+    github.state().runs =
+        vec![run(102, "schedule", "in_progress", None), run(101, "push", "completed", Some("failure"))];
+    let program = Program::at(&github.address());
+    let ended = program.run(&["workflow", "status"]).await;
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    for words in ["3    in_progress  schedule", "2    failure      push", "0 min 00 s", "/actions/runs/102"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    // Waiting for the newest, which fails.
+    github.state().states = vec![("completed", Some("failure"))];
+    let ended = program.run(&["workflow", "status", "--watch", "--interval", "10"]).await;
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_github_refuses_is_told_with_what_to_do() {
+    let github = Github::start().await;
+    let program = Program::at(&github.address());
+    let ended = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await;
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("actions: write"), "{}", ended.stderr);
+    let ended = program.run(&["workflow", "run", "--input", "streams"]).await;
+    assert_eq!(ended.status, Some(2));
+}
