@@ -76,7 +76,7 @@ impl Cli {
     pub async fn run(self) -> Result<Outcome> {
         let Self { verb, format, upstream, record, .. } = self;
         let recording = record.begin(verb.name());
-        let (result, shown) = output::noting(verb.run(&upstream, format)).await;
+        let (result, shown) = Box::pin(output::noting(verb.run(&upstream, format))).await;
         recording.end(&result, shown);
         result
     }

@@ -79,7 +79,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
         return match error {
             // A tarball of a release does not go; the headers of a kernel do.
             DownloadError::Status { url, status }
-                if matches!(status.as_u16(), 404 | 410) && url.ends_with(".rpm") =>
+                if matches!(status.as_u16(), 404 | 410) && is_package(url) =>
             {
                 Some(Class::HeadersGone)
             }
@@ -104,6 +104,10 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
     }
     // Whoever cannot sign lacks an identity or a key.
     error.downcast_ref::<SignError>().map(|_| Class::Permission)
+}
+
+fn is_package(url: &str) -> bool {
+    std::path::Path::new(url).extension().is_some_and(|extension| extension == "rpm")
 }
 
 fn denies(problem: &Problem) -> bool {
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn errors_have_the_class_of_what_can_be_done_about_them() {
         let refused = |status| GithubError::Refused { what: "x".into(), status, message: "no".into() };
-        let limited = GithubError::Limited { what: "x".into(), wait: std::time::Duration::from_secs(9000) };
+        let limited = GithubError::Limited { what: "x".into(), wait: std::time::Duration::from_mins(150) };
         for (error, expected) in [
             (Report::from(stage()), Class::Build),
             (Report::from(GuestError::Podman(stage())), Class::Build),

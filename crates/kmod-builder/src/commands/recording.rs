@@ -44,8 +44,8 @@ impl Recording {
     pub fn end(self, result: &Result<Outcome>, shown: Vec<Value>) {
         if let Some(file) = variable("GITHUB_OUTPUT") {
             let lines = outputs(&self.verb, &shown, channel().as_deref());
-            let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-            if let Err(error) = records::append(file.as_ref(), &text) {
+            let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+            if let Err(error) = records::append(file.as_ref(), &lines.concat()) {
                 tracing::error!(%error, file, "the outputs of this step could not be written");
             }
         }

@@ -136,13 +136,13 @@ impl Show for Results {
             [result.planned.tag.clone(), result.planned.decision.clone(), end]
         });
         let table = output::columns(["TARGET", "DECISION", "END"], rows);
-        let troubles: String = self
+        let troubles: Vec<_> = self
             .all()
             .map(|trouble| {
                 let message = trouble.message.replace('\n', "\n  ");
                 format!("\n{}: {}\n  {message}\n", trouble.target, trouble.class.title())
             })
             .collect();
-        format!("{table}{troubles}")
+        format!("{table}{}", troubles.concat())
     }
 }

@@ -34,20 +34,13 @@ fn words(line: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     line.split(' ')
         .map(|word| {
             let bare = word.trim_matches('"');
-            match bare.strip_prefix('$') {
-                Some(name) => {
-                    assert_eq!(word, format!("\"${name}\""), "{line}: a variable stands in quotes");
-                    variables.get(name).unwrap_or_else(|| panic!("{line}: nobody sets {name}")).clone()
-                }
-                None => {
-                    assert!(
-                        !word.is_empty()
-                            && !word.contains(['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n']),
-                        "{line}: `{word}` is logic"
-                    );
-                    word.to_owned()
-                }
+            if let Some(name) = bare.strip_prefix('$') {
+                assert_eq!(word, format!("\"${name}\""), "{line}: a variable stands in quotes");
+                return variables.get(name).unwrap_or_else(|| panic!("{line}: nobody sets {name}")).clone();
             }
+            let logic = ['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n'];
+            assert!(!word.is_empty() && !word.contains(logic), "{line}: `{word}` is logic");
+            word.to_owned()
         })
         .collect()
 }
@@ -55,14 +48,13 @@ fn words(line: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
 /// What a variable of the YAML is in a real run: an example of its kind.
 fn example(name: &str) -> String {
     match name {
-        "STREAMS" => "stable,testing".into(),
+        "STREAMS" | "CHANNELS" => "stable,testing".into(),
         "ARCHES" => "x86_64,aarch64".into(),
         "ZFS" => "newest".into(),
         "IMAGE" => "docker://ghcr.io/owner/zfs-kmods".into(),
         "TESTED" => format!("docker://ghcr.io/owner/zfs-kmods@sha256:{}", "0".repeat(64)),
         "INPUTS" => "{}".into(),
         "CHANNEL" => "stable".into(),
-        "CHANNELS" => "stable,testing".into(),
         "OLDER_THAN" => "90d".into(),
         "KEEP_NEWEST" => "3".into(),
         "GITHUB_REPOSITORY" => "owner/zfs-kmods".into(),

@@ -20,7 +20,7 @@ const HELP: &str =
 pub struct Issues {
     transport: Transport,
     /// Address of the repository's issues, without a query.
-    issues: String,
+    address: String,
     requests: AtomicU64,
 }
 
@@ -46,8 +46,8 @@ impl Issues {
     ) -> Result<Self, GithubError> {
         let base = base.trim_end_matches('/');
         let transport = Transport::new(base, token, pace)?;
-        let issues = format!("{base}/repos/{repository}/issues");
-        Ok(Self { transport, issues, requests: AtomicU64::new(0) })
+        let address = format!("{base}/repos/{repository}/issues");
+        Ok(Self { transport, address, requests: AtomicU64::new(0) })
     }
 
     /// How many requests were made.
@@ -60,7 +60,7 @@ impl Issues {
         let mut all = Vec::new();
         let mut number = 1;
         loop {
-            let url = format!("{}?labels={LABEL}&state=all&per_page=100&page={number}", self.issues);
+            let url = format!("{}?labels={LABEL}&state=all&per_page=100&page={number}", self.address);
             self.requests.fetch_add(1, Ordering::Relaxed);
             let what = "list the issues";
             let answer = self.transport.send(what, Method::Get, &url).await?;
@@ -89,7 +89,7 @@ impl Issues {
         match step {
             Step::Open(wanted) => {
                 let text = json!({"title": wanted.title, "body": wanted.body, "labels": [LABEL]});
-                self.change(&step.to_string(), Method::Post(Some(&text)), &self.issues).await?;
+                self.change(&step.to_string(), Method::Post(Some(&text)), &self.address).await?;
                 let same: Vec<_> =
                     self.found().await?.into_iter().filter(|issue| issue.marker == wanted.marker).collect();
                 for duplicate in duplicates(&same) {
@@ -99,8 +99,9 @@ impl Issues {
                 }
                 Ok(())
             }
-            Step::Update(number, wanted) => self.write(*number, wanted, step).await,
-            Step::Reopen(number, wanted) => self.write(*number, wanted, step).await,
+            Step::Update(number, wanted) | Step::Reopen(number, wanted) => {
+                self.write(*number, wanted, step).await
+            }
             Step::Close(number, why) => self.close(*number, why, "completed").await,
         }
     }
@@ -108,7 +109,7 @@ impl Issues {
     /// Writes an issue anew; it is open afterwards.
     async fn write(&self, number: u64, wanted: &Wanted, step: &Step) -> Result<(), GithubError> {
         let text = json!({"title": wanted.title, "body": wanted.body, "state": "open"});
-        let url = format!("{}/{number}", self.issues);
+        let url = format!("{}/{number}", self.address);
         self.change(&step.to_string(), Method::Patch(&text), &url).await
     }
 
@@ -116,9 +117,9 @@ impl Issues {
     async fn close(&self, number: u64, why: &str, reason: &str) -> Result<(), GithubError> {
         let what = format!("close issue #{number}");
         let state = json!({"state": "closed", "state_reason": reason});
-        self.change(&what, Method::Patch(&state), &format!("{}/{number}", self.issues)).await?;
+        self.change(&what, Method::Patch(&state), &format!("{}/{number}", self.address)).await?;
         let comment = json!({"body": why});
-        let url = format!("{}/{number}/comments", self.issues);
+        let url = format!("{}/{number}/comments", self.address);
         self.change(&what, Method::Post(Some(&comment)), &url).await
     }
 

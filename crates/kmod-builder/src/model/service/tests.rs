@@ -23,8 +23,8 @@ fn record(verb: &str, target: Option<&str>, failure: Option<Failure>, shown: Val
     }
 }
 
-fn failure(class: Class, message: &str) -> Option<Failure> {
-    Some(Failure { class, message: message.into(), help: None })
+fn failure(class: Class, message: &str) -> Failure {
+    Failure { class, message: message.into(), help: None }
 }
 
 fn plan() -> Record {
@@ -63,7 +63,7 @@ fn records() -> Vec<Record> {
     all.push(record(
         "build",
         Some(OTHER),
-        failure(Class::Build, "stage `kmod` | ```\n@owner <b>"),
+        Some(failure(Class::Build, "stage `kmod` | ```\n@owner <b>")),
         Value::Null,
     ));
     all
@@ -110,7 +110,7 @@ fn a_job_without_a_record_is_lost_and_never_fine() {
 #[test]
 fn what_upstream_did_not_say_is_told_place_by_place() {
     let shown = json!({"targets": [], "unknown": [{"place": "next (x86_64)", "reason": "no answer"}]});
-    let plan = record("plan", None, failure(Class::Other, "something could not be found out"), shown);
+    let plan = record("plan", None, Some(failure(Class::Other, "something could not be found out")), shown);
     let results = results(Goal::Promote, &[plan]);
     let classes: Vec<_> = results.all().map(|trouble| (&*trouble.target, trouble.class)).collect();
     assert_eq!(classes, [("next (x86_64)", Class::Upstream)]);
@@ -174,7 +174,12 @@ fn a_target_that_comes_further_has_other_trouble() {
     let mut records = records();
     records.retain(|record| record.target.as_deref() != Some(GOOD));
     records.push(record("build", Some(GOOD), None, json!({})));
-    records.push(record("boot-test", Some(GOOD), failure(Class::Boot, "panic"), json!({"result": "failed"})));
+    records.push(record(
+        "boot-test",
+        Some(GOOD),
+        Some(failure(Class::Boot, "panic")),
+        json!({"result": "failed"}),
+    ));
     let results = results(Goal::Promote, &records);
     let all = wanted(&results, RUN);
     let before = Wanted { marker: Marker { class: Class::Build, target: GOOD.into() }, ..all[0].clone() };
