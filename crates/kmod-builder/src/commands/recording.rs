@@ -11,6 +11,9 @@ use super::{Outcome, failure};
 use crate::io::records;
 use crate::model::service::{Ending, Record, outputs};
 
+/// The branch whose images users get; `publish.yml` knows it by this name, too.
+const MAIN: &str = "main";
+
 /// Where the record goes, and what it is about.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Runs over several machines")]
@@ -73,15 +76,12 @@ impl Recording {
     }
 }
 
-/// Where all targets are to be promoted to: what was asked for, or the branch's own channel; nothing where each goes to
-/// the streams in which its kernel was seen.
+/// Where all targets are to be promoted to: a branch's own channel, whatever was asked for; else what was asked for;
+/// nothing where each goes to the streams in which its kernel was seen.
 fn channel() -> Option<String> {
-    match variable("ZFS_KMODS_CHANNEL").filter(|channel| channel != "auto") {
-        Some(channel) => Some(channel),
-        None if variable("GITHUB_EVENT_NAME")? == "push" => {
-            Some(format!("beta-{}", variable("GITHUB_REF_NAME")?))
-        }
-        None => None,
+    match variable("GITHUB_REF_NAME").filter(|branch| branch != MAIN) {
+        Some(branch) => Some(format!("beta-{branch}")),
+        None => variable("ZFS_KMODS_CHANNEL").filter(|channel| channel != "auto"),
     }
 }
 
