@@ -78,7 +78,7 @@ impl Recording {
 
 /// Where all targets are to be promoted to: a branch's own channel, whatever was asked for; else what was asked for;
 /// nothing where each goes to the streams in which its kernel was seen.
-fn channel() -> Option<String> {
+pub(super) fn channel() -> Option<String> {
     match variable("GITHUB_REF_NAME").filter(|branch| branch != MAIN) {
         Some(branch) => Some(format!("beta-{branch}")),
         None => variable("ZFS_KMODS_CHANNEL").filter(|channel| channel != "auto"),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
 use super::upstream::{UpstreamArgs, github_token};
+use super::{Outcome, recording};
 use crate::io::github::{GithubError, Issues, Pace};
 use crate::io::{progress, records};
 use crate::model::service::{
@@ -55,7 +55,7 @@ pub struct ReportArgs {
 /// Gather, decide, do, show.
 pub async fn run(args: ReportArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
     let records = records::read(&args.records)?;
-    let results = results(args.until, &records);
+    let results = results(args.until, recording::channel().is_some(), &records);
     let issues = if args.issues {
         // That GitHub does not let us is no failure of the run: the summary says it.
         keep_issues(&args, upstream, &results).await.map_err(|error| {

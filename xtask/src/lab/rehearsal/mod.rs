@@ -96,7 +96,7 @@ impl<'a> Lab<'a> {
             ("plan", "success"),
             ("target 1/build", "success"),
             ("target 1/boot-test", "success"),
-            ("target 1/promote", "success"),
+            ("target 1/promote 1", "success"),
             ("target 2/build", "failure"),
             ("target 2/boot-test", "skipped"),
             ("target 2/promote", "skipped"),
@@ -117,7 +117,7 @@ impl<'a> Lab<'a> {
 
     fn next_good_run(&mut self) -> Result<String> {
         let left = self.start("publish.yml", "schedule", &json!({}))?;
-        left.ends(&[("plan", "success"), ("target 1/promote", "success"), ("report", "success")])?;
+        left.ends(&[("plan", "success"), ("target 1/promote 1", "success"), ("report", "success")])?;
         left.says(&["1 promoted, 1 up to date, 1 held", &self.kernels.newer])?;
         self.verifies(&self.kernels.newer, 0)?;
         self.issues(&[("headers-gone", "closed"), ("held", "open")])?;

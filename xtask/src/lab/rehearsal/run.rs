@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     expression::{Contexts, as_text, evaluate, interpolate, is_true},
-    workflow::{Act, Job, Step, Work, Workflow},
+    workflow::{Act, Job, Matrix, Step, Work, Workflow},
 };
 use crate::fail::{Context as _, Result};
 
@@ -123,8 +123,15 @@ impl Run<'_> {
         let mut outputs = json!({});
         let result = if wanted && (all_good || whatever) {
             let instances = match &job.matrix {
-                None => vec![None],
-                Some(matrix) => include(&interpolate(matrix, contexts)?)?.into_iter().map(Some).collect(),
+                Matrix::None => vec![None],
+                Matrix::Include(list) => {
+                    include(&interpolate(list, contexts)?)?.into_iter().map(Some).collect()
+                }
+                Matrix::Values(name, list) => {
+                    let list = interpolate(list, contexts)?;
+                    let list = list.as_array().context("a matrix is a list")?;
+                    list.iter().map(|value| Some(json!({name: value}))).collect()
+                }
             };
             let mut worst = "success";
             for (index, instance) in instances.into_iter().enumerate() {
@@ -132,6 +139,7 @@ impl Run<'_> {
                 let mut place = place.clone();
                 if let Some(matrix) = instance {
                     own["matrix"] = matrix;
+                    own["strategy"] = json!({"job-index": index});
                     place = format!("{place} {}", index + 1);
                 }
                 let result = self.instance(job, &mut own, &place, ended, &mut outputs)?;

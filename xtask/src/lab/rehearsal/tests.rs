@@ -37,7 +37,9 @@ impl Executor for Recorder {
             let records = line.directory.join(records);
             std::fs::create_dir_all(&records)?;
             let target = line.environment.get("ZFS_KMODS_TARGET").map_or("", String::as_str);
-            std::fs::write(records.join(format!("{verb}.{target}.json")), line.job)?;
+            // A promotion for each channel, as the program names them by their lines.
+            let channel = if verb == "promote" { format!(".{}", line.words[3]) } else { String::new() };
+            std::fs::write(records.join(format!("{verb}.{target}{channel}.json")), line.job)?;
         }
         if verb == "report" {
             let mut records: Vec<_> = std::fs::read_dir(line.directory.join("records"))?
@@ -61,7 +63,7 @@ impl Executor for Recorder {
 }
 
 fn target(tag: &str) -> Value {
-    json!({"tag": tag, "runner": "ubuntu-24.04", "channel": "stable", "channels": "stable,testing",
+    json!({"tag": tag, "runner": "ubuntu-24.04", "channel": "stable", "channels": ["stable", "testing"],
            "inputs": {"zfs": "2.4.3", "nested": {"a": [1]}}})
 }
 
@@ -117,14 +119,21 @@ fn a_target_that_fails_stops_no_other() {
         ("target 1", "failure"),
         ("target 2/build", "success"),
         ("target 2/boot-test", "success"),
-        ("target 2/promote", "success"),
+        ("target 2/promote 1", "success"),
+        ("target 2/promote 2", "success"),
         ("target 2", "success"),
         ("report", "success"),
     ];
     assert_eq!(jobs, expected.map(|(job, result)| (job.to_owned(), result)));
     // The record of the one that failed is there as well.
-    let records =
-        ["boot-test.two.json", "build.one.json", "build.two.json", "plan..json", "promote.two.json"];
+    let records = [
+        "boot-test.two.json",
+        "build.one.json",
+        "build.two.json",
+        "plan..json",
+        "promote.two.stable.json",
+        "promote.two.testing.json",
+    ];
     assert_eq!(recorder.lines[recorder.lines.len() - 2], records);
     let inputs = r#"{"nested":{"a":[1]},"zfs":"2.4.3"}"#;
     assert_eq!(
@@ -140,10 +149,10 @@ fn a_target_that_fails_stops_no_other() {
         ))
     );
     assert_eq!(recorder.lines[3], line("boot-test docker://image/two"));
-    assert_eq!(recorder.lines[4][..4], line("promote docker://image/two --channel stable,testing"));
+    assert_eq!(recorder.lines[4][..4], line("promote docker://image/two --channel stable"));
     assert!(recorder.identities.iter().all(|job| job.ends_with("/build") || job.ends_with("/boot-test")));
     assert!(recorder.identities.contains(&"target 2/build".to_owned()));
-    assert_eq!(recorder.tokens, ["plan", "build", "build", "boot-test", "promote", "report"]);
+    assert_eq!(recorder.tokens, ["plan", "build", "build", "boot-test", "promote", "promote", "report"]);
 }
 
 #[test]
@@ -159,7 +168,7 @@ fn a_plan_with_holes_still_builds_what_it_knows() {
     let mut recorder = recorder(&["one"]);
     recorder.fails = Some(("plan", "plan"));
     let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
-    assert!(jobs.contains(&("target 1/promote".to_owned(), "success")), "{jobs:?}");
+    assert!(jobs.contains(&("target 1/promote 1".to_owned(), "success")), "{jobs:?}");
     assert!(jobs.contains(&("report".to_owned(), "success")), "{jobs:?}");
 }
 

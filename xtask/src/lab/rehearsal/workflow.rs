@@ -20,11 +20,37 @@ pub(super) struct Job {
     pub(super) needs: Vec<String>,
     /// As it stands there.
     pub(super) condition: Option<String>,
-    pub(super) matrix: Option<String>,
+    pub(super) matrix: Matrix,
     pub(super) env: BTreeMap<String, Value>,
     pub(super) outputs: BTreeMap<String, Value>,
     pub(super) may_have_identity: bool,
     pub(super) work: Work,
+}
+
+/// How often a job runs, and with what in `matrix`.
+pub(super) enum Matrix {
+    /// Once, with nothing.
+    None,
+    /// An expression whose value has the whole list as `include`.
+    Include(String),
+    /// A name, and an expression whose value is the list of its values.
+    Values(String, String),
+}
+
+impl Matrix {
+    fn parse(matrix: &Value) -> Result<Self> {
+        match matrix {
+            Value::Null => Ok(Self::None),
+            Value::String(include) => Ok(Self::Include(include.clone())),
+            Value::Object(members) => match members.iter().next() {
+                Some((name, Value::String(values))) if members.len() == 1 => {
+                    Ok(Self::Values(name.clone(), values.clone()))
+                }
+                _ => Err("a matrix has one name and an expression here".into()),
+            },
+            other => Err(format!("a matrix is not {other}").into()),
+        }
+    }
 }
 
 pub(super) enum Work {
@@ -137,7 +163,7 @@ impl Job {
             id: id.to_owned(),
             needs,
             condition: job["if"].as_str().map(str::to_owned),
-            matrix: job["strategy"]["matrix"].as_str().map(str::to_owned),
+            matrix: Matrix::parse(&job["strategy"]["matrix"])?,
             env: members(&job["env"]),
             outputs: members(&job["outputs"]),
             may_have_identity: job["permissions"]["id-token"] == "write",

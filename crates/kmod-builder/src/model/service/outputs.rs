@@ -39,9 +39,9 @@ fn jobs(shown: &[Value], channel: Option<&str>) -> Vec<Value> {
             Some(json!({
                 "tag": target["tag"],
                 "runner": runner,
-                // A kernel of two streams is built once, and promoted to both.
+                // A kernel of two streams is built once, for the first of them, and promoted to both.
                 "channel": channel.or_else(|| streams.first().copied()),
-                "channels": channel.map_or_else(|| streams.join(","), str::to_owned),
+                "channels": channel.map_or(streams, |channel| vec![channel]),
                 "inputs": target["inputs"],
             }))
         })

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Class;
+use crate::model::Digest;
 
 /// What a verb leaves behind for the report: what it was, how it ended, and all that it printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,12 +51,12 @@ pub struct Failure {
 }
 
 impl Record {
-    /// The file's name in the directory of records: a verb that runs again for its target replaces its record.
+    /// The file's name in the directory of records. The same line for the same target replaces its record; another line
+    /// of the verb, such as a promotion to another channel, does not.
     pub fn file_name(&self) -> String {
-        match &self.target {
-            Some(target) => format!("{}.{target}.json", self.verb),
-            None => format!("{}.json", self.verb),
-        }
+        let target = self.target.as_deref().unwrap_or("all");
+        let line = Digest::of(self.arguments.join("\0").as_bytes());
+        format!("{}.{target}.{}.json", self.verb, &line.hex()[..8])
     }
 
     /// The last value at a JSON pointer (RFC 6901) in what was shown.

@@ -128,7 +128,10 @@ impl Results {
 }
 
 /// Joins the plan with the records of the jobs.
-pub fn results(goal: Goal, records: &[Record]) -> Results {
+///
+/// `one_channel` says that everything was to be promoted to a single channel; else each target goes to every stream in
+/// which its kernel was seen, and a promotion that left no record is missed.
+pub fn results(goal: Goal, one_channel: bool, records: &[Record]) -> Results {
     if goal == Goal::Cleanup {
         let troubles = alone("cleanup", records).into_iter().collect::<Vec<_>>();
         let complete = troubles.is_empty();
@@ -150,7 +153,8 @@ pub fn results(goal: Goal, records: &[Record]) -> Results {
         troubles.extend(alone("plan", records));
     }
     let complete = troubles.is_empty() && !unknown;
-    let targets = shown.targets.into_iter().map(|planned| result(goal, planned, records)).collect();
+    let targets =
+        shown.targets.into_iter().map(|planned| result(goal, one_channel, planned, records)).collect();
     Results { goal, targets, troubles, complete }
 }
 
@@ -162,7 +166,7 @@ fn alone(verb: &str, records: &[Record]) -> Option<Trouble> {
     record.failure.as_ref().map(|failure| Trouble::of(record, failure, verb))
 }
 
-fn result(goal: Goal, planned: Planned, records: &[Record]) -> Result {
+fn result(goal: Goal, one_channel: bool, planned: Planned, records: &[Record]) -> Result {
     let own: Vec<_> =
         records.iter().filter(|record| record.target.as_deref() == Some(&*planned.tag)).collect();
     let text = |verb: &str, pointers: &[&str]| {
@@ -176,7 +180,10 @@ fn result(goal: Goal, planned: Planned, records: &[Record]) -> Result {
     let troubles = match planned.decision.as_str() {
         "up-to-date" => Vec::new(),
         "held" => vec![Trouble::new(Class::Held, &planned.tag, &*planned.reason)],
-        "build" => troubles(goal, &planned.tag, &own),
+        "build" => {
+            let promotions = if one_channel { 1 } else { planned.streams.len().max(1) };
+            troubles(goal, &planned.tag, promotions, &own)
+        }
         _ => vec![Trouble::new(Class::Upstream, &planned.tag, &*planned.reason)],
     };
     let times = own.iter().map(|record| {
@@ -187,22 +194,37 @@ fn result(goal: Goal, planned: Planned, records: &[Record]) -> Result {
         digest: text("build", &["/published/digest", "/digest"]).or_else(|| planned.image.clone()),
         signed,
         boot_test: text("boot-test", &["/result", "/test/result"]),
-        promoted: own.iter().any(|record| record.verb == "promote" && record.ending == Ending::Done),
+        promoted: promoted(&own),
         times: times.collect(),
         troubles,
         planned,
     }
 }
 
-/// The first of its verbs that failed; or, if none did and one is missing, that its job was lost.
-fn troubles(goal: Goal, tag: &str, own: &[&Record]) -> Vec<Trouble> {
+/// Promoted at all, and nowhere refused.
+fn promoted(own: &[&Record]) -> bool {
+    let mut promotions = own.iter().filter(|record| record.verb == "promote").peekable();
+    promotions.peek().is_some() && promotions.all(|record| record.ending == Ending::Done)
+}
+
+/// What failed of the first of its verbs that did; or, if none did and one is missing, that its job was lost.
+fn troubles(goal: Goal, tag: &str, promotions: usize, own: &[&Record]) -> Vec<Trouble> {
     for verb in goal.verbs() {
-        let trouble = match own.iter().find(|record| record.verb == *verb) {
-            None => Some(Trouble::new(Class::Lost, tag, format!("`{verb}` has left no record"))),
-            Some(record) => record.failure.as_ref().map(|failure| Trouble::of(record, failure, tag)),
-        };
-        if let Some(trouble) = trouble {
-            return vec![trouble];
+        let left: Vec<_> = own.iter().filter(|record| record.verb == *verb).collect();
+        let failed: Vec<_> = left
+            .iter()
+            .filter_map(|record| Some(Trouble::of(record, record.failure.as_ref()?, tag)))
+            .collect();
+        if !failed.is_empty() {
+            return failed;
+        }
+        let expected = if *verb == "promote" { promotions } else { 1 };
+        if left.len() < expected {
+            let lost = match left.len() {
+                0 => format!("`{verb}` has left no record"),
+                some => format!("`{verb}` has left {some} of {expected} records"),
+            };
+            return vec![Trouble::new(Class::Lost, tag, lost)];
         }
     }
     Vec::new()

@@ -75,7 +75,7 @@ fn found(number: u64, wanted: &Wanted, open: bool) -> Found {
 
 #[test]
 fn one_failure_leaves_the_others_alone() {
-    let results = results(Goal::Promote, &records());
+    let results = results(Goal::Promote, false, &records());
     assert!(results.complete && !results.is_good());
     let classes: Vec<_> = results.all().map(|trouble| (&*trouble.target, trouble.class)).collect();
     assert_eq!(classes, [(OTHER, Class::Build), (HELD, Class::Held)]);
@@ -94,24 +94,24 @@ fn a_job_without_a_record_is_lost_and_never_fine() {
             .filter(|record| !(record.verb == missing && record.target.as_deref() == Some(GOOD)))
             .cloned()
             .collect();
-        let results = results(Goal::Promote, &left);
+        let results = results(Goal::Promote, false, &left);
         let trouble = &results.targets[0].troubles[0];
         assert_eq!(trouble.class, Class::Lost, "{missing}");
         assert!(trouble.message.contains(missing), "{}", trouble.message);
     }
-    let nothing = results(Goal::Promote, &[]);
+    let nothing = results(Goal::Promote, false, &[]);
     assert_eq!(nothing.troubles[0].class, Class::Lost);
     assert!(!nothing.is_good() && !nothing.complete);
-    assert!(!results(Goal::Cleanup, &[]).is_good());
+    assert!(!results(Goal::Cleanup, false, &[]).is_good());
     let untested: Vec<_> = all.into_iter().filter(|record| record.verb != "promote").collect();
-    assert!(results(Goal::BootTest, &untested).targets[0].troubles.is_empty());
+    assert!(results(Goal::BootTest, false, &untested).targets[0].troubles.is_empty());
 }
 
 #[test]
 fn what_upstream_did_not_say_is_told_place_by_place() {
     let shown = json!({"targets": [], "unknown": [{"place": "next (x86_64)", "reason": "no answer"}]});
     let plan = record("plan", None, Some(failure(Class::Other, "something could not be found out")), shown);
-    let results = results(Goal::Promote, &[plan]);
+    let results = results(Goal::Promote, false, &[plan]);
     let classes: Vec<_> = results.all().map(|trouble| (&*trouble.target, trouble.class)).collect();
     assert_eq!(classes, [("next (x86_64)", Class::Upstream)]);
     assert!(!results.complete);
@@ -119,7 +119,7 @@ fn what_upstream_did_not_say_is_told_place_by_place() {
 
 #[test]
 fn issues_are_opened_updated_closed_and_opened_again() {
-    let bad = results(Goal::Promote, &records());
+    let bad = results(Goal::Promote, false, &records());
     let wanted_now = wanted(&bad, RUN);
     assert_eq!(wanted_now.len(), 2);
     let opened = steps(&bad, &wanted_now, &[], true);
@@ -135,7 +135,10 @@ fn issues_are_opened_updated_closed_and_opened_again() {
     let mut records = vec![plan()];
     records.extend(went_well(GOOD));
     records.extend(went_well(OTHER));
-    let good = results(Goal::Promote, &records);
+    let half = results(Goal::Promote, false, &records);
+    assert_eq!(half.targets[1].troubles[0].message, "`promote` has left 1 of 2 records");
+    records.push(record("promote", Some(OTHER), None, json!({"channel": "next"})));
+    let good = results(Goal::Promote, false, &records);
     let wanted_then = wanted(&good, RUN);
     assert_eq!(steps(&good, &wanted_then, &open, true), [Step::Close(10, "It went well.".into())]);
 
@@ -145,7 +148,7 @@ fn issues_are_opened_updated_closed_and_opened_again() {
 
 #[test]
 fn a_run_that_shows_nothing_closes_nothing() {
-    let bad = results(Goal::Promote, &records());
+    let bad = results(Goal::Promote, false, &records());
     let all = wanted(&bad, RUN);
     let boot = Wanted { marker: Marker { class: Class::Boot, target: OTHER.into() }, ..all[0].clone() };
     let gone = Wanted {
@@ -160,10 +163,10 @@ fn a_run_that_shows_nothing_closes_nothing() {
     assert_eq!(steps(&bad, &all, &issues, false), []);
     let closed = steps(&bad, &all, &issues, true);
     assert!(matches!(&closed[..], [Step::Close(21, _)]), "{closed:?}");
-    let cleaned = results(Goal::Cleanup, &[record("cleanup", None, None, Value::Null)]);
+    let cleaned = results(Goal::Cleanup, false, &[record("cleanup", None, None, Value::Null)]);
     let closed = steps(&cleaned, &[], &issues, true);
     assert!(matches!(&closed[..], [Step::Close(22, _)]), "{closed:?}");
-    let blind = results(Goal::Promote, &[]);
+    let blind = results(Goal::Promote, false, &[]);
     assert!(
         steps(&blind, &wanted(&blind, RUN), &issues, true).iter().all(|step| matches!(step, Step::Open(_)))
     );
@@ -180,7 +183,7 @@ fn a_target_that_comes_further_has_other_trouble() {
         Some(failure(Class::Boot, "panic")),
         json!({"result": "failed"}),
     ));
-    let results = results(Goal::Promote, &records);
+    let results = results(Goal::Promote, false, &records);
     let all = wanted(&results, RUN);
     let before = Wanted { marker: Marker { class: Class::Build, target: GOOD.into() }, ..all[0].clone() };
     let mut issues: Vec<_> = (1..).zip(&all).map(|(number, wanted)| found(number, wanted, true)).collect();
@@ -191,7 +194,7 @@ fn a_target_that_comes_further_has_other_trouble() {
 
 #[test]
 fn of_two_issues_about_the_same_the_younger_goes() {
-    let bad = results(Goal::Promote, &records());
+    let bad = results(Goal::Promote, false, &records());
     let all = wanted(&bad, RUN);
     let issues = [found(5, &all[0], true), found(4, &all[0], true), found(3, &all[1], true)];
     assert_eq!(duplicates(&issues), [Step::Close(5, "This is the same as #4.".into())]);
@@ -200,7 +203,7 @@ fn of_two_issues_about_the_same_the_younger_goes() {
 
 #[test]
 fn words_of_others_stay_words() {
-    let bad = results(Goal::Promote, &records());
+    let bad = results(Goal::Promote, false, &records());
     let body = &wanted(&bad, RUN)[0].body;
     assert_eq!(Marker::of(body), Some(Marker { class: Class::Build, target: OTHER.into() }));
     assert!(body.contains("\n````text\n") && body.contains("\n````\n"), "{body}");
@@ -220,8 +223,9 @@ fn the_matrix_holds_complete_inputs() {
             .map(|(name, value)| (name, serde_json::from_str(&value).unwrap()))
             .collect()
     };
-    let job = |tag: &str, channel: &str, channels: &str| json!({"tag": tag, "runner": "ubuntu-24.04", "channel": channel, "channels": channels, "inputs": {"zfs": "2.4.3"}});
-    let include = json!({"include": [job(GOOD, "stable", "stable"), job(OTHER, "testing", "testing,next")]});
+    let job = |tag: &str, channel: &str, channels: &[&str]| json!({"tag": tag, "runner": "ubuntu-24.04", "channel": channel, "channels": channels, "inputs": {"zfs": "2.4.3"}});
+    let include =
+        json!({"include": [job(GOOD, "stable", &["stable"]), job(OTHER, "testing", &["testing", "next"])]});
     assert_eq!(of(None), [("build", json!(true)), ("matrix", include)]);
     assert_eq!(of(Some("beta-x"))[1].1["include"][0]["channel"], "beta-x");
     assert_eq!(outputs("plan", &[], None)[0], ("build", "false".into()));
@@ -238,7 +242,7 @@ proptest! {
     /// Whatever stands there already: after the steps there is one open issue for each trouble, and none is doubled.
     #[test]
     fn afterwards_there_is_exactly_one(states in proptest::collection::vec((0_usize..3, any::<bool>()), 0..8)) {
-        let bad = results(Goal::Promote, &records());
+        let bad = results(Goal::Promote, false, &records());
         let all = wanted(&bad, RUN);
         let foreign = Wanted { marker: Marker { class: Class::Lost, target: GOOD.into() }, ..all[0].clone() };
         let kinds = [&all[0], &all[1], &foreign];
