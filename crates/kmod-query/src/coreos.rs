@@ -195,18 +195,27 @@ async fn detect_kernel(
     Ok(None)
 }
 
+/// The documents of a build are settled: a build that is mended gets another version.
 async fn kernel_in<T>(
     http: &Http,
     url: &str,
     asked: &Asked,
     parse: impl Fn(&str) -> Result<Option<T>, FormatError>,
 ) -> Result<Option<T>, QueryError> {
-    let answer = match http.get(url, asked).await {
-        Ok(answer) => answer,
-        Err(error) if error.is_missing_object() => return Ok(None),
-        Err(error) => return Err(error),
+    let read = |answer: crate::http::Answer| parse(answer.json(asked)?).map_err(|error| error.at(asked));
+    let missing = |error: QueryError| if error.is_missing_object() { Ok(None) } else { Err(error) };
+    let settled = match http.get_settled(url, asked).await {
+        Ok(answer) => read(answer),
+        Err(error) => return missing(error),
     };
-    parse(answer.json(asked)?).map_err(|error| error.at(asked))
+    match settled {
+        Ok(found) => Ok(found),
+        // What was kept may be what a server in trouble said: asked once more.
+        Err(_) => match http.get(url, asked).await {
+            Ok(answer) => read(answer),
+            Err(error) => missing(error),
+        },
+    }
 }
 
 #[cfg(test)]

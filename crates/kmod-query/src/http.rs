@@ -121,6 +121,14 @@ impl Http {
         .await
     }
 
+    /// Fetches a public document that never changes once it is there: what the cache has is not asked for again.
+    pub(crate) async fn get_settled(&self, url: &str, asked: &Asked) -> Result<Answer, QueryError> {
+        match self.load(url).await {
+            Some(entry) => Ok(Answer { headers: entry.headers(), body: entry.body }),
+            None => self.get(url, asked).await,
+        }
+    }
+
     /// Asks only whether something is there.
     pub(crate) async fn head(&self, url: &str, asked: &Asked) -> Result<HeaderMap, QueryError> {
         let send = || async { self.client.head(url).send().await.map_err(|error| transport(asked, &error)) };

@@ -160,6 +160,8 @@ fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
     let run = cache.run();
     upstream::publish(&run.join("www"), &coreos, &repository, &tarball)?;
     let _ = fs::remove_file(run.join(http::LOG));
+    // The lab's builds keep their versions when what is in them changes; a build of Fedora CoreOS does not.
+    let _ = fs::remove_dir_all(run.join("program/answers"));
     let services = Services::start(cache, stay)?;
     push(cache, &fedora, "fedora/fedora")?;
     push(cache, &coreos.layout, "fedora/fedora-coreos")?;

@@ -1,10 +1,10 @@
 use kmod_compat::Arch;
 use kmod_query::coreos::fetch;
-use kmod_query::{CoreOsRelease, KernelSource, QueryError, Stream};
+use kmod_query::{CoreOsRelease, Http, HttpOptions, KernelSource, QueryError, Stream};
 use wiremock::{MockServer, ResponseTemplate};
 
 use crate::image::{digest, serve_image};
-use crate::support::{asked, endpoints, get, http, json};
+use crate::support::{asked, endpoints, get, http, json, options};
 
 const BUILD: &str = "/coreos/prod/streams/stable/builds/43.20260301.3.1/x86_64";
 const KERNEL: &str = "6.18.13-200.fc43.x86_64";
@@ -45,6 +45,27 @@ async fn the_usual_way_takes_two_requests() {
     let repository = format!("{}/fedora/fedora-coreos", server.address());
     assert_eq!(release.image.repository(), repository, "the repository was overridden");
     assert_eq!(http.usage().requests, 2);
+}
+
+#[tokio::test]
+async fn the_documents_of_a_build_are_asked_for_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = HttpOptions { cache: Some(directory.path().to_owned()), ..options() };
+    let http = Http::new(options).unwrap();
+    let server = server(NO_LABEL).await;
+    let at = format!("{BUILD}/commitmeta.json");
+    // What a server in trouble says is no answer for ever.
+    get(&server, &at, json("{\"ostree.linux\": 1}").insert_header("ETag", "\"one\"")).await;
+    assert!(fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.is_err());
+    server.reset().await;
+    let index = include_str!("../fixtures/coreos-releases.json");
+    get(&server, "/coreos/prod/streams/stable/releases.json", json(index)).await;
+    get(&server, &at, commit_meta().insert_header("ETag", "\"two\"")).await;
+    for _ in 0..3 {
+        let release = fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
+        assert_eq!(release.kernel.to_string(), KERNEL);
+    }
+    assert_eq!(asked(&server, &at).await, 1);
 }
 
 #[tokio::test]

@@ -181,7 +181,8 @@ impl Step {
             (Some(line), None) => Act::Run(line.to_owned()),
             (None, Some("./.github/actions/zfs-kmods")) => Act::Prepare,
             (None, Some(action)) => match action.split_once('@').map(|(name, _)| name) {
-                Some("actions/checkout") => Act::Prepare,
+                // What the program keeps between runs is kept here as well.
+                Some("actions/checkout" | "actions/cache") => Act::Prepare,
                 Some("actions/upload-artifact") => {
                     known(with, &["name", "path", "retention-days"])?;
                     Act::Upload { name: text("name")?, path: text("path")? }
