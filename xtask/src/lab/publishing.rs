@@ -28,6 +28,9 @@ use crate::{
 /// The workflow that the stand-in of GitHub speaks for.
 const WORKFLOW: &str = "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main";
 
+/// How many requests it may take to find out that all is published.
+const AGAIN: u64 = 12;
+
 /// Runs the steps.
 pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels: &Kernels) {
     let mut made = None;
@@ -51,7 +54,12 @@ pub(crate) fn all(report: &mut Report, program: &Program, cache: &Cache, kernels
     }
     report.step("publish again", || {
         match publish(program, &kernels.current, &signed, &with_key(&key)?, &[])? {
-            report if report["steps"] == 0 => Ok("nothing to do".to_owned()),
+            report if report["steps"] == 0 && report["requests"].as_u64() > Some(AGAIN) => {
+                Err(format!("{} requests for nothing to do", report["requests"]).into())
+            }
+            report if report["steps"] == 0 => {
+                Ok(format!("nothing to do, found out in {} requests", report["requests"]))
+            }
             report => Err(format!("{} steps were done again", report["steps"]).into()),
         }
     });

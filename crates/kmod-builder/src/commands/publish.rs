@@ -101,6 +101,8 @@ pub struct PublishReport {
     inputs: String,
     steps: usize,
     signed: bool,
+    /// How many requests the registry was sent.
+    requests: u64,
 }
 
 impl Show for PublishReport {
@@ -108,8 +110,10 @@ impl Show for PublishReport {
         let done = if self.steps == 0 { "published before, nothing to do" } else { "published" };
         let signed =
             if self.signed { "with provenance, SBOM and signature" } else { "NOT SIGNED (--no-sign)" };
-        let Self { image, tag, inputs, .. } = self;
-        format!("{done}, {signed}\nimage   {image}\ntag     {tag}\ninputs  {inputs}\n")
+        let Self { image, tag, inputs, requests, .. } = self;
+        format!(
+            "{done}, {signed}, in {requests} requests\nimage   {image}\ntag     {tag}\ninputs  {inputs}\n"
+        )
     }
 }
 
@@ -154,7 +158,8 @@ pub async fn publish(
 
     let section = Section::begin(Surface::detect(), format!("Publishing {}", inputs.target()));
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-    let registry = Registries::new(sources, Patience::default()).open(repository, Access::Push).await?;
+    let registries = Registries::new(sources, Patience::default());
+    let registry = registries.open(repository, Access::Push).await?;
     let survey =
         publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
     let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
@@ -171,9 +176,11 @@ pub async fn publish(
     let attachment = artifact::inputs(&inputs, &subject);
     let inputs_at = Pinned { store: to.clone(), digest: attachment.digest().clone() };
     let publication = if signer.signs() {
+        let payload = simple_signing::payload(&repository.to_string(), image.digest());
+        let signature = survey.signature.as_ref();
         let attached = Attached {
             bundles: evidence::bundles(&registry, &survey.referrers).await,
-            simple_signatures: evidence::simple_signatures(&registry, survey.signature.as_ref()).await,
+            simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
         let work = Work {
             image: Image::of(&repository.to_string(), &inspection),
@@ -206,6 +213,7 @@ pub async fn publish(
         inputs: inputs_at.to_string(),
         steps: published.steps(),
         signed: signer.signs(),
+        requests: registries.usage().requests,
     }))
 }
 

@@ -28,7 +28,7 @@ pub async fn attached(registry: &Registry, image: &Digest) -> Attached {
     };
     let simple_signatures = async {
         let manifest = signatures.map_err(|error| sentence(&error))?;
-        simple_signatures(registry, manifest.as_ref()).await
+        simple_signatures(registry, manifest.as_ref(), None).await
     };
     let (bundles, simple_signatures) = tokio::join!(bundles, simple_signatures);
     Attached { bundles, simple_signatures }
@@ -51,16 +51,22 @@ pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Gathered<Vec
 }
 
 /// The signatures in the manifest at an image's signature tag, if there is one.
+///
+/// A payload that the caller would write itself is not read: where the digest is the same, so are the bytes.
 pub async fn simple_signatures(
     registry: &Registry,
     manifest: Option<&RawManifest>,
+    known: Option<&[u8]>,
 ) -> Gathered<Vec<SimpleSignature>> {
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
     let layers = simple_signing::layers(&manifest.bytes).map_err(|error| error.to_string())?;
     stream::iter(layers)
         .map(async |layer| {
-            let payload = blob(registry, &layer.payload, LARGEST_PAYLOAD).await?;
-            Ok(SimpleSignature { payload: payload.to_vec(), signature: layer.signature })
+            let payload = match known {
+                Some(known) if Digest::of(known) == layer.payload => known.to_vec(),
+                _ => blob(registry, &layer.payload, LARGEST_PAYLOAD).await?.to_vec(),
+            };
+            Ok(SimpleSignature { payload, signature: layer.signature })
         })
         .buffered(CONCURRENT)
         .try_collect()
