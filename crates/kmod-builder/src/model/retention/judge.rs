@@ -139,24 +139,27 @@ impl<'a> Judge<'a> {
 }
 
 /// The newest images per line and architecture: distinct digests, however many tags each has. Of those that came at
-/// the same moment, GitHub's number tells, then the digest, so that there is always one answer
-/// (actions/delete-package-versions#97).
+/// the same moment, GitHub's number tells, then OpenZFS and kernel (outside GitHub an image says only when its OpenZFS
+/// was released), then the digest, so that there is always one answer (actions/delete-package-versions#97).
 fn newest(
     count: usize,
     inventory: &Inventory,
     classes: &[Vec<TagClass>],
 ) -> BTreeMap<(ZfsLine, Arch), BTreeSet<usize>> {
-    let mut groups: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, BTreeMap<usize, _>> = BTreeMap::new();
     for (position, (stored, classes)) in inventory.all().iter().zip(classes).enumerate() {
         for class in classes {
             if let TagClass::Version(target) = class {
-                let group: &mut BTreeSet<_> = groups.entry((target.zfs.line(), target.arch())).or_default();
-                group.insert((stored.created, stored.id, position));
+                let group = groups.entry((target.zfs.line(), target.arch())).or_default();
+                let rank = (stored.created, stored.id, target.zfs, &target.kernel);
+                let highest = group.entry(position).or_insert(rank);
+                *highest = rank.max(*highest);
             }
         }
     }
-    let last = |group: BTreeSet<(_, _, usize)>| {
-        group.into_iter().rev().take(count).map(|(_, _, position)| position).collect()
+    let last = |group: BTreeMap<usize, _>| {
+        let ranked: BTreeSet<_> = group.into_iter().map(|(position, rank)| (rank, position)).collect();
+        ranked.into_iter().rev().take(count).map(|(_, position)| position).collect()
     };
     groups.into_iter().map(|(key, group)| (key, last(group))).collect()
 }

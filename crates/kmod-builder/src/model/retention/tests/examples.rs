@@ -122,6 +122,20 @@ fn the_newest_are_counted_by_digest_per_line_and_architecture() {
     assert_eq!(deleted(&decide(&all, &Policy { keep_newest: 2, ..policy() })), [3]);
 }
 
+/// A plain registry has neither number nor time; an image says when its OpenZFS was released, which is the same for all.
+#[test]
+fn where_nobody_knows_when_they_came_the_newest_kernels_are_the_newest() {
+    let older_first = [(7, "6.12.107-152"), (3, "6.12.107-99"), (9, "6.12.107-151"), (1, "6.12.107-200")];
+    let all = older_first.map(|(number, kernel)| {
+        let mut one = stored(number, &[&format!("zfs-2.4.3_kernel-{kernel}.fc43.x86_64")], OLD);
+        one.id = None;
+        one
+    });
+    let mut gone = deleted(&decide(&all, &Policy { keep_newest: 2, ..policy() }));
+    gone.sort_unstable();
+    assert_eq!(gone, [3, 9]);
+}
+
 #[test]
 fn evidence_of_something_that_is_not_there_goes_after_a_day() {
     let all = vec![referrer(10, 99, 23), referrer(11, 99, 25), stored(20, &["stable"], OLD)];
