@@ -21,6 +21,9 @@ use crate::{
 /// How long a boot test may take here, emulated: what the issue of the boot test promises, in seconds.
 const BOOT: u64 = 60;
 
+/// The tag that somebody else put.
+pub(crate) const BY_HAND: &str = "candidate-by-hand";
+
 /// Runs the steps.
 pub(crate) fn all(
     report: &mut Report,
@@ -169,10 +172,10 @@ impl Proving<'_> {
         self.unmoved(&before)?;
         let mut copy = Command::new("skopeo");
         copy.args(["copy", "--quiet", "--dest-tls-verify=false", image]);
-        copy.arg(format!("docker://{}:candidate-by-hand", self.publisher.repository()));
+        copy.arg(format!("docker://{}:{BY_HAND}", self.publisher.repository()));
         tools::tied(&copy).status().context("skopeo")?;
         let before = self.tags()?;
-        let digest = before.get("candidate-by-hand").context("skopeo did not push it")?;
+        let digest = before.get(BY_HAND).context("skopeo did not push it")?;
         self.promotion(digest, &[])?.expect(3)?;
         self.unmoved(&before)?;
         Ok(remark)

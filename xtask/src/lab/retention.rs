@@ -10,6 +10,7 @@ use crate::{
         cache::{Cache, Key},
         kernel::Kernels,
         program::{Output, Program},
+        proving::BY_HAND,
         publishing::Publisher,
         report::Report,
         steps,
@@ -88,8 +89,11 @@ impl Story<'_> {
     fn clean_up(&self) -> Result<(String, BTreeSet<String>)> {
         let tags = self.verifiers.tags(self.publisher.repository())?;
         let kept: BTreeSet<_> = self.targets.iter().skip(OLDER.len() - 1).map(|(_, digest)| digest).collect();
-        let going = tags.iter().filter(|(tag, digest)| !tag.starts_with("sha256-") && !kept.contains(digest));
-        let going: BTreeSet<_> = going.map(|(_, digest)| digest.clone()).collect();
+        let (strange, going): (Vec<_>, Vec<_>) = tags
+            .iter()
+            .filter(|(tag, digest)| !tag.starts_with("sha256-") && !kept.contains(digest))
+            .partition(|(tag, _)| *tag == BY_HAND);
+        let going: BTreeSet<_> = going.into_iter().map(|(_, digest)| digest.clone()).collect();
         let mut all = going.clone();
         for digest in &going {
             all.extend(self.verifiers.referrers(&self.publisher.image(digest))?);
@@ -106,6 +110,11 @@ impl Story<'_> {
             self.is_whole(digest).context(kernel)?;
         }
         self.are_gone(&going)?;
+        for (tag, digest) in strange {
+            if !self.verifiers.is_there(&self.publisher.image(digest))? {
+                return Err(format!("{tag}, which is none of our tags, is gone").into());
+            }
+        }
         Ok((format!("{} images are gone, {} stay whole", going.len(), kept.len()), all))
     }
 

@@ -15,6 +15,8 @@ use crate::{
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+
 /// What was stored before, and where it belongs.
 pub(super) struct Changed<'a> {
     verifiers: &'a Verifiers,
@@ -30,6 +32,10 @@ pub(super) fn change<'a>(verifiers: &'a Verifiers, image: &Image<'_>) -> Result<
     for entry in document["manifests"].as_array_mut().context("an index without manifests")? {
         let digest = entry["digest"].as_str().context("an entry without a digest")?;
         let manifest = verifiers.fetch_manifest(&format!("{}@{digest}", image.repository))?;
+        if !String::from_utf8_lossy(&manifest).contains(BUNDLE) {
+            // The inputs, which nobody signs: what they are is on the image's label.
+            continue;
+        }
         let manifest = verifiers.with_changed_bundle(image, &manifest)?;
         let digest = format!("sha256:{}", cache::digest(&manifest));
         verifiers.push_manifest(&format!("{}@{digest}", image.repository), MANIFEST, &manifest)?;
