@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
+use kmod_compat::Arch;
 use miette::{IntoDiagnostic as _, Result};
 
 use show::{Ended, PromotionReport};
@@ -91,8 +92,6 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
             args.image.store
         ));
     };
-    let chosen = args.audit_tag.as_deref().map(|tag| args.channel.read_audit_tag(tag));
-    let chosen = chosen.transpose().into_diagnostic()?;
     let trust = args.trust.trust().await?.unwrap_or(Trust::Anyone);
     let demanded: BTreeSet<Kind> = args.require.iter().copied().collect();
     let now = Timestamp::now();
@@ -108,9 +107,10 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
         return conclude(&report.end(Ended::Unproven), format);
     };
 
-    let audit_tag = match chosen {
-        Some(tag) => tag,
-        None => audit_tag(&registry, &args, now).await?,
+    let arch = proven.target().arch();
+    let audit_tag = match &args.audit_tag {
+        Some(tag) => args.channel.read_audit_tag(arch, tag).into_diagnostic()?,
+        None => audit_tag(&registry, &args, arch, now).await?,
     };
     let allowed = Allowed { replace: args.replace, downgrade: args.allow_downgrade };
     let promotion = Promotion::new(proven, args.channel.clone(), audit_tag, allowed).into_diagnostic()?;
@@ -143,16 +143,16 @@ async fn examine(registry: &Registry, image: &Pinned, trust: &Trust, now: Timest
 ///
 /// Outside Actions a run that was stopped is gone on with: the channel's newest entry in the audit is used again if it
 /// is for the same image.
-async fn audit_tag(registry: &Registry, args: &PromoteArgs, now: Timestamp) -> Result<Tag> {
+async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Timestamp) -> Result<Tag> {
     let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(|name| std::env::var(name).ok());
     if let (Some(run), Some(commit)) = (run, commit) {
-        return args.channel.audit_tag(&run, &commit).into_diagnostic();
+        return args.channel.audit_tag(arch, &run, &commit).into_diagnostic();
     }
     let short = args.image.digest.short();
     let tags = registry.tags().await?;
-    match args.channel.newest_audit_tag(&tags) {
+    match args.channel.newest_audit_tag(arch, &tags) {
         Some(newest) if newest.as_str().ends_with(&format!("-{short}")) => Ok(newest.clone()),
-        _ => args.channel.audit_tag(&now.strftime("%Y%m%d%H%M%S").to_string(), short).into_diagnostic(),
+        _ => args.channel.audit_tag(arch, &now.strftime("%Y%m%d%H%M%S").to_string(), short).into_diagnostic(),
     }
 }
 

@@ -14,7 +14,7 @@ fn promotion_to(channel: &str, allowed: Allowed) -> Promotion {
     let answers = vec![Answer::new("it is an example", Outcome::Passed)];
     let report = Report::new(image, Some(target("2.4.3", KERNEL)), answers);
     let channel: Channel = channel.parse().unwrap();
-    let audit_tag = channel.audit_tag("1", "0123abc").unwrap();
+    let audit_tag = channel.audit_tag(kmod_compat::Arch::X86_64, "1", "0123abc").unwrap();
     Promotion::new(Proven::stand_in(report.verified().unwrap()), channel, audit_tag, allowed).unwrap()
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use kmod_compat::Arch;
 use kmod_query::Stream;
 use serde::{Serialize, Serializer};
 
@@ -34,9 +35,20 @@ impl Channel {
         format!("{CANDIDATE}{}", self.image_tag(target)?).parse()
     }
 
+    /// The name under which hosts of an architecture follow the channel: `stable`, `stable_aarch64`; a branch's is
+    /// `beta-BRANCH-aarch64`, which is no other branch's, because in tags those have no `-`.
+    pub fn followed_on(&self, arch: Arch) -> String {
+        match (self, arch) {
+            (_, Arch::X86_64) => self.to_string(),
+            (Self::Users(_), other) => format!("{self}_{other}"),
+            (Self::Beta(_), other) => format!("{self}-{other}"),
+        }
+    }
+
     /// The tags that move to the newest image, from the one that most follow to the narrowest.
     pub fn moving_tags(&self, target: &Target) -> Vec<Tag> {
-        let of = |name: &dyn fmt::Display| format!("{name}_{self}");
+        let followed = self.followed_on(target.arch());
+        let of = |name: &dyn fmt::Display| format!("{name}_{followed}");
         let narrower = match self {
             Self::Beta(_) => Vec::new(),
             Self::Users(_) => {
@@ -45,30 +57,32 @@ impl Channel {
                 std::iter::once(line).chain(fedora).collect()
             }
         };
-        let all = std::iter::once(self.to_string()).chain(narrower);
+        let all = std::iter::once(followed.clone()).chain(narrower);
         all.map(|tag| tag.parse().expect("numbers and the channel's own characters may be in tags")).collect()
     }
 
     /// The immutable tag that says what was promoted when: `CHANNEL-RUN-COMMIT`, of the numbers of a run and the first
     /// twelve digits of a commit.
-    pub fn audit_tag(&self, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
-        let tag = format!("{self}-{run}-{}", commit.get(..12).unwrap_or(commit));
-        self.read_audit_tag(&tag)
+    pub fn audit_tag(&self, arch: Arch, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
+        let tag = format!("{}-{run}-{}", self.followed_on(arch), commit.get(..12).unwrap_or(commit));
+        self.read_audit_tag(arch, &tag)
     }
 
     /// The newest audit tag of this channel, by the number of its run.
-    pub fn newest_audit_tag<'a>(&self, tags: &'a [Tag]) -> Option<&'a Tag> {
+    pub fn newest_audit_tag<'a>(&self, arch: Arch, tags: &'a [Tag]) -> Option<&'a Tag> {
+        let prefix = format!("{}-", self.followed_on(arch));
         let run = |tag: &Tag| {
-            let rest = tag.as_str().strip_prefix(&format!("{self}-"))?;
+            let rest = tag.as_str().strip_prefix(&prefix)?;
             rest.split_once('-').filter(|_| is_run_and_commit(rest))?.0.parse::<u128>().ok()
         };
         tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
     }
 
     /// The audit tag that somebody chose, if it is one of this channel.
-    pub fn read_audit_tag(&self, tag: &str) -> Result<Tag, ParseChannelError> {
-        let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: self.to_string() };
-        let rest = tag.strip_prefix(&format!("{self}-")).ok_or_else(fail)?;
+    pub fn read_audit_tag(&self, arch: Arch, tag: &str) -> Result<Tag, ParseChannelError> {
+        let channel = self.followed_on(arch);
+        let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: channel.clone() };
+        let rest = tag.strip_prefix(&format!("{channel}-")).ok_or_else(fail)?;
         if is_run_and_commit(rest) { tag.parse().map_err(|_| fail()) } else { Err(fail()) }
     }
 }
@@ -147,7 +161,7 @@ mod tests {
 
     fn all(channel: &Channel, target: &Target) -> Vec<String> {
         let fixed = [channel.image_tag(target), channel.candidate_tag(target)].map(Result::unwrap);
-        let audit = channel.audit_tag("1234", &"0123456789abcdef".repeat(2)).unwrap();
+        let audit = channel.audit_tag(target.arch(), "1234", &"0123456789abcdef".repeat(2)).unwrap();
         let tags = channel.moving_tags(target).into_iter().chain(fixed).chain([audit]);
         tags.map(|tag| tag.to_string()).collect()
     }
@@ -180,6 +194,25 @@ mod tests {
         assert!(classes.eq(expected));
     }
 
+    /// One repository has the images of all architectures, and a channel is for one kind of hosts.
+    #[test]
+    fn each_architecture_has_channels_of_its_own() {
+        let target = target("6.17.8-300.fc43.aarch64");
+        let stable = all(&"stable".parse().unwrap(), &target);
+        let expected = [
+            "stable_aarch64",
+            "zfs-2.4_stable_aarch64",
+            "fedora-43_stable_aarch64",
+            "stable_aarch64-1234-0123456789ab",
+        ];
+        assert_eq!([&stable[0], &stable[1], &stable[2], &stable[5]], expected.each_ref());
+        let classes = expected.map(TagClass::of);
+        assert_eq!(classes, [TagClass::Channel, TagClass::Channel, TagClass::Channel, TagClass::Audit]);
+        let beta = all(&"beta-main".parse().unwrap(), &target);
+        assert_eq!([&beta[0], &beta[3]], ["beta-main-aarch64", "beta-main-aarch64-1234-0123456789ab"]);
+        assert_eq!(TagClass::of(&beta[3]), TagClass::Beta);
+    }
+
     #[test]
     fn a_kernel_that_names_no_fedora_has_no_channel_of_it() {
         let next: Channel = "next".parse().unwrap();
@@ -197,7 +230,7 @@ mod tests {
     #[test]
     fn audit_tags_are_those_of_the_channel() {
         let stable: Channel = "stable".parse().unwrap();
-        assert!(stable.read_audit_tag("stable-1-0123abc").is_ok());
+        assert!(stable.read_audit_tag(Arch::X86_64, "stable-1-0123abc").is_ok());
         for tag in [
             "stable-1",
             "testing-1-0123abc",
@@ -206,7 +239,7 @@ mod tests {
             "stable",
             "beta-stable-1-0123abc",
         ] {
-            assert!(stable.read_audit_tag(tag).is_err(), "{tag}");
+            assert!(stable.read_audit_tag(Arch::X86_64, tag).is_err(), "{tag}");
         }
     }
 
@@ -221,8 +254,9 @@ mod tests {
             "stable",
             "stable-x-0123abc",
         ]);
-        let newest =
-            |channel: &str| channel.parse::<Channel>().unwrap().newest_audit_tag(&tags).map(Tag::as_str);
+        let newest = |channel: &str| {
+            channel.parse::<Channel>().unwrap().newest_audit_tag(Arch::X86_64, &tags).map(Tag::as_str)
+        };
         assert_eq!(newest("stable"), Some("stable-10-0123abc"));
         assert_eq!((newest("next"), newest("beta-main")), (None, None));
     }
@@ -231,8 +265,11 @@ mod tests {
         /// Whatever a branch is called: its tags are classified as a branch's, and never those of another branch.
         #[test]
         fn branches_are_isolated(one in "[a-z0-9/_.-]{1,50}", other in "[a-z0-9/_.-]{1,50}") {
-            let target = target("6.17.8-300.fc43.x86_64");
-            let of = |branch: &str| all(&format!("beta-{branch}").parse().unwrap(), &target);
+            let targets = ["x86_64", "aarch64"].map(|arch| target(&format!("6.17.8-300.fc43.{arch}")));
+            let of = |branch: &str| {
+                let channel = format!("beta-{branch}").parse().unwrap();
+                targets.iter().flat_map(|target| all(&channel, target)).collect::<Vec<_>>()
+            };
             for tag in of(&one) {
                 let expected = if tag.starts_with(CANDIDATE) { TagClass::Candidate } else { TagClass::Beta };
                 prop_assert_eq!(TagClass::of(&tag), expected, "{}", tag);

@@ -1,4 +1,4 @@
-use kmod_compat::{FedoraVersion, ZfsLine};
+use kmod_compat::{Arch, FedoraVersion, ZfsLine};
 use kmod_query::Stream;
 
 use super::branch::Branch;
@@ -14,7 +14,7 @@ pub enum TagClass {
     Candidate,
     /// `beta-…`: built from a branch.
     Beta,
-    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable`: what users follow. Protected absolutely.
+    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable_aarch64`: what users follow. Protected absolutely.
     Channel,
     /// `stable-RUN-COMMIT`: what was promoted when. Protected absolutely.
     Audit,
@@ -81,13 +81,22 @@ fn is_channel(tag: &str) -> bool {
         name.strip_prefix("zfs-").is_some_and(|line| line.parse::<ZfsLine>().is_ok())
             || name.strip_prefix("fedora-").is_some_and(|number| number.parse::<FedoraVersion>().is_ok())
     };
+    let tag = without_arch(tag);
     let is_stream = |text: &str| text.parse::<Stream>().is_ok();
     is_stream(tag) || tag.rsplit_once('_').is_some_and(|(name, stream)| is_stream(stream) && of(name))
 }
 
 fn is_audit(tag: &str) -> bool {
-    tag.split_once('-')
-        .is_some_and(|(stream, rest)| stream.parse::<Stream>().is_ok() && is_run_and_commit(rest))
+    tag.split_once('-').is_some_and(|(stream, rest)| {
+        without_arch(stream).parse::<Stream>().is_ok() && is_run_and_commit(rest)
+    })
+}
+
+/// A channel without the architecture whose hosts follow it.
+fn without_arch(channel: &str) -> &str {
+    let known = Arch::ALL.into_iter().filter(|arch| *arch != Arch::X86_64);
+    let named = |arch: Arch| channel.strip_suffix(arch.rpm())?.strip_suffix('_');
+    known.into_iter().find_map(named).unwrap_or(channel)
 }
 
 #[cfg(test)]
