@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     fail::{Context, Result},
-    lab::{cache::Cache, services},
+    lab::{cache::Cache, program, services},
     say, tools,
 };
 
@@ -35,7 +35,8 @@ pub(crate) fn run() -> Result {
     }
     tools::need(&[("skopeo", "skopeo")])?;
     let registry = services::registry_program(&cache)?;
-    let program = release()?;
+    say::note("bench: compiling with optimisations");
+    let program = program::compile(true)?;
     let tag = tag(&images)?;
     let from = format!("oci:{}:{tag}", images.display());
     say::note(format_args!("bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"));
@@ -77,18 +78,6 @@ pub(crate) fn run() -> Result {
     ratios.sort_by(f64::total_cmp);
     say::data(format_args!("median of the ratios: {:.2}", ratios[PAIRS / 2]));
     Ok(())
-}
-
-/// The program, compiled as it is shipped.
-fn release() -> Result<PathBuf> {
-    let shell = xshell::Shell::new()?;
-    shell.change_dir(tools::workspace());
-    say::note("bench: compiling with optimisations");
-    xshell::cmd!(shell, "cargo build --quiet --release --locked -p kmod-builder").quiet().run()?;
-    let metadata = xshell::cmd!(shell, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
-    Ok(Path::new(target).join("release/zfs-kmods"))
 }
 
 /// The first tag of a layout.

@@ -55,29 +55,9 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Compiles it. `work` is the directory that it runs in.
+    /// Compiles it, with optimisations if this program was. `work` is the directory that it runs in.
     pub(crate) fn build(run: &Path, work: &Path) -> Result<Self> {
-        let output = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "-p",
-                "kmod-builder",
-                "--message-format=json-render-diagnostics",
-            ])
-            .current_dir(tools::workspace())
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            return Err("the program does not compile".into());
-        }
-        let executable = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .find(|path| path.file_name().is_some_and(|name| name == "zfs-kmods"))
-            .context("cargo names no executable zfs-kmods")?;
+        let executable = compile(!cfg!(debug_assertions))?;
         Ok(Self { executable, run: run.to_owned(), work: work.to_owned() })
     }
 
@@ -139,6 +119,26 @@ fn processor_of_children() -> Result<Duration> {
     let fields: Vec<u64> = fields.split(' ').map(|field| field.parse().unwrap_or_default()).collect();
     let ticks = fields.get(13..15).context("/proc/self/stat")?.iter().sum::<u64>();
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+/// Compiles the program, and says where it is.
+pub(crate) fn compile(optimised: bool) -> Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "-p", "kmod-builder"])
+        .args(optimised.then_some("--release"))
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(tools::workspace())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the program does not compile".into());
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .find(|path| path.file_name().is_some_and(|name| name == "zfs-kmods"))
+        .context("cargo names no executable zfs-kmods")
 }
 
 /// The fields of a package that are compared, by their names in the program's JSON, and how rpm is asked for each.

@@ -125,17 +125,20 @@ impl<'a> Lab<'a> {
     }
 
     fn nothing_to_do(&mut self) -> Result<String> {
-        let left = self.start("publish.yml", "schedule", &json!({}))?;
-        left.ends(&[("plan", "success"), ("target", "skipped"), ("report", "success")])?;
-        left.says(&["2 up to date, 1 held"])?;
-        self.issues(&[("headers-gone", "closed"), ("held", "open")])?;
+        // On the first such day the evidence of what was promoted last is read; on all others nothing is new.
+        let mut days = Vec::new();
+        for _ in 0..2 {
+            let left = self.start("publish.yml", "schedule", &json!({}))?;
+            left.ends(&[("plan", "success"), ("target", "skipped"), ("report", "success")])?;
+            left.says(&["2 up to date, 1 held"])?;
+            self.issues(&[("headers-gone", "closed"), ("held", "open")])?;
+            let (requests, bytes, processor) = self.cost;
+            let kib = bytes.div_ceil(1024);
+            days.push(format!("{requests} requests, {kib} KiB, {} ms of CPU", processor.as_millis()));
+        }
         let (requests, bytes, processor) = self.cost;
-        let cost = format!(
-            "{requests} requests, {} KiB, {} ms of CPU ({})",
-            bytes.div_ceil(1024),
-            processor.as_millis(),
-            if cfg!(debug_assertions) { "not optimised" } else { "optimised" },
-        );
+        let program = if cfg!(debug_assertions) { "not optimised" } else { "optimised" };
+        let cost = format!("{} ({program}; the day before: {})", days[1], days[0]);
         let too_slow = !cfg!(debug_assertions) && processor > PROCESSOR;
         if requests > NOTHING_TO_DO.0 || bytes > NOTHING_TO_DO.1 || too_slow {
             return Err(format!("{cost}: more than a run with nothing to do may cost").into());
