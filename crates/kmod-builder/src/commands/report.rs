@@ -36,7 +36,7 @@ pub struct ReportArgs {
     until: Goal,
 
     /// Keep an issue for each class of trouble and target (GITHUB_TOKEN with issues: write)
-    #[arg(long, env = "ZFS_KMODS_ISSUES", requires = "repository")]
+    #[arg(long, env = "ZFS_KMODS_ISSUES")]
     issues: bool,
 
     /// The run asked for all there is: close the issues of targets that are not in its plan
@@ -54,6 +54,12 @@ pub struct ReportArgs {
 
 /// Gather, decide, do, show.
 pub async fn run(args: ReportArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    if args.issues && args.repository.is_none() {
+        return Err(miette::miette!(
+            help = "name it with --repository OWNER/NAME",
+            "issues are kept in a repository, and none is named"
+        ));
+    }
     let records = records::read(&args.records)?;
     let results = results(args.until, recording::channel().is_some(), &records);
     let issues = if args.issues {

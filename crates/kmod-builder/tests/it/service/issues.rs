@@ -172,6 +172,17 @@ async fn without_issues_nobody_is_asked() {
     assert!(github.state().log.is_empty());
     let results: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(results["targets"][1]["troubles"][0]["class"], "build");
+    // What a workflow's expression says that is false asks for nothing.
+    let mut plain = Program::new();
+    plain.set("ZFS_KMODS_ISSUES", "false");
+    write(&plain, false);
+    assert_eq!(plain.run(&["report", "--records", "records"]).await.status, Some(0));
+    plain.set("ZFS_KMODS_ISSUES", "true");
+    assert_eq!(
+        plain.run(&["report", "--records", "records"]).await.status,
+        Some(1),
+        "no repository is named"
+    );
     // Not one record: not even the plan's.
     let ended = program.run(&["report", "--records", "nowhere"]).await;
     assert_eq!(ended.status, Some(3));
