@@ -5,6 +5,7 @@
 mod boot_test;
 mod contract;
 mod docker;
+mod ended;
 mod extract;
 mod headers;
 mod images;

@@ -7,7 +7,8 @@ use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::{Compression, Digest};
 use serde_json::Value;
 
-use super::world::{Ended, Whose, World};
+use super::world::{Whose, World};
+use crate::ended::Ended;
 use crate::rpms::KERNEL;
 
 fn minutes(minutes: i64) -> SignedDuration {

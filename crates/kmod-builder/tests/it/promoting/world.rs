@@ -13,12 +13,12 @@ use kmod_builder::model::attest::{Kind, SigningKey, Statement, Subject, artifact
 use kmod_builder::model::image::{Repository, Selector};
 use kmod_builder::model::{Compression, Digest};
 use secrecy::SecretString;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::gate::Gate;
 use crate::docker::DockerRegistry;
+use crate::ended::Ended;
 use crate::images::{Rpms, inputs_for};
 use crate::rpms;
 
@@ -40,28 +40,6 @@ pub(super) struct World {
     /// What a job of GitHub Actions would find in its environment.
     pub(super) environment: Vec<(&'static str, String)>,
     directory: TempDir,
-}
-
-/// How the program ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-}
-
-impl Ended {
-    /// Fails with everything that was said unless the status is this one.
-    #[track_caller]
-    pub(super) fn with(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap()
-    }
 }
 
 pub(super) fn key(whose: Whose) -> SigningKey {
@@ -120,8 +98,7 @@ impl World {
 
     pub(super) async fn run(&self, arguments: &[&str]) -> Ended {
         let output = self.command(arguments).output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        output.into()
     }
 
     /// What `promote` is called with, trusting our key.

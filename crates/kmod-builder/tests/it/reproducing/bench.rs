@@ -9,12 +9,12 @@ use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
 use kmod_builder::model::containerfile::TEMPLATE;
 use kmod_builder::model::inputs::BuildInputs;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::ended::Ended;
 use crate::images::{self, Rpms};
 use crate::rpms::{self, Recipe};
 
@@ -44,42 +44,6 @@ pub(super) struct Bench {
     pub(super) inputs: BuildInputs,
     pub(super) digest: Digest,
     upstream: MockServer,
-}
-
-/// How the program ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    status: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-}
-
-impl Ended {
-    /// Fails with everything that was said unless the status is this one.
-    #[track_caller]
-    pub(super) fn with(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Fails unless each of these is said on standard output.
-    #[track_caller]
-    pub(super) fn says(self, sentences: &[&str]) -> Self {
-        for sentence in sentences {
-            assert!(self.stdout.contains(sentence), "no `{sentence}` in:\n{}", self.stdout);
-        }
-        self
-    }
-
-    /// The one JSON document on standard output.
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-
-    /// What was said on standard error, in one line.
-    pub(super) fn complaint(&self) -> String {
-        self.stderr.replace(['│', '×'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
-    }
 }
 
 impl Bench {
@@ -178,8 +142,7 @@ impl Bench {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = command.output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        output.into()
     }
 
     /// `reproduce` of the image in the store, which must leave nothing behind and the store alone.

@@ -1,25 +1,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::world::World;
+use crate::ended::Ended;
 
 /// The program as shipped, with a home of its own.
 pub(super) struct Program {
     pub(super) directory: TempDir,
     github: String,
     environment: Vec<(&'static str, String)>,
-}
-
-/// How it ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 impl Program {
@@ -57,8 +49,7 @@ impl Program {
 
     pub(super) async fn run(&self, arguments: &[&str]) -> Ended {
         let output = self.command(arguments).output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        output.into()
     }
 
     /// `cleanup` of a package at GitHub, without asking Fedora for kernels.
@@ -94,10 +85,7 @@ impl Program {
                 }
             }
         };
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let ended =
-            Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-        (ended, f64::from(ticks) / 100.0, memory / 1024)
+        (output.into(), f64::from(ticks) / 100.0, memory / 1024)
     }
 
     /// The journals written so far.
@@ -106,19 +94,6 @@ impl Program {
         let mut journals: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         journals.sort();
         journals
-    }
-}
-
-impl Ended {
-    /// Fails with everything that was said unless the status is this one.
-    #[track_caller]
-    pub(super) fn with(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a clean-up does when nothing goes wrong.
 
 use super::package::Owner;
-use super::program::{Ended, Program, text};
+use super::program::{Program, text};
 use super::world::{Published, World, all_of, version_tag};
+use crate::ended::Ended;
 
 const OLD: i64 = 200 * 24;
 

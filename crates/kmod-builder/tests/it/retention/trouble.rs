@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::package::Trouble;
-use super::program::{Ended, Program, text};
+use super::program::{Program, text};
 use super::world::{Published, World, all_of, version_tag};
+use crate::ended::Ended;
 
 const OLD: i64 = 200 * 24;
 const DELETING: [&str; 4] = ["--keep-newest", "1", "--minimum", "1"];

@@ -7,7 +7,8 @@ use kmod_builder::model::service::{Class, Ending, Failure, Record};
 use serde_json::{Value, json};
 
 use super::github::Github;
-use super::{Ended, Program, read};
+use super::{Program, read};
+use crate::ended::Ended;
 
 const GOOD: &str = "zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 const OTHER: &str = "zfs-2.4.3_kernel-6.17.9-300.fc43.x86_64";

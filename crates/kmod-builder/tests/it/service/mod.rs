@@ -11,18 +11,12 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::ended::Ended;
+
 /// The program with a home of its own.
 struct Program {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
-}
-
-/// How it ended.
-#[derive(Debug)]
-struct Ended {
-    status: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 impl Program {
@@ -58,8 +52,7 @@ impl Program {
             .output()
             .await
             .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        output.into()
     }
 }
 
