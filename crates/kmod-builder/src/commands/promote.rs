@@ -92,6 +92,13 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
             args.image.store
         ));
     };
+    if let Some(tag) = &args.audit_tag {
+        // Whether it is one for the image's architecture is known when the image is.
+        let read = Arch::ALL.map(|arch| args.channel.read_audit_tag(arch, tag));
+        if let [Err(error), Err(_)] = read {
+            return Err(error).into_diagnostic();
+        }
+    }
     let trust = args.trust.trust().await?.unwrap_or(Trust::Anyone);
     let demanded: BTreeSet<Kind> = args.require.iter().copied().collect();
     let now = Timestamp::now();

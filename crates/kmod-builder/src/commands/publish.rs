@@ -11,7 +11,7 @@ use super::Outcome;
 use super::comparing::{self, Depth};
 use super::signing::SigningArgs;
 use crate::io::layout::Layout;
-use crate::io::progress::{self, Section, Surface, Uploads};
+use crate::io::progress::{self, Section, Surface};
 use crate::io::publish;
 use crate::io::registry::{Access, CredentialSources, Patience, Registries};
 use crate::io::signer::{self, Party, Signer};
@@ -198,15 +198,14 @@ pub async fn publish(
         Publication::without_evidence(image, tag, taken)
     };
     let publication = publication.with_inputs(attachment)?;
-    let uploads = Uploads::begin(Surface::detect());
-    let progress = uploads.progress();
+    let progress = section.uploads();
     let published =
         publish::publish(&registry, &publication, &survey, &progress, |step| section.line(&step.to_string()))
             .await?;
     if how.github_attestations {
         upload(&how.signing, &for_github, &section).await?;
     }
-    drop((uploads, section));
+    drop(section);
     Ok(Ok(PublishReport {
         image: published.pinned().to_string(),
         tag: published.tag().to_string(),

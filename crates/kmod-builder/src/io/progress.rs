@@ -40,6 +40,8 @@ impl Surface {
 pub struct Section {
     surface: Surface,
     started: Instant,
+    /// All that moves, so that one line never writes over another.
+    bars: MultiProgress,
     bar: ProgressBar,
     title: String,
     group_open: bool,
@@ -49,14 +51,16 @@ impl Section {
     /// Announces the work, in words that begin with a capital letter.
     pub fn begin(surface: Surface, title: impl Into<String>) -> Self {
         let title = title.into();
+        let bars = MultiProgress::new();
         let bar = if surface == Surface::Terminal {
             let bar = ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone());
+            let bar = bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         } else {
             ProgressBar::hidden()
         };
-        let section = Self { surface, started: Instant::now(), bar, title, group_open: false };
+        let section = Self { surface, started: Instant::now(), bars, bar, title, group_open: false };
         if surface != Surface::Terminal {
             section.write(&section.title);
         }
@@ -81,6 +85,26 @@ impl Section {
         }
     }
 
+    /// Where a registry client tells how far each blob is; shown on a terminal only, where it can move.
+    pub fn uploads(&self) -> Progress {
+        if self.surface != Surface::Terminal {
+            return Progress::none();
+        }
+        let (bars, below) = (self.bars.clone(), self.bar.clone());
+        let known: Mutex<BTreeMap<Digest, ProgressBar>> = Mutex::default();
+        Progress::new(move |digest, sent, size| {
+            let mut known = known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let bar = known.entry(digest.clone()).or_insert_with(|| {
+                let bar = ProgressBar::new(size).with_style(upload()).with_message(digest.short().to_owned());
+                bars.insert_before(&below, bar)
+            });
+            bar.set_position(sent);
+            if sent >= size {
+                bar.finish_and_clear();
+            }
+        })
+    }
+
     /// How long the work has taken so far.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -93,10 +117,10 @@ impl Section {
     }
 
     fn write(&self, text: &str) {
+        // Nobody is left to read it if standard error is closed; the work itself goes on.
         if self.surface == Surface::Terminal {
-            self.bar.println(text);
+            self.bars.println(text).ok();
         } else {
-            // Nobody is left to read it if standard error is closed; the work itself goes on.
             writeln!(std::io::stderr().lock(), "{text}").ok();
         }
     }
@@ -108,39 +132,6 @@ impl Drop for Section {
         self.bar.finish_and_clear();
         let line = format!("{} ({})", self.title, clock(self.elapsed()));
         self.write(&line);
-    }
-}
-
-/// How far each blob of an upload is; shown on a terminal only, where it can move.
-pub struct Uploads {
-    bars: MultiProgress,
-    surface: Surface,
-}
-
-impl Uploads {
-    /// No blob is on its way yet.
-    pub fn begin(surface: Surface) -> Self {
-        Self { bars: MultiProgress::new(), surface }
-    }
-
-    /// What the registry client tells.
-    pub fn progress(&self) -> Progress {
-        if self.surface != Surface::Terminal {
-            return Progress::none();
-        }
-        let bars = self.bars.clone();
-        let known: Mutex<BTreeMap<Digest, ProgressBar>> = Mutex::default();
-        Progress::new(move |digest, sent, size| {
-            let mut known = known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let bar = known.entry(digest.clone()).or_insert_with(|| {
-                let bar = ProgressBar::new(size).with_style(upload()).with_message(digest.short().to_owned());
-                bars.add(bar)
-            });
-            bar.set_position(sent);
-            if sent >= size {
-                bar.finish_and_clear();
-            }
-        })
     }
 }
 

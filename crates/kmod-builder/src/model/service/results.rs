@@ -167,8 +167,10 @@ fn alone(verb: &str, records: &[Record]) -> Option<Trouble> {
 }
 
 fn result(goal: Goal, one_channel: bool, planned: Planned, records: &[Record]) -> Result {
-    let own: Vec<_> =
+    let mut own: Vec<_> =
         records.iter().filter(|record| record.target.as_deref() == Some(&*planned.tag)).collect();
+    // As they came, not as their files are called.
+    own.sort_by_key(|record| record.began);
     let text = |verb: &str, pointers: &[&str]| {
         let record = own.iter().find(|record| record.verb == verb)?;
         pointers.iter().find_map(|at| record.shown_at(at)?.as_str().map(str::to_owned))
