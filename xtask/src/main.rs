@@ -18,6 +18,7 @@ cargo xtask test [--quick]      all that CI does: formatting, lints, workflows, 
 cargo xtask test workflows      zizmor and actionlint alone
 cargo xtask lab                 make the lab, run the program from question to image in it, end its services
 cargo xtask lab rehearse        make the lab, run the workflows' own lines in it and nothing else
+cargo xtask lab reproduce       make the lab, build an image and build it again, twice, in other circumstances
 cargo xtask lab up              make the lab and leave its services running; prints what to export
 cargo xtask lab down            end those services
 cargo xtask lab clean           remove what the lab keeps in the user's cache directory
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         ["test", "workflows"] => workflows::lint(),
         ["lab"] => lab::run(),
         ["lab", "rehearse"] => lab::rehearse(),
+        ["lab", "reproduce"] => lab::reproduce(),
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),
         ["lab", "clean"] => lab::clean(),

@@ -89,14 +89,24 @@ pub(crate) fn run() -> Result {
 
 /// Makes the lab, rehearses the workflows in it and nothing else, ends the services.
 pub(crate) fn rehearse() -> Result {
+    alone("rehearsal", rehearsal::all)
+}
+
+/// Makes the lab, builds an image in it and reproduces that in other circumstances, ends the services. Each
+/// reproduction compiles everything anew, so this is no part of [`run`].
+pub(crate) fn reproduce() -> Result {
+    alone("reproduction", |report, program, _, kernels| steps::reproduce(report, program, kernels))
+}
+
+fn alone(name: &str, steps: impl FnOnce(&mut Report, &program::Program, &Path, &Kernels)) -> Result {
     let cache = Cache::open()?;
     let (services, kernels) = open(&cache, false)?;
-    let work = cache.run().join("rehearsal");
+    let work = cache.run().join(name);
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     let program = program::Program::build(&cache.run(), &work)?;
     let mut report = Report::default();
-    rehearsal::all(&mut report, &program, &cache.run(), &kernels);
+    steps(&mut report, &program, &cache.run(), &kernels);
     drop(services);
     report.end()
 }

@@ -78,6 +78,27 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
     }
 }
 
+/// Builds an image, and has it reproduced: in another directory, with another number of jobs, with and without the
+/// cache of compiled objects.
+pub(crate) fn reproduce(report: &mut Report, program: &Program, kernels: &Kernels) {
+    let image = image(&kernels.current);
+    let reproduced = |more: &[&str]| {
+        let arguments = [&["reproduce", &image, "--format", "json"], more].concat();
+        let compared = program.run(&arguments)?.expect(0)?.json()?;
+        match (compared["first"].as_str(), compared["second"].as_str()) {
+            (Some(first), Some(second)) if first == second => Ok(first.to_owned()),
+            digests => Err(format!("the digests are {digests:?}").into()),
+        }
+    };
+    if !report.step("build", || build(program, &kernels.current)) {
+        return;
+    }
+    let elsewhere = program.path("elsewhere").to_string_lossy().into_owned();
+    let other = ["--no-compiler-cache", "--jobs", "3", "--work-directory", &elsewhere];
+    report.step("without ccache, 3 jobs, elsewhere", || reproduced(&other));
+    report.step("with ccache, one job", || reproduced(&["--jobs", "1"]));
+}
+
 /// The image for a kernel, in the store.
 pub(crate) fn image(kernel: &str) -> String {
     format!("{STORE}:{}", tag(kernel))
