@@ -2,24 +2,33 @@
 //! ETag, gzip for JSON) and writes down what was asked and how much was sent.
 
 use std::{
+    convert::Infallible,
     fs::{self, File},
     io::Write as _,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex},
-    thread,
     time::UNIX_EPOCH,
 };
 
 use flate2::{Compression, write::GzEncoder};
-use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+        IF_NONE_MATCH, LINK,
+    },
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 
 use crate::{
     fail::{Context, Result},
     lab::{github, issues::Issues, world},
 };
 
-/// The program asks for several things at once.
-const WORKERS: usize = 8;
 /// A line for each request: method, path, status, bytes of the body.
 pub(crate) const LOG: &str = "requests.log";
 /// A file with the ends of paths, one a line, that are answered 404: what upstream has dropped.
@@ -34,7 +43,6 @@ struct Site {
 
 /// Serves `run/www` until the process is ended.
 pub(crate) fn serve(run: &Path) -> Result {
-    let server = Server::http(world::HTTP).map_err(|error| format!("{}: {error}", world::HTTP))?;
     let log = File::options().create(true).append(true).open(run.join(LOG))?;
     let site = Arc::new(Site {
         www: run.join("www"),
@@ -42,82 +50,127 @@ pub(crate) fn serve(run: &Path) -> Result {
         issues: Issues::new(run),
         log: Mutex::new(log),
     });
-    let server = Arc::new(server);
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (server, site) = (Arc::clone(&server), Arc::clone(&site));
-            thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    // A client that hangs up is no reason to stop.
-                    let _ = site.answer(request);
-                }
-            })
-        })
-        .collect();
-    workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker of the server died".into()))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(world::HTTP).await.context(world::HTTP)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let site = Arc::clone(&site);
+            let service = service_fn(move |request| {
+                let site = Arc::clone(&site);
+                async move { Ok::<_, Infallible>(respond(site, request).await) }
+            });
+            tokio::spawn(async move {
+                // A client that hangs up is no reason to stop.
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    })
 }
 
-/// What is sent for one request.
-enum Body {
-    Bytes(Vec<u8>),
-    File(File, u64),
+/// Answers a request on a thread that may read files.
+async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let asked = match body.collect().await {
+        Ok(body) => Asked {
+            method: head.method,
+            url: head.uri.to_string(),
+            headers: head.headers,
+            body: body.to_bytes().to_vec(),
+        },
+        Err(_) => return Response::default(),
+    };
+    let answered = tokio::task::spawn_blocking(move || site.answer(&asked).ok()).await;
+    let Answer { status, headers, body } =
+        answered.ok().flatten().unwrap_or_else(|| Answer::of(StatusCode::INTERNAL_SERVER_ERROR));
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+struct Asked {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Asked {
+    fn header_has(&self, name: HeaderName, value: &str) -> bool {
+        self.headers.get(name).and_then(|found| found.to_str().ok()).is_some_and(|text| text.contains(value))
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn of(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Vec::new() }
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Result<Self> {
+        self.headers.insert(name, HeaderValue::from_str(value)?);
+        Ok(self)
+    }
+
+    fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
 }
 
 impl Site {
-    fn answer(&self, mut request: Request) -> Result {
-        let url = request.url().to_owned();
-        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-        let mut body = Vec::new();
-        request.as_reader().read_to_end(&mut body)?;
-        let has_token = request.headers().iter().any(|header| header.field.equiv("Authorization"));
-        let method = request.method().to_string();
-        if let Some((status, value)) = self.issues.answer(&method, path, query, &body, has_token) {
-            let headers = header("Content-Type", "application/json; charset=utf-8").into_iter().collect();
-            return self.send(request, status, headers, Body::Bytes(value.to_string().into_bytes()));
+    fn answer(&self, asked: &Asked) -> Result<Answer> {
+        let answer = self.find(asked)?;
+        let sent = if asked.method == Method::HEAD { 0 } else { answer.body.len() };
+        let line = format!("{} {} {} {sent}\n", asked.method, asked.url, answer.status.as_u16());
+        self.log.lock().map_err(|_| "the log is gone")?.write_all(line.as_bytes())?;
+        Ok(answer)
+    }
+
+    fn find(&self, asked: &Asked) -> Result<Answer> {
+        const JSON: &str = "application/json; charset=utf-8";
+        let (path, query) = asked.url.split_once('?').unwrap_or((&asked.url, ""));
+        let has_token = asked.headers.contains_key(AUTHORIZATION);
+        if let Some((status, value)) =
+            self.issues.answer(asked.method.as_str(), path, query, &asked.body, has_token)
+        {
+            return Ok(Answer::of(StatusCode::from_u16(status)?)
+                .with(CONTENT_TYPE, JSON)?
+                .body(value.to_string()));
         }
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            return self.send(request, 405, Vec::new(), Body::Bytes(Vec::new()));
+        if !matches!(asked.method, Method::GET | Method::HEAD) {
+            return Ok(Answer::of(StatusCode::METHOD_NOT_ALLOWED));
         }
         let path = decoded(path);
-        let mut headers = Vec::new();
         if let Some((value, link)) = github::answer(&self.www, &path, query) {
-            headers.extend(link.and_then(|link| header("Link", &link)));
-            return self.json(request, headers, value.to_string().into_bytes());
+            let answer = json(asked, value.to_string().into_bytes())?;
+            return match link {
+                Some(link) => answer.with(LINK, &link),
+                None => Ok(answer),
+            };
         }
         if path.starts_with("/github/") {
-            let body = br#"{"message":"Not Found","documentation_url":"https://docs.github.com/rest","status":"404"}"#;
-            headers.extend(header("Content-Type", "application/json"));
-            return self.send(request, 404, headers, Body::Bytes(body.to_vec()));
+            let body = r#"{"message":"Not Found","documentation_url":"https://docs.github.com/rest","status":"404"}"#;
+            return Ok(Answer::of(StatusCode::NOT_FOUND).with(CONTENT_TYPE, JSON)?.body(body));
         }
         let Some((file, metadata)) = self.file(&path) else {
-            return self.send(request, 404, headers, Body::Bytes(b"not here\n".to_vec()));
+            return Ok(Answer::of(StatusCode::NOT_FOUND).body("not here\n"));
         };
         if file.extension().is_some_and(|extension| extension == "json") {
-            return self.json(request, headers, fs::read(file)?);
+            return json(asked, fs::read(file)?);
         }
         let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let tag = format!("\"{:x}-{changed:x}\"", metadata.len());
-        headers.extend(header("ETag", &tag));
-        if asks(&request, "If-None-Match", &tag) {
-            return self.send(request, 304, headers, Body::Bytes(Vec::new()));
+        if asked.header_has(IF_NONE_MATCH, &tag) {
+            return Answer::of(StatusCode::NOT_MODIFIED).with(ETAG, &tag);
         }
-        self.send(request, 200, headers, Body::File(File::open(file)?, metadata.len()))
-    }
-
-    fn json(&self, request: Request, mut headers: Vec<Header>, body: Vec<u8>) -> Result {
-        let tag = format!("\"{}\"", &crate::lab::cache::digest(&body)[..32]);
-        headers.extend(header("Content-Type", "application/json; charset=utf-8"));
-        headers.extend(header("ETag", &tag));
-        if asks(&request, "If-None-Match", &tag) {
-            return self.send(request, 304, headers, Body::Bytes(Vec::new()));
-        }
-        if !asks(&request, "Accept-Encoding", "gzip") {
-            return self.send(request, 200, headers, Body::Bytes(body));
-        }
-        headers.extend(header("Content-Encoding", "gzip"));
-        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(&body)?;
-        self.send(request, 200, headers, Body::Bytes(packed.finish()?))
+        Ok(Answer::of(StatusCode::OK).with(ETAG, &tag)?.body(fs::read(file)?))
     }
 
     /// The file at a path, unless the path leads out of the site.
@@ -134,39 +187,21 @@ impl Site {
         let metadata = fs::metadata(&file).ok()?;
         metadata.is_file().then_some((file, metadata))
     }
+}
 
-    fn send(&self, request: Request, status: u16, headers: Vec<Header>, body: Body) -> Result {
-        let length = match &body {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, length) => *length,
-        };
-        let sent = if *request.method() == Method::Head { 0 } else { length };
-        let line = format!("{} {} {status} {sent}\n", request.method(), request.url());
-        self.log.lock().map_err(|_| "the log is gone")?.write_all(line.as_bytes())?;
-        let length = Some(usize::try_from(length)?);
-        let code = StatusCode(status);
-        match body {
-            Body::Bytes(bytes) => {
-                request.respond(Response::new(code, headers, bytes.as_slice(), length, None))?;
-            }
-            // Not chunked, however large: clients check what they got against the length.
-            Body::File(file, _) => {
-                let response = Response::new(code, headers, file, length, None);
-                request.respond(response.with_chunked_threshold(usize::MAX))?;
-            }
-        }
-        Ok(())
+fn json(asked: &Asked, body: Vec<u8>) -> Result<Answer> {
+    let tag = format!("\"{}\"", &crate::lab::cache::digest(&body)[..32]);
+    if asked.header_has(IF_NONE_MATCH, &tag) {
+        return Answer::of(StatusCode::NOT_MODIFIED).with(ETAG, &tag);
     }
-}
-
-fn header(name: &str, value: &str) -> Option<Header> {
-    Header::from_bytes(name, value).ok()
-}
-
-fn asks(request: &Request, name: &str, value: &str) -> bool {
-    request.headers().iter().any(|header| {
-        header.field.to_string().eq_ignore_ascii_case(name) && header.value.as_str().contains(value)
-    })
+    let answer =
+        Answer::of(StatusCode::OK).with(CONTENT_TYPE, "application/json; charset=utf-8")?.with(ETAG, &tag)?;
+    if !asked.header_has(ACCEPT_ENCODING, "gzip") {
+        return Ok(answer.body(body));
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&body)?;
+    Ok(answer.with(CONTENT_ENCODING, "gzip")?.body(packed.finish()?))
 }
 
 /// `%2B` and their like, which dnf sends for `+`.
