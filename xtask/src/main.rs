@@ -24,7 +24,7 @@ cargo xtask lab down            end those services
 cargo xtask lab clean           remove what the lab keeps in the user's cache directory
 cargo xtask bench               after a run of the lab: time and memory of the program, beside those of skopeo
 
-The lab needs root, Debian's apt and, the first time, about a quarter of an hour and 3 GB of disk.";
+The lab needs root, Debian's apt and, the first time, about half an hour and 3 GB of disk.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

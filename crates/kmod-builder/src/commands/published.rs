@@ -50,11 +50,7 @@ impl Published {
         let tag = Selector::Tag(target.tag());
         let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
         let Some(digest) = resolved else { return Ok(Existing::Nothing) };
-        let referrers = self.registry.referrers(&digest).await;
-        let bundles = match referrers {
-            Ok(referrers) => evidence::bundles(&self.registry, &referrers).await,
-            Err(error) => Err(error.to_string()),
-        };
+        let bundles = evidence::attached_bundles(&self.registry, &digest).await;
         // What an image was built from stands in the bundles; simple signatures say nothing about it.
         let attached = Attached { bundles, simple_signatures: Ok(Vec::new()) };
         match proven_inputs(&digest, &attached, &self.trust) {

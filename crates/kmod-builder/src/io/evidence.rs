@@ -21,17 +21,18 @@ const CONCURRENT: usize = 4;
 /// Everything that is stored beside an image. What cannot be read is not known, which is never the same as not there.
 pub async fn attached(registry: &Registry, image: &Digest) -> Attached {
     let tag = Selector::Tag(simple_signing::tag(image));
-    let (referrers, signatures) = tokio::join!(registry.referrers(image), registry.manifest(&tag));
-    let bundles = async {
-        let referrers = referrers.map_err(|error| sentence(&error))?;
-        bundles(registry, &referrers).await
-    };
     let simple_signatures = async {
-        let manifest = signatures.map_err(|error| sentence(&error))?;
+        let manifest = registry.manifest(&tag).await.map_err(|error| sentence(&error))?;
         simple_signatures(registry, manifest.as_ref(), None).await
     };
-    let (bundles, simple_signatures) = tokio::join!(bundles, simple_signatures);
+    let (bundles, simple_signatures) = tokio::join!(attached_bundles(registry, image), simple_signatures);
     Attached { bundles, simple_signatures }
+}
+
+/// The bundles that are attached to an image: all that its inputs can be proven with.
+pub async fn attached_bundles(registry: &Registry, image: &Digest) -> Gathered<Vec<StoredBundle>> {
+    let referrers = registry.referrers(image).await.map_err(|error| sentence(&error))?;
+    bundles(registry, &referrers).await
 }
 
 /// The bundles among an image's referrers; referrers of other kinds are left out.
