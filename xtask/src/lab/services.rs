@@ -39,6 +39,8 @@ impl Services {
         let run = cache.run();
         fs::create_dir_all(&run)?;
         stop(&run)?;
+        // What earlier runs published is of no use to this one, and adds up to gigabytes.
+        let _ = fs::remove_dir_all(run.join("registry"));
         for address in [REGISTRY, HTTP] {
             await_free(address)?;
         }
