@@ -21,7 +21,7 @@ pub use kernel::{
 };
 pub use matrix::{
     CompatMatrix, Exclusion, MatrixError, MetaConflict, ParseUnknownReleaseError, Policy, Release,
-    UnknownRelease,
+    UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
 pub use verdict::{Held, Verdict};

@@ -63,7 +63,7 @@ impl CompatMatrix {
     /// Whether the release may be built for the kernel.
     ///
     /// A release without a row is held whatever the policy; where that is
-    /// [`UnknownRelease::UseMeta`], read its `META` and ask [`Self::verdict_with_meta`].
+    /// [`UnlistedReleasePolicy::UseMeta`], read its `META` and ask [`Self::verdict_with_meta`].
     pub fn verdict(&self, zfs: ZfsVersion, kernel: &KernelRelease) -> Verdict {
         // An exclusion comes first: it says more than the bound that the kernel may violate as well.
         if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(zfs, kernel)) {
@@ -71,7 +71,7 @@ impl CompatMatrix {
         }
         match self.release(zfs) {
             Some(release) => release.verdict(kernel),
-            None => Verdict::Held(Held::UnknownRelease { zfs, kernel: kernel.clone() }),
+            None => Verdict::Held(Held::UnlistedReleasePolicy { zfs, kernel: kernel.clone() }),
         }
     }
 
@@ -83,8 +83,8 @@ impl CompatMatrix {
                 release.check_meta(meta)?;
                 Ok(self.verdict(release.version(), kernel))
             }
-            (None, UnknownRelease::UseMeta) => Ok(Release::of_meta(meta).verdict(kernel)),
-            (None, UnknownRelease::Hold) => Ok(self.verdict(meta.version(), kernel)),
+            (None, UnlistedReleasePolicy::UseMeta) => Ok(Release::of_meta(meta).verdict(kernel)),
+            (None, UnlistedReleasePolicy::Hold) => Ok(self.verdict(meta.version(), kernel)),
         }
     }
 }
@@ -95,23 +95,23 @@ pub struct Policy {
     /// The line of releases to follow. The move to another is a person's decision.
     pub line: ZfsLine,
     /// What to do with a release that has no row.
-    pub unknown_release: UnknownRelease,
+    pub unknown_release: UnlistedReleasePolicy,
 }
 
 /// What to do with a release that has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownRelease {
+pub enum UnlistedReleasePolicy {
     /// Wait until somebody has added one: `hold`.
     Hold,
     /// Believe the `META` in its tarball: `use-meta`.
     UseMeta,
 }
 
-impl UnknownRelease {
+impl UnlistedReleasePolicy {
     const ALL: [Self; 2] = [Self::Hold, Self::UseMeta];
 }
 
-impl fmt::Display for UnknownRelease {
+impl fmt::Display for UnlistedReleasePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Hold => "hold",
@@ -125,7 +125,7 @@ impl fmt::Display for UnknownRelease {
 #[error("`{0}` is not a policy for releases without a row (expected `hold` or `use-meta`)")]
 pub struct ParseUnknownReleaseError(String);
 
-impl FromStr for UnknownRelease {
+impl FromStr for UnlistedReleasePolicy {
     type Err = ParseUnknownReleaseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -134,4 +134,4 @@ impl FromStr for UnknownRelease {
     }
 }
 
-serde_as_text!(UnknownRelease);
+serde_as_text!(UnlistedReleasePolicy);

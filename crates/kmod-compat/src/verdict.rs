@@ -50,7 +50,7 @@ impl Serialize for Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// The matrix has no row for the release, and its policy is to wait for one.
-    UnknownRelease {
+    UnlistedReleasePolicy {
         /// The release of OpenZFS.
         zfs: ZfsVersion,
         /// The kernel it was asked for.
@@ -95,7 +95,7 @@ impl Held {
     /// The release of OpenZFS.
     pub const fn zfs(&self) -> ZfsVersion {
         match self {
-            Self::UnknownRelease { zfs, .. }
+            Self::UnlistedReleasePolicy { zfs, .. }
             | Self::KernelTooNew { zfs, .. }
             | Self::KernelTooOld { zfs, .. }
             | Self::Excluded { zfs, .. } => *zfs,
@@ -105,7 +105,7 @@ impl Held {
     /// The kernel it was asked for.
     pub const fn kernel(&self) -> &KernelRelease {
         match self {
-            Self::UnknownRelease { kernel, .. }
+            Self::UnlistedReleasePolicy { kernel, .. }
             | Self::KernelTooNew { kernel, .. }
             | Self::KernelTooOld { kernel, .. }
             | Self::Excluded { kernel, .. } => kernel,
@@ -115,7 +115,7 @@ impl Held {
     /// The link to the proof, where there is one.
     pub fn source(&self) -> Option<&str> {
         match self {
-            Self::UnknownRelease { .. } => None,
+            Self::UnlistedReleasePolicy { .. } => None,
             Self::KernelTooNew { source, .. }
             | Self::KernelTooOld { source, .. }
             | Self::Excluded { source, .. } => Some(source),
@@ -125,7 +125,7 @@ impl Held {
     /// The stable word for machines. Sentences may be reworded, these may not.
     pub const fn class(&self) -> &'static str {
         match self {
-            Self::UnknownRelease { .. } => "unknown-release",
+            Self::UnlistedReleasePolicy { .. } => "unknown-release",
             Self::KernelTooNew { .. } => "kernel-too-new",
             Self::KernelTooOld { .. } => "kernel-too-old",
             Self::Excluded { .. } => "excluded",
@@ -136,7 +136,7 @@ impl Held {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownRelease { zfs, kernel } => write!(
+            Self::UnlistedReleasePolicy { zfs, kernel } => write!(
                 f,
                 "the compatibility matrix has no row for OpenZFS {zfs}, \
                  so nothing says that it supports kernel {kernel}"
@@ -164,7 +164,7 @@ impl Serialize for Held {
         map.serialize_entry("zfs", &self.zfs())?;
         map.serialize_entry("kernel", self.kernel())?;
         match self {
-            Self::UnknownRelease { .. } => {}
+            Self::UnlistedReleasePolicy { .. } => {}
             Self::KernelTooNew { max, .. } => map.serialize_entry("max", max)?,
             Self::KernelTooOld { min, .. } => map.serialize_entry("min", min)?,
             Self::Excluded { reason, .. } => map.serialize_entry("reason", reason)?,

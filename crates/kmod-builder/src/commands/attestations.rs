@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::io::evidence;
-use crate::io::store::Images;
+use crate::io::store::ImageStore;
 use crate::model::Digest;
 use crate::model::attest::summary::{Signer, Summary};
-use crate::model::image::ImageName;
+use crate::model::image::ImageRef;
 use crate::output::{self, Format, Show};
 
 /// List the evidence that is attached to an image, and fetch it
@@ -23,7 +23,7 @@ use crate::output::{self, Format, Show};
   zfs-kmods attestations docker://ghcr.io/OWNER/zfs-kmods:TAG --download evidence")]
 pub struct AttestationsArgs {
     /// Image: docker://host/name[:TAG|@DIGEST]
-    image: ImageName,
+    image: ImageRef,
 
     /// Write each Sigstore bundle into this directory, named by its digest
     #[arg(long, value_name = "DIR")]
@@ -64,8 +64,8 @@ impl Show for Listing {
 
 /// Gather, do, show.
 pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
-    let images = Images::open(&args.image.store).await?;
-    let Images::Registry(registry) = &images else {
+    let images = ImageStore::open(&args.image.store).await?;
+    let ImageStore::Registry(registry) = &images else {
         return Err(miette::miette!(
             help = "name an image in a registry: docker://HOST/NAME:TAG",
             "a directory holds images without evidence"

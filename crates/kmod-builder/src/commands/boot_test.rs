@@ -14,7 +14,7 @@ use kmod_query::Upstream;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 use tokio::time::Instant;
 
-use attach::Witness;
+use attach::TestResultPublisher;
 use show::Tested;
 
 use super::Outcome;
@@ -22,15 +22,15 @@ use super::signing::SigningArgs;
 use super::upstream::UpstreamArgs;
 use crate::io::contents::Contents;
 use crate::io::guest::{self, Assembled, Distribution, GuestError, Place, Published, Sources};
-use crate::io::progress::{self, Section, Surface};
+use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::qemu::{self, Guest, Qemu};
-use crate::io::store::Images;
+use crate::io::store::ImageStore;
 use crate::io::{blocking, inputs};
 use crate::model::boot::{
-    self, Accelerator, Boot, BootReport, BootTest, Choice, Console, Expected, Machine, Verdict,
+    self, Accelerator, AcceleratorMode, Boot, BootReport, BootTest, ConsoleParser, Expected, Machine, Verdict,
 };
-use crate::model::image::{ImageName, Pinned};
-use crate::model::packages::Group;
+use crate::model::image::{DigestRef, ImageRef};
+use crate::model::packages::PackageGroup;
 use crate::model::{Digest, Target};
 use crate::output::{self, Format};
 
@@ -67,7 +67,7 @@ Examples:
 )]
 pub struct BootTestArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
-    image: ImageName,
+    image: ImageRef,
 
     /// How long both boots may take together: 300s, 5m
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = time)]
@@ -79,7 +79,7 @@ pub struct BootTestArgs {
 
     /// How the guest's instructions are carried out
     #[arg(long, value_enum, default_value_t)]
-    accel: Choice,
+    accel: AcceleratorMode,
 
     /// Package kernel-core of the image's kernel [default: looked for upstream]
     #[arg(long, value_name = "FILE|URL")]
@@ -103,7 +103,7 @@ pub struct BootTestArgs {
 
 /// Gather, do, show.
 pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let witness = Witness::find(&args.image.store, &args.signing).await?;
+    let witness = TestResultPublisher::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
     let attaching = match &witness {
         Some(witness) => witness.attach(&test, Timestamp::now()).await,
@@ -155,7 +155,7 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
         let reason = format!("{} is not installed", Machine::program(target.arch()));
         return Ok(nothing_run(Verdict::NotTested(reason)));
     };
-    let mut section = Section::begin(Surface::detect(), format!("Boot test of {target}"));
+    let mut section = ProgressSection::begin(ProgressOutput::detect(), format!("Boot test of {target}"));
     let assembled = assemble(args, upstream, published, scratch.path(), &mut section).await?;
 
     let log = args.keep_console.clone().unwrap_or_else(|| cache.join("logs").join("boot-test-console.log"));
@@ -192,10 +192,10 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
 }
 
 /// The main packages of the image, as its store has them.
-async fn published(name: &ImageName, directory: &Path) -> Result<(Pinned, Published)> {
-    let images = Images::open(&name.store).await?;
+async fn published(name: &ImageRef, directory: &Path) -> Result<(DigestRef, Published)> {
+    let images = ImageStore::open(&name.store).await?;
     let contents = Contents::open(&images, name).await?;
-    let rpms = contents.extract(&BTreeSet::from([Group::Main]), directory, false).await?;
+    let rpms = contents.extract(&BTreeSet::from([PackageGroup::Main]), directory, false).await?;
     let files: Vec<_> = rpms.into_iter().map(|placed| placed.file).collect();
     let published = blocking::run(move |_| Published::read(&files)).await?;
     Ok((contents.image().clone(), published))
@@ -206,7 +206,7 @@ async fn assemble(
     upstream: &UpstreamArgs,
     published: Published,
     scratch: &Path,
-    section: &mut Section,
+    section: &mut ProgressSection,
 ) -> Result<Assembled> {
     let log = upstream.cache().join("logs").join("boot-test-podman.log");
     if let Some(folder) = log.parent() {
@@ -230,11 +230,11 @@ async fn assemble(
 
 /// The image in which the packages were built, by their inputs; where these are not known, the newest of the release.
 async fn builder_image(
-    image: &ImageName,
+    image: &ImageRef,
     upstream: &Upstream,
     target: &Target,
 ) -> Result<kmod_query::PinnedImage, GuestError> {
-    if let Ok(images) = Images::open(&image.store).await {
+    if let Ok(images) = ImageStore::open(&image.store).await {
         match inputs::of(&images, image, None).await {
             Ok((_, inputs)) => return Ok(inputs.builder_image),
             Err(error) => tracing::info!(%error, "looking the builder image up"),
@@ -260,14 +260,14 @@ impl Test<'_> {
     async fn accelerator(
         &self,
         guest: &mut Guest<'_>,
-        section: &mut Section,
+        section: &mut ProgressSection,
     ) -> Result<Result<Accelerator, String>> {
         let reason = match self.args.accel {
-            Choice::Tcg => return Ok(Ok(Accelerator::Tcg)),
-            Choice::Auto | Choice::Kvm if !qemu::may_have_kvm(self.target.arch()) => {
+            AcceleratorMode::Tcg => return Ok(Ok(Accelerator::Tcg)),
+            AcceleratorMode::Auto | AcceleratorMode::Kvm if !qemu::may_have_kvm(self.target.arch()) => {
                 "this machine has no /dev/kvm for this architecture".to_owned()
             }
-            Choice::Auto | Choice::Kvm => {
+            AcceleratorMode::Auto | AcceleratorMode::Kvm => {
                 // The device can be there and not work, in more ways than can be asked for: so the guest is booted.
                 let machine = self.machine(Accelerator::Kvm);
                 match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.fault {
@@ -280,7 +280,7 @@ impl Test<'_> {
                 }
             }
         };
-        if self.args.accel == Choice::Kvm {
+        if self.args.accel == AcceleratorMode::Kvm {
             return Ok(Err(reason));
         }
         section.line(&format!("{reason}; emulating"));
@@ -291,7 +291,7 @@ impl Test<'_> {
         &self,
         machine: Machine,
         guest: &mut Guest<'_>,
-        section: &mut Section,
+        section: &mut ProgressSection,
     ) -> Result<Vec<BootReport>> {
         let end = Instant::now() + self.args.timeout;
         let mut boots: Vec<BootReport> = Vec::new();
@@ -316,14 +316,14 @@ impl Test<'_> {
         written: Option<String>,
         limit: Duration,
         guest: &mut Guest<'_>,
-        section: &Section,
+        section: &ProgressSection,
     ) -> Result<BootReport> {
         // Unguessable is more than it needs to be: different from every other run is enough.
         let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
         let Target { zfs, kernel } = self.target.clone();
         let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
         let expected = Expected { run, kernel, zfs, written, limit: seconds };
-        let console = Console::new(boot, expected);
+        let console = ConsoleParser::new(boot, expected);
         let report = self.qemu.boot(machine, console, limit, guest, |report| {
             let result = if report.passed { "ok" } else { "FAILED" };
             section.line(&format!("boot {}: {}: {result}", boot.number(), report.step.doing()));

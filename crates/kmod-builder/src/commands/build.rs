@@ -18,10 +18,10 @@ use crate::io::composing::Built;
 use crate::io::inputs;
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
-use crate::io::progress::{self, Section, Surface};
-use crate::io::store::Images;
+use crate::io::progress::{self, ProgressOutput, ProgressSection};
+use crate::io::store::ImageStore;
 use crate::model::compose;
-use crate::model::image::{ImageName, ParseImageNameError, Pinned, Selector, Store};
+use crate::model::image::{DigestRef, ImageLocation, ImageRef, ParseImageRefError, TagOrDigest};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::Manifest;
 use crate::model::verification::{Outcome as Judgement, Report, Verified};
@@ -59,7 +59,7 @@ pub struct BuildArgs {
 
     /// Keep the image in this directory (OCI image layout)
     #[arg(long, value_name = "oci:DIR", default_value = "oci:./images")]
-    to: Store,
+    to: ImageLocation,
 
     /// Build and verify, keep nothing
     #[arg(long, conflicts_with_all = ["to", "publish"])]
@@ -67,7 +67,7 @@ pub struct BuildArgs {
 
     /// Publish the image in this repository, too, as `publish` does
     #[arg(long, value_name = "docker://HOST/NAME")]
-    publish: Option<Store>,
+    publish: Option<ImageLocation>,
 
     #[command(flatten)]
     how: HowArgs,
@@ -88,11 +88,11 @@ pub struct BuildArgs {
 #[derive(Clone, Debug)]
 enum InputsSource {
     File(PathBuf),
-    Image(ImageName),
+    Image(ImageRef),
 }
 
 impl FromStr for InputsSource {
-    type Err = ParseImageNameError;
+    type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_image = ["oci:", "docker://"].iter().any(|transport| text.starts_with(transport));
@@ -152,7 +152,7 @@ impl Show for BuildReport {
 
 /// Gather, decide, do, show.
 pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let Store::Layout(directory) = &args.to else {
+    let ImageLocation::Layout(directory) = &args.to else {
         return Err(miette::miette!(
             help = "build into `oci:DIR` first",
             "`build` keeps images in a directory, and {} is a registry",
@@ -198,8 +198,8 @@ async fn publish_and_show(
     let mut report = BuildReport { decision, published: None };
     let mut failure = None;
     if let Some(to) = &args.publish {
-        let selector = Some(Selector::Tag(inputs.target().tag()));
-        let from = ImageName { store: Store::Layout(directory.to_owned()), selector };
+        let tag_or_digest = Some(TagOrDigest::Tag(inputs.target().tag()));
+        let from = ImageRef { store: ImageLocation::Layout(directory.to_owned()), tag_or_digest };
         match publish::publish(&from, None, to, &args.how).await {
             Ok(Ok(published)) => report.published = Some(published),
             Ok(Err(broken)) => {
@@ -215,21 +215,23 @@ async fn publish_and_show(
 
 /// Whether the store has the image already: made from the same inputs, by its label, and good, by what is in it.
 async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Decision>> {
-    let name = ImageName {
-        store: Store::Layout(directory.to_owned()),
-        selector: Some(Selector::Tag(inputs.target().tag())),
+    let name = ImageRef {
+        store: ImageLocation::Layout(directory.to_owned()),
+        tag_or_digest: Some(TagOrDigest::Tag(inputs.target().tag())),
     };
     if !directory.join("oci-layout").exists() {
         return Ok(None);
     }
-    let images = Images::open(&name.store).await?;
-    let Some(stored) = images.manifest(&Selector::Tag(inputs.target().tag())).await? else { return Ok(None) };
+    let images = ImageStore::open(&name.store).await?;
+    let Some(stored) = images.manifest(&TagOrDigest::Tag(inputs.target().tag())).await? else {
+        return Ok(None);
+    };
     let manifest: Option<Manifest> = serde_json::from_slice(&stored.bytes).ok();
     let made_from = manifest.and_then(|manifest| manifest.annotations.get(compose::INPUTS).cloned());
     if made_from.as_deref() != Some(inputs.digest().as_str()) {
         return Ok(None);
     }
-    let pinned = Pinned { store: name.store.clone(), digest: stored.digest.clone() };
+    let pinned = DigestRef { store: name.store.clone(), digest: stored.digest.clone() };
     match verify::contract(&pinned, Some(&inputs.target())).await?.verified() {
         Ok(_) => Ok(Some(Decision::UpToDate { image: name.to_string(), digest: stored.digest })),
         Err(report) => {
@@ -254,7 +256,7 @@ async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<Buil
     match &args.inputs {
         Some(InputsSource::File(path)) => return Ok(Ok(inputs::read(path)?)),
         Some(InputsSource::Image(name)) => {
-            let (_, inputs) = inputs::of(&Images::open(&name.store).await?, name, None).await?;
+            let (_, inputs) = inputs::of(&ImageStore::open(&name.store).await?, name, None).await?;
             return Ok(Ok(inputs));
         }
         None => {}
@@ -303,7 +305,7 @@ async fn build(
     let Composed { scratch, built, .. } =
         &building::build(inputs, &args.building, Reuse::Layers, cache).await?;
 
-    let section = Section::begin(Surface::detect(), "Verifying the image");
+    let section = ProgressSection::begin(ProgressOutput::detect(), "Verifying the image");
     let verified = match verify::contract(&built.pinned(), Some(&inputs.target())).await?.verified() {
         Ok(verified) => verified,
         Err(report) => return Ok(Err(report)),
@@ -334,7 +336,10 @@ fn keep(
     let written = inputs::file(directory, verified.target());
     write_whole(&written, &format!("{}\n", inputs.canonical_json())).into_diagnostic()?;
     layout.adopt(scratch, built.manifest(), Some(&tag))?;
-    let name = ImageName { store: Store::Layout(directory.to_owned()), selector: Some(Selector::Tag(tag)) };
+    let name = ImageRef {
+        store: ImageLocation::Layout(directory.to_owned()),
+        tag_or_digest: Some(TagOrDigest::Tag(tag)),
+    };
     Ok((name.to_string(), written))
 }
 

@@ -11,7 +11,7 @@ use super::gather;
 use crate::io::composing::{self, Built};
 use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman, Reuse};
-use crate::io::progress::{Section, Surface};
+use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::workspace::Workspace;
 use crate::io::{download, rpm, tarball};
 use crate::model::Digest;
@@ -55,19 +55,19 @@ pub async fn build(
     cache: &Path,
 ) -> Result<Composed> {
     containerfile::check_template(inputs)?;
-    let surface = Surface::detect();
+    let surface = ProgressOutput::detect();
     let parent = args.work_directory.clone().unwrap_or_else(|| cache.join("builds"));
     let workspace = Workspace::new(&parent)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot build in {}", parent.display()))?;
 
-    let section = Section::begin(surface, format!("Preparing {}", inputs.target()));
+    let section = ProgressSection::begin(surface, format!("Preparing {}", inputs.target()));
     prepare(inputs, &workspace, cache, &section).await?;
     drop(section);
 
     compile(inputs, &workspace, args, reuse, cache, surface).await?;
 
-    let section = Section::begin(surface, "Composing the image");
+    let section = ProgressSection::begin(surface, "Composing the image");
     let scratch = Layout::create(&workspace.store())?;
     let (userland, kmod) = (workspace.userland(), workspace.kmod());
     let built = composing::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
@@ -76,7 +76,12 @@ pub async fn build(
 }
 
 /// Fills the build context and checks what is in it.
-async fn prepare(inputs: &BuildInputs, workspace: &Workspace, cache: &Path, section: &Section) -> Result<()> {
+async fn prepare(
+    inputs: &BuildInputs,
+    workspace: &Workspace,
+    cache: &Path,
+    section: &ProgressSection,
+) -> Result<()> {
     let downloads = cache.join("downloads");
     for directory in [&downloads, &cache.join("logs"), &workspace.context()] {
         std::fs::create_dir_all(directory).into_diagnostic()?;
@@ -121,9 +126,9 @@ async fn compile(
     args: &BuildingArgs,
     reuse: Reuse,
     cache: &Path,
-    surface: Surface,
+    surface: ProgressOutput,
 ) -> Result<()> {
-    let mut section = Section::begin(surface, format!("Building {}", inputs.target()));
+    let mut section = ProgressSection::begin(surface, format!("Building {}", inputs.target()));
     let podman = Podman::probe(&inputs.builder_image, &section).await?;
     let compiler_cache = (!args.no_compiler_cache).then(|| cache.join("ccache"));
     if let Some(directory) = &compiler_cache {

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::io::contents::Contents;
 use crate::io::inspecting;
-use crate::io::store::Images;
-use crate::model::comparison::{Anatomy, Comparison, MemberDifference, PackageDifference, Verdict};
-use crate::model::image::{ImageName, Pinned, Selector};
+use crate::io::store::ImageStore;
+use crate::model::comparison::{Comparison, MemberDifference, PackageDifference, RpmMetadata, Verdict};
+use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::output;
 
 /// How many files of a package a table names; JSON has all of them.
@@ -28,14 +28,14 @@ pub enum Depth {
 }
 
 /// Reads two images and compares them. Of two with one digest, only the second is read.
-pub async fn compare(first: &Pinned, second: &Pinned, depth: Depth) -> Result<Comparison> {
+pub async fn compare(first: &DigestRef, second: &DigestRef, depth: Depth) -> Result<Comparison> {
     let (one, other) = (name(first), name(second));
-    let other_images = Images::open(&other.store).await?;
+    let other_images = ImageStore::open(&other.store).await?;
     let found = inspecting::inspect(&other_images, &other).await?;
     if first.digest == second.digest {
         return Ok(Comparison::of(&found, &found)?);
     }
-    let images = Images::open(&one.store).await?;
+    let images = ImageStore::open(&one.store).await?;
     let comparison = Comparison::of(&inspecting::inspect(&images, &one).await?, &found)?;
     if depth == Depth::Packages || comparison.differing().is_empty() {
         return Ok(comparison);
@@ -47,16 +47,16 @@ pub async fn compare(first: &Pinned, second: &Pinned, depth: Depth) -> Result<Co
 
 /// What is in the packages that differ.
 async fn anatomies(
-    images: &Images,
-    name: &ImageName,
+    images: &ImageStore,
+    name: &ImageRef,
     comparison: &Comparison,
-) -> Result<BTreeMap<String, Anatomy>> {
+) -> Result<BTreeMap<String, RpmMetadata>> {
     let contents = Contents::open(images, name).await?;
     Ok(contents.anatomies(&comparison.differing(), &comparison.shared_layers()).await?)
 }
 
-fn name(image: &Pinned) -> ImageName {
-    ImageName { store: image.store.clone(), selector: Some(Selector::Digest(image.digest.clone())) }
+fn name(image: &DigestRef) -> ImageRef {
+    ImageRef { store: image.store.clone(), tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())) }
 }
 
 /// The comparison as tables: layers, packages with what differs in them, and what the documents say differently.

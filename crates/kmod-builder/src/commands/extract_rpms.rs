@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::io::contents::{Contents, Placed};
-use crate::io::store::Images;
-use crate::model::image::ImageName;
-use crate::model::packages::Group;
+use crate::io::store::ImageStore;
+use crate::model::image::ImageRef;
+use crate::model::packages::PackageGroup;
 use crate::output::{self, Format, Show};
 
 /// Write the RPMs of an image into a directory
@@ -27,7 +27,7 @@ use crate::output::{self, Format, Show};
   zfs-kmods extract-rpms --only devel,src docker://ghcr.io/OWNER/zfs-kmods:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64")]
 pub struct ExtractRpmsArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
-    image: ImageName,
+    image: ImageRef,
 
     /// Directory to write into; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./rpms")]
@@ -35,7 +35,7 @@ pub struct ExtractRpmsArgs {
 
     /// Groups of packages, joined by commas [default: all]
     #[arg(long, value_name = "GROUPS", value_enum, value_delimiter = ',')]
-    only: Vec<Group>,
+    only: Vec<PackageGroup>,
 
     /// Replace files that have the same names and other contents
     #[arg(long)]
@@ -45,8 +45,8 @@ pub struct ExtractRpmsArgs {
 /// Gather, do, show.
 pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
     let groups: BTreeSet<_> =
-        if args.only.is_empty() { Group::ALL.into() } else { args.only.into_iter().collect() };
-    let images = Images::open(&args.image.store).await?;
+        if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };
+    let images = ImageStore::open(&args.image.store).await?;
     let contents = Contents::open(&images, &args.image).await?;
     let rpms = contents.extract(&groups, &args.to, args.replace).await?;
     if rpms.is_empty() {

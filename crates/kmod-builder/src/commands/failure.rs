@@ -13,7 +13,7 @@ use crate::io::github::GithubError;
 use crate::io::guest::GuestError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
-use crate::io::registry::{Problem, RegistryError};
+use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::signer::SignError;
 use crate::io::store::StoreError;
 use crate::model::service::{Class, Failure};
@@ -110,11 +110,11 @@ fn is_package(url: &str) -> bool {
     std::path::Path::new(url).extension().is_some_and(|extension| extension == "rpm")
 }
 
-fn denies(problem: &Problem) -> bool {
+fn denies(problem: &RegistryErrorKind) -> bool {
     match problem {
-        Problem::Answered { status, .. } => matches!(status, 401 | 403),
-        Problem::Token { problem, .. } | Problem::Lost(problem) => denies(problem),
-        Problem::Credential(_) => true,
+        RegistryErrorKind::Answered { status, .. } => matches!(status, 401 | 403),
+        RegistryErrorKind::Token { problem, .. } | RegistryErrorKind::Lost(problem) => denies(problem),
+        RegistryErrorKind::Credential(_) => true,
         _ => false,
     }
 }

@@ -1,16 +1,18 @@
 //! What the planning verbs ask upstream, concurrently wherever one question does not wait for another's answer.
 
 use futures_util::future::join_all;
-use kmod_compat::{Arch, CompatMatrix, FedoraVersion, KernelRelease, UnknownRelease, Verdict, ZfsVersion};
+use kmod_compat::{
+    Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
+};
 use kmod_query::{KernelUnknown, QueryError, Registry, Stream, Upstream, ZfsRelease};
 use miette::{Diagnostic, Report};
 
 use super::published::{Published, UnknownImage};
 use crate::io::podman::{Podman, PodmanError};
-use crate::io::progress::{Section, Surface};
+use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::model::containerfile::TEMPLATE;
-use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, Known, Tarball};
-use crate::model::plan::{self, Blind, Decision, Entry, Plan, Seen, Wanted};
+use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, PartialInputs, Tarball};
+use crate::model::plan::{self, Decision, Entry, Plan, Seen, UnresolvedSource, Wanted};
 use crate::model::{Compression, Digest, Target};
 
 /// A bootable image with the kernel in it, from whichever question.
@@ -74,8 +76,10 @@ pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<F
 /// The last resort: ask the image's own package database, which means to pull the image.
 async fn kernel_in(unknown: &KernelUnknown) -> Result<KernelRelease, GatherError> {
     const QUERY: &str = "rpm -q --queryformat '%{VERSION}-%{RELEASE}.%{ARCH}\\n' kernel-core";
-    let section =
-        Section::begin(Surface::detect(), format!("Asking {} itself for its kernel", unknown.image));
+    let section = ProgressSection::begin(
+        ProgressOutput::detect(),
+        format!("Asking {} itself for its kernel", unknown.image),
+    );
     let podman = Podman::probe(&unknown.image, &section).await?;
     let answer = podman.output_of(&unknown.image, QUERY).await?;
     let mut kernels = answer.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -105,7 +109,7 @@ pub async fn verdict(
     kernel: &KernelRelease,
 ) -> Result<Verdict, GatherError> {
     let has_row = matrix.release(zfs).is_some();
-    if has_row || matrix.policy().unknown_release == UnknownRelease::Hold {
+    if has_row || matrix.policy().unknown_release == UnlistedReleasePolicy::Hold {
         return Ok(matrix.verdict(zfs, kernel));
     }
     let meta = upstream.openzfs.fetch_meta(zfs).await?;
@@ -120,8 +124,8 @@ pub fn known(
     fedora: Option<FedoraVersion>,
     compression: Compression,
     base: Option<BaseImage>,
-) -> Result<Known, GatherError> {
-    Ok(Known {
+) -> Result<PartialInputs, GatherError> {
+    Ok(PartialInputs {
         template: Digest::of(TEMPLATE.as_bytes()),
         target: Target { zfs: zfs.version, kernel: kernel.clone() },
         tarball: tarball(matrix, zfs)?,
@@ -134,7 +138,7 @@ pub fn known(
 }
 
 /// Everything that a build depends on, found and pinned.
-pub async fn pins(upstream: &Upstream, known: Known) -> Result<BuildInputs, GatherError> {
+pub async fn pins(upstream: &Upstream, known: PartialInputs) -> Result<BuildInputs, GatherError> {
     let (headers, builder_image) = futures_util::future::try_join(
         upstream.kernel_devel(&known.target.kernel, known.fedora),
         upstream.builder_image(known.fedora),
@@ -166,7 +170,7 @@ pub async fn plan(
     matrix: &CompatMatrix,
     zfs: &ZfsRelease,
     wanted: Vec<Wanted>,
-    unknown: Vec<Blind>,
+    unknown: Vec<UnresolvedSource>,
     published: Option<&Published>,
     force: bool,
 ) -> Plan {

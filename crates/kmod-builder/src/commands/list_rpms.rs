@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::io::contents::{Contents, Listed};
-use crate::io::store::Images;
-use crate::model::image::ImageName;
-use crate::model::packages::{Group, Package, Part};
+use crate::io::store::ImageStore;
+use crate::model::image::ImageRef;
+use crate::model::packages::{LayerKind, Package, PackageGroup};
 use crate::output::{self, Format, Show};
 
 /// List the RPMs of an image
@@ -22,12 +22,12 @@ use crate::output::{self, Format, Show};
   zfs-kmods list-rpms --format json docker://ghcr.io/OWNER/zfs-kmods:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64")]
 pub struct ListRpmsArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
-    image: ImageName,
+    image: ImageRef,
 }
 
 /// Gather, show.
 pub async fn run(args: ListRpmsArgs, format: Format) -> Result<Outcome> {
-    let images = Images::open(&args.image.store).await?;
+    let images = ImageStore::open(&args.image.store).await?;
     let contents = Contents::open(&images, &args.image).await?;
     let rpms = contents.list().await?.into_iter().map(Row::from).collect();
     output::show(format, &List { image: contents.image().to_string(), rpms }).into_diagnostic()?;
@@ -44,8 +44,8 @@ struct List {
 #[derive(Serialize)]
 struct Row {
     path: String,
-    group: Group,
-    part: Part,
+    group: PackageGroup,
+    part: LayerKind,
     /// As `rpm -q` prints it.
     nevra: String,
     evr: String,

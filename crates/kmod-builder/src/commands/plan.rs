@@ -14,9 +14,9 @@ use super::signing::TrustArgs;
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};
 use crate::io::progress;
-use crate::model::image::Store;
+use crate::model::image::ImageLocation;
 use crate::model::inputs::BuildInputs;
-use crate::model::plan::{Blind, Decision, Entry, Plan, Seen, wanted};
+use crate::model::plan::{Decision, Entry, Plan, Seen, UnresolvedSource, wanted};
 use crate::output::{self, Format, Show};
 
 /// Show which images should exist, and build, keep or hold each with its reason
@@ -47,7 +47,7 @@ pub struct PlanArgs {
 
     /// Repository of published images: what is there, proven and made from the same inputs, is up to date
     #[arg(long, value_name = "docker://HOST/NAME")]
-    image: Option<Store>,
+    image: Option<ImageLocation>,
 
     /// Build everything that is not held, whatever is published
     #[arg(long, env = "ZFS_KMODS_FORCE")]
@@ -83,7 +83,7 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
             let place = format!("{stream} ({arch})");
             gather::stream(upstream_ref, *stream, *arch)
                 .await
-                .map_err(|error| Blind { place, reason: gather::sentence(&error) })
+                .map_err(|error| UnresolvedSource { place, reason: gather::sentence(&error) })
         })
     });
     let version = match args.zfs {

@@ -13,14 +13,14 @@ use show::{Ended, PromotionReport};
 
 use super::Outcome;
 use super::signing::TrustArgs;
-use crate::io::progress::{Section, Surface};
-use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
-use crate::io::store::Images;
+use crate::io::progress::{ProgressOutput, ProgressSection};
+use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use crate::io::store::ImageStore;
 use crate::io::{evidence, inspecting, promote};
 use crate::model::attest::Kind;
-use crate::model::attest::verify::Trust;
-use crate::model::image::{ImageName, Pinned, Selector, Store, Tag};
-use crate::model::promotion::{Allowed, Examination, Promotion};
+use crate::model::attest::verify::TrustPolicy;
+use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
+use crate::model::promotion::{Allowed, Promotion, PromotionChecks};
 use crate::model::tags::Channel;
 use crate::output::{self, Format};
 
@@ -46,7 +46,7 @@ Examples:
 )]
 pub struct PromoteArgs {
     /// Image: docker://host/name@DIGEST; never a tag, because tags move
-    image: Pinned,
+    image: DigestRef,
 
     /// Where to: stable, testing, next, or beta- and the name of a branch
     #[arg(long, value_name = "CHANNEL", default_value = "stable")]
@@ -85,7 +85,7 @@ pub struct PromoteArgs {
 
 /// Gather, decide, show, do.
 pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
-    let Store::Registry(repository) = &args.image.store else {
+    let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
             help = "publish it first, then promote docker://HOST/NAME@DIGEST",
             "images are promoted in a registry, and {} is a directory",
@@ -99,14 +99,14 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
             return Err(error).into_diagnostic();
         }
     }
-    let trust = args.trust.trust().await?.unwrap_or(Trust::Anyone);
+    let trust = args.trust.trust().await?.unwrap_or(TrustPolicy::Unverified);
     let demanded: BTreeSet<Kind> = args.require.iter().copied().collect();
     let now = Timestamp::now();
 
-    let section = Section::begin(Surface::detect(), format!("Promoting {}", args.image));
+    let section = ProgressSection::begin(ProgressOutput::detect(), format!("Promoting {}", args.image));
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
     let access = if args.dry_run { Access::Pull } else { Access::Push };
-    let registry = Registries::new(sources, Patience::default()).open(repository, access).await?;
+    let registry = Registries::new(sources, RetryPolicy::default()).open(repository, access).await?;
     let examination = examine(&registry, &args.image, &trust, now).await?;
     let report = PromotionReport::new(&args.image, &args.channel, &examination, &demanded);
     let Some(proven) = examination.proven(&demanded) else {
@@ -137,13 +137,20 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
 }
 
 /// Reads the image and everything that is attached to it.
-async fn examine(registry: &Registry, image: &Pinned, trust: &Trust, now: Timestamp) -> Result<Examination> {
-    let images = Images::Registry(registry.clone());
-    let name =
-        ImageName { store: image.store.clone(), selector: Some(Selector::Digest(image.digest.clone())) };
+async fn examine(
+    registry: &Registry,
+    image: &DigestRef,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Result<PromotionChecks> {
+    let images = ImageStore::Registry(registry.clone());
+    let name = ImageRef {
+        store: image.store.clone(),
+        tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())),
+    };
     let inspection = inspecting::inspect(&images, &name).await?;
     let attached = evidence::attached(registry, &image.digest).await;
-    Ok(Examination::new(&registry.repository().to_string(), &inspection, &attached, trust, now))
+    Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &attached, trust, now))
 }
 
 /// The tag that says when this was promoted: by run and commit in GitHub Actions, else by time and digest.

@@ -11,19 +11,19 @@ use super::Outcome;
 use super::comparing::{self, Depth};
 use super::signing::SigningArgs;
 use crate::io::layout::Layout;
-use crate::io::progress::{self, Section, Surface};
+use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish;
-use crate::io::registry::{Access, CredentialSources, Patience, Registries};
-use crate::io::signer::{self, Party, Signer};
-use crate::io::store::Images;
+use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
+use crate::io::signer::{self, Signer, SignerKind};
+use crate::io::store::ImageStore;
 use crate::io::{evidence, inputs, inspecting};
 use crate::model::Target;
-use crate::model::attest::verify::{Attached, Image, Standing, standing};
+use crate::model::attest::verify::{EvidenceStatus, Image, StoredEvidence, standing};
 use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
-use crate::model::image::{ImageName, Pinned, Selector, Store, Tag};
+use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::inputs::BuildInputs;
+use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::oci::{self, Manifest};
-use crate::model::parcel::{Blob, Parcel, RawManifest};
 use crate::model::publication::{Evidence, Publication, Taken};
 use crate::model::tags::Channel;
 use crate::model::verification::{self, Inspection, Report};
@@ -40,11 +40,11 @@ use crate::output::{self, Format, Show};
 pub struct PublishArgs {
     /// Image to publish; DIR alone means its only image
     #[arg(long, value_name = "oci:DIR[:TAG]", default_value = "oci:./images")]
-    from: ImageName,
+    from: ImageRef,
 
     /// Repository to publish it in
     #[arg(long, value_name = "docker://HOST/NAME")]
-    to: Store,
+    to: ImageLocation,
 
     /// Inputs that the image was built from [default: TAG.inputs.json in the directory, where `build` wrote them]
     #[arg(long, value_name = "FILE")]
@@ -133,19 +133,19 @@ pub async fn run(args: PublishArgs, format: Format) -> Result<Outcome> {
 
 /// Publishes an image of a layout. The inner error is the report of an image that breaks the contract.
 pub async fn publish(
-    from: &ImageName,
+    from: &ImageRef,
     inputs: Option<PathBuf>,
-    to: &Store,
+    to: &ImageLocation,
     how: &HowArgs,
 ) -> Result<Result<PublishReport, Box<Report>>> {
-    let (Store::Layout(directory), Store::Registry(repository)) = (&from.store, to) else {
+    let (ImageLocation::Layout(directory), ImageLocation::Registry(repository)) = (&from.store, to) else {
         return Err(miette::miette!(
             help = "publish --from oci:DIR --to docker://HOST/NAME",
             "images are published from a directory into a registry"
         ));
     };
     let signer = how.signing.signer().await?;
-    let inspection = inspecting::inspect(&Images::open(&from.store).await?, from).await?;
+    let inspection = inspecting::inspect(&ImageStore::open(&from.store).await?, from).await?;
     let report = verification::verify(&inspection, None);
     let verified = match report.verified() {
         Ok(verified) => verified,
@@ -154,11 +154,11 @@ pub async fn publish(
     let tag = how.tag(verified.target())?;
     let inputs = inputs.unwrap_or_else(|| inputs::file(directory, verified.target()));
     let inputs = read_inputs(&inputs, &inspection)?;
-    let image = parcel(&Layout::open(directory)?, &inspection)?;
+    let image = manifest_with_blobs(&Layout::open(directory)?, &inspection)?;
 
-    let section = Section::begin(Surface::detect(), format!("Publishing {}", inputs.target()));
+    let section = ProgressSection::begin(ProgressOutput::detect(), format!("Publishing {}", inputs.target()));
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-    let registries = Registries::new(sources, Patience::default());
+    let registries = Registries::new(sources, RetryPolicy::default());
     let registry = registries.open(repository, Access::Push).await?;
     let survey =
         publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
@@ -166,7 +166,7 @@ pub async fn publish(
     if let Err(refusal) = taken.may_tag(&tag, survey.tag.as_ref(), image.digest()) {
         // Before anything is signed, for the transparency log forgets nothing.
         if let Some(there) = survey.tag {
-            show_difference(Pinned { store: to.clone(), digest: there }, &inspection.image).await;
+            show_difference(DigestRef { store: to.clone(), digest: there }, &inspection.image).await;
         }
         return Err(refusal.into());
     }
@@ -174,11 +174,11 @@ pub async fn publish(
     let size = image.manifest().bytes.len() as u64;
     let subject = Subject::image(repository.to_string(), image.digest().clone(), size);
     let attachment = artifact::inputs(&inputs, &subject);
-    let inputs_at = Pinned { store: to.clone(), digest: attachment.digest().clone() };
+    let inputs_at = DigestRef { store: to.clone(), digest: attachment.digest().clone() };
     let publication = if signer.signs() {
         let payload = simple_signing::payload(&repository.to_string(), image.digest());
         let signature = survey.signature.as_ref();
-        let attached = Attached {
+        let attached = StoredEvidence {
             bundles: evidence::bundles(&registry, &survey.referrers).await,
             simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
@@ -217,7 +217,7 @@ pub async fn publish(
 }
 
 /// Says what differs between the image that has the tag and ours.
-async fn show_difference(there: Pinned, ours: &Pinned) {
+async fn show_difference(there: DigestRef, ours: &DigestRef) {
     let text = match comparing::compare(&there, ours, Depth::Packages).await {
         Ok(comparison) => {
             format!("what differs, first the image that has the tag:\n\n{}", comparing::table(&comparison))
@@ -228,7 +228,7 @@ async fn show_difference(there: Pinned, ours: &Pinned) {
 }
 
 /// Hands bundles to GitHub, where `gh attestation verify` looks first.
-async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &Section) -> Result<()> {
+async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &ProgressSection) -> Result<()> {
     let github = signing.github_attestations().await?;
     for bundle in bundles {
         let id = github.upload(bundle).await?;
@@ -253,17 +253,17 @@ fn read_inputs(path: &std::path::Path, inspection: &Inspection) -> Result<BuildI
 }
 
 /// The image, with its blobs where they lie.
-fn parcel(layout: &Layout, inspection: &Inspection) -> Result<Parcel> {
+fn manifest_with_blobs(layout: &Layout, inspection: &Inspection) -> Result<ManifestWithBlobs> {
     let digest = inspection.image.digest.clone();
     let (_, bytes) = layout
-        .manifest(&Selector::Digest(digest.clone()))?
+        .manifest(&TagOrDigest::Digest(digest.clone()))?
         .ok_or_else(|| miette::miette!("the image {digest} is gone from the store"))?;
     let manifest: Manifest = serde_json::from_slice(&bytes).into_diagnostic()?;
     let blob = |descriptor: &oci::Descriptor| {
         Blob::file(layout.path(&descriptor.digest), descriptor.digest.clone(), descriptor.size)
     };
     let blobs = std::iter::once(&manifest.config).chain(&manifest.layers).map(blob).collect();
-    Parcel::new(RawManifest::new(bytes, oci::MANIFEST), blobs).into_diagnostic()
+    ManifestWithBlobs::new(RawManifest::new(bytes, oci::MANIFEST), blobs).into_diagnostic()
 }
 
 /// An image about to get its evidence.
@@ -278,17 +278,17 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Makes the evidence that is missing, and accepts what is there and holds. Beside it, what the workflow signed now.
-    async fn evidence(&self, attached: &Attached) -> Result<(Evidence, Vec<Vec<u8>>)> {
+    async fn evidence(&self, attached: &StoredEvidence) -> Result<(Evidence, Vec<Vec<u8>>)> {
         let (mut evidence, mut by_workflow) = (Evidence::default(), Vec::new());
-        for party in self.signer.parties() {
-            let standing = self.standing(attached, party).await?;
+        for signer_kind in self.signer.signer_kinds() {
+            let standing = self.standing(attached, signer_kind).await?;
             evidence.accepted.extend(standing.accepted);
             for kind in standing.missing {
                 let statement = self.statement(kind).await?;
-                if let Some(signed) = self.signer.sign(party, &statement).await? {
+                if let Some(signed) = self.signer.sign(signer_kind, &statement).await? {
                     let now = Timestamp::now();
                     evidence.made.push(artifact::referrer(&signed.bundle, kind, &self.subject, now));
-                    if party == Party::Workflow {
+                    if signer_kind == SignerKind::Workflow {
                         by_workflow.push(signed.bundle);
                     }
                 }
@@ -297,16 +297,18 @@ impl Work<'_> {
                 && let Some(signature) = self.signer.sign_simple(&self.subject)?
             {
                 let tag = simple_signing::tag(&self.image.digest);
-                evidence.signature = Some((tag, simple_signing::parcel(&signature)));
+                evidence.signature = Some((tag, simple_signing::manifest_with_blobs(&signature)));
             }
         }
         Ok((evidence, by_workflow))
     }
 
     /// What of a party's evidence is there already. What is not known is an error: nothing is published over it.
-    async fn standing(&self, attached: &Attached, party: Party) -> Result<Standing> {
+    async fn standing(&self, attached: &StoredEvidence, signer_kind: SignerKind) -> Result<EvidenceStatus> {
         let root = self.signing.trusted_root().await?;
-        let Some(trust) = self.signer.trust(party, root).await? else { return Ok(Standing::default()) };
+        let Some(trust) = self.signer.trust(signer_kind, root).await? else {
+            return Ok(EvidenceStatus::default());
+        };
         standing(&self.image, attached, &trust).map_err(|reason| {
             miette::miette!(
                 help = "run it again when the registry answers",

@@ -5,12 +5,12 @@ use std::path::Path;
 use miette::Result;
 
 use super::signing::TrustArgs;
-use crate::io::documents::Documents;
+use crate::io::content_cache::ContentCache;
 use crate::io::evidence;
-use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry, Usage};
+use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy, Usage};
 use crate::model::Target;
-use crate::model::attest::verify::{Attached, Trust, proven_inputs};
-use crate::model::image::{Selector, Store};
+use crate::model::attest::verify::{StoredEvidence, TrustPolicy, proven_inputs};
+use crate::model::image::{ImageLocation, TagOrDigest};
 use crate::model::plan::Existing;
 use crate::model::verification::Outcome as Judgement;
 
@@ -18,7 +18,7 @@ use crate::model::verification::Outcome as Judgement;
 pub struct Published {
     registries: Registries,
     registry: Registry,
-    trust: Trust,
+    trust: TrustPolicy,
 }
 
 impl Published {
@@ -26,18 +26,18 @@ impl Published {
     ///
     /// Evidence that was read once is kept in `cache`, so that a day on which nothing happened costs three small
     /// requests for each image.
-    pub async fn open(store: &Store, trust: &TrustArgs, cache: &Path) -> Result<Self> {
-        let Store::Registry(repository) = store else {
+    pub async fn open(store: &ImageLocation, trust: &TrustArgs, cache: &Path) -> Result<Self> {
+        let ImageLocation::Registry(repository) = store else {
             return Err(miette::miette!(
                 help = "name a repository in a registry: --image docker://HOST/NAME",
                 "{store} is a directory, in which images have no evidence"
             ));
         };
         let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-        let registries = Registries::new(sources, Patience::default());
+        let registries = Registries::new(sources, RetryPolicy::default());
         let registry = registries.open(repository, Access::Pull).await?;
-        let registry = registry.remembering(Documents::new(cache.join("evidence")));
-        Ok(Self { registries, registry, trust: trust.trust().await?.unwrap_or(Trust::Anyone) })
+        let registry = registry.remembering(ContentCache::new(cache.join("evidence")));
+        Ok(Self { registries, registry, trust: trust.trust().await?.unwrap_or(TrustPolicy::Unverified) })
     }
 
     /// What asking has cost.
@@ -47,12 +47,12 @@ impl Published {
 
     /// What is there for a target: one HEAD, and a few small documents if there is an image.
     pub async fn existing(&self, target: &Target) -> Result<Existing, UnknownImage> {
-        let tag = Selector::Tag(target.tag());
+        let tag = TagOrDigest::Tag(target.tag());
         let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
         let Some(digest) = resolved else { return Ok(Existing::Nothing) };
         let bundles = evidence::attached_bundles(&self.registry, &digest).await;
         // What an image was built from stands in the bundles; simple signatures say nothing about it.
-        let attached = Attached { bundles, simple_signatures: Ok(Vec::new()) };
+        let attached = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
         match proven_inputs(&digest, &attached, &self.trust) {
             Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
             Err(Judgement::Unknown(reason)) => Err(UnknownImage(reason)),

@@ -12,9 +12,9 @@ use super::upstream::UpstreamArgs;
 use crate::io::inputs;
 use crate::io::podman::Reuse;
 use crate::io::progress;
-use crate::io::store::Images;
+use crate::io::store::ImageStore;
 use crate::model::comparison::Comparison;
-use crate::model::image::{ImageName, Pinned};
+use crate::model::image::{DigestRef, ImageRef};
 use crate::output::{self, Format, Show};
 
 /// Build an image again from its own inputs, and compare the two bit for bit
@@ -37,7 +37,7 @@ Examples:
   zfs-kmods reproduce docker://ghcr.io/OWNER/zfs-kmods:TAG --with oci:./images")]
 pub struct ReproduceArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
-    image: ImageName,
+    image: ImageRef,
 
     /// Build nothing, but compare with this image
     #[arg(
@@ -45,7 +45,7 @@ pub struct ReproduceArgs {
         value_name = "IMAGE",
         conflicts_with_all = ["keep_containers", "no_compiler_cache", "jobs", "work_directory", "public_key", "identity_repo"]
     )]
-    with: Option<ImageName>,
+    with: Option<ImageRef>,
 
     #[command(flatten)]
     building: BuildingArgs,
@@ -94,7 +94,7 @@ pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -
 
 async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<ReproduceReport> {
     let trust = args.trust.trust().await?;
-    let images = Images::open(&args.image.store).await?;
+    let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
     if inputs.tool != env!("CARGO_PKG_VERSION") {
         progress::note(&format!(
@@ -109,7 +109,7 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
 }
 
 /// The exact image of a name.
-async fn find(name: &ImageName) -> Result<Pinned> {
-    let stored = Images::open(&name.store).await?.find(name).await?;
-    Ok(Pinned { store: name.store.clone(), digest: stored.digest })
+async fn find(name: &ImageRef) -> Result<DigestRef> {
+    let stored = ImageStore::open(&name.store).await?.find(name).await?;
+    Ok(DigestRef { store: name.store.clone(), digest: stored.digest })
 }

@@ -10,7 +10,7 @@ use sigstore_trust_root::TrustedRoot;
 use crate::io::github_attestations::GithubAttestations;
 use crate::io::signer::{self, Keyless, Services, Signer, TokenSource};
 use crate::model::attest::SigningKey;
-use crate::model::attest::verify::{Identity, Trust};
+use crate::model::attest::verify::{Identity, TrustPolicy};
 
 /// Who signs.
 #[derive(Clone, Debug, Args)]
@@ -154,9 +154,9 @@ pub struct TrustArgs {
 
 impl TrustArgs {
     /// Whom was said to be trusted; `None` if nobody was named.
-    pub async fn trust(&self) -> Result<Option<Trust>> {
+    pub async fn trust(&self) -> Result<Option<TrustPolicy>> {
         if let Some(file) = &self.public_key {
-            return Ok(Some(Trust::Key(signer::read_public_key(file).await?)));
+            return Ok(Some(TrustPolicy::Key(signer::read_public_key(file).await?)));
         }
         let Some(repository) = &self.identity_repo else { return Ok(None) };
         let root = signer::trusted_root(self.trusted_root.as_deref()).await?;
@@ -167,7 +167,7 @@ impl TrustArgs {
         if let Some(reference) = &self.identity_ref {
             identity = identity.reference(reference);
         }
-        Ok(Some(Trust::Identity(Box::new(identity))))
+        Ok(Some(TrustPolicy::Identity(Box::new(identity))))
     }
 }
 

@@ -5,10 +5,10 @@ use miette::{IntoDiagnostic as _, Result};
 
 use super::Outcome;
 use super::signing::TrustArgs;
-use crate::io::store::{Images, StoreError};
+use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspecting};
-use crate::model::attest::verify::Trust;
-use crate::model::image::{ImageName, Pinned, Selector};
+use crate::model::attest::verify::TrustPolicy;
+use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verification::{self, Answer, Inspection, Outcome as Judgement, Report};
 use crate::model::{Target, attest};
 use crate::output::{self, Format, Show};
@@ -31,7 +31,7 @@ Examples:
   zfs-kmods verify docker://ghcr.io/OWNER/zfs-kmods:TAG --identity-repo OWNER/zfs-kmods --identity-ref refs/heads/main")]
 pub struct VerifyArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
-    image: ImageName,
+    image: ImageRef,
 
     /// What of provenance, SBOM and signature is asked for
     /// [default: required if somebody is trusted, present in a registry, off in a directory]
@@ -56,7 +56,7 @@ pub enum EvidenceLevel {
 /// Gather, decide, show.
 pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
     let trust = args.trust.trust().await?;
-    let images = Images::open(&args.image.store).await?;
+    let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspecting::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
     let report = verification::verify(&inspection, None).and(answers);
@@ -66,12 +66,12 @@ pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
 
 /// The answers about an image's evidence, as far as they are asked for.
 async fn evidence_of(
-    images: &Images,
+    images: &ImageStore,
     inspection: &Inspection,
     level: Option<EvidenceLevel>,
-    trust: Option<&Trust>,
+    trust: Option<&TrustPolicy>,
 ) -> Result<Vec<Answer>> {
-    let Images::Registry(registry) = images else {
+    let ImageStore::Registry(registry) = images else {
         return match level {
             None | Some(EvidenceLevel::Off) if trust.is_none() => Ok(Vec::new()),
             _ => Err(miette::miette!(
@@ -101,10 +101,12 @@ async fn evidence_of(
 }
 
 /// The contract's answers about one exact image, for a target if one is named.
-pub async fn contract(image: &Pinned, target: Option<&Target>) -> Result<Report, StoreError> {
-    let name =
-        ImageName { store: image.store.clone(), selector: Some(Selector::Digest(image.digest.clone())) };
-    let images = Images::open(&image.store).await?;
+pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<Report, StoreError> {
+    let name = ImageRef {
+        store: image.store.clone(),
+        tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())),
+    };
+    let images = ImageStore::open(&image.store).await?;
     Ok(verification::verify(&inspecting::inspect(&images, &name).await?, target))
 }
 

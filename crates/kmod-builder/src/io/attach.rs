@@ -4,25 +4,29 @@ use std::collections::BTreeSet;
 
 use super::registry::{Progress, Registry, RegistryError};
 use crate::model::Digest;
-use crate::model::image::Selector;
-use crate::model::parcel::Parcel;
+use crate::model::image::TagOrDigest;
+use crate::model::manifest::ManifestWithBlobs;
 
 /// Attaches referrers of this image, and waits until they are listed. May be repeated.
-pub async fn attach(registry: &Registry, image: &Digest, made: &[Parcel]) -> Result<(), AttachError> {
+pub async fn attach(
+    registry: &Registry,
+    image: &Digest,
+    made: &[ManifestWithBlobs],
+) -> Result<(), AttachError> {
     let mut unfiled = Vec::new();
-    for parcel in made {
+    for manifest_with_blobs in made {
         let progress = Progress::none();
-        registry.send_blobs(parcel.blobs(), &progress).await?;
-        let name = Selector::Digest(parcel.digest().clone());
-        let written = registry.send_manifest(&name, parcel, &progress).await?;
+        registry.send_blobs(manifest_with_blobs.blobs(), &progress).await?;
+        let name = TagOrDigest::Digest(manifest_with_blobs.digest().clone());
+        let written = registry.send_manifest(&name, manifest_with_blobs, &progress).await?;
         if written.filed_under.is_none() {
-            unfiled.push(parcel.manifest().clone());
+            unfiled.push(manifest_with_blobs.manifest().clone());
         }
     }
     if !unfiled.is_empty() {
         registry.file_referrers(image, &unfiled).await?;
     }
-    let wanted = made.iter().map(|parcel| parcel.digest().clone()).collect();
+    let wanted = made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect();
     match unlisted(registry, image, &wanted).await?.pop_first() {
         None => Ok(()),
         Some(evidence) => Err(AttachError::Unlisted { image: image.clone(), evidence }),

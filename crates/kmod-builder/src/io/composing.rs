@@ -9,10 +9,10 @@ use super::layer::{self, Source};
 use super::layout::{Layout, LayoutError};
 use super::rpm::{self, RpmFileError};
 use crate::model::compose::{self, Composition, EpochError, Layer, USERLAND};
-use crate::model::image::{Pinned, Store};
+use crate::model::image::{DigestRef, ImageLocation};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::{self, Config, Descriptor, Manifest};
-use crate::model::packages::Part;
+use crate::model::packages::LayerKind;
 use crate::model::{Compression, Digest, Target};
 
 /// An image that is whole and stored, and of which nothing has been proven; it has no tag yet.
@@ -40,8 +40,11 @@ impl Built {
     }
 
     /// Where the image is, and which it is.
-    pub fn pinned(&self) -> Pinned {
-        Pinned { store: Store::Layout(self.directory.clone()), digest: self.manifest.digest.clone() }
+    pub fn pinned(&self) -> DigestRef {
+        DigestRef {
+            store: ImageLocation::Layout(self.directory.clone()),
+            digest: self.manifest.digest.clone(),
+        }
     }
 }
 
@@ -57,8 +60,8 @@ pub async fn compose(
     layout: &Layout,
 ) -> Result<Built, ComposeError> {
     let (userland, kmod) = futures_util::future::try_join(
-        layer(inputs, Part::Userland, userland, compression, layout),
-        layer(inputs, Part::Kmod, kmod, compression, layout),
+        layer(inputs, LayerKind::Userland, userland, compression, layout),
+        layer(inputs, LayerKind::Kmod, kmod, compression, layout),
     )
     .await?;
     image(inputs, &userland, &kmod, layout)
@@ -67,7 +70,7 @@ pub async fn compose(
 /// Stores the layer of the RPMs in a directory.
 pub async fn layer(
     inputs: &BuildInputs,
-    part: Part,
+    part: LayerKind,
     directory: &Path,
     compression: Compression,
     layout: &Layout,
@@ -129,7 +132,7 @@ fn userland_of(layout: &Layout, image: &Digest, userland_digest: &Digest) -> Opt
         return None;
     }
     let config: Config = serde_json::from_slice(&layout.read_blob(&manifest.config.digest).ok()?).ok()?;
-    let number = manifest.layers.iter().position(|layer| compose::is_part(layer, Part::Userland))?;
+    let number = manifest.layers.iter().position(|layer| compose::is_part(layer, LayerKind::Userland))?;
     let (descriptor, diff_id) =
         (manifest.layers.get(number)?.clone(), config.rootfs.diff_ids.get(number)?.clone());
     layout.has(&descriptor.digest).then_some(Layer { descriptor, diff_id })
@@ -173,7 +176,7 @@ pub enum ComposeError {
         /// The file.
         file: PathBuf,
         /// In whose directory it is.
-        part: Part,
+        part: LayerKind,
     },
     /// Two files are the same package.
     #[error("{} is a second file of the package {name}", file.display())]
@@ -192,7 +195,7 @@ pub enum ComposeError {
         /// Where they should be.
         directory: PathBuf,
         /// Which ones.
-        part: Part,
+        part: LayerKind,
     },
     /// The inputs name an impossible moment.
     #[error(transparent)]

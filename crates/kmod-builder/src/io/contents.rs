@@ -11,21 +11,21 @@ use std::path::{Path, PathBuf};
 use super::blocking::{self, Stop};
 use super::layer::{Entry, Hashing, Reader};
 use super::rpm;
-use super::store::{Images, Stored};
+use super::store::{ImageStore, Stored};
 use crate::model::Digest;
-use crate::model::comparison::Anatomy;
+use crate::model::comparison::RpmMetadata;
 use crate::model::compose;
-use crate::model::image::{ImageName, Pinned};
+use crate::model::image::{DigestRef, ImageRef};
 use crate::model::oci::{Annotations, Config, Descriptor, Manifest};
-use crate::model::packages::{Group, Package};
+use crate::model::packages::{Package, PackageGroup};
 
 pub use error::ContentsError;
 pub use place::{Placed, State};
 
 /// An image whose own documents were read and fit together; of its layers nothing is proven yet.
 pub struct Contents<'a> {
-    images: &'a Images,
-    image: Pinned,
+    images: &'a ImageStore,
+    image: DigestRef,
     labels: Annotations,
     /// Each with the digest of what it unpacks to.
     layers: Vec<(Descriptor, Digest)>,
@@ -37,14 +37,14 @@ pub struct Listed {
     /// Its path in the image.
     pub path: String,
     /// The group in whose directory it lies.
-    pub group: Group,
+    pub group: PackageGroup,
     /// What its header says.
     pub package: Package,
 }
 
 impl<'a> Contents<'a> {
     /// Reads manifest and configuration of an image.
-    pub async fn open(images: &'a Images, name: &ImageName) -> Result<Self, ContentsError> {
+    pub async fn open(images: &'a ImageStore, name: &ImageRef) -> Result<Self, ContentsError> {
         let Stored { digest, bytes, .. } = images.find(name).await?;
         let manifest = Manifest::parse(&bytes)
             .map_err(|error| ContentsError::Manifest { image: name.clone(), error })?;
@@ -56,12 +56,12 @@ impl<'a> Contents<'a> {
             return Err(ContentsError::Layers { image: name.clone(), layers, diff_ids });
         }
         let layers = manifest.layers.into_iter().zip(diff_ids).collect();
-        let (image, labels) = (Pinned { store: name.store.clone(), digest }, config.config.labels);
+        let (image, labels) = (DigestRef { store: name.store.clone(), digest }, config.config.labels);
         Ok(Self { images, image, labels, layers })
     }
 
     /// Which image it is.
-    pub const fn image(&self) -> &Pinned {
+    pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 
@@ -94,7 +94,7 @@ impl<'a> Contents<'a> {
         &self,
         paths: &BTreeSet<String>,
         passed_over: &BTreeSet<Digest>,
-    ) -> Result<BTreeMap<String, Anatomy>, ContentsError> {
+    ) -> Result<BTreeMap<String, RpmMetadata>, ContentsError> {
         let paths = paths.clone();
         let mut read = Vec::new();
         self.read(
@@ -104,8 +104,8 @@ impl<'a> Contents<'a> {
                     return Ok(None);
                 }
                 let path = entry.path.to_owned();
-                match rpm::anatomy(&mut *entry.reader) {
-                    Ok(anatomy) => Ok(Some((path, anatomy))),
+                match rpm::rpm_metadata(&mut *entry.reader) {
+                    Ok(rpm_metadata) => Ok(Some((path, rpm_metadata))),
                     Err(error) => Err(ContentsError::Rpm { path, error }),
                 }
             },
@@ -122,7 +122,7 @@ impl<'a> Contents<'a> {
     /// named, unless it is to be replaced.
     pub async fn extract(
         &self,
-        groups: &BTreeSet<Group>,
+        groups: &BTreeSet<PackageGroup>,
         target: &Path,
         replace: bool,
     ) -> Result<Vec<Placed>, ContentsError> {
@@ -183,7 +183,7 @@ impl<'a> Contents<'a> {
 #[derive(Debug)]
 struct Written {
     path: String,
-    group: Group,
+    group: PackageGroup,
     size: u64,
     digest: Digest,
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
-use super::progress::Section;
+use super::progress::ProgressSection;
 use crate::model::Digest;
 
 /// No file that a build needs is larger: tarballs are about 35 MB, kernel headers about 20 MB.
@@ -20,7 +20,7 @@ pub async fn file(
     url: &str,
     path: &Path,
     expected: Option<&Digest>,
-    section: &Section,
+    section: &ProgressSection,
 ) -> Result<Digest, DownloadError> {
     if let Some(expected) = expected
         && path.exists()
@@ -173,7 +173,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
-    use crate::io::progress::Surface;
+    use crate::io::progress::ProgressOutput;
 
     async fn fetch(
         responses: Vec<ResponseTemplate>,
@@ -185,7 +185,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("zfs.tar.gz");
-        let section = Section::begin(Surface::Plain, "Testing");
+        let section = ProgressSection::begin(ProgressOutput::Plain, "Testing");
         let result = file(&format!("{}/zfs.tar.gz", server.uri()), &target, expected, &section).await;
         let content = std::fs::read(&target).unwrap_or_default();
         (result, content, std::fs::read_dir(folder.path()).unwrap().count())

@@ -6,10 +6,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::registry::{Referrers, Registry, RegistryError};
 use crate::model::Digest;
 use crate::model::attest::simple_signing::{self, SimpleSignature};
-use crate::model::attest::verify::{Attached, Gathered, StoredBundle};
+use crate::model::attest::verify::{Lookup, StoredBundle, StoredEvidence};
 use crate::model::attest::{artifact, summary};
-use crate::model::image::Selector;
-use crate::model::parcel::RawManifest;
+use crate::model::image::TagOrDigest;
+use crate::model::manifest::RawManifest;
 
 /// No bundle is larger: an SBOM of a thousand packages has half a megabyte.
 const LARGEST_BUNDLE: u64 = 16 << 20;
@@ -19,24 +19,24 @@ const LARGEST_PAYLOAD: u64 = 64 << 10;
 const CONCURRENT: usize = 4;
 
 /// Everything that is stored beside an image. What cannot be read is not known, which is never the same as not there.
-pub async fn attached(registry: &Registry, image: &Digest) -> Attached {
-    let tag = Selector::Tag(simple_signing::tag(image));
+pub async fn attached(registry: &Registry, image: &Digest) -> StoredEvidence {
+    let tag = TagOrDigest::Tag(simple_signing::tag(image));
     let simple_signatures = async {
         let manifest = registry.manifest(&tag).await.map_err(|error| sentence(&error))?;
         simple_signatures(registry, manifest.as_ref(), None).await
     };
     let (bundles, simple_signatures) = tokio::join!(attached_bundles(registry, image), simple_signatures);
-    Attached { bundles, simple_signatures }
+    StoredEvidence { bundles, simple_signatures }
 }
 
 /// The bundles that are attached to an image: all that its inputs can be proven with.
-pub async fn attached_bundles(registry: &Registry, image: &Digest) -> Gathered<Vec<StoredBundle>> {
+pub async fn attached_bundles(registry: &Registry, image: &Digest) -> Lookup<Vec<StoredBundle>> {
     let referrers = registry.referrers(image).await.map_err(|error| sentence(&error))?;
     bundles(registry, &referrers).await
 }
 
 /// The bundles among an image's referrers; referrers of other kinds are left out.
-pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Gathered<Vec<StoredBundle>> {
+pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Lookup<Vec<StoredBundle>> {
     let carriers = referrers.found.iter().filter_map(|referrer| {
         let (bundle, _) = artifact::carried_bundle(&referrer.manifest.bytes)?;
         Some((referrer.manifest.digest.clone(), bundle))
@@ -58,7 +58,7 @@ pub async fn simple_signatures(
     registry: &Registry,
     manifest: Option<&RawManifest>,
     known: Option<&[u8]>,
-) -> Gathered<Vec<SimpleSignature>> {
+) -> Lookup<Vec<SimpleSignature>> {
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
     let layers = simple_signing::layers(&manifest.bytes).map_err(|error| error.to_string())?;
     stream::iter(layers)
@@ -75,12 +75,12 @@ pub async fn simple_signatures(
 }
 
 /// What each bundle says of itself, unchecked, beside where it is stored; a sentence where it is no bundle.
-pub fn summaries(bundles: &[StoredBundle], image: &Digest) -> Vec<(Digest, Gathered<summary::Summary>)> {
+pub fn summaries(bundles: &[StoredBundle], image: &Digest) -> Vec<(Digest, Lookup<summary::Summary>)> {
     let summary = |stored: &StoredBundle| (stored.referrer.clone(), summary::summary(&stored.json, image));
     bundles.iter().map(summary).collect()
 }
 
-async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Gathered<Bytes> {
+async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Lookup<Bytes> {
     match registry.small_blob(digest, largest).await {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => {
@@ -110,10 +110,10 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
-    use crate::io::registry::{Access, CredentialSources, Patience, Registries};
-    use crate::model::attest::verify::{Image, Trust, examine};
+    use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
+    use crate::model::attest::verify::{Image, TrustPolicy, examine};
     use crate::model::attest::{Kind, SigningKey, Statement, Subject};
-    use crate::model::parcel::{Content, Parcel};
+    use crate::model::manifest::{Content, ManifestWithBlobs};
     use crate::model::verification::Outcome;
 
     async fn put(server: &MockServer, at: String, answer: ResponseTemplate) {
@@ -121,14 +121,14 @@ mod tests {
     }
 
     /// Serves the parcel's blobs, and its manifest under these names.
-    async fn store(server: &MockServer, parcel: &Parcel, names: &[&str]) {
-        for blob in parcel.blobs() {
-            let Content::Bytes(bytes) = &blob.content else { panic!("{parcel:?}") };
+    async fn store(server: &MockServer, manifest_with_blobs: &ManifestWithBlobs, names: &[&str]) {
+        for blob in manifest_with_blobs.blobs() {
+            let Content::Bytes(bytes) = &blob.content else { panic!("{manifest_with_blobs:?}") };
             let answer = ResponseTemplate::new(200).set_body_bytes(bytes.clone());
             put(server, format!("/v2/r/blobs/{}", blob.digest), answer).await;
         }
         for name in names {
-            let manifest = parcel.manifest();
+            let manifest = manifest_with_blobs.manifest();
             let answer =
                 ResponseTemplate::new(200).set_body_raw(manifest.bytes.clone(), &manifest.media_type);
             put(server, format!("/v2/r/manifests/{name}"), answer).await;
@@ -137,8 +137,9 @@ mod tests {
 
     fn registry(server: &MockServer) -> Registry {
         let repository = format!("{}/r", server.address()).parse().unwrap();
-        let patience = Patience { attempts: 1, first_delay: Duration::from_millis(1), ..Patience::default() };
-        Registries::new(CredentialSources::default(), patience)
+        let retry_policy =
+            RetryPolicy { attempts: 1, first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
+        Registries::new(CredentialSources::default(), retry_policy)
             .open_with(&repository, Access::Pull, None)
             .unwrap()
     }
@@ -154,7 +155,7 @@ mod tests {
         let bundle = key.sign(&Statement::signature(&subject)).unwrap();
         let time = jiff::Timestamp::UNIX_EPOCH;
         let referrer = artifact::referrer(&bundle, Kind::Signature, &subject, time);
-        let signature = simple_signing::parcel(&key.sign_simple(&subject).unwrap());
+        let signature = simple_signing::manifest_with_blobs(&key.sign_simple(&subject).unwrap());
         store(&server, &referrer, &[referrer.digest().as_str()]).await;
         store(&server, &signature, &[simple_signing::tag(&subject.digest).as_str()]).await;
         let entry = json!({"mediaType": "x", "digest": referrer.digest(), "size": 1});
@@ -174,7 +175,7 @@ mod tests {
             inputs_label: Ok(None),
             rpms: Err("not read".into()),
         };
-        let answers = examine(&image, &attached, &Trust::Key(key.public().clone()));
+        let answers = examine(&image, &attached, &TrustPolicy::Key(key.public().clone()));
         let passed: Vec<_> = answers
             .iter()
             .filter(|answer| *answer.outcome() == Outcome::Passed)

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::signer::patience;
+use super::signer::retry_policy;
 
 /// The store of one repository.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl GithubAttestations {
             UploadError::Connection(_) => true,
             UploadError::NoBundle(_) => false,
         };
-        (|| self.request(&body)).retry(patience(self.first_wait)).when(passing).await
+        (|| self.request(&body)).retry(retry_policy(self.first_wait)).when(passing).await
     }
 
     async fn request(&self, body: &Value) -> Result<u64, UploadError> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::contents::{Contents, ContentsError};
 use super::evidence;
 use super::registry::{Registry, RegistryError};
-use super::store::Images;
-use crate::model::attest::verify::{Trust, proven_inputs};
-use crate::model::image::{ImageName, Pinned};
+use super::store::ImageStore;
+use crate::model::attest::verify::{TrustPolicy, proven_inputs};
+use crate::model::image::{DigestRef, ImageRef};
 use crate::model::inputs::{BuildInputs, ParseInputsError};
 use crate::model::verification::Outcome;
 use crate::model::{Digest, Target, compose};
@@ -22,17 +22,17 @@ const LARGEST: u64 = 1 << 20;
 /// `build` wrote. With somebody to trust, they are read from the signed provenance instead, and everything that is
 /// required of an image's evidence must hold.
 pub async fn of(
-    images: &Images,
-    name: &ImageName,
-    trust: Option<&Trust>,
-) -> Result<(Pinned, BuildInputs), InputsError> {
+    images: &ImageStore,
+    name: &ImageRef,
+    trust: Option<&TrustPolicy>,
+) -> Result<(DigestRef, BuildInputs), InputsError> {
     let contents = Contents::open(images, name).await?;
     let image = contents.image();
     let label: Option<Digest> = contents.labels().get(compose::INPUTS).and_then(|label| label.parse().ok());
     let label = label.ok_or_else(|| InputsError::NoLabel(image.clone()))?;
     let inputs = match (images, trust) {
-        (Images::Registry(registry), None) => attached(registry, image, &label).await?,
-        (Images::Registry(registry), Some(trust)) => {
+        (ImageStore::Registry(registry), None) => attached(registry, image, &label).await?,
+        (ImageStore::Registry(registry), Some(trust)) => {
             let attached = evidence::attached(registry, &image.digest).await;
             proven_inputs(&image.digest, &attached, trust).map_err(|outcome| InputsError::Unproven {
                 image: image.clone(),
@@ -40,12 +40,12 @@ pub async fn of(
                 unknown: matches!(outcome, Outcome::Unknown(_)),
             })?
         }
-        (Images::Layout(layout), None) => {
+        (ImageStore::Layout(layout), None) => {
             let target = compose::target(contents.labels());
             let target = target.ok_or_else(|| InputsError::NoLabel(image.clone()))?;
             read(&file(layout.directory(), &target))?
         }
-        (Images::Layout(_), Some(_)) => return Err(InputsError::NoEvidence(image.clone())),
+        (ImageStore::Layout(_), Some(_)) => return Err(InputsError::NoEvidence(image.clone())),
     };
     if inputs.digest() != label {
         let (image, found) = (image.clone(), inputs.digest());
@@ -68,7 +68,11 @@ pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {
 }
 
 /// Fetches the inputs by the digest on the image's label.
-async fn attached(registry: &Registry, image: &Pinned, label: &Digest) -> Result<BuildInputs, InputsError> {
+async fn attached(
+    registry: &Registry,
+    image: &DigestRef,
+    label: &Digest,
+) -> Result<BuildInputs, InputsError> {
     let Some(bytes) = registry.small_blob(label, LARGEST).await? else {
         return Err(InputsError::NotAttached { image: image.clone(), label: label.clone() });
     };
@@ -90,7 +94,7 @@ pub enum InputsError {
     /// The image is not ours.
     #[error("{0} has no label that says what it was built from")]
     #[diagnostic(help("zfs-kmods puts one on every image that it builds"))]
-    NoLabel(Pinned),
+    NoLabel(DigestRef),
     /// The image was published without them, or copied alone.
     #[error("the inputs {label}, from which {image} was built, are not in its repository")]
     #[diagnostic(help(
@@ -99,7 +103,7 @@ pub enum InputsError {
     ))]
     NotAttached {
         /// The image.
-        image: Pinned,
+        image: DigestRef,
         /// What its label says.
         label: Digest,
     },
@@ -117,7 +121,7 @@ pub enum InputsError {
     #[diagnostic(help("nothing is built from inputs that are not the image's own"))]
     Other {
         /// The image.
-        image: Pinned,
+        image: DigestRef,
         /// What its label says.
         label: Digest,
         /// What the inputs have.
@@ -130,7 +134,7 @@ pub enum InputsError {
     ))]
     Unproven {
         /// The image.
-        image: Pinned,
+        image: DigestRef,
         /// Why.
         reason: String,
         /// Whether the registry did not say.
@@ -139,7 +143,7 @@ pub enum InputsError {
     /// Somebody is to be trusted where nobody signs.
     #[error("{0} is in a directory, in which images have no evidence")]
     #[diagnostic(help("leave the trust flag out, or name the image where it is published"))]
-    NoEvidence(Pinned),
+    NoEvidence(DigestRef),
     /// The file is not there.
     #[error("cannot read the inputs in {}", path.display())]
     #[diagnostic(help(

@@ -9,9 +9,9 @@ use super::blocking;
 use super::layer::{EntryFault, LayerError, Reader};
 use super::layout::LayoutError;
 use super::rpm;
-use super::store::{Images, StoreError, Stored};
+use super::store::{ImageStore, StoreError, Stored};
 use crate::model::compose;
-use crate::model::image::{ImageName, Pinned, Selector};
+use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::oci::{Config, Descriptor, Manifest};
 use crate::model::verification::{Fault, Found, Inspection};
 use crate::model::{Digest, Target};
@@ -20,8 +20,8 @@ use crate::model::{Digest, Target};
 ///
 /// What is wrong with the image is a finding; an error is only what keeps its store from answering. Layers are read
 /// as streams, side by side; each is fetched once, and none is held in memory or kept.
-pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, StoreError> {
-    let pinned = |digest| Pinned { store: name.store.clone(), digest };
+pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection, StoreError> {
+    let pinned = |digest| DigestRef { store: name.store.clone(), digest };
     let unread = |image, tag, reason| Inspection {
         image,
         tag,
@@ -64,8 +64,11 @@ pub async fn inspect(images: &Images, name: &ImageName) -> Result<Inspection, St
 }
 
 /// What an image says it is for, by its labels; the layers are not read. The inner error says why it does not.
-pub async fn labelled_target(images: &Images, digest: &Digest) -> Result<Result<Target, String>, StoreError> {
-    let Some(stored) = images.manifest(&Selector::Digest(digest.clone())).await? else {
+pub async fn labelled_target(
+    images: &ImageStore,
+    digest: &Digest,
+) -> Result<Result<Target, String>, StoreError> {
+    let Some(stored) = images.manifest(&TagOrDigest::Digest(digest.clone())).await? else {
         return Ok(Err("its manifest is not there".to_owned()));
     };
     let manifest = match Manifest::parse(&stored.bytes) {
@@ -81,7 +84,7 @@ pub async fn labelled_target(images: &Images, digest: &Digest) -> Result<Result<
 
 /// Reads one layer: what is wrong with it, and the packages that were found in it until then.
 async fn layer(
-    images: &Images,
+    images: &ImageStore,
     number: usize,
     descriptor: &Descriptor,
     diff_id: &Digest,
@@ -121,7 +124,7 @@ fn read(
     })
 }
 
-async fn config(images: &Images, descriptor: &Descriptor) -> Result<Result<Config, Fault>, StoreError> {
+async fn config(images: &ImageStore, descriptor: &Descriptor) -> Result<Result<Config, Fault>, StoreError> {
     let bytes = match images.document(descriptor).await {
         Ok(bytes) => bytes,
         Err(StoreError::Layout(LayoutError::Changed { digest, found, .. })) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kmod_query::PinnedImage;
 
 use super::cmd::{Cmd, CmdError};
-use super::progress::Section;
+use super::progress::ProgressSection;
 use crate::model::podman::{self, Isolation, Step};
 
 /// How many lines of a failed stage's log are shown.
@@ -59,7 +59,7 @@ impl Podman {
     /// `BUILDAH_ISOLATION`, which podman honours itself, decides if it is set. Otherwise a container proper is tried,
     /// and a change of root where the machine does not let one start (`crun: setrlimit RLIMIT_NOFILE: Operation not
     /// permitted` is such an answer).
-    pub async fn probe(image: &PinnedImage, section: &Section) -> Result<Self, PodmanError> {
+    pub async fn probe(image: &PinnedImage, section: &ProgressSection) -> Result<Self, PodmanError> {
         match std::env::var("BUILDAH_ISOLATION").ok().as_deref() {
             Some("chroot") => return Ok(Self { isolation: Isolation::Chroot }),
             Some("oci" | "rootless") => return Ok(Self { isolation: Isolation::Oci }),
@@ -105,7 +105,7 @@ impl Podman {
         &self,
         image: &PinnedImage,
         build: Build<'_>,
-        section: &mut Section,
+        section: &mut ProgressSection,
     ) -> Result<(), PodmanError> {
         let cmd = self.build_command(image, build);
         let mut log = File::create(build.log)?;

@@ -13,7 +13,7 @@ use crate::model::Digest;
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surface {
+pub enum ProgressOutput {
     /// Someone is watching.
     Terminal,
     /// A log of GitHub Actions, in which groups can be folded
@@ -23,7 +23,7 @@ pub enum Surface {
     Plain,
 }
 
-impl Surface {
+impl ProgressOutput {
     /// What standard error is connected to.
     pub fn detect() -> Self {
         if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
@@ -37,8 +37,8 @@ impl Surface {
 }
 
 /// One piece of long work. Its end is shown when it is dropped, so an early `?` leaves no group open.
-pub struct Section {
-    surface: Surface,
+pub struct ProgressSection {
+    surface: ProgressOutput,
     started: Instant,
     /// All that moves, so that one line never writes over another.
     bars: MultiProgress,
@@ -47,12 +47,12 @@ pub struct Section {
     group_open: bool,
 }
 
-impl Section {
+impl ProgressSection {
     /// Announces the work, in words that begin with a capital letter.
-    pub fn begin(surface: Surface, title: impl Into<String>) -> Self {
+    pub fn begin(surface: ProgressOutput, title: impl Into<String>) -> Self {
         let title = title.into();
         let bars = MultiProgress::new();
-        let bar = if surface == Surface::Terminal {
+        let bar = if surface == ProgressOutput::Terminal {
             let bar = ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone());
             let bar = bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -61,7 +61,7 @@ impl Section {
             ProgressBar::hidden()
         };
         let section = Self { surface, started: Instant::now(), bars, bar, title, group_open: false };
-        if surface != Surface::Terminal {
+        if surface != ProgressOutput::Terminal {
             section.write(&section.title);
         }
         section
@@ -76,18 +76,18 @@ impl Section {
     pub fn part(&mut self, name: &str) {
         self.end_group();
         match self.surface {
-            Surface::Terminal => self.bar.set_message(format!("{}: {name}", self.title)),
-            Surface::Actions => {
+            ProgressOutput::Terminal => self.bar.set_message(format!("{}: {name}", self.title)),
+            ProgressOutput::Actions => {
                 self.write(&format!("::group::{name}"));
                 self.group_open = true;
             }
-            Surface::Plain => self.write(&format!("[{}] {name}", clock(self.started.elapsed()))),
+            ProgressOutput::Plain => self.write(&format!("[{}] {name}", clock(self.started.elapsed()))),
         }
     }
 
     /// Where a registry client tells how far each blob is; shown on a terminal only, where it can move.
     pub fn uploads(&self) -> Progress {
-        if self.surface != Surface::Terminal {
+        if self.surface != ProgressOutput::Terminal {
             return Progress::none();
         }
         let (bars, below) = (self.bars.clone(), self.bar.clone());
@@ -118,7 +118,7 @@ impl Section {
 
     fn write(&self, text: &str) {
         // Nobody is left to read it if standard error is closed; the work itself goes on.
-        if self.surface == Surface::Terminal {
+        if self.surface == ProgressOutput::Terminal {
             self.bars.println(text).ok();
         } else {
             writeln!(std::io::stderr().lock(), "{text}").ok();
@@ -126,7 +126,7 @@ impl Section {
     }
 }
 
-impl Drop for Section {
+impl Drop for ProgressSection {
     fn drop(&mut self) {
         self.end_group();
         self.bar.finish_and_clear();

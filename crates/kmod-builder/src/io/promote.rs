@@ -4,9 +4,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::inspecting;
 use super::registry::{Registry, RegistryError};
-use super::store::{Images, StoreError};
+use super::store::{ImageStore, StoreError};
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
+use crate::model::image::{Tag, TagOrDigest};
 use crate::model::promotion::{Found, Pointed, Promoted, Promotion, Refusal, Step};
 
 /// How many tags are asked for at the same time.
@@ -14,11 +14,11 @@ const CONCURRENT: usize = 4;
 
 /// Asks where the tags of a promotion point: one request a tag, and two more for each channel that has another image.
 pub async fn survey(registry: &Registry, promotion: &Promotion) -> Result<Found, PromoteError> {
-    let images = Images::Registry(registry.clone());
+    let images = ImageStore::Registry(registry.clone());
     let ours = &promotion.proven().image().digest;
     let asked = stream::iter(promotion.tags().cloned().collect::<Vec<_>>())
         .map(async |tag| {
-            let Some(digest) = registry.resolve(&Selector::Tag(tag.clone())).await? else {
+            let Some(digest) = registry.resolve(&TagOrDigest::Tag(tag.clone())).await? else {
                 return Ok((tag, None));
             };
             let target = if promotion.moves(&tag) && digest != *ours {
@@ -47,20 +47,21 @@ pub async fn promote(
         return Ok(Promoted::new(promotion, 0));
     }
     let image = &promotion.proven().image().digest;
-    let manifest = registry.manifest(&Selector::Digest(image.clone())).await?;
+    let manifest = registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
     let manifest = manifest.ok_or_else(|| PromoteError::Gone(image.clone()))?;
     for step in &steps {
         tracing::debug!(%step, "promoting");
         on_step(step);
-        let selector = Selector::Tag(step.tag.clone());
+        let tag_or_digest = TagOrDigest::Tag(step.tag.clone());
         // No registry compares and swaps; this leaves the moment between two requests, not the whole run.
-        let there = registry.resolve(&selector).await?;
+        let there = registry.resolve(&tag_or_digest).await?;
         if there != step.from && there.as_ref() != Some(image) {
             return Err(PromoteError::Moved { tag: step.tag.clone(), there });
         }
         registry.put_tag(&step.tag, &manifest).await?;
-        let settled =
-            registry.until(async || Ok(registry.resolve(&selector).await?.as_ref() == Some(image))).await?;
+        let settled = registry
+            .until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image)))
+            .await?;
         if !settled {
             return Err(PromoteError::Unsettled(step.tag.clone()));
         }

@@ -1,8 +1,8 @@
 //! Publishing an image in a registry, step by step; the order is [`Publication::steps`]'s.
 
 use crate::model::Digest;
-use crate::model::image::{Pinned, Selector, Store, Tag};
-use crate::model::parcel::{Blob, Parcel, RawManifest};
+use crate::model::image::{DigestRef, ImageLocation, Tag, TagOrDigest};
+use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::publication::{Found, Publication, PublicationError, Published, Step};
 use crate::model::referrers::signatures_are_within;
 
@@ -35,14 +35,14 @@ pub async fn survey(
     signature_tag: &Tag,
 ) -> Result<Survey, RegistryError> {
     let (tag_selector, signature_selector) =
-        (Selector::Tag(tag.clone()), Selector::Tag(signature_tag.clone()));
+        (TagOrDigest::Tag(tag.clone()), TagOrDigest::Tag(signature_tag.clone()));
     let (tag, referrers, signature) = tokio::try_join!(
         registry.resolve(&tag_selector),
         registry.referrers(image),
         registry.manifest(&signature_selector),
     )?;
     let there =
-        tag.as_ref() == Some(image) || registry.resolve(&Selector::Digest(image.clone())).await?.is_some();
+        tag.as_ref() == Some(image) || registry.resolve(&TagOrDigest::Digest(image.clone())).await?.is_some();
     Ok(Survey { tag, image: there, referrers, signature })
 }
 
@@ -76,14 +76,15 @@ pub async fn publish(
         on_step(step);
         match step {
             Step::SendBlobs(digest) => {
-                registry.send_blobs(parcel(publication, digest).blobs(), progress).await?;
+                registry.send_blobs(manifest_with_blobs(publication, digest).blobs(), progress).await?;
             }
             Step::PutManifest(digest) => {
-                let parcel = parcel(publication, digest);
-                let written =
-                    registry.send_manifest(&Selector::Digest(digest.clone()), parcel, progress).await?;
-                if parcel.subject().is_some() && written.filed_under.is_none() {
-                    unfiled.push(parcel.manifest().clone());
+                let manifest_with_blobs = manifest_with_blobs(publication, digest);
+                let written = registry
+                    .send_manifest(&TagOrDigest::Digest(digest.clone()), manifest_with_blobs, progress)
+                    .await?;
+                if manifest_with_blobs.subject().is_some() && written.filed_under.is_none() {
+                    unfiled.push(manifest_with_blobs.manifest().clone());
                 }
             }
             Step::FileReferrers(image) if !unfiled.is_empty() => {
@@ -99,14 +100,14 @@ pub async fn publish(
             Step::PutTag(tag) => put_tag(registry, publication, tag, progress).await?,
         }
     }
-    let store = Store::Registry(registry.repository().clone());
-    let pinned = Pinned { store, digest: publication.image().digest().clone() };
+    let store = ImageLocation::Registry(registry.repository().clone());
+    let pinned = DigestRef { store, digest: publication.image().digest().clone() };
     Ok(Published::new(pinned, publication.tag().clone(), steps.len()))
 }
 
 /// The parcel that a step is about.
-fn parcel<'a>(publication: &'a Publication, digest: &Digest) -> &'a Parcel {
-    let made = publication.attached().find(|parcel| parcel.digest() == digest);
+fn manifest_with_blobs<'a>(publication: &'a Publication, digest: &Digest) -> &'a ManifestWithBlobs {
+    let made = publication.attached().find(|manifest_with_blobs| manifest_with_blobs.digest() == digest);
     made.unwrap_or_else(|| publication.image())
 }
 
@@ -121,21 +122,21 @@ async fn read_back(
 ) -> Result<(), PublishError> {
     let image = publication.image();
     registry.send_blobs(image.blobs(), progress).await?;
-    if registry.manifest(&Selector::Digest(image.digest().clone())).await?.is_none() {
+    if registry.manifest(&TagOrDigest::Digest(image.digest().clone())).await?.is_none() {
         return Err(incomplete(publication, "its manifest is not there".to_owned()));
     }
     let mut missing = attach::unlisted(registry, image.digest(), &publication.referrers()).await?;
     if let Some(digest) = missing.pop_first() {
         return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
     }
-    for parcel in publication.attached() {
-        read_blobs(registry, publication, parcel.blobs(), progress).await?;
+    for manifest_with_blobs in publication.attached() {
+        read_blobs(registry, publication, manifest_with_blobs.blobs(), progress).await?;
     }
     let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };
-    let selector = Selector::Tag(tag.clone());
+    let tag_or_digest = TagOrDigest::Tag(tag.clone());
     let there = registry
         .until(async || {
-            let stored = registry.manifest(&selector).await?;
+            let stored = registry.manifest(&tag_or_digest).await?;
             Ok(stored.is_some_and(|stored| signatures_are_within(ours.manifest(), &stored)))
         })
         .await?;
@@ -169,13 +170,13 @@ async fn put_tag(
     tag: &Tag,
     progress: &Progress,
 ) -> Result<(), PublishError> {
-    let selector = Selector::Tag(tag.clone());
+    let tag_or_digest = TagOrDigest::Tag(tag.clone());
     let image = publication.image();
     // Somebody else may have published meanwhile.
-    publication.may_tag(registry.resolve(&selector).await?.as_ref())?;
-    registry.send_manifest(&selector, image, progress).await?;
+    publication.may_tag(registry.resolve(&tag_or_digest).await?.as_ref())?;
+    registry.send_manifest(&tag_or_digest, image, progress).await?;
     let settled = registry
-        .until(async || Ok(registry.resolve(&selector).await?.as_ref() == Some(image.digest())))
+        .until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image.digest())))
         .await?;
     if settled {
         return Ok(());

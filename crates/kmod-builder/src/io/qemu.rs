@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::cmd::{Cmd, CmdError, Line};
 use crate::model::boot::{
-    BootReport, Console, DISK, DISK_SIZE, Ending, INITRAMFS, KERNEL, Machine, StepReport, partition_table,
+    BootReport, ConsoleParser, DISK, DISK_SIZE, Ending, INITRAMFS, KERNEL, Machine, StepReport,
+    partition_table,
 };
 
 /// How long a guest that has failed may go on, so that all it has to say about that can be kept.
@@ -57,7 +58,7 @@ impl Qemu {
     pub async fn boot(
         &self,
         machine: Machine,
-        console: Console,
+        console: ConsoleParser,
         limit: Duration,
         guest: &mut Guest<'_>,
         mut on_step: impl FnMut(&StepReport),

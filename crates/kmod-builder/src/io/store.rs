@@ -7,14 +7,14 @@ use tokio_util::io::SyncIoBridge;
 
 use super::layer::LayerError;
 use super::layout::{Layout, LayoutError, MAX_DOCUMENT};
-use super::registry::{Access, CredentialSources, Patience, Registries, Registry, RegistryError};
+use super::registry::{Access, CredentialSources, Registries, Registry, RegistryError, RetryPolicy};
 use crate::model::Digest;
-use crate::model::image::{ImageName, Selector, Store, Tag};
+use crate::model::image::{ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::oci::Descriptor;
 
 /// A store of images, opened for reading.
 #[derive(Clone, Debug)]
-pub enum Images {
+pub enum ImageStore {
     /// A directory.
     Layout(Layout),
     /// A repository in a registry.
@@ -32,26 +32,26 @@ pub struct Stored {
     pub tag: Option<Tag>,
 }
 
-impl Images {
+impl ImageStore {
     /// Opens a store.
-    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+    pub async fn open(store: &ImageLocation) -> Result<Self, StoreError> {
         match store {
-            Store::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
-            Store::Registry(repository) => {
+            ImageLocation::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
+            ImageLocation::Registry(repository) => {
                 let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-                let registries = Registries::new(sources, Patience::default());
+                let registries = Registries::new(sources, RetryPolicy::default());
                 Ok(Self::Registry(registries.open(repository, Access::Pull).await?))
             }
         }
     }
 
     /// Finds the image of a name. One that names neither tag nor digest means the only image of a directory.
-    pub async fn find(&self, name: &ImageName) -> Result<Stored, StoreError> {
-        let selector = match &name.selector {
-            Some(selector) => selector.clone(),
+    pub async fn find(&self, name: &ImageRef) -> Result<Stored, StoreError> {
+        let tag_or_digest = match &name.tag_or_digest {
+            Some(tag_or_digest) => tag_or_digest.clone(),
             None => self.only(name)?,
         };
-        if let Some(stored) = self.manifest(&selector).await? {
+        if let Some(stored) = self.manifest(&tag_or_digest).await? {
             return Ok(stored);
         }
         let tags = self.tags().await?.iter().map(Tag::to_string).collect();
@@ -59,16 +59,17 @@ impl Images {
     }
 
     /// The manifest that is selected, or `None` if there is none.
-    pub async fn manifest(&self, selector: &Selector) -> Result<Option<Stored>, StoreError> {
-        let tag = match selector {
-            Selector::Tag(tag) => Some(tag.clone()),
-            Selector::Digest(_) => None,
+    pub async fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<Stored>, StoreError> {
+        let tag = match tag_or_digest {
+            TagOrDigest::Tag(tag) => Some(tag.clone()),
+            TagOrDigest::Digest(_) => None,
         };
         let found = match self {
-            Self::Layout(layout) => layout.manifest(selector)?,
-            Self::Registry(registry) => {
-                registry.manifest(selector).await?.map(|manifest| (manifest.digest, manifest.bytes.to_vec()))
-            }
+            Self::Layout(layout) => layout.manifest(tag_or_digest)?,
+            Self::Registry(registry) => registry
+                .manifest(tag_or_digest)
+                .await?
+                .map(|manifest| (manifest.digest, manifest.bytes.to_vec())),
         };
         Ok(found.map(|(digest, bytes)| Stored { digest, bytes, tag }))
     }
@@ -109,11 +110,11 @@ impl Images {
         Ok(tags)
     }
 
-    fn only(&self, name: &ImageName) -> Result<Selector, StoreError> {
+    fn only(&self, name: &ImageRef) -> Result<TagOrDigest, StoreError> {
         let Self::Layout(layout) = self else { return Err(StoreError::NotSelected(name.clone())) };
         let mut tags = layout.tags()?;
         match (tags.pop(), tags.is_empty()) {
-            (Some((tag, _)), true) => Ok(Selector::Tag(tag)),
+            (Some((tag, _)), true) => Ok(TagOrDigest::Tag(tag)),
             (None, _) => Err(StoreError::Empty(name.clone())),
             (Some((last, _)), false) => {
                 let tags = tags.into_iter().map(|(tag, _)| tag).chain([last]);
@@ -126,11 +127,11 @@ impl Images {
     }
 }
 
-impl std::fmt::Display for Images {
+impl std::fmt::Display for ImageStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Layout(layout) => Store::Layout(layout.directory().to_owned()).fmt(f),
-            Self::Registry(registry) => Store::Registry(registry.repository().clone()).fmt(f),
+            Self::Layout(layout) => ImageLocation::Layout(layout.directory().to_owned()).fmt(f),
+            Self::Registry(registry) => ImageLocation::Registry(registry.repository().clone()).fmt(f),
         }
     }
 }
@@ -161,7 +162,7 @@ pub enum StoreError {
     #[diagnostic(help("the tags there: {tags}"))]
     NoImage {
         /// What was asked for.
-        name: ImageName,
+        name: ImageRef,
         /// What there is.
         tags: Tags,
     },
@@ -170,18 +171,18 @@ pub enum StoreError {
     #[diagnostic(help("say which one: {name}:TAG, where TAG is one of {tags}"))]
     Several {
         /// What was asked for.
-        name: ImageName,
+        name: ImageRef,
         /// What there is.
         tags: Tags,
     },
     /// A directory has none.
     #[error("{0} has no image")]
     #[diagnostic(help("`zfs-kmods build` builds one"))]
-    Empty(ImageName),
+    Empty(ImageRef),
     /// A repository was named, and no image in it.
     #[error("{0} names a repository, not an image")]
     #[diagnostic(help("say which image: {0}:TAG or {0}@DIGEST; `latest` is never guessed"))]
-    NotSelected(ImageName),
+    NotSelected(ImageRef),
     /// A manifest points to a blob that is not there.
     #[error("{store} has no blob {digest}")]
     #[diagnostic(help("the image is incomplete: publish it again"))]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::inputs::BuildInputs;
 use super::oci::{self, Annotations, Config, Descriptor, Execution, History, Manifest, RootFs};
-use super::packages::{Group, Part};
+use super::packages::{LayerKind, PackageGroup};
 use super::{Digest, Target};
 
 /// The label with the digest of the build inputs.
@@ -22,7 +22,7 @@ pub const KERNEL: &str = "io.github.zfs-kmods.kernel";
 pub const ARCH: &str = "io.github.zfs-kmods.arch";
 /// The label with the Fedora release of the builder.
 pub const FEDORA: &str = "io.github.zfs-kmods.fedora";
-/// The annotation of a layer's descriptor with the [`Part`] that the layer is.
+/// The annotation of a layer's descriptor with the [`LayerKind`] that the layer is.
 pub const PART: &str = "io.github.zfs-kmods.part";
 /// The annotation of a layer's descriptor with the groups in it, joined by commas: who wants one group need not fetch
 /// the other layers.
@@ -39,7 +39,12 @@ pub struct Layer {
 
 impl Layer {
     /// A layer with its annotations.
-    pub fn new(mut descriptor: Descriptor, diff_id: Digest, part: Part, groups: &BTreeSet<Group>) -> Self {
+    pub fn new(
+        mut descriptor: Descriptor,
+        diff_id: Digest,
+        part: LayerKind,
+        groups: &BTreeSet<PackageGroup>,
+    ) -> Self {
         let groups: Vec<_> = groups.iter().map(|group| group.as_str()).collect();
         descriptor.annotations.insert(PART.to_owned(), part.to_string());
         descriptor.annotations.insert(GROUPS.to_owned(), groups.join(","));
@@ -48,7 +53,7 @@ impl Layer {
 }
 
 /// The groups that a layer says it has; `None` if it does not say.
-pub fn groups(layer: &Descriptor) -> Option<BTreeSet<Group>> {
+pub fn groups(layer: &Descriptor) -> Option<BTreeSet<PackageGroup>> {
     let text = layer.annotations.get(GROUPS)?;
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
 }
@@ -59,7 +64,7 @@ pub fn target(labels: &Annotations) -> Option<Target> {
 }
 
 /// Whether a layer says that it is this part.
-pub fn is_part(layer: &Descriptor, part: Part) -> bool {
+pub fn is_part(layer: &Descriptor, part: LayerKind) -> bool {
     layer.annotations.get(PART).is_some_and(|said| said == part.as_str())
 }
 
@@ -106,7 +111,7 @@ fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {
 pub fn compose(inputs: &BuildInputs, userland: &Layer, kmod: &Layer) -> Result<Composition, EpochError> {
     let created = created(inputs.source_date_epoch)?.to_string();
     let labels = labels(inputs, &created);
-    let history = |part: Part, of: &str| History {
+    let history = |part: LayerKind, of: &str| History {
         created: Some(created.clone()),
         created_by: Some(format!("zfs-kmods {}: {part} RPMs of {of}", inputs.tool)),
     };
@@ -120,8 +125,8 @@ pub fn compose(inputs: &BuildInputs, userland: &Layer, kmod: &Layer) -> Result<C
             diff_ids: vec![userland.diff_id.clone(), kmod.diff_id.clone()],
         },
         history: vec![
-            history(Part::Userland, &format!("OpenZFS {}", inputs.zfs)),
-            history(Part::Kmod, &inputs.target().to_string()),
+            history(LayerKind::Userland, &format!("OpenZFS {}", inputs.zfs)),
+            history(LayerKind::Kmod, &inputs.target().to_string()),
         ],
     };
     let config = to_json(&config);
@@ -170,15 +175,15 @@ mod tests {
     use super::*;
     use crate::model::inputs::tests::inputs;
 
-    fn layer(part: Part) -> Layer {
-        let groups = [Group::Main, Group::Src].into();
+    fn layer(part: LayerKind) -> Layer {
+        let groups = [PackageGroup::Main, PackageGroup::Src].into();
         let descriptor = Descriptor::of(oci::LAYER_ZSTD, part.as_str().as_bytes());
         Layer::new(descriptor, Digest::of(b"tar"), part, &groups)
     }
 
     #[test]
     fn documents_say_what_the_image_is_and_never_differ() {
-        let compose = || compose(&inputs(), &layer(Part::Userland), &layer(Part::Kmod)).unwrap();
+        let compose = || compose(&inputs(), &layer(LayerKind::Userland), &layer(LayerKind::Kmod)).unwrap();
         assert_eq!(compose(), compose());
         let manifest: Manifest = serde_json::from_slice(&compose().manifest).unwrap();
         let config: Config = serde_json::from_slice(&compose().config).unwrap();
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(config.created.as_deref(), Some("2026-09-21T14:13:20Z"));
         assert_eq!(config.config.labels[KERNEL], "6.17.8-300.fc43.x86_64");
         assert_eq!(config.config.labels[INPUTS], inputs().digest().as_str());
-        assert_eq!(groups(&manifest.layers[0]), Some([Group::Main, Group::Src].into()));
+        assert_eq!(groups(&manifest.layers[0]), Some([PackageGroup::Main, PackageGroup::Src].into()));
     }
 
     #[test]
@@ -204,7 +209,10 @@ mod tests {
         for epoch in [-1, i64::MAX, i64::MIN, 253_402_300_800] {
             let mut inputs = inputs();
             inputs.source_date_epoch = epoch;
-            assert!(super::compose(&inputs, &layer(Part::Userland), &layer(Part::Kmod)).is_err(), "{epoch}");
+            assert!(
+                super::compose(&inputs, &layer(LayerKind::Userland), &layer(LayerKind::Kmod)).is_err(),
+                "{epoch}"
+            );
         }
     }
 }

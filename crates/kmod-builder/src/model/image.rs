@@ -28,7 +28,7 @@ impl fmt::Display for Tag {
 }
 
 impl FromStr for Tag {
-    type Err = ParseImageNameError;
+    type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -38,13 +38,13 @@ impl FromStr for Tag {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseImageNameError::new(text, "the tag has a character that no tag may have"))
+            Err(ParseImageRefError::new(text, "the tag has a character that no tag may have"))
         }
     }
 }
 
 impl TryFrom<String> for Tag {
-    type Error = ParseImageNameError;
+    type Error = ParseImageRefError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -96,10 +96,10 @@ impl fmt::Display for Repository {
 }
 
 impl FromStr for Repository {
-    type Err = ParseImageNameError;
+    type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| ParseImageNameError::new(text, reason);
+        let fail = |reason| ParseImageRefError::new(text, reason);
         let (host, path) = text.split_once('/').ok_or_else(|| fail("a repository is `host/name`"))?;
         // Short names would be guessed by each client differently; a host is recognised as the reference clients do.
         if !(host.contains(['.', ':']) || host == "localhost") {
@@ -126,14 +126,14 @@ impl FromStr for Repository {
 
 /// Where images are kept: an OCI image layout directory, or a repository in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Store {
+pub enum ImageLocation {
     /// `oci:DIR` (OCI image specification, `image-layout.md`).
     Layout(PathBuf),
     /// `docker://host/name`.
     Registry(Repository),
 }
 
-impl fmt::Display for Store {
+impl fmt::Display for ImageLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layout(directory) => write!(f, "oci:{}", directory.display()),
@@ -142,28 +142,28 @@ impl fmt::Display for Store {
     }
 }
 
-impl FromStr for Store {
-    type Err = ParseImageNameError;
+impl FromStr for ImageLocation {
+    type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let name: ImageName = text.parse()?;
-        match name.selector {
+        let name: ImageRef = text.parse()?;
+        match name.tag_or_digest {
             None => Ok(name.store),
-            Some(_) => Err(ParseImageNameError::new(text, "a store is named without a tag or digest")),
+            Some(_) => Err(ParseImageRefError::new(text, "a store is named without a tag or digest")),
         }
     }
 }
 
 /// Which image of a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Selector {
+pub enum TagOrDigest {
     /// Whatever the tag points to at the moment.
     Tag(Tag),
     /// Exactly this image.
     Digest(Digest),
 }
 
-impl fmt::Display for Selector {
+impl fmt::Display for TagOrDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => tag.fmt(f),
@@ -176,41 +176,43 @@ impl fmt::Display for Selector {
 ///
 /// Without a tag or digest, a layout means its only image; a registry refuses (no `latest` is guessed).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageName {
+pub struct ImageRef {
     /// Where the image is.
-    pub store: Store,
+    pub store: ImageLocation,
     /// Which one it is.
-    pub selector: Option<Selector>,
+    pub tag_or_digest: Option<TagOrDigest>,
 }
 
-impl fmt::Display for ImageName {
+impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.store.fmt(f)?;
-        match &self.selector {
+        match &self.tag_or_digest {
             None => Ok(()),
-            Some(Selector::Tag(tag)) => write!(f, ":{tag}"),
-            Some(Selector::Digest(digest)) => write!(f, "@{digest}"),
+            Some(TagOrDigest::Tag(tag)) => write!(f, ":{tag}"),
+            Some(TagOrDigest::Digest(digest)) => write!(f, "@{digest}"),
         }
     }
 }
 
-impl FromStr for ImageName {
-    type Err = ParseImageNameError;
+impl FromStr for ImageRef {
+    type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| ParseImageNameError::new(text, reason);
+        let fail = |reason| ParseImageRefError::new(text, reason);
         let (is_layout, rest) = match (text.strip_prefix("oci:"), text.strip_prefix("docker://")) {
             (Some(rest), _) => (true, rest),
             (_, Some(rest)) => (false, rest),
             _ => return Err(fail("it begins with neither `oci:` nor `docker://`")),
         };
-        let (name, selector) = if let Some((name, digest)) = rest.split_once('@') {
+        let (name, tag_or_digest) = if let Some((name, digest)) = rest.split_once('@') {
             let digest = digest.parse().map_err(|_| fail("what follows `@` is not a sha256 digest"))?;
-            (name, Some(Selector::Digest(digest)))
+            (name, Some(TagOrDigest::Digest(digest)))
         } else if let Some((name, tag)) = rest.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
             (
                 name,
-                Some(Selector::Tag(tag.parse().map_err(|_| fail("what follows the last `:` is not a tag"))?)),
+                Some(TagOrDigest::Tag(
+                    tag.parse().map_err(|_| fail("what follows the last `:` is not a tag"))?,
+                )),
             )
         } else {
             (rest, None)
@@ -218,39 +220,43 @@ impl FromStr for ImageName {
         if name.is_empty() {
             return Err(fail("nothing names the store"));
         }
-        let store = if is_layout { Store::Layout(name.into()) } else { Store::Registry(name.parse()?) };
-        Ok(Self { store, selector })
+        let store = if is_layout {
+            ImageLocation::Layout(name.into())
+        } else {
+            ImageLocation::Registry(name.parse()?)
+        };
+        Ok(Self { store, tag_or_digest })
     }
 }
 
 /// One exact image: what attesting, promoting and deleting act on, never a tag.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pinned {
+pub struct DigestRef {
     /// Where the image is.
-    pub store: Store,
+    pub store: ImageLocation,
     /// The digest of its manifest.
     pub digest: Digest,
 }
 
-impl fmt::Display for Pinned {
+impl fmt::Display for DigestRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.store, self.digest)
     }
 }
 
-impl FromStr for Pinned {
-    type Err = ParsePinnedError;
+impl FromStr for DigestRef {
+    type Err = ParseDigestRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let ImageName { store, selector } = text.parse()?;
-        match selector {
-            Some(Selector::Digest(digest)) => Ok(Self { store, digest }),
-            _ => Err(ParsePinnedError::ByTag { text: text.to_owned(), store }),
+        let ImageRef { store, tag_or_digest } = text.parse()?;
+        match tag_or_digest {
+            Some(TagOrDigest::Digest(digest)) => Ok(Self { store, digest }),
+            _ => Err(ParseDigestRefError::ByTag { text: text.to_owned(), store }),
         }
     }
 }
 
-impl Serialize for Pinned {
+impl Serialize for DigestRef {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -258,10 +264,10 @@ impl Serialize for Pinned {
 
 /// The text names no exact image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParsePinnedError {
+pub enum ParseDigestRefError {
     /// It names none at all.
     #[error(transparent)]
-    NoImage(#[from] ParseImageNameError),
+    NoImage(#[from] ParseImageRefError),
     /// It names one by something that may point elsewhere a moment later.
     #[error(
         "`{text}` names an image by tag, and tags move: say {store}@DIGEST (`zfs-kmods attestations {text}` shows the \
@@ -271,7 +277,7 @@ pub enum ParsePinnedError {
         /// What was given.
         text: String,
         /// The store in it.
-        store: Store,
+        store: ImageLocation,
     },
 }
 
@@ -280,12 +286,12 @@ pub enum ParsePinnedError {
 #[error(
     "`{text}` does not name an image: {reason} (expected `oci:DIR[:TAG]` or `docker://host/name[:TAG|@DIGEST]`)"
 )]
-pub struct ParseImageNameError {
+pub struct ParseImageRefError {
     text: String,
     reason: &'static str,
 }
 
-impl ParseImageNameError {
+impl ParseImageRefError {
     fn new(text: &str, reason: &'static str) -> Self {
         Self { text: text.to_owned(), reason }
     }
@@ -306,18 +312,18 @@ mod tests {
             "docker://127.0.0.1:5000/zfs-kmods".to_owned(),
             format!("docker://ghcr.io/owner/zfs-kmods@{digest}"),
         ] {
-            assert_eq!(text.parse::<ImageName>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn exact_images_are_named_by_digest() {
         let text = format!("docker://ghcr.io/owner/zfs-kmods@{}", Digest::of(b""));
-        assert_eq!(text.parse::<Pinned>().unwrap().to_string(), text);
-        let by_tag = "docker://ghcr.io/owner/zfs-kmods:stable".parse::<Pinned>();
-        assert!(matches!(by_tag, Err(ParsePinnedError::ByTag { .. })), "{by_tag:?}");
-        assert!("docker://ghcr.io/owner/zfs-kmods".parse::<Pinned>().is_err());
-        assert!(matches!("zfs-kmods".parse::<Pinned>(), Err(ParsePinnedError::NoImage(_))));
+        assert_eq!(text.parse::<DigestRef>().unwrap().to_string(), text);
+        let by_tag = "docker://ghcr.io/owner/zfs-kmods:stable".parse::<DigestRef>();
+        assert!(matches!(by_tag, Err(ParseDigestRefError::ByTag { .. })), "{by_tag:?}");
+        assert!("docker://ghcr.io/owner/zfs-kmods".parse::<DigestRef>().is_err());
+        assert!(matches!("zfs-kmods".parse::<DigestRef>(), Err(ParseDigestRefError::NoImage(_))));
     }
 
     #[test]
@@ -332,9 +338,9 @@ mod tests {
             "oci:d:.x",
             "oci:d@sha256:0",
         ] {
-            assert!(text.parse::<ImageName>().is_err(), "{text}");
+            assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
-        assert!("oci:images:tag".parse::<Store>().is_err());
+        assert!("oci:images:tag".parse::<ImageLocation>().is_err());
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub struct BaseImage {
 
 /// What determines a build and is known before anybody is asked for packages and images.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct PartialInputs {
     /// See [`BuildInputs::template`].
     pub template: Digest,
     /// See [`BuildInputs::zfs`] and [`BuildInputs::kernel`].
@@ -139,8 +139,8 @@ pub enum ParseInputsError {
 
 impl BuildInputs {
     /// The inputs of a build by this version of the program.
-    pub fn new(known: Known, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
-        let Known { template, target, tarball, fedora, source_date_epoch, compression, base } = known;
+    pub fn new(known: PartialInputs, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
+        let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, base } = known;
         Self {
             schema: Schema,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -171,7 +171,7 @@ impl BuildInputs {
     ///
     /// Distributions make their images anew every few days and move packages that are no longer the newest to an
     /// archive: neither makes another build of what was proven.
-    pub fn is_build_of(&self, known: &Known) -> bool {
+    pub fn is_build_of(&self, known: &PartialInputs) -> bool {
         let adopted = Self::new(known.clone(), self.kernel_devel.clone(), self.builder_image.clone());
         adopted.digest() == self.digest()
     }
@@ -232,8 +232,8 @@ pub(crate) mod tests {
     }
 
     /// What is known of them without asking.
-    pub(crate) fn known() -> Known {
-        Known {
+    pub(crate) fn known() -> PartialInputs {
+        PartialInputs {
             template: Digest::of(b"template"),
             target: Target {
                 zfs: "2.4.3".parse().unwrap(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kmod_compat::{Held, KernelRelease, ZfsVersion};
 use serde::{Serialize, Serializer};
 
-use super::inputs::{BaseImage, BuildInputs, Known};
+use super::inputs::{BaseImage, BuildInputs, PartialInputs};
 use super::{Digest, Target};
 
 /// A kernel that hosts run, and where that was seen.
@@ -109,7 +109,7 @@ pub enum Existing {
 }
 
 /// The image that is up to date, or why one has to be built, given what there is already.
-pub fn needed(known: &Known, existing: Existing, force: bool) -> Result<Digest, String> {
+pub fn needed(known: &PartialInputs, existing: Existing, force: bool) -> Result<Digest, String> {
     match existing {
         _ if force => Err("asked for with --force".to_owned()),
         Existing::Nothing => Err("there is no such image yet".to_owned()),
@@ -134,7 +134,7 @@ pub struct Entry {
 
 /// A place about which nothing could be found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Blind {
+pub struct UnresolvedSource {
     /// The stream or image.
     pub place: String,
     /// What went wrong, in words.
@@ -145,12 +145,12 @@ pub struct Blind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     targets: Vec<Entry>,
-    unknown: Vec<Blind>,
+    unknown: Vec<UnresolvedSource>,
 }
 
 impl Plan {
     /// A plan of these entries. A target that comes twice is an error of the program's own making and counts once.
-    pub fn new(entries: Vec<Entry>, unknown: Vec<Blind>) -> Self {
+    pub fn new(entries: Vec<Entry>, unknown: Vec<UnresolvedSource>) -> Self {
         let mut targets: Vec<Entry> = Vec::new();
         for entry in entries {
             if !targets.iter().any(|other| other.target == entry.target) {
@@ -166,7 +166,7 @@ impl Plan {
     }
 
     /// Every place about which nothing could be found out.
-    pub fn unknown(&self) -> &[Blind] {
+    pub fn unknown(&self) -> &[UnresolvedSource] {
         &self.unknown
     }
 
@@ -294,7 +294,7 @@ mod tests {
         };
         assert!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).is_complete());
         assert_eq!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).targets().len(), 1);
-        let blind = Blind { place: "next".into(), reason: "no network".into() };
+        let blind = UnresolvedSource { place: "next".into(), reason: "no network".into() };
         assert!(!Plan::new(vec![entry.clone()], vec![blind]).is_complete());
         let unknown = Entry { decision: Decision::Unknown { reason: "no network".into() }, ..entry };
         assert!(!Plan::new(vec![unknown], vec![]).is_complete());

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Digest;
-use super::image::{Pinned, Tag};
-use super::parcel::{Parcel, RawManifest};
+use super::image::{DigestRef, Tag};
+use super::manifest::{ManifestWithBlobs, RawManifest};
 use super::referrers::signatures_are_within;
 
 /// What proves where an image comes from, to be published with it.
@@ -15,9 +15,9 @@ pub struct Evidence {
     /// Referrers that the repository has already, which the caller has checked and accepts.
     pub accepted: BTreeSet<Digest>,
     /// Referrers made now: provenance, SBOM, signature bundle.
-    pub made: Vec<Parcel>,
+    pub made: Vec<ManifestWithBlobs>,
     /// The simple signature that podman, bootc and rpm-ostree look for, and the tag where they do.
-    pub signature: Option<(Tag, Parcel)>,
+    pub signature: Option<(Tag, ManifestWithBlobs)>,
 }
 
 /// What happens if the tag points to another image.
@@ -34,36 +34,41 @@ pub enum Taken {
 /// Invariant: everything attached refers to the image, and there is evidence unless it was waived in so many words.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    image: Parcel,
+    image: ManifestWithBlobs,
     evidence: Evidence,
-    inputs: Option<Parcel>,
+    inputs: Option<ManifestWithBlobs>,
     tag: Tag,
     taken: Taken,
 }
 
 impl Publication {
     /// An image with its evidence.
-    pub fn new(image: Parcel, evidence: Evidence, tag: Tag, taken: Taken) -> Result<Self, PublicationError> {
+    pub fn new(
+        image: ManifestWithBlobs,
+        evidence: Evidence,
+        tag: Tag,
+        taken: Taken,
+    ) -> Result<Self, PublicationError> {
         if evidence.accepted.is_empty() && evidence.made.is_empty() {
             return Err(PublicationError::NoEvidence { tag });
         }
-        evidence.made.iter().try_for_each(|parcel| refers_to(&image, parcel))?;
+        evidence.made.iter().try_for_each(|manifest_with_blobs| refers_to(&image, manifest_with_blobs))?;
         Ok(Self { image, evidence, inputs: None, tag, taken })
     }
 
     /// An image for which somebody asked to publish no evidence (`--no-sign`).
-    pub fn without_evidence(image: Parcel, tag: Tag, taken: Taken) -> Self {
+    pub fn without_evidence(image: ManifestWithBlobs, tag: Tag, taken: Taken) -> Self {
         Self { image, evidence: Evidence::default(), inputs: None, tag, taken }
     }
 
     /// With what the image was built from, to be attached as the evidence is.
-    pub fn with_inputs(self, inputs: Parcel) -> Result<Self, PublicationError> {
+    pub fn with_inputs(self, inputs: ManifestWithBlobs) -> Result<Self, PublicationError> {
         refers_to(&self.image, &inputs)?;
         Ok(Self { inputs: Some(inputs), ..self })
     }
 
     /// The image.
-    pub fn image(&self) -> &Parcel {
+    pub fn image(&self) -> &ManifestWithBlobs {
         &self.image
     }
 
@@ -78,13 +83,13 @@ impl Publication {
     }
 
     /// What is attached to the image, made by this program: evidence and inputs.
-    pub fn attached(&self) -> impl Iterator<Item = &Parcel> {
+    pub fn attached(&self) -> impl Iterator<Item = &ManifestWithBlobs> {
         self.evidence.made.iter().chain(&self.inputs)
     }
 
     /// Every referrer that the image must have before it gets its tag.
     pub fn referrers(&self) -> BTreeSet<Digest> {
-        let made = self.attached().map(|parcel| parcel.digest().clone());
+        let made = self.attached().map(|manifest_with_blobs| manifest_with_blobs.digest().clone());
         made.chain(self.evidence.accepted.iter().cloned()).collect()
     }
 
@@ -98,8 +103,11 @@ impl Publication {
         if !found.image {
             steps.extend([Step::SendBlobs(image.clone()), Step::PutManifest(image.clone())]);
         }
-        let missing: Vec<_> =
-            self.attached().map(Parcel::digest).filter(|made| !found.referrers.contains(*made)).collect();
+        let missing: Vec<_> = self
+            .attached()
+            .map(ManifestWithBlobs::digest)
+            .filter(|made| !found.referrers.contains(*made))
+            .collect();
         for digest in &missing {
             steps.extend([Step::SendBlobs((*digest).clone()), Step::PutManifest((*digest).clone())]);
         }
@@ -140,11 +148,14 @@ impl Taken {
     }
 }
 
-fn refers_to(image: &Parcel, parcel: &Parcel) -> Result<(), PublicationError> {
-    if parcel.subject() == Some(image.digest()) {
+fn refers_to(
+    image: &ManifestWithBlobs,
+    manifest_with_blobs: &ManifestWithBlobs,
+) -> Result<(), PublicationError> {
+    if manifest_with_blobs.subject() == Some(image.digest()) {
         return Ok(());
     }
-    let (evidence, image) = (parcel.digest().clone(), image.digest().clone());
+    let (evidence, image) = (manifest_with_blobs.digest().clone(), image.digest().clone());
     Err(PublicationError::OtherSubject { evidence, image })
 }
 
@@ -196,18 +207,18 @@ impl fmt::Display for Step {
 /// Made by `io::publish::publish` and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    pinned: Pinned,
+    pinned: DigestRef,
     tag: Tag,
     steps: usize,
 }
 
 impl Published {
-    pub(crate) fn new(pinned: Pinned, tag: Tag, steps: usize) -> Self {
+    pub(crate) fn new(pinned: DigestRef, tag: Tag, steps: usize) -> Self {
         Self { pinned, tag, steps }
     }
 
     /// The image.
-    pub fn pinned(&self) -> &Pinned {
+    pub fn pinned(&self) -> &DigestRef {
         &self.pinned
     }
 
@@ -261,25 +272,26 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::manifest::Blob;
     use super::super::oci::MANIFEST;
-    use super::super::parcel::Blob;
     use super::*;
 
-    fn parcel(content: &str, subject: Option<&Digest>) -> Parcel {
+    fn manifest_with_blobs(content: &str, subject: Option<&Digest>) -> ManifestWithBlobs {
         let blob = Blob::of(content.to_owned());
         let describe = |digest: &Digest, size: u64| json!({ "digest": digest.as_str(), "size": size });
         let mut manifest = json!({ "config": describe(&blob.digest, blob.size), "layers": [] });
         if let Some(subject) = subject {
             manifest["subject"] = describe(subject, 1);
         }
-        Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![blob]).unwrap()
+        ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![blob]).unwrap()
     }
 
     fn publication(taken: Taken) -> Publication {
-        let image = parcel("image", None);
-        let made = ["provenance", "sbom"].map(|kind| parcel(kind, Some(image.digest()))).to_vec();
-        let signature = Some(("sha256-0.sig".parse().unwrap(), parcel("signature", None)));
-        let inputs = parcel("inputs", Some(image.digest()));
+        let image = manifest_with_blobs("image", None);
+        let made =
+            ["provenance", "sbom"].map(|kind| manifest_with_blobs(kind, Some(image.digest()))).to_vec();
+        let signature = Some(("sha256-0.sig".parse().unwrap(), manifest_with_blobs("signature", None)));
+        let inputs = manifest_with_blobs("inputs", Some(image.digest()));
         let evidence = Evidence { made, signature, ..Evidence::default() };
         let publication = Publication::new(image, evidence, "tag".parse().unwrap(), taken).unwrap();
         publication.with_inputs(inputs).unwrap()
@@ -287,14 +299,15 @@ mod tests {
 
     #[test]
     fn evidence_is_waived_in_words_or_there() {
-        let image = parcel("image", None);
+        let image = manifest_with_blobs("image", None);
         let tag: Tag = "tag".parse().unwrap();
         let none = Publication::new(image.clone(), Evidence::default(), tag.clone(), Taken::Refuse);
         assert!(matches!(none, Err(PublicationError::NoEvidence { .. })));
-        let stray = Evidence { made: vec![parcel("x", Some(&Digest::of(b"")))], ..Evidence::default() };
+        let stray =
+            Evidence { made: vec![manifest_with_blobs("x", Some(&Digest::of(b"")))], ..Evidence::default() };
         let stray = Publication::new(image.clone(), stray, tag.clone(), Taken::Refuse);
         assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
-        let stray = parcel("inputs", Some(&Digest::of(b"")));
+        let stray = manifest_with_blobs("inputs", Some(&Digest::of(b"")));
         let stray = Publication::without_evidence(image, tag, Taken::Refuse).with_inputs(stray);
         assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
     }
@@ -316,7 +329,11 @@ mod tests {
             tag: Some(publication.image().digest().clone()),
             image: true,
             referrers: publication.referrers(),
-            signature: publication.evidence().signature.as_ref().map(|(_, parcel)| parcel.manifest().clone()),
+            signature: publication
+                .evidence()
+                .signature
+                .as_ref()
+                .map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone()),
         };
         assert_eq!(publication.steps(&found).unwrap(), []);
     }
@@ -327,7 +344,7 @@ mod tests {
         fn the_tag_is_last(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
             let publication = publication(Taken::Refuse);
             let digests: Vec<_> = publication.attached().map(|made| made.digest().clone()).collect();
-            let signature = publication.evidence().signature.as_ref().map(|(_, parcel)| parcel.manifest().clone());
+            let signature = publication.evidence().signature.as_ref().map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone());
             let found = Found {
                 tag: tagged.then(|| publication.image().digest().clone()),
                 image,

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::Digest;
+use super::manifest::{Blob, Content, IncompleteManifest, ManifestWithBlobs, RawManifest};
 use super::oci::INDEX;
-use super::parcel::{Blob, Content, Parcel, ParcelError, RawManifest};
 
 /// The index under the tag `sha256-<hex>` (OCI distribution specification 1.1, "Referrers Tag Schema").
 ///
@@ -105,7 +105,10 @@ pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
 ///
 /// A configuration names the layers (`rootfs.diff_ids`), so that it must be written anew; everything else in the
 /// stored manifest stays. The format is cosign's, `SIGNATURE_SPEC.md`.
-pub fn with_signatures(stored: &RawManifest, ours: &Parcel) -> Result<Parcel, ParcelError> {
+pub fn with_signatures(
+    stored: &RawManifest,
+    ours: &ManifestWithBlobs,
+) -> Result<ManifestWithBlobs, IncompleteManifest> {
     let mut document: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
     let mut all = layers(stored);
     for layer in layers(ours.manifest()) {
@@ -130,7 +133,7 @@ pub fn with_signatures(stored: &RawManifest, ours: &Parcel) -> Result<Parcel, Pa
     // Of two blobs of one digest the last counts: ours are here.
     let blobs = theirs.chain(ours.blobs().iter().cloned()).chain([config]).collect();
     document["layers"] = all.into();
-    Parcel::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)
+    ManifestWithBlobs::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)
 }
 
 fn layers(manifest: &RawManifest) -> Vec<Value> {
@@ -207,7 +210,7 @@ mod tests {
             manifest(&json!({ "config": config, "layers": [layer], "annotations": { "of": signature } }))
         };
         let stored = with("theirs");
-        let ours = Parcel::new(with("ours"), vec![payload.clone(), config.clone()]).unwrap();
+        let ours = ManifestWithBlobs::new(with("ours"), vec![payload.clone(), config.clone()]).unwrap();
         assert!(!signatures_are_within(ours.manifest(), &stored));
         let merged = with_signatures(&stored, &ours).unwrap();
         assert!(signatures_are_within(ours.manifest(), merged.manifest()));

@@ -8,7 +8,7 @@ use kmod_builder::io::composing::{self, Built};
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::compose::Layer;
 use kmod_builder::model::oci::Manifest;
-use kmod_builder::model::packages::{Group, Part};
+use kmod_builder::model::packages::{LayerKind, PackageGroup};
 use kmod_builder::model::verification::{Outcome, Report};
 use kmod_builder::model::{Compression, Digest, Target};
 use kmod_builder::output::Show as _;
@@ -261,7 +261,7 @@ async fn a_hostile_entry_is_refused() {
     let archive = layers::archive(&[layers::entry("../../etc/passwd", b'0', b"root::0:0")]);
     let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Zstd);
     bench.layout.put(&descriptor.media_type, &blob).unwrap();
-    let hostile = Layer::new(descriptor, diff_id, Part::Kmod, &[Group::Main].into());
+    let hostile = Layer::new(descriptor, diff_id, LayerKind::Kmod, &[PackageGroup::Main].into());
     let report = bench.composed(&userland, &hostile).await;
     let sentence = "the layer holds `../../etc/passwd`, which leads out of the image by `..`";
     failed(&report, "layers hold RPMs and nothing else", sentence);
@@ -289,7 +289,7 @@ async fn layers_must_be_what_the_image_says() {
     let report = bench.composed(&kmod, &userland).await;
     failed(&report, "layers are what the configuration says", "does not have one layer of userland and one");
     failed(&report, "packages are named for the image", "is in the layer of the other packages");
-    let lie = Layer::new(kmod.descriptor, kmod.diff_id, Part::Kmod, &[Group::Src].into());
+    let lie = Layer::new(kmod.descriptor, kmod.diff_id, LayerKind::Kmod, &[PackageGroup::Src].into());
     let report = bench.composed(&userland, &lie).await;
     failed(
         &report,
@@ -309,7 +309,7 @@ async fn files_must_be_called_what_they_are() {
     ]);
     let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Gzip);
     bench.layout.put(&descriptor.media_type, &blob).unwrap();
-    let userland = Layer::new(descriptor, diff_id, Part::Userland, &[Group::Main].into());
+    let userland = Layer::new(descriptor, diff_id, LayerKind::Userland, &[PackageGroup::Main].into());
     let report = bench.composed(&userland, &kmod).await;
     let sentence = "devel/zfs-2.4.3-1.fc43.x86_64.rpm is, by its header, libzfs7-2.4.3-1.fc43.x86_64.rpm";
     failed(&report, "packages are named for the image", sentence);
@@ -323,8 +323,8 @@ async fn what_is_no_image_of_ours_is_refused() {
     let index = layout.put("x", br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
     let tag = "some".parse().unwrap();
     layout.list(&index, Some(&tag)).unwrap();
-    let pinned = kmod_builder::model::image::Pinned {
-        store: kmod_builder::model::image::Store::Layout(directory.path().to_owned()),
+    let pinned = kmod_builder::model::image::DigestRef {
+        store: kmod_builder::model::image::ImageLocation::Layout(directory.path().to_owned()),
         digest: index.digest,
     };
     let report = verify::contract(&pinned, None).await.unwrap();
@@ -352,7 +352,7 @@ async fn an_image_can_be_taken_from_another_layout() {
     layout.adopt(&bench.layout, bench.built.manifest(), Some(&tag)).unwrap();
     drop(bench);
     let name = format!("oci:{}:{tag}", other.path().display()).parse().unwrap();
-    let images = kmod_builder::io::store::Images::Layout(layout);
+    let images = kmod_builder::io::store::ImageStore::Layout(layout);
     let inspection = kmod_builder::io::inspecting::inspect(&images, &name).await.unwrap();
     assert!(kmod_builder::model::verification::verify(&inspection, None).passed());
 }

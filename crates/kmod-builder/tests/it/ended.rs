@@ -43,7 +43,7 @@ impl Ended {
     }
 
     /// What was said on standard error, in one line.
-    pub(crate) fn complaint(&self) -> String {
+    pub(crate) fn oci_error(&self) -> String {
         self.stderr.replace(['│', '×'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use kmod_builder::io::composing;
 use kmod_builder::io::contents::{Contents, ContentsError, Placed, State};
 use kmod_builder::io::layout::Layout;
-use kmod_builder::io::store::Images;
+use kmod_builder::io::store::ImageStore;
 use kmod_builder::model::Compression;
 use kmod_builder::model::compose::Layer;
-use kmod_builder::model::image::ImageName;
+use kmod_builder::model::image::ImageRef;
 use kmod_builder::model::oci::Manifest;
-use kmod_builder::model::packages::{Group, Part};
+use kmod_builder::model::packages::{LayerKind, PackageGroup};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ use crate::{layers, rpms::Recipe};
 struct Bench {
     directory: TempDir,
     layout: Layout,
-    name: ImageName,
+    name: ImageRef,
     rpms: Rpms,
 }
 
@@ -37,8 +37,8 @@ impl Bench {
         Self { directory, layout, name, rpms }
     }
 
-    async fn extract(&self, groups: &[Group], replace: bool) -> Result<Vec<Placed>, ContentsError> {
-        let images = Images::open(&self.name.store).await.unwrap();
+    async fn extract(&self, groups: &[PackageGroup], replace: bool) -> Result<Vec<Placed>, ContentsError> {
+        let images = ImageStore::open(&self.name.store).await.unwrap();
         let contents = Contents::open(&images, &self.name).await.unwrap();
         let groups: BTreeSet<_> = groups.iter().copied().collect();
         contents.extract(&groups, &self.directory.path().join("rpms"), replace).await
@@ -74,13 +74,13 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 async fn what_comes_out_is_what_went_in() {
     for compression in [Compression::Zstd, Compression::Gzip] {
         let bench = Bench::new(rpms::good(), compression).await;
-        let placed = bench.extract(&Group::ALL, false).await.unwrap();
+        let placed = bench.extract(&PackageGroup::ALL, false).await.unwrap();
         assert_eq!(bench.extracted(), files(bench.rpms.directory.path()));
         assert!(placed.iter().all(|placed| placed.state == State::Written));
-        let devel = placed.iter().find(|placed| placed.group == Group::Devel).unwrap();
+        let devel = placed.iter().find(|placed| placed.group == PackageGroup::Devel).unwrap();
         assert!(devel.file.starts_with(bench.directory.path().join("rpms/devel")));
         assert_eq!(bench.leftovers(), ["rpms"]);
-        let again = bench.extract(&Group::ALL, false).await.unwrap();
+        let again = bench.extract(&PackageGroup::ALL, false).await.unwrap();
         assert!(again.iter().all(|placed| placed.state == State::Present));
     }
 }
@@ -88,7 +88,7 @@ async fn what_comes_out_is_what_went_in() {
 #[tokio::test]
 async fn headers_are_listed() {
     let bench = Bench::new(rpms::good(), Compression::Zstd).await;
-    let images = Images::open(&bench.name.store).await.unwrap();
+    let images = ImageStore::open(&bench.name.store).await.unwrap();
     let listed = Contents::open(&images, &bench.name).await.unwrap().list().await.unwrap();
     let files = files(bench.rpms.directory.path());
     assert_eq!(listed.len(), files.len());
@@ -109,7 +109,7 @@ async fn only_the_layers_that_are_needed_are_read() {
     let kmod = bench.layout.directory().join("blobs/sha256").join(manifest.layers[1].digest.hex());
     fs::remove_file(kmod).unwrap();
     // Only the userland has packages of these groups.
-    let placed = bench.extract(&[Group::Other, Group::Debug], false).await.unwrap();
+    let placed = bench.extract(&[PackageGroup::Other, PackageGroup::Debug], false).await.unwrap();
     let names: Vec<_> =
         placed.iter().map(|placed| placed.file.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(
@@ -121,7 +121,7 @@ async fn only_the_layers_that_are_needed_are_read() {
             "zfs-test-2.4.3-1.fc43.x86_64.rpm"
         ]
     );
-    let error = bench.extract(&[Group::Main], false).await.unwrap_err().to_string();
+    let error = bench.extract(&[PackageGroup::Main], false).await.unwrap_err().to_string();
     assert!(error.contains("has no blob"), "{error}");
 }
 
@@ -132,10 +132,10 @@ async fn files_that_differ_are_not_replaced_unasked() {
     fs::create_dir(&directory).unwrap();
     let mine = directory.join("zfs-2.4.3-1.fc43.x86_64.rpm");
     fs::write(&mine, "mine").unwrap();
-    let error = bench.extract(&[Group::Main], false).await.unwrap_err().to_string();
+    let error = bench.extract(&[PackageGroup::Main], false).await.unwrap_err().to_string();
     assert_eq!(error, format!("{} is already there, with other contents", mine.display()));
     assert_eq!(bench.extracted().len(), 1, "nothing else was written");
-    let placed = bench.extract(&[Group::Main], true).await.unwrap();
+    let placed = bench.extract(&[PackageGroup::Main], true).await.unwrap();
     let states = placed.iter().filter(|placed| placed.state == State::Replaced);
     assert_eq!(states.map(|placed| &placed.file).collect::<Vec<_>>(), [&mine]);
     assert_ne!(fs::read(&mine).unwrap(), b"mine");
@@ -149,8 +149,8 @@ async fn links_in_the_target_are_not_followed() {
     let elsewhere = bench.directory.path().join("images/oci-layout");
     let before = fs::read(&elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, directory.join("zfs-2.4.3-1.fc43.x86_64.rpm")).unwrap();
-    assert!(bench.extract(&[Group::Main], false).await.is_err());
-    bench.extract(&[Group::Main], true).await.unwrap();
+    assert!(bench.extract(&[PackageGroup::Main], false).await.is_err());
+    bench.extract(&[PackageGroup::Main], true).await.unwrap();
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
 }
 
@@ -164,7 +164,7 @@ async fn nothing_is_left_of_a_changed_layer() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let error = bench.extract(&Group::ALL, false).await.unwrap_err().to_string();
+    let error = bench.extract(&PackageGroup::ALL, false).await.unwrap_err().to_string();
     assert!(error.contains("was changed after the image was made"), "{error}");
     assert_eq!(bench.leftovers(), [""; 0]);
 }
@@ -178,10 +178,10 @@ async fn nothing_is_left_of_a_hostile_layer() {
     ]);
     let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Zstd);
     bench.layout.put(&descriptor.media_type, &blob).unwrap();
-    let hostile = Layer::new(descriptor, diff_id, Part::Userland, &[Group::Main].into());
+    let hostile = Layer::new(descriptor, diff_id, LayerKind::Userland, &[PackageGroup::Main].into());
     let built = composing::image(&inputs(), &hostile, &hostile, &bench.layout).unwrap();
     bench.layout.list(built.manifest(), Some(&"image".parse().unwrap())).unwrap();
-    let error = bench.extract(&[Group::Main], true).await.unwrap_err().to_string();
+    let error = bench.extract(&[PackageGroup::Main], true).await.unwrap_err().to_string();
     assert_eq!(error, "the layer holds `../outside.rpm`, which leads out of the image by `..`");
     assert_eq!(bench.leftovers(), [""; 0]);
 }
@@ -189,12 +189,12 @@ async fn nothing_is_left_of_a_hostile_layer() {
 #[tokio::test]
 async fn an_image_must_be_named_if_there_are_several() {
     let bench = Bench::new(rpms::good(), Compression::Zstd).await;
-    let images = Images::open(&bench.name.store).await.unwrap();
+    let images = ImageStore::open(&bench.name.store).await.unwrap();
     let image = bench.layout.tags().unwrap().remove(0).1;
     bench.layout.list(&image, Some(&"other".parse().unwrap())).unwrap();
     let error = images.find(&bench.name).await.unwrap_err();
     assert!(error.to_string().ends_with("has several images"), "{error}");
-    let other: ImageName = format!("{}:none", bench.name).parse().unwrap();
+    let other: ImageRef = format!("{}:none", bench.name).parse().unwrap();
     let error = images.find(&other).await.unwrap_err();
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(
@@ -222,7 +222,7 @@ proptest! {
         };
         runtime.block_on(async {
             let bench = Bench::new(recipes(), Compression::Zstd).await;
-            bench.extract(&Group::ALL, false).await.unwrap();
+            bench.extract(&PackageGroup::ALL, false).await.unwrap();
             assert_eq!(bench.extracted(), files(bench.rpms.directory.path()));
             let mut reversed = recipes();
             reversed.0.reverse();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kmod_builder::io::rpm;
-use kmod_builder::model::packages::Group;
+use kmod_builder::model::packages::PackageGroup;
 use proptest::prelude::*;
 
 use crate::rpms::{self, KERNEL};
@@ -39,7 +39,7 @@ fn modules_are_found_however_they_are_compressed() {
         (format!("/usr/lib/debug/lib/modules/{KERNEL}/extra/zfs/e.ko.debug"), bytes),
     ];
     let (package, found) = rpm::inspect(Cursor::new(kmod_bytes(&modules))).unwrap();
-    assert_eq!((package.group(), package.modules().count(), found.len()), (Group::Main, 4, 4));
+    assert_eq!((package.group(), package.modules().count(), found.len()), (PackageGroup::Main, 4, 4));
     for module in found {
         let release = module.vermagic.as_deref().and_then(|text| text.split(' ').next());
         assert_eq!(release, Some(KERNEL), "{}", module.path);

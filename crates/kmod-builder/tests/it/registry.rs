@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use kmod_builder::io::registry::{
-    Access, CredentialSources, Patience, Problem, Progress, Registries, Secret,
+    Access, CredentialSources, Progress, Registries, RegistryErrorKind, RetryPolicy, Secret,
 };
 use kmod_builder::model::Digest;
-use kmod_builder::model::image::Selector;
-use kmod_builder::model::parcel::{Blob, RawManifest};
+use kmod_builder::model::image::TagOrDigest;
+use kmod_builder::model::manifest::{Blob, RawManifest};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
@@ -20,7 +20,7 @@ async fn a_refused_sign_in_is_told_as_one() {
     let registries = Registries::new(CredentialSources::none(), impatient());
     let anonymous = registries.open(&server.repository(), Access::Pull).await.unwrap();
     let error = anonymous.tags().await.unwrap_err();
-    assert!(matches!(error.problem(), Problem::Token { .. }), "{error}");
+    assert!(matches!(error.problem(), RegistryErrorKind::Token { .. }), "{error}");
     assert!(!error.is_temporary());
     let sentence = format!("{error}");
     assert!(sentence.contains("no token was to be had from http://127.0.0.1"), "{sentence}");
@@ -38,7 +38,7 @@ async fn a_token_endpoint_that_is_down_is_no_refusal() {
         }
     }
     let error = open(&server.repository(), impatient()).tags().await.unwrap_err();
-    assert!(error.is_temporary() && matches!(error.problem(), Problem::Token { .. }), "{error}");
+    assert!(error.is_temporary() && matches!(error.problem(), RegistryErrorKind::Token { .. }), "{error}");
     assert!(error.to_string().contains("the registry answered 500: <html>oops</html>"), "{error}");
 }
 
@@ -56,9 +56,9 @@ async fn lists_are_read_to_their_end() {
     let tags = registry.tags().await.unwrap();
     assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
     for kind in ["one", "two", "three"] {
-        let parcel = referrer(&image, kind);
-        registry.send_blobs(parcel.blobs(), &Progress::none()).await.unwrap();
-        let written = registry.put_manifest(parcel.manifest()).await.unwrap();
+        let manifest_with_blobs = referrer(&image, kind);
+        registry.send_blobs(manifest_with_blobs.blobs(), &Progress::none()).await.unwrap();
+        let written = registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
         assert_eq!(written.filed_under.as_deref(), Some(image.digest().as_str()));
     }
     let referrers = registry.referrers(image.digest()).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_download_is_resumed_and_its_end_checked() {
     assert_eq!(server.log().len(), 2);
     for fault in [Fault::Truncated, Fault::WrongDigest] {
         let error = read(Some(fault)).await.unwrap_err();
-        assert!(matches!(error.problem(), Problem::WrongContent { .. }), "{error}");
+        assert!(matches!(error.problem(), RegistryErrorKind::WrongContent { .. }), "{error}");
     }
     assert!(registry.blob(&Digest::of(b"other")).await.unwrap().is_none());
     // Small ones are read whole, so that they can be read again.
@@ -126,27 +126,27 @@ async fn a_manifest_is_what_its_digest_says() {
     let registry = open(&server.repository(), impatient());
     let manifest = RawManifest::new(&b"{}"[..], "application/vnd.oci.image.index.v1+json");
     registry.put_tag(&"tag".parse().unwrap(), &manifest).await.unwrap();
-    let selectors = [Selector::Tag("tag".parse().unwrap()), Selector::Digest(manifest.digest.clone())];
-    for selector in selectors {
+    let selectors = [TagOrDigest::Tag("tag".parse().unwrap()), TagOrDigest::Digest(manifest.digest.clone())];
+    for tag_or_digest in selectors {
         server.forget_log();
         (0..20).for_each(|request| server.fault_at(request, Fault::WrongDigest));
-        let error = registry.manifest(&selector).await.unwrap_err();
-        assert!(matches!(error.problem(), Problem::WrongContent { .. }), "{error}");
+        let error = registry.manifest(&tag_or_digest).await.unwrap_err();
+        assert!(matches!(error.problem(), RegistryErrorKind::WrongContent { .. }), "{error}");
         server.forget_log();
-        assert_eq!(registry.manifest(&selector).await.unwrap().as_ref(), Some(&manifest));
-        assert_eq!(registry.resolve(&selector).await.unwrap().as_ref(), Some(&manifest.digest));
+        assert_eq!(registry.manifest(&tag_or_digest).await.unwrap().as_ref(), Some(&manifest));
+        assert_eq!(registry.resolve(&tag_or_digest).await.unwrap().as_ref(), Some(&manifest.digest));
     }
 }
 
 #[tokio::test]
 async fn a_registry_is_left_alone_as_long_as_it_asks() {
-    let patience = Patience { longest_delay: Duration::from_millis(300), ..impatient() };
+    let retry_policy = RetryPolicy { longest_delay: Duration::from_millis(300), ..impatient() };
     let server = Server::start(Options::default()).await;
     server.fault_at(1, Fault::TooManyRetryAfter);
     let begun = Instant::now();
-    open(&server.repository(), patience).tags().await.unwrap();
+    open(&server.repository(), retry_policy).tags().await.unwrap();
     // It asks for longer than anybody waits; without a word, the first wait would be of milliseconds.
-    assert!(begun.elapsed() >= patience.longest_delay);
+    assert!(begun.elapsed() >= retry_policy.longest_delay);
 }
 
 /// Registries hand uploads to storage elsewhere; whoever answers there must not learn the token.

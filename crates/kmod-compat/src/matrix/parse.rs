@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, MatrixError};
 use super::table::{Table, kind};
-use super::{CompatMatrix, Exclusion, Policy, Release, UnknownRelease, rules};
+use super::{CompatMatrix, Exclusion, Policy, Release, UnlistedReleasePolicy, rules};
 use crate::{KernelSeries, KernelVersionPrefix, TarballSha256, ZfsLine, ZfsVersion};
 
 const POLICY: &str = "[policy]
@@ -60,7 +60,7 @@ pub(super) struct RawMatrix {
 
 pub(super) struct RawPolicy {
     pub(super) line: Option<Spanned<ZfsLine>>,
-    pub(super) unknown_release: Option<Spanned<UnknownRelease>>,
+    pub(super) unknown_release: Option<Spanned<UnlistedReleasePolicy>>,
 }
 
 pub(super) struct RawRelease {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::UnknownRelease;
+use super::UnlistedReleasePolicy;
 use super::error::Fault;
 use super::parse::{RawExclusion, RawMatrix, RawPolicy, RawRelease};
 use crate::ZfsVersion;
@@ -89,7 +89,7 @@ fn rowless_exclusion(exclusion: &RawExclusion, releases: &[RawRelease]) -> Optio
 
 fn rowless_line(policy: &RawPolicy, releases: &[RawRelease]) -> Option<Fault> {
     let line = policy.line.as_ref()?;
-    let holds = policy.unknown_release.as_ref().map(Spanned::get_ref) == Some(&UnknownRelease::Hold);
+    let holds = policy.unknown_release.as_ref().map(Spanned::get_ref) == Some(&UnlistedReleasePolicy::Hold);
     let known = versions(releases).any(|version| version.line() == *line.get_ref());
     (holds && !known).then(|| {
         let message = format!("the line {} has no row, so nothing would ever be built", line.get_ref());

@@ -63,7 +63,7 @@ fn what_is_written_is_what_is_read() {
     let matrix = small();
     assert_eq!(
         matrix.policy(),
-        Policy { line: "2.4".parse().unwrap(), unknown_release: UnknownRelease::Hold }
+        Policy { line: "2.4".parse().unwrap(), unknown_release: UnlistedReleasePolicy::Hold }
     );
     let versions: Vec<_> = matrix.releases().map(|release| release.version().to_string()).collect();
     assert_eq!(versions, ["2.1.9", "2.2.6", "2.4.3"]);
@@ -244,9 +244,9 @@ fn a_row_is_not_weakened_by_a_meta_that_agrees() {
 
 #[test]
 fn a_policy_survives_a_round_trip() {
-    for policy in UnknownRelease::ALL {
+    for policy in UnlistedReleasePolicy::ALL {
         let json = serde_json::to_string(&policy).unwrap();
-        assert_eq!(serde_json::from_str::<UnknownRelease>(&json).unwrap(), policy);
+        assert_eq!(serde_json::from_str::<UnlistedReleasePolicy>(&json).unwrap(), policy);
     }
 }
 

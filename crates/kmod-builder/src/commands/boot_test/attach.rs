@@ -5,24 +5,24 @@ use miette::Result;
 
 use crate::commands::signing::SigningArgs;
 use crate::io::progress;
-use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::io::signer::Signer;
 use crate::model::Digest;
 use crate::model::attest::{Kind, Statement, Subject, artifact};
 use crate::model::boot::BootTest;
-use crate::model::image::{Selector, Store};
+use crate::model::image::{ImageLocation, TagOrDigest};
 
 /// Whoever signs the result, and where the image is.
-pub(super) struct Witness {
+pub(super) struct TestResultPublisher {
     signer: Signer,
     registry: Registry,
 }
 
-impl Witness {
+impl TestResultPublisher {
     /// Asked before the test, because a key that cannot be read should not cost one. `None` where nothing is attached:
     /// a directory keeps no evidence, `--no-sign` forbids it, or nobody can sign, which is said.
-    pub(super) async fn find(store: &Store, signing: &SigningArgs) -> Result<Option<Self>> {
-        let Store::Registry(repository) = store else { return Ok(None) };
+    pub(super) async fn find(store: &ImageLocation, signing: &SigningArgs) -> Result<Option<Self>> {
+        let ImageLocation::Registry(repository) = store else { return Ok(None) };
         if signing.declined() {
             return Ok(None);
         }
@@ -34,7 +34,8 @@ impl Witness {
             return Ok(None);
         };
         let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-        let registry = Registries::new(sources, Patience::default()).open(repository, Access::Push).await?;
+        let registry =
+            Registries::new(sources, RetryPolicy::default()).open(repository, Access::Push).await?;
         Ok(Some(Self { signer, registry }))
     }
 
@@ -44,7 +45,7 @@ impl Witness {
     pub(super) async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
         let Some(result) = test.result(finished, run_url()) else { return Ok(Vec::new()) };
         let digest = &test.image.digest;
-        let manifest = self.registry.manifest(&Selector::Digest(digest.clone())).await?;
+        let manifest = self.registry.manifest(&TagOrDigest::Digest(digest.clone())).await?;
         let size = manifest
             .ok_or_else(|| miette::miette!("the image {digest} is gone from the registry"))?
             .bytes
@@ -53,13 +54,13 @@ impl Witness {
         let subject = Subject::image(name, digest.clone(), size as u64);
         let statement = Statement::new(Kind::BootTest, &subject, &result.predicate());
         let mut made = Vec::new();
-        for party in self.signer.parties() {
-            if let Some(signed) = self.signer.sign(party, &statement).await? {
+        for signer_kind in self.signer.signer_kinds() {
+            if let Some(signed) = self.signer.sign(signer_kind, &statement).await? {
                 made.push(artifact::referrer(&signed.bundle, signed.kind, &subject, finished));
             }
         }
         crate::io::attach::attach(&self.registry, digest, &made).await?;
-        Ok(made.iter().map(|parcel| parcel.digest().clone()).collect())
+        Ok(made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect())
     }
 }
 

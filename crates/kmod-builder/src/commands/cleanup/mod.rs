@@ -16,7 +16,7 @@ use super::upstream::UpstreamArgs;
 use crate::io::progress;
 use crate::io::retention::{self, Cache, Journal, Stock};
 use crate::model::Digest;
-use crate::model::image::Store;
+use crate::model::image::ImageLocation;
 use crate::model::retention::{Age, Policy, Refusal, RetentionPlan, Share};
 use crate::output::{self, Format};
 use kernels::KernelArgs;
@@ -57,7 +57,7 @@ enum Verb {
 struct CleanArgs {
     /// Store to clean up: docker://host/name or oci:DIR
     #[arg(value_name = "STORE", required_unless_present = "apply", conflicts_with = "apply")]
-    store: Option<Store>,
+    store: Option<ImageLocation>,
 
     /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
     #[arg(long, value_name = "AGE", default_value_t = Policy::default().older_than)]
@@ -135,7 +135,7 @@ pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> 
         (Some(Verb::Restore(args)), _) => restore(args, upstream, format).await,
         (None, Some(file)) => {
             let plan = read_plan(&file)?;
-            let store: Store = plan.store().parse().into_diagnostic()?;
+            let store: ImageLocation = plan.store().parse().into_diagnostic()?;
             let stock = args.clean.place.open(&store, upstream).await?;
             carry_out(&stock, plan, &args.clean, upstream, format, now).await
         }
@@ -157,7 +157,7 @@ pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> 
 }
 
 async fn decide(
-    store: &Store,
+    store: &ImageLocation,
     stock: &Stock,
     args: &CleanArgs,
     upstream: &UpstreamArgs,

@@ -6,9 +6,9 @@ use miette::Result;
 use crate::commands::upstream::{UpstreamArgs, github_token};
 use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
-use crate::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::io::retention::{GithubStock, LayoutStock, RegistryStock, Stock};
-use crate::model::image::{Repository, Store};
+use crate::model::image::{ImageLocation, Repository};
 
 /// How the store is reached.
 #[derive(Debug, Args)]
@@ -39,10 +39,12 @@ enum Through {
 
 impl PlaceArgs {
     /// The store, ready to be looked at.
-    pub(super) async fn open(&self, store: &Store, upstream: &UpstreamArgs) -> Result<Stock> {
+    pub(super) async fn open(&self, store: &ImageLocation, upstream: &UpstreamArgs) -> Result<Stock> {
         let repository = match store {
-            Store::Layout(directory) => return Ok(Stock::Layout(LayoutStock::new(Layout::open(directory)?))),
-            Store::Registry(repository) => repository,
+            ImageLocation::Layout(directory) => {
+                return Ok(Stock::Layout(LayoutStock::new(Layout::open(directory)?)));
+            }
+            ImageLocation::Registry(repository) => repository,
         };
         let through_github = match self.through {
             Through::Auto => repository.host() == "ghcr.io",
@@ -72,5 +74,5 @@ impl PlaceArgs {
 
 async fn registry(repository: &Repository, access: Access) -> Result<Registry> {
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-    Ok(Registries::new(sources, Patience::default()).open(repository, access).await?)
+    Ok(Registries::new(sources, RetryPolicy::default()).open(repository, access).await?)
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::model::Target;
 use crate::model::attest::Kind;
-use crate::model::image::{Pinned, Tag};
-use crate::model::promotion::{Check, Examination, Promoted, Refusal, Step};
+use crate::model::image::{DigestRef, Tag};
+use crate::model::promotion::{Check, Promoted, PromotionChecks, Refusal, Step};
 use crate::model::tags::Channel;
 use crate::model::verification::Outcome;
 use crate::output::{self, Show};
@@ -27,7 +27,7 @@ pub(super) enum Ended {
 /// A promotion, as it is shown.
 #[derive(Serialize)]
 pub(super) struct PromotionReport {
-    image: Pinned,
+    image: DigestRef,
     channel: Channel,
     target: Option<Target>,
     result: &'static str,
@@ -43,9 +43,9 @@ pub(super) struct PromotionReport {
 
 impl PromotionReport {
     pub(super) fn new(
-        image: &Pinned,
+        image: &DigestRef,
         channel: &Channel,
-        examination: &Examination,
+        examination: &PromotionChecks,
         demanded: &BTreeSet<Kind>,
     ) -> Self {
         Self {

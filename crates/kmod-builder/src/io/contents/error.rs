@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::io::layer::LayerError;
 use crate::io::rpm::RpmError;
 use crate::io::store::StoreError;
-use crate::model::image::ImageName;
+use crate::model::image::ImageRef;
 use crate::model::oci::ManifestError;
 
 /// The RPMs of an image cannot be listed or extracted.
@@ -20,7 +20,7 @@ pub enum ContentsError {
     #[diagnostic(help("an index of several images has to be named by the digest of the one that is meant"))]
     Manifest {
         /// What was asked for.
-        image: ImageName,
+        image: ImageRef,
         /// What is wrong.
         error: ManifestError,
     },
@@ -28,7 +28,7 @@ pub enum ContentsError {
     #[error("the configuration of {image} cannot be read: {error}")]
     Config {
         /// What was asked for.
-        image: ImageName,
+        image: ImageRef,
         /// What is wrong.
         error: serde_json::Error,
     },
@@ -36,7 +36,7 @@ pub enum ContentsError {
     #[error("{image} has {layers} layers, and its configuration speaks of {diff_ids}")]
     Layers {
         /// What was asked for.
-        image: ImageName,
+        image: ImageRef,
         /// In the manifest.
         layers: usize,
         /// In the configuration.

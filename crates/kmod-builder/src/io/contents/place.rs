@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::error::Files;
 use super::{ContentsError, Hashing, Written};
 use crate::model::Digest;
-use crate::model::packages::Group;
+use crate::model::packages::PackageGroup;
 
 /// An RPM that is in the target now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,7 +16,7 @@ pub struct Placed {
     /// Where it is.
     pub file: PathBuf,
     /// Of which use it is.
-    pub group: Group,
+    pub group: PackageGroup,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest.

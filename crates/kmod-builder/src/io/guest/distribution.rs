@@ -7,17 +7,17 @@ use kmod_query::PinnedImage;
 
 use super::{GuestError, Sources};
 use crate::io::podman::{Build, Podman, Reuse};
-use crate::io::progress::Section;
-use crate::model::boot::{Closure, Contents, Elf, STAGE, containerfile, places};
+use crate::io::progress::ProgressSection;
+use crate::model::boot::{Contents, Elf, LibraryClosure, STAGE, containerfile, places};
 
 const BUSYBOX: &str = "busybox";
 
 /// Has podman hand over busybox and the libraries that are missing, with all that they need themselves.
 pub(super) async fn export(
     image: &PinnedImage,
-    closure: &Closure,
+    closure: &LibraryClosure,
     sources: Sources<'_>,
-    section: &mut Section,
+    section: &mut ProgressSection,
 ) -> Result<PathBuf, GuestError> {
     let [file, context, destination] =
         ["Containerfile", "context", "distribution"].map(|name| sources.scratch.join(name));
@@ -46,7 +46,7 @@ pub(super) async fn export(
 pub(super) fn complete(
     root: &Path,
     arch: Arch,
-    closure: &mut Closure,
+    closure: &mut LibraryClosure,
     contents: &mut Contents,
 ) -> Result<(), GuestError> {
     let (busybox, elf) = find(root, BUSYBOX, arch)?;

@@ -8,7 +8,7 @@ use kmod_compat::KernelRelease;
 use kmod_query::KernelPackage;
 
 use super::{GuestError, Sources};
-use crate::io::progress::Section;
+use crate::io::progress::ProgressSection;
 use crate::io::{blocking, download, rpm};
 use crate::model::boot::{Module, Origin, Packing, Stock, packed};
 use crate::model::packages::Package;
@@ -52,7 +52,7 @@ impl Kernel {
     pub async fn fetch(
         sources: Sources<'_>,
         release: &KernelRelease,
-        section: &Section,
+        section: &ProgressSection,
     ) -> Result<Self, GuestError> {
         let (file, from) = obtain(KernelPackage::Core, release, sources, section).await?;
         let (kernel, built_in) =
@@ -78,7 +78,7 @@ impl Kernel {
         &mut self,
         sources: Sources<'_>,
         goals: &[&str],
-        section: &Section,
+        section: &ProgressSection,
     ) -> Result<(), GuestError> {
         if self.stock.missing(goals).is_empty() {
             return Ok(());
@@ -116,7 +116,7 @@ async fn obtain(
     package: KernelPackage,
     release: &KernelRelease,
     sources: Sources<'_>,
-    section: &Section,
+    section: &ProgressSection,
 ) -> Result<(PathBuf, String), GuestError> {
     let place = match package {
         KernelPackage::ModulesCore => sources.modules,

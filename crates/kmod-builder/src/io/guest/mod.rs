@@ -15,7 +15,7 @@ pub use kernel::{Kernel, Place};
 pub use published::Published;
 
 use super::blocking;
-use super::progress::Section;
+use super::progress::ProgressSection;
 use crate::model::boot::{self, Contents, DRIVERS, Origin, Step};
 
 /// Everything that the emulator is given.
@@ -61,7 +61,7 @@ pub struct Sources<'a> {
 pub async fn assemble(
     published: Published,
     sources: Sources<'_>,
-    section: &mut Section,
+    section: &mut ProgressSection,
 ) -> Result<Assembled, GuestError> {
     let Published { target, programs, libraries, mut closure, modules } = published;
     section.part("the kernel and its drivers");

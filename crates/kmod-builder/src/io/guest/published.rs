@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::GuestError;
 use crate::io::rpm;
 use crate::model::Target;
-use crate::model::boot::{Closure, Elf, ElfError, Fault, Module};
+use crate::model::boot::{Elf, ElfError, Fault, LibraryClosure, Module};
 use crate::model::packages::Package;
 
 /// The programs that the guest uses.
@@ -20,7 +20,7 @@ pub struct Published {
     /// Their libraries, by the names under which they are needed.
     pub libraries: BTreeMap<String, Vec<u8>>,
     /// What both need.
-    pub closure: Closure,
+    pub closure: LibraryClosure,
     /// The modules.
     pub modules: Vec<Module>,
 }
@@ -30,7 +30,7 @@ impl Published {
     pub fn read(rpms: &[PathBuf]) -> Result<Self, GuestError> {
         let (mut programs, mut libraries) = (BTreeMap::new(), BTreeMap::new());
         let (mut modules, mut targets) = (Vec::new(), Vec::new());
-        let mut closure = Closure::new();
+        let mut closure = LibraryClosure::new();
         for rpm in rpms {
             let (package, files) = rpm::files(rpm, |path| {
                 Package::is_module(path) || program(path).is_some() || is_library(path)

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use super::Hashing;
 use crate::model::oci::Descriptor;
-use crate::model::packages::Group;
+use crate::model::packages::PackageGroup;
 use crate::model::{Compression, Digest};
 
 /// No RPM of OpenZFS comes near it; debug information of all modules is about a tenth.
@@ -32,7 +32,7 @@ pub struct Entry<'a> {
     /// The name of the file alone.
     pub file_name: &'a str,
     /// The group in whose directory it lies.
-    pub group: Group,
+    pub group: PackageGroup,
     /// Its size in bytes.
     pub size: u64,
     /// Its bytes: exactly `size` of them, or an error. They are proven only when the whole layer has been read.
@@ -145,7 +145,7 @@ impl Reader {
         name: &'a [u8],
         kind: tar::EntryType,
         size: u64,
-    ) -> Result<Option<(&'a str, Group)>, EntryFault> {
+    ) -> Result<Option<(&'a str, PackageGroup)>, EntryFault> {
         let name = std::str::from_utf8(name).map_err(|_| EntryFault::Foreign)?;
         if name.starts_with('/') {
             return Err(EntryFault::Absolute);
@@ -164,11 +164,11 @@ impl Reader {
         let name = name.strip_prefix("./").unwrap_or(name);
         let path = name.strip_suffix('/').unwrap_or(name);
         if kind == tar::EntryType::Directory {
-            let ours = path.is_empty() || path == "." || Group::of_directory(path).is_some();
+            let ours = path.is_empty() || path == "." || PackageGroup::of_directory(path).is_some();
             return if ours && size == 0 { Ok(None) } else { Err(EntryFault::Foreign) };
         }
         let (directory, file_name) = name.rsplit_once('/').unwrap_or(("", name));
-        let group = Group::of_directory(directory).ok_or(EntryFault::Foreign)?;
+        let group = PackageGroup::of_directory(directory).ok_or(EntryFault::Foreign)?;
         if !is_rpm_name(file_name) {
             return Err(EntryFault::Foreign);
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use blob::BlobWriter;
 
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
+use crate::model::image::{Tag, TagOrDigest};
 use crate::model::oci::{self, Descriptor, Index, Manifest, REF_NAME};
 use crate::model::verification::Verified;
 
@@ -139,11 +139,11 @@ impl Layout {
     }
 
     /// The manifest that is selected, as stored, or `None` if there is none.
-    pub fn manifest(&self, selector: &Selector) -> Result<Option<(Digest, Vec<u8>)>, LayoutError> {
-        let digest = match selector {
-            Selector::Digest(digest) if !self.has(digest) => return Ok(None),
-            Selector::Digest(digest) => digest.clone(),
-            Selector::Tag(tag) => match self.index()?.tagged(tag.as_str()) {
+    pub fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<(Digest, Vec<u8>)>, LayoutError> {
+        let digest = match tag_or_digest {
+            TagOrDigest::Digest(digest) if !self.has(digest) => return Ok(None),
+            TagOrDigest::Digest(digest) => digest.clone(),
+            TagOrDigest::Tag(tag) => match self.index()?.tagged(tag.as_str()) {
                 Some(entry) => entry.digest.clone(),
                 None => return Ok(None),
             },

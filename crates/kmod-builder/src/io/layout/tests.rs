@@ -51,7 +51,7 @@ fn a_changed_document_is_noticed() {
     let (_directory, layout) = layout();
     let blob = layout.put(oci::MANIFEST, b"{}").unwrap();
     fs::write(layout.path(&blob.digest), b"[]").unwrap();
-    let error = layout.manifest(&Selector::Digest(blob.digest)).unwrap_err();
+    let error = layout.manifest(&TagOrDigest::Digest(blob.digest)).unwrap_err();
     assert!(error.to_string().contains("was changed after it was stored"), "{error}");
 }
 
@@ -66,9 +66,9 @@ fn tags_are_sorted_and_foreign_names_left_alone() {
     let tags: Vec<_> = layout.tags().unwrap().into_iter().map(|(tag, _)| tag.to_string()).collect();
     assert_eq!(tags, ["a", "b"]);
     assert_eq!(layout.index().unwrap().manifests.len(), 3);
-    let tag = Selector::Tag("a".parse().unwrap());
+    let tag = TagOrDigest::Tag("a".parse().unwrap());
     assert_eq!(layout.manifest(&tag).unwrap(), Some((manifest.digest, b"{}".to_vec())));
-    assert_eq!(layout.manifest(&Selector::Tag("c".parse().unwrap())).unwrap(), None);
+    assert_eq!(layout.manifest(&TagOrDigest::Tag("c".parse().unwrap())).unwrap(), None);
 }
 
 #[test]

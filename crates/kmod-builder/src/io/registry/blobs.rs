@@ -15,7 +15,7 @@ use tokio_util::io::StreamReader;
 use crate::model::Digest;
 
 use super::client::Registry;
-use super::error::{Problem, RegistryError};
+use super::error::{RegistryError, RegistryErrorKind};
 
 /// The content of a blob as it comes.
 ///
@@ -51,7 +51,7 @@ struct Download {
 impl Registry {
     /// Whether the registry has this blob in this repository.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        self.patience().insist(|| self.has_blob_once(digest)).await
+        self.retry_policy().insist(|| self.has_blob_once(digest)).await
     }
 
     pub(super) async fn has_blob_once(&self, digest: &Digest) -> Result<bool, RegistryError> {
@@ -71,7 +71,7 @@ impl Registry {
             hash: Sha256::new(),
             received: 0,
             skip: 0,
-            resumptions: self.patience().attempts.saturating_sub(1),
+            resumptions: self.retry_policy().attempts.saturating_sub(1),
         };
         let pieces = stream::try_unfold(download, async |mut download| {
             let piece = download.next().await.map_err(into_io)?;
@@ -93,16 +93,16 @@ impl Registry {
     }
 
     async fn read_small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
-        self.patience()
+        self.retry_policy()
             .insist(async || {
                 let Some(reader) = self.blob(digest).await? else { return Ok(None) };
                 let mut bytes = Vec::new();
                 reader.take(limit + 1).read_to_end(&mut bytes).await.map_err(|error| {
                     let what = format!("read the blob {digest}");
-                    from_io(error).unwrap_or_else(|text| self.error(what, Problem::Malformed(text)))
+                    from_io(error).unwrap_or_else(|text| self.error(what, RegistryErrorKind::Malformed(text)))
                 })?;
                 if bytes.len() as u64 > limit {
-                    let problem = Problem::Malformed(format!("it is longer than {limit} bytes"));
+                    let problem = RegistryErrorKind::Malformed(format!("it is longer than {limit} bytes"));
                     return Err(self.error(format!("read the blob {digest}"), problem));
                 }
                 Ok(Some(bytes.into()))
@@ -112,7 +112,7 @@ impl Registry {
 
     async fn open_blob(&self, digest: &Digest, from: u64) -> Result<Option<Response>, RegistryError> {
         let what = format!("read the blob {digest}");
-        self.patience()
+        self.retry_policy()
             .insist(async || {
                 let mut request = self.http().get(self.url(&format!("blobs/{digest}")));
                 if from > 0 {
@@ -146,7 +146,7 @@ impl Download {
                         return Ok(None);
                     }
                     let expected = self.digest.clone();
-                    return Err(self.error(Problem::WrongContent { expected, actual }));
+                    return Err(self.error(RegistryErrorKind::WrongContent { expected, actual }));
                 }
                 Err(problem) => self.resume(problem).await?,
             }
@@ -154,7 +154,7 @@ impl Download {
     }
 
     /// Begins again where the connection broke.
-    async fn resume(&mut self, problem: Problem) -> Result<(), RegistryError> {
+    async fn resume(&mut self, problem: RegistryErrorKind) -> Result<(), RegistryError> {
         let error = self.error(problem);
         if self.resumptions == 0 {
             return Err(error);
@@ -166,14 +166,14 @@ impl Download {
         Ok(())
     }
 
-    fn error(&self, problem: Problem) -> RegistryError {
+    fn error(&self, problem: RegistryErrorKind) -> RegistryError {
         self.registry.error(format!("read the blob {}", self.digest), problem)
     }
 }
 
 fn into_io(error: RegistryError) -> io::Error {
     let kind = match error.problem() {
-        Problem::WrongContent { .. } => io::ErrorKind::InvalidData,
+        RegistryErrorKind::WrongContent { .. } => io::ErrorKind::InvalidData,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)

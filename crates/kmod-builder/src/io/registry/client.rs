@@ -9,11 +9,11 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use crate::model::image::Repository;
 
+use super::cache::RegistryCache;
 use super::credentials::{Credential, CredentialSources};
-use super::error::{Problem, RegistryError, complaints};
-use super::memory::Memory;
-use super::patience::{Patience, retry_after};
-use super::token::{Access, Authorizer, Granted};
+use super::error::{RegistryError, RegistryErrorKind, oci_errors};
+use super::retry::{RetryPolicy, retry_after};
+use super::token::{Access, AuthHeader, Authorizer};
 
 /// Manifests, indexes and lists are small; what is larger is none. Registries accept manifests of 4 MiB.
 const LARGEST_ANSWER: usize = 8 << 20;
@@ -24,7 +24,7 @@ const LARGEST_ANSWER: usize = 8 << 20;
 #[derive(Clone, Debug)]
 pub struct Registries {
     sources: Arc<CredentialSources>,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     /// For this machine, and for all others.
     clients: Arc<[OnceLock<Client>; 2]>,
     usage: Arc<Counters>,
@@ -47,8 +47,8 @@ struct Counters {
 
 impl Registries {
     /// Visits registries with the credentials of these sources.
-    pub fn new(sources: CredentialSources, patience: Patience) -> Self {
-        Self { sources: Arc::new(sources), patience, clients: Arc::default(), usage: Arc::default() }
+    pub fn new(sources: CredentialSources, retry_policy: RetryPolicy) -> Self {
+        Self { sources: Arc::new(sources), retry_policy, clients: Arc::default(), usage: Arc::default() }
     }
 
     /// What it has cost so far.
@@ -62,7 +62,7 @@ impl Registries {
     /// A repository, with the credential that the sources have for it, if any.
     pub async fn open(&self, repository: &Repository, access: Access) -> Result<Registry, RegistryError> {
         let credential = self.sources.find(repository).await.map_err(|error| {
-            RegistryError::new(repository, None, "find a credential", Problem::Credential(error))
+            RegistryError::new(repository, None, "find a credential", RegistryErrorKind::Credential(error))
         })?;
         self.open_with(repository, access, credential)
     }
@@ -82,8 +82,10 @@ impl Registries {
         };
         let fail = |problem| RegistryError::new(repository, None, "begin", problem);
         let base = Url::parse(&format!("{scheme}://{host}/v2/"))
-            .map_err(|error| fail(Problem::Malformed(format!("the host's name: {error}"))))?;
-        let http = self.client(repository.is_loopback()).map_err(|error| fail(Problem::Connection(error)))?;
+            .map_err(|error| fail(RegistryErrorKind::Malformed(format!("the host's name: {error}"))))?;
+        let http = self
+            .client(repository.is_loopback())
+            .map_err(|error| fail(RegistryErrorKind::Connection(error)))?;
         let authorizer = Authorizer::new(access, credential);
         let repository = repository.clone();
         Ok(Registry {
@@ -92,7 +94,7 @@ impl Registries {
                 base,
                 http,
                 authorizer,
-                patience: self.patience,
+                retry_policy: self.retry_policy,
                 usage: Arc::clone(&self.usage),
             }),
             memory: None,
@@ -106,7 +108,7 @@ impl Registries {
         }
         let mut builder = Client::builder()
             .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.patience.connect)
+            .connect_timeout(self.retry_policy.connect)
             // Blobs are verified as stored: a transfer encoding of their own would only be in the way.
             .no_gzip();
         if is_loopback {
@@ -120,7 +122,7 @@ impl Registries {
 /// A repository in a registry, seen with one account and for one purpose.
 ///
 /// Speaks the OCI distribution specification 1.1 over https, to this machine over http. Every request is
-/// authorised first, bounded in time, and repeated as [`Patience`] says. Cloning is cheap: clones share connections
+/// authorised first, bounded in time, and repeated as [`RetryPolicy`] says. Cloning is cheap: clones share connections
 /// and token.
 ///
 /// `oci_client` 0.18 is not used for requests: its errors lose the status and `Retry-After`, without a challenge it
@@ -128,7 +130,7 @@ impl Registries {
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
-    memory: Option<Arc<Memory>>,
+    memory: Option<Arc<RegistryCache>>,
 }
 
 #[derive(Debug)]
@@ -137,16 +139,16 @@ struct Inner {
     base: Url,
     http: Client,
     authorizer: Authorizer,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     usage: Arc<Counters>,
 }
 
 impl Registry {
-    pub(super) fn with_memory(&self, memory: Memory) -> Self {
+    pub(super) fn with_memory(&self, memory: RegistryCache) -> Self {
         Self { inner: Arc::clone(&self.inner), memory: Some(Arc::new(memory)) }
     }
 
-    pub(super) fn memory(&self) -> Option<&Memory> {
+    pub(super) fn memory(&self) -> Option<&RegistryCache> {
         self.memory.as_deref()
     }
 
@@ -156,8 +158,8 @@ impl Registry {
     }
 
     /// How patient this client is.
-    pub fn patience(&self) -> &Patience {
-        &self.inner.patience
+    pub fn retry_policy(&self) -> &RetryPolicy {
+        &self.inner.retry_policy
     }
 
     /// Asks again and again until the answer is yes, with growing pauses; no is an answer only at the end. For what
@@ -166,7 +168,7 @@ impl Registry {
         &self,
         check: impl AsyncFnMut() -> Result<bool, RegistryError>,
     ) -> Result<bool, RegistryError> {
-        self.patience().settle(check).await
+        self.retry_policy().settle(check).await
     }
 
     pub(super) fn http(&self) -> &Client {
@@ -193,7 +195,7 @@ impl Registry {
         url
     }
 
-    pub(super) fn error(&self, request: impl Into<String>, problem: Problem) -> RegistryError {
+    pub(super) fn error(&self, request: impl Into<String>, problem: RegistryErrorKind) -> RegistryError {
         RegistryError::new(self.repository(), self.inner.authorizer.account(), request, problem)
     }
 
@@ -204,9 +206,9 @@ impl Registry {
         request: RequestBuilder,
         expected: &[StatusCode],
     ) -> Result<Response, RegistryError> {
-        let (request, granted) = self.authorized(what, request).await?;
+        let (request, auth_header) = self.authorized(what, request).await?;
         let response = self.exchange(request).await.map_err(|problem| self.error(what, problem))?;
-        self.expect(what, response, expected, &granted).await
+        self.expect(what, response, expected, &auth_header).await
     }
 
     /// A request with the authorisation, which goes to the registry's own host and nowhere else: registries hand out
@@ -215,17 +217,17 @@ impl Registry {
         &self,
         what: &str,
         request: RequestBuilder,
-    ) -> Result<(RequestBuilder, Granted), RegistryError> {
-        let granted = self.inner.authorizer.grant(self).await?;
+    ) -> Result<(RequestBuilder, AuthHeader), RegistryError> {
+        let auth_header = self.inner.authorizer.grant(self).await?;
         let (client, request) = request.build_split();
         let mut request =
-            request.map_err(|error| self.error(what, Problem::Connection(error.without_url())))?;
-        if let Some(header) = granted.header.clone()
+            request.map_err(|error| self.error(what, RegistryErrorKind::Connection(error.without_url())))?;
+        if let Some(header) = auth_header.header.clone()
             && same_host(request.url(), self.base())
         {
             request.headers_mut().insert(AUTHORIZATION, header);
         }
-        Ok((RequestBuilder::from_parts(client, request), granted))
+        Ok((RequestBuilder::from_parts(client, request), auth_header))
     }
 
     /// Passes an answer of an expected status on, and makes an error of any other.
@@ -234,14 +236,14 @@ impl Registry {
         what: &str,
         response: Response,
         expected: &[StatusCode],
-        granted: &Granted,
+        auth_header: &AuthHeader,
     ) -> Result<Response, RegistryError> {
         if expected.contains(&response.status()) {
             return Ok(response);
         }
-        if response.status() == StatusCode::UNAUTHORIZED && !granted.fresh {
-            self.inner.authorizer.forget(granted).await;
-            return Err(self.error(what, Problem::TokenExpired));
+        if response.status() == StatusCode::UNAUTHORIZED && !auth_header.fresh {
+            self.inner.authorizer.forget(auth_header).await;
+            return Err(self.error(what, RegistryErrorKind::TokenExpired));
         }
         Err(self.refusal(what, response).await)
     }
@@ -255,12 +257,12 @@ impl Registry {
         self.exchange(request).await.map_err(|problem| self.error(what, problem))
     }
 
-    pub(super) async fn exchange(&self, request: RequestBuilder) -> Result<Response, Problem> {
-        let silence = self.patience().silence;
+    pub(super) async fn exchange(&self, request: RequestBuilder) -> Result<Response, RegistryErrorKind> {
+        let read_timeout = self.retry_policy().read_timeout;
         self.count_request();
-        match tokio::time::timeout(silence, request.send()).await {
+        match tokio::time::timeout(read_timeout, request.send()).await {
             Ok(answer) => answer.map_err(connection),
-            Err(_) => Err(Problem::Silence(silence)),
+            Err(_) => Err(RegistryErrorKind::ReadTimeout(read_timeout)),
         }
     }
 
@@ -274,55 +276,57 @@ impl Registry {
         self.error(what, problem)
     }
 
-    pub(super) async fn answered(&self, response: Response) -> Problem {
+    pub(super) async fn answered(&self, response: Response) -> RegistryErrorKind {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         // The status is the news; a body that does not come changes nothing about it.
         let body = self.collect(response).await.unwrap_or_default();
-        let complaints = complaints(&body);
-        let retry_after = retry_after(&headers, &complaints);
-        Problem::Answered { status, complaints, retry_after }
+        let oci_errors = oci_errors(&body);
+        let retry_after = retry_after(&headers, &oci_errors);
+        RegistryErrorKind::Answered { status, oci_errors, retry_after }
     }
 
     /// The whole body of a small answer.
-    pub(super) async fn collect(&self, mut response: Response) -> Result<Bytes, Problem> {
+    pub(super) async fn collect(&self, mut response: Response) -> Result<Bytes, RegistryErrorKind> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
             body.extend_from_slice(&chunk);
             if body.len() > LARGEST_ANSWER {
-                return Err(Problem::Malformed(format!("it is longer than {LARGEST_ANSWER} bytes")));
+                return Err(RegistryErrorKind::Malformed(format!(
+                    "it is longer than {LARGEST_ANSWER} bytes"
+                )));
             }
         }
         Ok(body.freeze())
     }
 
     /// The next piece of a body.
-    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Problem> {
-        let silence = self.patience().silence;
-        match tokio::time::timeout(silence, response.chunk()).await {
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RegistryErrorKind> {
+        let read_timeout = self.retry_policy().read_timeout;
+        match tokio::time::timeout(read_timeout, response.chunk()).await {
             Ok(chunk) => {
                 let chunk = chunk.map_err(connection)?;
                 let length = chunk.as_ref().map_or(0, Bytes::len);
                 self.inner.usage.bytes.fetch_add(length as u64, Ordering::Relaxed);
                 Ok(chunk)
             }
-            Err(_) => Err(Problem::Silence(silence)),
+            Err(_) => Err(RegistryErrorKind::ReadTimeout(read_timeout)),
         }
     }
 
     /// Where the answer sends us; relative addresses are the registry's.
-    pub(super) fn location(&self, headers: &HeaderMap) -> Result<Url, Problem> {
+    pub(super) fn location(&self, headers: &HeaderMap) -> Result<Url, RegistryErrorKind> {
         let text = headers
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
-            .ok_or_else(|| Problem::Malformed("there is no Location".into()))?;
-        self.base().join(text).map_err(|error| Problem::Malformed(format!("its Location: {error}")))
+            .ok_or_else(|| RegistryErrorKind::Malformed("there is no Location".into()))?;
+        self.base().join(text).map_err(|error| RegistryErrorKind::Malformed(format!("its Location: {error}")))
     }
 }
 
 /// Addresses carry signatures that give access to a blob for a while; they belong in no log.
-pub(super) fn connection(error: reqwest::Error) -> Problem {
-    Problem::Connection(error.without_url())
+pub(super) fn connection(error: reqwest::Error) -> RegistryErrorKind {
+    RegistryErrorKind::Connection(error.without_url())
 }
 
 pub(super) fn same_host(one: &Url, other: &Url) -> bool {

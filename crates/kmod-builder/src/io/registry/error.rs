@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::image::Repository;
-use crate::model::{Digest, image::Selector};
+use crate::model::{Digest, image::TagOrDigest};
 
 use super::credentials::CredentialError;
 
@@ -19,19 +19,19 @@ pub struct RegistryError {
     repository: Repository,
     request: String,
     account: Option<String>,
-    problem: Box<Problem>,
+    problem: Box<RegistryErrorKind>,
 }
 
 /// What was wrong with a request or its answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum RegistryErrorKind {
     /// The registry answered with a status that is not the one asked for.
-    #[error("the registry answered {status}{}", listed(complaints))]
+    #[error("the registry answered {status}{}", listed(oci_errors))]
     Answered {
         /// The HTTP status.
         status: u16,
         /// What the registry said about it (OCI distribution specification, "Error Codes").
-        complaints: Vec<Complaint>,
+        oci_errors: Vec<OciError>,
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
@@ -51,7 +51,7 @@ pub enum Problem {
     Connection(#[source] reqwest::Error),
     /// Nothing moved for too long.
     #[error("nothing came or went for {} s", .0.as_secs_f64())]
-    Silence(Duration),
+    ReadTimeout(Duration),
     /// The content is not what its digest says.
     #[error("the content's digest is {actual}, not {expected}")]
     WrongContent {
@@ -88,7 +88,7 @@ pub enum Problem {
 
 /// One entry of a registry's error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Complaint {
+pub struct OciError {
     /// The code, such as `MANIFEST_UNKNOWN`; empty where the answer was none that a program can read.
     #[serde(default)]
     pub code: String,
@@ -102,7 +102,7 @@ impl RegistryError {
         repository: &Repository,
         account: Option<&str>,
         request: impl Into<String>,
-        problem: Problem,
+        problem: RegistryErrorKind,
     ) -> Self {
         Self {
             repository: repository.clone(),
@@ -113,7 +113,7 @@ impl RegistryError {
     }
 
     /// What was wrong.
-    pub fn problem(&self) -> &Problem {
+    pub fn problem(&self) -> &RegistryErrorKind {
         &self.problem
     }
 
@@ -131,44 +131,44 @@ impl RegistryError {
     ///
     /// Registries word this differently, and some say it for blobs that they have just accepted.
     pub fn is_unknown_blob(&self) -> bool {
-        let Problem::Answered { complaints, .. } = self.problem() else { return false };
-        complaints.iter().any(|complaint| {
-            matches!(complaint.code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
-                || complaint.message.to_ascii_lowercase().contains("unknown blob")
-                || complaint.message.to_ascii_lowercase().contains("blob unknown")
+        let RegistryErrorKind::Answered { oci_errors, .. } = self.problem() else { return false };
+        oci_errors.iter().any(|oci_error| {
+            matches!(oci_error.code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
+                || oci_error.message.to_ascii_lowercase().contains("unknown blob")
+                || oci_error.message.to_ascii_lowercase().contains("blob unknown")
         })
     }
 
     /// The same failure, of which another attempt from the beginning may recover.
     pub(super) fn lost(self) -> Self {
-        Self { problem: Box::new(Problem::Lost(self.problem)), ..self }
+        Self { problem: Box::new(RegistryErrorKind::Lost(self.problem)), ..self }
     }
 
     /// The HTTP status, where there was one.
     pub fn status(&self) -> Option<u16> {
         match self.problem() {
-            Problem::Answered { status, .. } => Some(*status),
+            RegistryErrorKind::Answered { status, .. } => Some(*status),
             _ => None,
         }
     }
 }
 
-impl Problem {
+impl RegistryErrorKind {
     fn is_temporary(&self) -> bool {
         match self {
-            Self::Answered { status, complaints, retry_after } => match status {
+            Self::Answered { status, oci_errors, retry_after } => match status {
                 408 | 425 | 429 | 500 | 502..=504 | 506..=599 => true,
                 // GitHub's secondary limit is a 403 (falcosecurity/plugins#1069).
                 403 => {
                     retry_after.is_some()
-                        || complaints.iter().any(|complaint| complaint.message.contains("rate limit"))
+                        || oci_errors.iter().any(|oci_error| oci_error.message.contains("rate limit"))
                 }
                 _ => false,
             },
             Self::Token { problem, .. } => problem.is_temporary(),
             Self::TokenExpired
             | Self::Connection(_)
-            | Self::Silence(_)
+            | Self::ReadTimeout(_)
             | Self::WrongContent { .. }
             // Proxies answer with pages of their own while what is behind them restarts.
             | Self::Lost(_)
@@ -206,24 +206,28 @@ impl miette::Diagnostic for RegistryError {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let host = self.repository.host();
         let problem = match self.problem() {
-            Problem::Token { problem, .. } => &**problem,
+            RegistryErrorKind::Token { problem, .. } => &**problem,
             problem => problem,
         };
         let help = match problem {
-            Problem::Answered { status: 401 | 403, .. } if !problem.is_temporary() => match &self.account {
-                None => format!("no credential for {host} was found: sign in with `podman login {host}`"),
-                Some(origin) => format!(
-                    "the credential of {origin} was refused: it may have expired, or lack the right to write to \
+            RegistryErrorKind::Answered { status: 401 | 403, .. } if !problem.is_temporary() => {
+                match &self.account {
+                    None => format!("no credential for {host} was found: sign in with `podman login {host}`"),
+                    Some(origin) => format!(
+                        "the credential of {origin} was refused: it may have expired, or lack the right to write to \
                      this repository; sign in again with `podman login {host}`"
-                ),
-            },
-            Problem::Answered { status: 405, .. } => {
+                    ),
+                }
+            }
+            RegistryErrorKind::Answered { status: 405, .. } => {
                 format!("{host} does not offer this over the registry protocol")
             }
-            Problem::Answered { .. } if !problem.is_temporary() => return None,
-            Problem::Credential(error) => return miette::Diagnostic::help(error),
-            Problem::Local { .. } | Problem::Nowhere => "build the image again".to_owned(),
-            Problem::NotSettled(_) => {
+            RegistryErrorKind::Answered { .. } if !problem.is_temporary() => return None,
+            RegistryErrorKind::Credential(error) => return miette::Diagnostic::help(error),
+            RegistryErrorKind::Local { .. } | RegistryErrorKind::Nowhere => {
+                "build the image again".to_owned()
+            }
+            RegistryErrorKind::NotSettled(_) => {
                 "run it again in a minute: registries may show old answers for some seconds".to_owned()
             }
             _ => "it was tried several times; run it again later, what is done is kept".to_owned(),
@@ -233,20 +237,20 @@ impl miette::Diagnostic for RegistryError {
 }
 
 /// How a request names the manifest it is about.
-pub(super) fn manifest_named(selector: &Selector) -> String {
-    match selector {
-        Selector::Tag(tag) => format!("the manifest tagged `{tag}`"),
-        Selector::Digest(digest) => format!("the manifest {digest}"),
+pub(super) fn manifest_named(tag_or_digest: &TagOrDigest) -> String {
+    match tag_or_digest {
+        TagOrDigest::Tag(tag) => format!("the manifest tagged `{tag}`"),
+        TagOrDigest::Digest(digest) => format!("the manifest {digest}"),
     }
 }
 
 /// The complaints in an error answer, or the beginning of whatever it was.
-pub(super) fn complaints(body: &[u8]) -> Vec<Complaint> {
+pub(super) fn oci_errors(body: &[u8]) -> Vec<OciError> {
     #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<Complaint>,
+    struct OciErrorResponse {
+        errors: Vec<OciError>,
     }
-    if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
+    if let Ok(envelope) = serde_json::from_slice::<OciErrorResponse>(body) {
         return envelope.errors;
     }
     let text: String = String::from_utf8_lossy(body)
@@ -256,14 +260,14 @@ pub(super) fn complaints(body: &[u8]) -> Vec<Complaint> {
         .collect();
     match text.trim() {
         "" => Vec::new(),
-        text => vec![Complaint { code: String::new(), message: text.to_owned() }],
+        text => vec![OciError { code: String::new(), message: text.to_owned() }],
     }
 }
 
-fn listed(complaints: &[Complaint]) -> String {
-    complaints
+fn listed(oci_errors: &[OciError]) -> String {
+    oci_errors
         .iter()
-        .map(|Complaint { code, message }| match (code.as_str(), message.as_str()) {
+        .map(|OciError { code, message }| match (code.as_str(), message.as_str()) {
             ("", message) => format!(": {message}"),
             (code, "") => format!(": {code}"),
             (code, message) => format!(": {code}: {message}"),
@@ -288,12 +292,12 @@ mod tests {
 
     fn answered(status: u16, body: &str) -> RegistryError {
         let repository = "ghcr.io/owner/zfs-kmods".parse().unwrap();
-        let complaints = complaints(body.as_bytes());
+        let oci_errors = oci_errors(body.as_bytes());
         RegistryError::new(
             &repository,
             None,
             "read the tags",
-            Problem::Answered { status, complaints, retry_after: None },
+            RegistryErrorKind::Answered { status, oci_errors, retry_after: None },
         )
     }
 
@@ -331,7 +335,7 @@ mod tests {
     impl RegistryError {
         fn complaints_text(&self) -> String {
             match self.problem() {
-                Problem::Answered { complaints, .. } => listed(complaints),
+                RegistryErrorKind::Answered { oci_errors, .. } => listed(oci_errors),
                 _ => String::new(),
             }
         }

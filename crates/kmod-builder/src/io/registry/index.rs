@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
-use crate::model::parcel::{Parcel, RawManifest};
+use crate::model::image::{Tag, TagOrDigest};
+use crate::model::manifest::{ManifestWithBlobs, RawManifest};
 use crate::model::referrers::{ReferrersIndex, signatures_are_within, with_signatures};
 
 use super::client::Registry;
-use super::error::{Problem, RegistryError};
+use super::error::{RegistryError, RegistryErrorKind};
 use super::referrers::{fallback_tag, referrer};
 use super::upload::Progress;
 
@@ -48,7 +48,7 @@ impl Registry {
             self.put_tag(&tag, &wanted.manifest()).await?;
             let mut latest = None;
             let settled = self
-                .patience()
+                .retry_policy()
                 .settle(async || {
                     latest = self.stored_index(subject).await?;
                     Ok(latest.as_ref().is_some_and(|latest| wanted.is_within(latest)))
@@ -62,7 +62,7 @@ impl Registry {
             }
             stored = latest;
         }
-        let problem = Problem::NotSettled(format!("the index tagged `{tag}`"));
+        let problem = RegistryErrorKind::NotSettled(format!("the index tagged `{tag}`"));
         Err(self.error(format!("list what refers to {subject}"), problem))
     }
 
@@ -80,7 +80,7 @@ impl Registry {
         let tag = fallback_tag(subject);
         self.put_tag(&tag, &wanted.manifest()).await?;
         let settled = self
-            .patience()
+            .retry_policy()
             .settle(async || {
                 let latest = self.stored_index(subject).await?;
                 Ok(latest.is_none_or(|latest| !latest.digests().iter().any(|digest| gone.contains(digest))))
@@ -89,7 +89,7 @@ impl Registry {
         if settled {
             return Ok(());
         }
-        let problem = Problem::NotSettled(format!("the index tagged `{tag}`"));
+        let problem = RegistryErrorKind::NotSettled(format!("the index tagged `{tag}`"));
         Err(self.error(format!("take referrers off {subject}"), problem))
     }
 
@@ -109,7 +109,7 @@ impl Registry {
             if !checked.insert(digest.clone()) {
                 continue;
             }
-            match self.manifest(&Selector::Digest(digest.clone())).await? {
+            match self.manifest(&TagOrDigest::Digest(digest.clone())).await? {
                 None => index.remove(&digest),
                 // What does not refer to the subject is not ours to correct.
                 Some(child) => {
@@ -126,11 +126,11 @@ impl Registry {
     pub async fn add_signatures(
         &self,
         tag: &Tag,
-        ours: &Parcel,
+        ours: &ManifestWithBlobs,
         progress: &Progress,
     ) -> Result<(), RegistryError> {
-        let selector = Selector::Tag(tag.clone());
-        let mut stored = self.manifest(&selector).await?;
+        let tag_or_digest = TagOrDigest::Tag(tag.clone());
+        let mut stored = self.manifest(&tag_or_digest).await?;
         for _ in 0..ROUNDS {
             let wanted = match &stored {
                 None => ours.clone(),
@@ -138,16 +138,16 @@ impl Registry {
                 Some(stored) => with_signatures(stored, ours).map_err(|error| {
                     self.error(
                         format!("add to the signatures at `{tag}`"),
-                        Problem::Malformed(error.to_string()),
+                        RegistryErrorKind::Malformed(error.to_string()),
                     )
                 })?,
             };
             self.send_blobs(wanted.blobs(), progress).await?;
-            self.send_manifest(&selector, &wanted, progress).await?;
+            self.send_manifest(&tag_or_digest, &wanted, progress).await?;
             let settled = self
-                .patience()
+                .retry_policy()
                 .settle(async || {
-                    let latest = self.manifest(&selector).await?;
+                    let latest = self.manifest(&tag_or_digest).await?;
                     let whole = latest
                         .as_ref()
                         .is_some_and(|latest| signatures_are_within(wanted.manifest(), latest));
@@ -160,7 +160,7 @@ impl Registry {
                 return Ok(());
             }
         }
-        let problem = Problem::NotSettled(format!("the signature tagged `{tag}`"));
+        let problem = RegistryErrorKind::NotSettled(format!("the signature tagged `{tag}`"));
         Err(self.error("add a signature", problem))
     }
 }

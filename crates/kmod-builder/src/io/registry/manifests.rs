@@ -7,12 +7,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
+use crate::model::image::{Tag, TagOrDigest};
+use crate::model::manifest::RawManifest;
 use crate::model::oci::{INDEX, MANIFEST};
-use crate::model::parcel::RawManifest;
 
 use super::client::Registry;
-use super::error::{Problem, RegistryError, manifest_named};
+use super::error::{RegistryError, RegistryErrorKind, manifest_named};
 
 /// What a registry may answer when a manifest is asked for: OCI's types and their Docker ancestors.
 const READABLE: [&str; 4] = [
@@ -35,36 +35,36 @@ pub struct Written {
 
 impl Registry {
     /// The manifest, or `None` if the registry has none of this name.
-    pub async fn manifest(&self, selector: &Selector) -> Result<Option<RawManifest>, RegistryError> {
-        if let Selector::Digest(digest) = selector
+    pub async fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<RawManifest>, RegistryError> {
+        if let TagOrDigest::Digest(digest) = tag_or_digest
             && let Some(known) = self.remembered(digest)
         {
             return Ok(Some(known));
         }
-        let manifest = self.patience().insist(|| self.manifest_once(selector)).await?;
-        if let (Selector::Digest(_), Some(manifest)) = (selector, &manifest) {
+        let manifest = self.retry_policy().insist(|| self.manifest_once(tag_or_digest)).await?;
+        if let (TagOrDigest::Digest(_), Some(manifest)) = (tag_or_digest, &manifest) {
             self.remember(manifest);
         }
         Ok(manifest)
     }
 
-    async fn manifest_once(&self, selector: &Selector) -> Result<Option<RawManifest>, RegistryError> {
-        let what = format!("read {}", manifest_named(selector));
-        let response = self.ask_manifest(&what, Method::GET, selector).await?;
+    async fn manifest_once(&self, tag_or_digest: &TagOrDigest) -> Result<Option<RawManifest>, RegistryError> {
+        let what = format!("read {}", manifest_named(tag_or_digest));
+        let response = self.ask_manifest(&what, Method::GET, tag_or_digest).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         let headers = response.headers().clone();
         let bytes = self.collect(response).await.map_err(|problem| self.error(&what, problem))?;
         let manifest = RawManifest::new(bytes, &content_type(&headers));
-        let expected = match selector {
-            Selector::Digest(digest) => Some(digest.clone()),
-            Selector::Tag(_) => stored_digest(&headers),
+        let expected = match tag_or_digest {
+            TagOrDigest::Digest(digest) => Some(digest.clone()),
+            TagOrDigest::Tag(_) => stored_digest(&headers),
         };
         match expected {
             Some(expected) if expected != manifest.digest => {
                 let actual = manifest.digest;
-                Err(self.error(what, Problem::WrongContent { expected, actual }))
+                Err(self.error(what, RegistryErrorKind::WrongContent { expected, actual }))
             }
             _ => Ok(Some(manifest)),
         }
@@ -73,21 +73,21 @@ impl Registry {
     /// The digest that a name stands for, or `None` if the registry has no such manifest.
     ///
     /// One `HEAD`; only where the registry does not say the digest is the manifest read.
-    pub async fn resolve(&self, selector: &Selector) -> Result<Option<Digest>, RegistryError> {
+    pub async fn resolve(&self, tag_or_digest: &TagOrDigest) -> Result<Option<Digest>, RegistryError> {
         let found = self
-            .patience()
+            .retry_policy()
             .insist(async || {
-                let what = format!("look for {}", manifest_named(selector));
-                let response = self.ask_manifest(&what, Method::HEAD, selector).await?;
+                let what = format!("look for {}", manifest_named(tag_or_digest));
+                let response = self.ask_manifest(&what, Method::HEAD, tag_or_digest).await?;
                 let there = response.status() != StatusCode::NOT_FOUND;
                 Ok(there.then(|| stored_digest(response.headers())))
             })
             .await?;
-        match (found, selector) {
+        match (found, tag_or_digest) {
             (None, _) => Ok(None),
-            (Some(Some(digest)), Selector::Tag(_)) => Ok(Some(digest)),
-            (Some(Some(digest)), Selector::Digest(asked)) if digest == *asked => Ok(Some(digest)),
-            (Some(_), _) => Ok(self.manifest(selector).await?.map(|manifest| manifest.digest)),
+            (Some(Some(digest)), TagOrDigest::Tag(_)) => Ok(Some(digest)),
+            (Some(Some(digest)), TagOrDigest::Digest(asked)) if digest == *asked => Ok(Some(digest)),
+            (Some(_), _) => Ok(self.manifest(tag_or_digest).await?.map(|manifest| manifest.digest)),
         }
     }
 
@@ -95,37 +95,37 @@ impl Registry {
         &self,
         what: &str,
         method: Method,
-        selector: &Selector,
+        tag_or_digest: &TagOrDigest,
     ) -> Result<Response, RegistryError> {
         let request = self
             .http()
-            .request(method, self.url(&format!("manifests/{selector}")))
+            .request(method, self.url(&format!("manifests/{tag_or_digest}")))
             .header(ACCEPT, READABLE.join(", "));
         self.send(what, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await
     }
 
     /// Stores a manifest under its digest.
     pub async fn put_manifest(&self, manifest: &RawManifest) -> Result<Written, RegistryError> {
-        self.put(&Selector::Digest(manifest.digest.clone()), manifest).await
+        self.put(&TagOrDigest::Digest(manifest.digest.clone()), manifest).await
     }
 
     /// Stores a manifest and points the tag to it, wherever it pointed before.
     pub async fn put_tag(&self, tag: &Tag, manifest: &RawManifest) -> Result<Written, RegistryError> {
-        self.put(&Selector::Tag(tag.clone()), manifest).await
+        self.put(&TagOrDigest::Tag(tag.clone()), manifest).await
     }
 
     /// Repeating it is safe: the same bytes under the same name.
     pub(super) async fn put(
         &self,
-        selector: &Selector,
+        tag_or_digest: &TagOrDigest,
         manifest: &RawManifest,
     ) -> Result<Written, RegistryError> {
-        let what = format!("write {}", manifest_named(selector));
-        self.patience()
+        let what = format!("write {}", manifest_named(tag_or_digest));
+        self.retry_policy()
             .insist(async || {
                 let request = self
                     .http()
-                    .put(self.url(&format!("manifests/{selector}")))
+                    .put(self.url(&format!("manifests/{tag_or_digest}")))
                     .header(CONTENT_TYPE, &manifest.media_type)
                     .body(manifest.bytes.clone());
                 let accepted = [StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED];
@@ -133,7 +133,7 @@ impl Registry {
                 match stored_digest(response.headers()) {
                     Some(actual) if actual != manifest.digest => {
                         let expected = manifest.digest.clone();
-                        Err(self.error(&what, Problem::WrongContent { expected, actual }))
+                        Err(self.error(&what, RegistryErrorKind::WrongContent { expected, actual }))
                     }
                     _ => {
                         let subject = response.headers().get("oci-subject");
@@ -150,7 +150,7 @@ impl Registry {
     /// GHCR refuses with 405: there, its own programming interface deletes.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = format!("delete the manifest {digest}");
-        self.patience()
+        self.retry_policy()
             .insist(async || {
                 let request = self.http().delete(self.url(&format!("manifests/{digest}")));
                 let expected =
@@ -190,11 +190,11 @@ impl Registry {
         let mut seen = HashSet::new();
         let mut next = Some(first);
         while let Some(url) = next {
-            let malformed = |reason: &str| self.error(what, Problem::Malformed(reason.to_owned()));
+            let malformed = |reason: &str| self.error(what, RegistryErrorKind::Malformed(reason.to_owned()));
             if !seen.insert(url.clone()) || seen.len() > MOST_PAGES {
                 return Err(malformed("its pages never end"));
             }
-            let Some((page, headers)) = self.patience().insist(|| self.page(what, &url)).await? else {
+            let Some((page, headers)) = self.retry_policy().insist(|| self.page(what, &url)).await? else {
                 // A later page that is not there would make the list silently shorter.
                 return if pages.is_empty() {
                     Ok(None)
@@ -224,7 +224,7 @@ impl Registry {
         let headers = response.headers().clone();
         let body = self.collect(response).await.map_err(|problem| self.error(what, problem))?;
         let page = serde_json::from_slice(&body)
-            .map_err(|error| self.error(what, Problem::Malformed(error.to_string())))?;
+            .map_err(|error| self.error(what, RegistryErrorKind::Malformed(error.to_string())))?;
         Ok(Some((page, headers)))
     }
 }

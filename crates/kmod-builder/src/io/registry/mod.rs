@@ -4,23 +4,23 @@
 //! because of a 404), and not known, which is an error.
 
 mod blobs;
+mod cache;
 mod client;
 mod credentials;
 mod error;
 mod index;
 mod manifests;
-mod memory;
-mod patience;
 mod referrers;
+mod retry;
 mod token;
 mod upload;
 
 pub use blobs::BlobReader;
 pub use client::{Registries, Registry, Usage};
 pub use credentials::{Credential, CredentialError, CredentialSources, Secret};
-pub use error::{Complaint, Problem, RegistryError};
+pub use error::{OciError, RegistryError, RegistryErrorKind};
 pub use manifests::Written;
-pub use patience::Patience;
 pub use referrers::{Referrer, Referrers};
+pub use retry::RetryPolicy;
 pub use token::Access;
 pub use upload::{Progress, Sent};

@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
-use crate::model::parcel::RawManifest;
+use crate::model::image::{Tag, TagOrDigest};
+use crate::model::manifest::RawManifest;
 
 use super::client::Registry;
-use super::error::{Problem, RegistryError};
+use super::error::{RegistryError, RegistryErrorKind};
 
 /// How many manifests are read at the same time.
 const CONCURRENT: usize = 4;
@@ -60,7 +60,7 @@ impl Registry {
         };
         let read = stream::iter(listed)
             .map(async |digest| {
-                let child = self.manifest(&Selector::Digest(digest.clone())).await?;
+                let child = self.manifest(&TagOrDigest::Digest(digest.clone())).await?;
                 Ok::<_, RegistryError>((digest, child))
             })
             .buffered(CONCURRENT);
@@ -84,7 +84,7 @@ impl Registry {
         let mut listed: Vec<Digest> = Vec::new();
         for page in &pages {
             if !page["manifests"].is_array() {
-                return Err(self.error(what, Problem::Malformed("it is no index".into())));
+                return Err(self.error(what, RegistryErrorKind::Malformed("it is no index".into())));
             }
             listed.extend(digests(page));
         }
@@ -96,15 +96,16 @@ impl Registry {
     pub(super) async fn fallback_index(&self, subject: &Digest) -> Result<Option<Value>, RegistryError> {
         let tag = fallback_tag(subject);
         let what = format!("read the index tagged `{tag}`");
-        let Some(manifest) = self.manifest(&Selector::Tag(tag)).await? else { return Ok(None) };
+        let Some(manifest) = self.manifest(&TagOrDigest::Tag(tag)).await? else { return Ok(None) };
         if manifest.digest == *subject {
             // The registry took the tag for the digest.
             return Ok(None);
         }
         let index: Value = serde_json::from_slice(&manifest.bytes)
-            .map_err(|error| self.error(&what, Problem::Malformed(error.to_string())))?;
+            .map_err(|error| self.error(&what, RegistryErrorKind::Malformed(error.to_string())))?;
         if !index["manifests"].is_array() {
-            let problem = Problem::Malformed(format!("it is no index, but `{}`", manifest.media_type));
+            let problem =
+                RegistryErrorKind::Malformed(format!("it is no index, but `{}`", manifest.media_type));
             return Err(self.error(what, problem));
         }
         Ok(Some(index))

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::client::{Registry, same_host};
 use super::credentials::{Credential, Secret};
-use super::error::{Problem, RegistryError};
+use super::error::{RegistryError, RegistryErrorKind};
 
 /// What we want to do with a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ struct Authorization {
 }
 
 /// The header to send, and whether it was obtained for this very request.
-pub(super) struct Granted {
+pub(super) struct AuthHeader {
     pub(super) header: Option<HeaderValue>,
     pub(super) fresh: bool,
 }
@@ -82,7 +82,7 @@ impl Authorizer {
     }
 
     /// Forgets a token that was refused, unless another request has renewed it meanwhile.
-    pub(super) async fn forget(&self, refused: &Granted) {
+    pub(super) async fn forget(&self, refused: &AuthHeader) {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|known| known.header == refused.header) {
             *current = None;
@@ -90,17 +90,17 @@ impl Authorizer {
     }
 
     /// The authorisation in use, or a new one. Requests made meanwhile wait for it rather than ask as well.
-    pub(super) async fn grant(&self, registry: &Registry) -> Result<Granted, RegistryError> {
+    pub(super) async fn grant(&self, registry: &Registry) -> Result<AuthHeader, RegistryError> {
         let mut current = self.current.lock().await;
         if let Some(known) = &*current
             && known.until.is_none_or(|until| Instant::now() < until)
         {
-            return Ok(Granted { header: known.header.clone(), fresh: false });
+            return Ok(AuthHeader { header: known.header.clone(), fresh: false });
         }
         let new = self.ask(registry).await?;
         let header = new.header.clone();
         *current = Some(new);
-        Ok(Granted { header, fresh: true })
+        Ok(AuthHeader { header, fresh: true })
     }
 
     async fn ask(&self, registry: &Registry) -> Result<Authorization, RegistryError> {
@@ -115,7 +115,8 @@ impl Authorizer {
                 .filter_map(|value| value.to_str().ok())
                 .find_map(challenge)
                 .ok_or_else(|| {
-                    registry.error(WHAT, Problem::Malformed("401 without a usable challenge".into()))
+                    registry
+                        .error(WHAT, RegistryErrorKind::Malformed("401 without a usable challenge".into()))
                 })?,
             _ => return Err(registry.refusal(WHAT, response).await),
         };
@@ -128,7 +129,8 @@ impl Authorizer {
             },
             Challenge::Bearer { realm, service } => {
                 self.token(registry, &realm, service.as_deref()).await.map_err(|problem| {
-                    let problem = Problem::Token { endpoint: realm.clone(), problem: Box::new(problem) };
+                    let problem =
+                        RegistryErrorKind::Token { endpoint: realm.clone(), problem: Box::new(problem) };
                     registry.error("sign in", problem)
                 })
             }
@@ -140,12 +142,12 @@ impl Authorizer {
         registry: &Registry,
         realm: &str,
         service: Option<&str>,
-    ) -> Result<Authorization, Problem> {
-        let mut url =
-            Url::parse(realm).map_err(|error| Problem::Malformed(format!("its address: {error}")))?;
+    ) -> Result<Authorization, RegistryErrorKind> {
+        let mut url = Url::parse(realm)
+            .map_err(|error| RegistryErrorKind::Malformed(format!("its address: {error}")))?;
         // A password must not leave this machine unencrypted because a registry says so.
         if url.scheme() != "https" && !same_host(&url, registry.base()) {
-            return Err(Problem::Malformed("it is not reached over https".into()));
+            return Err(RegistryErrorKind::Malformed("it is not reached over https".into()));
         }
         let scope = format!("repository:{}:{}", registry.path_at_registry(), self.access.actions());
         let mut fields = vec![("scope", scope.as_str())];
@@ -182,13 +184,13 @@ impl Authorizer {
         let body = registry.collect(response).await?;
         // The parser's sentence could quote the token.
         let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| Problem::Malformed("it is not the JSON of a token".into()))?;
+            .map_err(|_| RegistryErrorKind::Malformed("it is not the JSON of a token".into()))?;
         let token = answer
             .token
             .or(answer.access_token)
-            .ok_or_else(|| Problem::Malformed("there is no token in it".into()))?;
+            .ok_or_else(|| RegistryErrorKind::Malformed("there is no token in it".into()))?;
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| Problem::Malformed("the token cannot be sent".into()))?;
+            .map_err(|_| RegistryErrorKind::Malformed("the token cannot be sent".into()))?;
         header.set_sensitive(true);
         // Renewed before it ends, so that no upload dies of it.
         let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(60).max(1)).mul_f64(0.8);

@@ -12,11 +12,11 @@ use reqwest::{Body, RequestBuilder, Response, StatusCode};
 use tokio_util::io::ReaderStream;
 
 use crate::model::Digest;
-use crate::model::image::Selector;
-use crate::model::parcel::{Blob, Content, Parcel};
+use crate::model::image::TagOrDigest;
+use crate::model::manifest::{Blob, Content, ManifestWithBlobs};
 
 use super::client::{Registry, connection};
-use super::error::{Problem, RegistryError};
+use super::error::{RegistryError, RegistryErrorKind};
 use super::manifests::Written;
 
 /// How many blobs are on their way at the same time.
@@ -77,7 +77,7 @@ impl Registry {
     async fn send_blob(&self, blob: &Blob, progress: &Progress) -> Result<Sent, RegistryError> {
         let mut sent = Sent::Before;
         let mut attempts = 0;
-        self.patience()
+        self.retry_policy()
             .insist(|| {
                 attempts += 1;
                 if attempts > 1 {
@@ -111,12 +111,12 @@ impl Registry {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, blob.size)
             .body(body);
-        let (request, granted) = self.authorized(&what, request).await?;
+        let (request, auth_header) = self.authorized(&what, request).await?;
         let response =
             self.exchange_watched(request, &sent).await.map_err(|problem| self.error(&what, problem))?;
         // Where the blob is stored now is no news: some registries leave the Location out (ggcr's does).
         let done = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
-        let committed = self.expect(&what, response, &done, &granted).await;
+        let committed = self.expect(&what, response, &done, &auth_header).await;
         committed.map(|_| ()).map_err(|error| match error.status() {
             // The session, or what came through it, is lost (BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, SIZE_INVALID):
             // a new one may do.
@@ -146,7 +146,7 @@ impl Registry {
                 Body::wrap_stream(pieces.inspect_ok(count))
             }
             Content::File(path) => {
-                let local = |error| self.error(what, Problem::Local { path: path.clone(), error });
+                let local = |error| self.error(what, RegistryErrorKind::Local { path: path.clone(), error });
                 let file = tokio::fs::File::open(path).await.map_err(local)?;
                 let length = file.metadata().await.map_err(local)?.len();
                 if length != blob.size {
@@ -155,24 +155,28 @@ impl Registry {
                 }
                 Body::wrap_stream(ReaderStream::with_capacity(file, PIECE).inspect_ok(count))
             }
-            Content::InRegistry => return Err(self.error(what, Problem::Nowhere)),
+            Content::InRegistry => return Err(self.error(what, RegistryErrorKind::Nowhere)),
         };
         Ok((body, counter))
     }
 
     /// Like `exchange`, but a long upload is no silence as long as it moves.
-    async fn exchange_watched(&self, request: RequestBuilder, sent: &AtomicU64) -> Result<Response, Problem> {
-        let silence = self.patience().silence;
+    async fn exchange_watched(
+        &self,
+        request: RequestBuilder,
+        sent: &AtomicU64,
+    ) -> Result<Response, RegistryErrorKind> {
+        let read_timeout = self.retry_policy().read_timeout;
         self.count_request();
         let mut answer = pin!(request.send());
         let mut before = None;
         loop {
-            if let Ok(answer) = tokio::time::timeout(silence, &mut answer).await {
+            if let Ok(answer) = tokio::time::timeout(read_timeout, &mut answer).await {
                 return answer.map_err(connection);
             }
             let now = Some(sent.load(Ordering::Relaxed));
             if now == before {
-                return Err(Problem::Silence(silence));
+                return Err(RegistryErrorKind::ReadTimeout(read_timeout));
             }
             before = now;
         }
@@ -184,20 +188,20 @@ impl Registry {
     /// each is looked for, sent again if it is gone, and the manifest is written once more.
     pub async fn send_manifest(
         &self,
-        selector: &Selector,
-        parcel: &Parcel,
+        tag_or_digest: &TagOrDigest,
+        manifest_with_blobs: &ManifestWithBlobs,
         progress: &Progress,
     ) -> Result<Written, RegistryError> {
         let mut outcome = None;
-        self.patience()
-            .settle(async || match self.put(selector, parcel.manifest()).await {
+        self.retry_policy()
+            .settle(async || match self.put(tag_or_digest, manifest_with_blobs.manifest()).await {
                 Ok(written) => {
                     outcome = Some(Ok(written));
                     Ok(true)
                 }
                 Err(error) if error.is_unknown_blob() => {
                     tracing::warn!(%error, "looking for the blobs");
-                    self.send_blobs(parcel.blobs(), progress).await?;
+                    self.send_blobs(manifest_with_blobs.blobs(), progress).await?;
                     outcome = Some(Err(error));
                     Ok(false)
                 }

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::io::documents::{self, Documents};
+use crate::io::content_cache::{self, ContentCache};
 use crate::model::Digest;
-use crate::model::parcel::RawManifest;
+use crate::model::manifest::RawManifest;
 use crate::model::retention::Contents;
 
 /// What is kept between runs. Manifests that were read once are never asked for again, which matters on GHCR, where
 /// each read counts as a download and a manifest with 5000 of them can never be deleted.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    manifests: Documents,
+    manifests: ContentCache,
     seen: PathBuf,
 }
 
@@ -24,7 +24,7 @@ impl Cache {
     /// Keeps everything below this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { manifests: Documents::new(directory.join("manifests")), seen: directory.join("seen") }
+        Self { manifests: ContentCache::new(directory.join("manifests")), seen: directory.join("seen") }
     }
 
     /// What is known of these, all at once and off the program's own threads.
@@ -57,7 +57,7 @@ impl Cache {
 
     pub(super) fn remember(&self, store: &str, seen: &Seen) {
         let text = serde_json::to_vec(seen).expect("digests and times can be written");
-        documents::write(&self.seen_path(store), &text);
+        content_cache::write(&self.seen_path(store), &text);
     }
 
     fn seen_path(&self, store: &str) -> PathBuf {

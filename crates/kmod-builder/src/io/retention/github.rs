@@ -8,7 +8,7 @@ use super::stock::Cost;
 use super::{CONCURRENT, Cache, RetentionError};
 use crate::io::github::{Packages, Removal, Version};
 use crate::io::registry::Registry;
-use crate::model::image::Selector;
+use crate::model::image::TagOrDigest;
 use crate::model::retention::{Contents, Entry, Inventory, Stored};
 
 /// A package in GitHub's registry. Its API tells what exists, its registry what that is.
@@ -60,8 +60,8 @@ impl GithubStock {
     /// Only a 404 means that it is gone, and only if GitHub's list agrees when asked again.
     async fn read(&self, cache: &Cache, version: Version) -> Result<Option<Stored>, RetentionError> {
         self.manifests.fetch_add(1, Ordering::Relaxed);
-        let selector = Selector::Digest(version.digest.clone());
-        if let Some(raw) = self.registry.manifest(&selector).await? {
+        let tag_or_digest = TagOrDigest::Digest(version.digest.clone());
+        if let Some(raw) = self.registry.manifest(&tag_or_digest).await? {
             cache.keep(&raw);
             let contents = Contents::read(&raw.media_type, &raw.bytes);
             return Ok(Some(stored(version, contents)));

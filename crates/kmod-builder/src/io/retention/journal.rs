@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RetentionError;
 use crate::model::Digest;
-use crate::model::parcel::RawManifest;
+use crate::model::manifest::RawManifest;
 
 /// What is being deleted, written down before it is: the way back.
 ///

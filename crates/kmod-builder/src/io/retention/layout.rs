@@ -8,8 +8,8 @@ use super::RetentionError;
 use crate::io::github::Removal;
 use crate::io::layout::Layout;
 use crate::model::Digest;
+use crate::model::manifest::RawManifest;
 use crate::model::oci::{Descriptor, Index, REF_NAME};
-use crate::model::parcel::RawManifest;
 use crate::model::retention::{Age, Contents, Inventory, Stored};
 
 /// A directory of images. What it lists is in `index.json`; a manifest is as old as its file.

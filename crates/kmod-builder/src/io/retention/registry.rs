@@ -10,8 +10,8 @@ use super::{CONCURRENT, Cache, RetentionError};
 use crate::io::github::Removal;
 use crate::io::registry::Registry;
 use crate::model::Digest;
-use crate::model::image::{Selector, Tag};
-use crate::model::parcel::RawManifest;
+use crate::model::image::{Tag, TagOrDigest};
+use crate::model::manifest::RawManifest;
 use crate::model::retention::{Contents, Entry, Inventory, Kind, Stored, TagClass};
 
 /// A repository in a registry, by the OCI distribution specification alone.
@@ -97,7 +97,7 @@ impl RegistryStock {
     ) -> Result<Vec<(Tag, Option<Digest>)>, RetentionError> {
         let resolve = async |tag: Tag| {
             self.others.fetch_add(1, Ordering::Relaxed);
-            let digest = self.registry.resolve(&Selector::Tag(tag.clone())).await?;
+            let digest = self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await?;
             Ok::<_, RetentionError>((tag, digest))
         };
         stream::iter(tags.collect::<Vec<_>>()).map(resolve).buffered(CONCURRENT).try_collect().await
@@ -110,15 +110,15 @@ impl RegistryStock {
         tagged: &BTreeMap<Digest, BTreeSet<String>>,
         digest: Digest,
     ) -> Result<Option<(Stored, Vec<Digest>)>, RetentionError> {
-        let selector = Selector::Digest(digest.clone());
+        let tag_or_digest = TagOrDigest::Digest(digest.clone());
         let tags = tagged.get(&digest);
         let raw = match cache.manifest(&digest) {
             // What is remembered may be gone. What a tag points to was just seen.
-            Some(raw) if tags.is_some() || self.is_there(&selector).await? => raw,
+            Some(raw) if tags.is_some() || self.is_there(&tag_or_digest).await? => raw,
             Some(_) => return Ok(None),
             None => {
                 self.manifests.fetch_add(1, Ordering::Relaxed);
-                match (self.registry.manifest(&selector).await?, tags) {
+                match (self.registry.manifest(&tag_or_digest).await?, tags) {
                     (Some(raw), _) => raw,
                     (None, None) => return Ok(None),
                     (None, Some(tags)) => {
@@ -143,9 +143,9 @@ impl RegistryStock {
         Ok(Some((Stored { digest, id: None, tags, created, updated: None, contents }, near)))
     }
 
-    async fn is_there(&self, selector: &Selector) -> Result<bool, RetentionError> {
+    async fn is_there(&self, tag_or_digest: &TagOrDigest) -> Result<bool, RetentionError> {
         self.others.fetch_add(1, Ordering::Relaxed);
-        Ok(self.registry.resolve(selector).await?.is_some())
+        Ok(self.registry.resolve(tag_or_digest).await?.is_some())
     }
 
     /// By its annotation, else by its configuration.
@@ -162,7 +162,7 @@ impl RegistryStock {
 
     /// Tags that are new since everything was looked at are followed as well.
     pub(super) async fn tags_now(&self, entry: &Entry) -> Result<Option<BTreeSet<String>>, RetentionError> {
-        if !self.is_there(&Selector::Digest(entry.digest.clone())).await? {
+        if !self.is_there(&TagOrDigest::Digest(entry.digest.clone())).await? {
             return Ok(None);
         }
         let names = self.names().await?;
@@ -223,13 +223,13 @@ pub(super) async fn put_back(
     raw: &RawManifest,
     tags: &BTreeSet<String>,
 ) -> Result<Vec<String>, RetentionError> {
-    if registry.resolve(&Selector::Digest(raw.digest.clone())).await?.is_none() {
+    if registry.resolve(&TagOrDigest::Digest(raw.digest.clone())).await?.is_none() {
         registry.put_manifest(raw).await?;
     }
     let mut taken = Vec::new();
     for name in tags {
         let Ok(tag) = name.parse::<Tag>() else { continue };
-        match registry.resolve(&Selector::Tag(tag.clone())).await? {
+        match registry.resolve(&TagOrDigest::Tag(tag.clone())).await? {
             None => {
                 registry.put_tag(&tag, raw).await?;
             }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{Cache, GithubStock, LayoutStock, RegistryStock, RetentionError};
 use crate::io::github::Removal;
 use crate::model::Digest;
-use crate::model::image::Selector;
-use crate::model::parcel::RawManifest;
+use crate::model::image::TagOrDigest;
+use crate::model::manifest::RawManifest;
 use crate::model::retention::{Entry, Inventory, Stored};
 
 use super::Record;
@@ -63,10 +63,10 @@ impl Stock {
         if let Some(raw) = cache.manifest(digest) {
             return Ok(Some(raw));
         }
-        let selector = Selector::Digest(digest.clone());
+        let tag_or_digest = TagOrDigest::Digest(digest.clone());
         match self {
-            Self::Github(stock) => Ok(stock.registry().manifest(&selector).await?),
-            Self::Registry(stock) => Ok(stock.registry().manifest(&selector).await?),
+            Self::Github(stock) => Ok(stock.registry().manifest(&tag_or_digest).await?),
+            Self::Registry(stock) => Ok(stock.registry().manifest(&tag_or_digest).await?),
             Self::Layout(stock) => stock.manifest(digest),
         }
     }
@@ -94,7 +94,7 @@ impl Stock {
             Self::Registry(stock) => stock.registry(),
             Self::Layout(stock) => return Ok(stock.lacks(stored)),
         };
-        if registry.resolve(&Selector::Digest(stored.digest.clone())).await?.is_none() {
+        if registry.resolve(&TagOrDigest::Digest(stored.digest.clone())).await?.is_none() {
             return Ok(Some("its manifest".to_owned()));
         }
         if blobs {

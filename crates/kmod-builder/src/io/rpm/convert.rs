@@ -2,7 +2,7 @@ use rpm::{Dependency, DependencyFlags, Error, IndexTag, PackageMetadata};
 
 use super::RpmError;
 use crate::model::Digest;
-use crate::model::packages::{Capability, Comparison, Moment, Package, Scriptlet};
+use crate::model::packages::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
 
 /// What a header says, in our words.
 pub(super) fn package(metadata: &PackageMetadata, digest: Digest, size: u64) -> Result<Package, RpmError> {
@@ -50,11 +50,11 @@ fn capabilities(dependencies: Result<Vec<Dependency>, Error>) -> Result<Vec<Capa
         let has = |flag| flags.contains(flag);
         let comparison =
             match (has(DependencyFlags::LESS), has(DependencyFlags::EQUAL), has(DependencyFlags::GREATER)) {
-                (true, false, _) => Some(Comparison::Less),
-                (true, true, _) => Some(Comparison::LessOrEqual),
-                (false, true, false) => Some(Comparison::Equal),
-                (false, true, true) => Some(Comparison::GreaterOrEqual),
-                (false, false, true) => Some(Comparison::Greater),
+                (true, false, _) => Some(VersionOperator::Less),
+                (true, true, _) => Some(VersionOperator::LessOrEqual),
+                (false, true, false) => Some(VersionOperator::Equal),
+                (false, true, true) => Some(VersionOperator::GreaterOrEqual),
+                (false, false, true) => Some(VersionOperator::Greater),
                 (false, false, false) => None,
             };
         Capability { name, version: comparison.map(|comparison| (comparison, version)) }
@@ -64,11 +64,11 @@ fn capabilities(dependencies: Result<Vec<Dependency>, Error>) -> Result<Vec<Capa
 
 fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, RpmError> {
     let tags = [
-        (Moment::BeforeInstall, IndexTag::RPMTAG_PREIN),
-        (Moment::AfterInstall, IndexTag::RPMTAG_POSTIN),
-        (Moment::BeforeRemoval, IndexTag::RPMTAG_PREUN),
-        (Moment::AfterRemoval, IndexTag::RPMTAG_POSTUN),
-        (Moment::AfterTransaction, IndexTag::RPMTAG_POSTTRANS),
+        (ScriptletKind::BeforeInstall, IndexTag::RPMTAG_PREIN),
+        (ScriptletKind::AfterInstall, IndexTag::RPMTAG_POSTIN),
+        (ScriptletKind::BeforeRemoval, IndexTag::RPMTAG_PREUN),
+        (ScriptletKind::AfterRemoval, IndexTag::RPMTAG_POSTUN),
+        (ScriptletKind::AfterTransaction, IndexTag::RPMTAG_POSTTRANS),
     ];
     let mut scriptlets = Vec::new();
     for (moment, tag) in tags {

@@ -1,11 +1,11 @@
 //! RPMs, read with suspicion: what their headers say, and the kernel modules in them.
 
-mod anatomy;
 mod convert;
 mod elf;
 mod head;
 mod modules;
 mod payload;
+mod rpm_metadata;
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-pub use anatomy::anatomy;
 pub use payload::{Files, files};
+pub use rpm_metadata::rpm_metadata;
 
 use super::layer::Hashing;
 use crate::model::Digest;

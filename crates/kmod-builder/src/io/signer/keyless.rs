@@ -102,7 +102,7 @@ impl Keyless {
         };
         let signer = self.context.signer(identity);
         let bundle = (|| signer.sign_raw_statement(statement.json()))
-            .retry(patience(self.first_wait))
+            .retry(retry_policy(self.first_wait))
             .when(is_passing)
             .notify(|error, wait| tracing::info!(%error, "signing failed, next try in {wait:?}"))
             .await
@@ -122,7 +122,7 @@ impl Keyless {
 }
 
 /// How long to wait for a service to recover.
-pub(in crate::io) fn patience(first: Duration) -> ExponentialBuilder {
+pub(in crate::io) fn retry_policy(first: Duration) -> ExponentialBuilder {
     ExponentialBuilder::new().with_min_delay(first).with_factor(2.0).with_max_times(3)
 }
 

@@ -5,7 +5,7 @@ mod keyless;
 mod token;
 
 pub use key::{KeyFileError, parse_key, read_key, read_password, read_public_key};
-pub(super) use keyless::patience;
+pub(super) use keyless::retry_policy;
 pub use keyless::{Keyless, KeylessError, Services};
 pub use token::{TokenError, TokenSource};
 
@@ -13,7 +13,7 @@ use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
 
 use crate::model::attest::provenance::{Origin, Source};
 use crate::model::attest::simple_signing::SimpleSignature;
-use crate::model::attest::verify::{Identity, Trust};
+use crate::model::attest::verify::{Identity, TrustPolicy};
 use crate::model::attest::{Kind, PublicKey, SigningKey, SigningKeyError, Statement, Subject};
 
 /// What is said, loudly, when nothing is signed.
@@ -30,7 +30,7 @@ pub struct Signer {
 
 /// One who signs, for asking what of theirs is stored already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub enum SignerKind {
     /// The owner of the key.
     Key,
     /// The workflow.
@@ -43,7 +43,7 @@ pub struct Signed {
     /// What it is about.
     pub kind: Kind,
     /// Who signed it.
-    pub party: Party,
+    pub signer_kind: SignerKind,
     /// The Sigstore bundle, as JSON.
     pub bundle: Vec<u8>,
 }
@@ -80,9 +80,9 @@ impl Signer {
     }
 
     /// Who signs.
-    pub fn parties(&self) -> Vec<Party> {
-        let key = self.key.as_ref().map(|_| Party::Key);
-        key.into_iter().chain(self.keyless.as_ref().map(|_| Party::Workflow)).collect()
+    pub fn signer_kinds(&self) -> Vec<SignerKind> {
+        let key = self.key.as_ref().map(|_| SignerKind::Key);
+        key.into_iter().chain(self.keyless.as_ref().map(|_| SignerKind::Workflow)).collect()
     }
 
     /// The public half of the key, if there is one.
@@ -108,10 +108,14 @@ impl Signer {
     }
 
     /// How to recognise what a party signed before, so that a second run signs nothing twice.
-    pub async fn trust(&self, party: Party, root: TrustedRoot) -> Result<Option<Trust>, SignError> {
-        match party {
-            Party::Key => Ok(self.public_key().cloned().map(Trust::Key)),
-            Party::Workflow => match &self.keyless {
+    pub async fn trust(
+        &self,
+        signer_kind: SignerKind,
+        root: TrustedRoot,
+    ) -> Result<Option<TrustPolicy>, SignError> {
+        match signer_kind {
+            SignerKind::Key => Ok(self.public_key().cloned().map(TrustPolicy::Key)),
+            SignerKind::Workflow => match &self.keyless {
                 None => Ok(None),
                 Some(keyless) => {
                     let claims = keyless.claims().await?;
@@ -121,21 +125,25 @@ impl Signer {
                         .map_err(|error| KeylessError::Identity(error.to_string()))?
                         .server(&claims.server(), &claims.iss)
                         .workflow(workflow);
-                    Ok(Some(Trust::Identity(Box::new(identity))))
+                    Ok(Some(TrustPolicy::Identity(Box::new(identity))))
                 }
             },
         }
     }
 
     /// Signs a statement as one of the parties; `None` if that party does not sign here.
-    pub async fn sign(&self, party: Party, statement: &Statement) -> Result<Option<Signed>, SignError> {
-        let bundle = match (party, &self.key, &self.keyless) {
-            (Party::Key, Some(key), _) => key.sign(statement)?,
-            (Party::Workflow, _, Some(keyless)) => keyless.sign(statement).await?,
+    pub async fn sign(
+        &self,
+        signer_kind: SignerKind,
+        statement: &Statement,
+    ) -> Result<Option<Signed>, SignError> {
+        let bundle = match (signer_kind, &self.key, &self.keyless) {
+            (SignerKind::Key, Some(key), _) => key.sign(statement)?,
+            (SignerKind::Workflow, _, Some(keyless)) => keyless.sign(statement).await?,
             _ => return Ok(None),
         };
-        tracing::debug!(kind = %statement.kind(), ?party, "signed");
-        Ok(Some(Signed { kind: statement.kind(), party, bundle }))
+        tracing::debug!(kind = %statement.kind(), ?signer_kind, "signed");
+        Ok(Some(Signed { kind: statement.kind(), signer_kind, bundle }))
     }
 
     /// Signs in the older way, which needs a key; `None` without one.

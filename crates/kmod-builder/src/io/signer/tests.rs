@@ -6,7 +6,7 @@ use sigstore_stand_in::StandIn;
 
 use super::*;
 use crate::model::Digest;
-use crate::model::attest::verify::{Attached, Image, StoredBundle, examine};
+use crate::model::attest::verify::{Image, StoredBundle, StoredEvidence, examine};
 use crate::model::attest::{provenance, sbom};
 use crate::model::inputs::tests::inputs;
 use crate::model::verification::Outcome;
@@ -46,7 +46,7 @@ fn image() -> Image {
 }
 
 /// Everything that is said of an image, signed by every party.
-async fn attach(signer: &Signer) -> Attached {
+async fn attach(signer: &Signer) -> StoredEvidence {
     let inputs = inputs();
     let origin = signer.origin(None, None).await.unwrap();
     let statements = [
@@ -55,14 +55,14 @@ async fn attach(signer: &Signer) -> Attached {
         Statement::signature(&subject()),
     ];
     let mut bundles = Vec::new();
-    for party in signer.parties() {
+    for signer_kind in signer.signer_kinds() {
         for statement in &statements {
-            let json = signer.sign(party, statement).await.unwrap().unwrap().bundle;
+            let json = signer.sign(signer_kind, statement).await.unwrap().unwrap().bundle;
             bundles.push(StoredBundle { referrer: Digest::of(&json), json });
         }
     }
     let simple_signatures = Ok(signer.sign_simple(&subject()).unwrap().into_iter().collect());
-    Attached { bundles: Ok(bundles), simple_signatures }
+    StoredEvidence { bundles: Ok(bundles), simple_signatures }
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     let signer = Signer::new(None, Some(keyless(&stand_in)));
     let attached = attach(&signer).await;
     let identity = || Identity::github("owner/zfs-kmods", root(&stand_in)).unwrap();
-    let examine = |identity| examine(&image(), &attached, &Trust::Identity(Box::new(identity)));
+    let examine = |identity| examine(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)));
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
         let answers = examine(accepted);
         assert_eq!(answers.len(), 5);
@@ -95,11 +95,14 @@ async fn both_parties_make_evidence_that_is_complete_for_each() {
     let key = SigningKey::generate().unwrap();
     let signer = Signer::new(Some(key), Some(keyless(&stand_in)));
     let attached = attach(&signer).await;
-    assert_eq!(signer.parties(), [Party::Key, Party::Workflow]);
-    for party in signer.parties() {
-        let trust = signer.trust(party, root(&stand_in)).await.unwrap().unwrap();
+    assert_eq!(signer.signer_kinds(), [SignerKind::Key, SignerKind::Workflow]);
+    for signer_kind in signer.signer_kinds() {
+        let trust = signer.trust(signer_kind, root(&stand_in)).await.unwrap().unwrap();
         let answers = examine(&image(), &attached, &trust);
-        assert!(answers.iter().all(|answer| *answer.outcome() == Outcome::Passed), "{party:?} {answers:?}");
+        assert!(
+            answers.iter().all(|answer| *answer.outcome() == Outcome::Passed),
+            "{signer_kind:?} {answers:?}"
+        );
     }
 }
 
@@ -133,8 +136,8 @@ async fn a_service_that_refuses_is_not_asked_again() {
 #[tokio::test]
 async fn nobody_signs_nothing() {
     let nobody = Signer::nobody();
-    assert!(!nobody.signs() && nobody.parties().is_empty());
-    assert_eq!(nobody.sign(Party::Key, &Statement::signature(&subject())).await.unwrap(), None);
+    assert!(!nobody.signs() && nobody.signer_kinds().is_empty());
+    assert_eq!(nobody.sign(SignerKind::Key, &Statement::signature(&subject())).await.unwrap(), None);
     assert_eq!(nobody.sign_simple(&subject()).unwrap(), None);
     assert_eq!(nobody.origin(None, None).await.unwrap(), Origin::Local { source: None });
 }

@@ -72,7 +72,7 @@ impl TokenSource {
             error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429)
         };
         let token = (|| self.request())
-            .retry(super::keyless::patience(Duration::from_secs(1)))
+            .retry(super::keyless::retry_policy(Duration::from_secs(1)))
             .when(passing)
             .await
             // The address may hold what is none of the log's business.

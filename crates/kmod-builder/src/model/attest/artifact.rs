@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Kind, Subject};
 use crate::model::inputs::BuildInputs;
-use crate::model::parcel::{Blob, Parcel, RawManifest};
+use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::{Digest, oci};
 
 /// The media type of a Sigstore bundle, and the artifact type of the manifest that carries it.
@@ -65,7 +65,7 @@ struct Manifest<'a> {
 /// `created` is when the bundle was made. In the index of the tag schema, the artifact type and all annotations must
 /// be repeated in the entry for this manifest (OCI distribution specification, "Referrers Tag Schema"); clients filter
 /// by them.
-pub fn referrer(bundle: &[u8], kind: Kind, subject: &Subject, created: jiff::Timestamp) -> Parcel {
+pub fn referrer(bundle: &[u8], kind: Kind, subject: &Subject, created: jiff::Timestamp) -> ManifestWithBlobs {
     let config = Blob::of(EMPTY_BYTES);
     let layer = Blob::of(bundle.to_vec());
     // Whole seconds, as other clients write it.
@@ -88,7 +88,7 @@ pub fn referrer(bundle: &[u8], kind: Kind, subject: &Subject, created: jiff::Tim
             ("org.opencontainers.image.created", created.to_string()),
         ]),
     };
-    parcel(&manifest, vec![config, layer])
+    manifest_with_blobs(&manifest, vec![config, layer])
 }
 
 /// The artifact that attaches to an image what it was built from.
@@ -96,7 +96,7 @@ pub fn referrer(bundle: &[u8], kind: Kind, subject: &Subject, created: jiff::Tim
 /// Its layer is [`BuildInputs::identity_json`], whose digest is on the image as a label: who has the image fetches the
 /// blob by that digest, and nobody can attach other inputs. The manifest is there so that registries keep the blob. It
 /// is the same for the same image, so that it is attached once.
-pub fn inputs(inputs: &BuildInputs, subject: &Subject) -> Parcel {
+pub fn inputs(inputs: &BuildInputs, subject: &Subject) -> ManifestWithBlobs {
     let config = Blob::of(EMPTY_BYTES);
     let layer = Blob::of(inputs.identity_json());
     let manifest = Manifest {
@@ -113,13 +113,14 @@ pub fn inputs(inputs: &BuildInputs, subject: &Subject) -> Parcel {
         },
         annotations: BTreeMap::new(),
     };
-    parcel(&manifest, vec![config, layer])
+    manifest_with_blobs(&manifest, vec![config, layer])
 }
 
 /// The manifest with the blobs that it was made of.
-pub(super) fn parcel(manifest: &impl Serialize, blobs: Vec<Blob>) -> Parcel {
+pub(super) fn manifest_with_blobs(manifest: &impl Serialize, blobs: Vec<Blob>) -> ManifestWithBlobs {
     let manifest = serde_json::to_vec(manifest).expect("a manifest is text and whole numbers");
-    Parcel::new(RawManifest::new(manifest, oci::MANIFEST), blobs).expect("the manifest names these blobs")
+    ManifestWithBlobs::new(RawManifest::new(manifest, oci::MANIFEST), blobs)
+        .expect("the manifest names these blobs")
 }
 
 /// The bundle that a stored manifest carries: its digest and its size; `None` if it carries none.

@@ -20,7 +20,7 @@ pub mod verify;
 pub use claims::{Claims, ParseClaimsError};
 pub use key::{KeyError, PublicKey};
 pub use signing_key::{SigningKey, SigningKeyError};
-pub use statement::{Kind, ReadStatement, Statement, StatementError};
+pub use statement::{Kind, ParsedStatement, Statement, StatementError};
 
 use super::{Digest, oci};
 

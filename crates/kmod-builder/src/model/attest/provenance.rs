@@ -144,7 +144,7 @@ pub(super) fn oci_purl(repository: &str, digest: &str) -> String {
 
 /// The inputs that a predicate names, and the digest that it states of them.
 #[derive(Debug)]
-pub struct StatedInputs {
+pub struct ProvenanceInputs {
     /// The inputs.
     pub inputs: BuildInputs,
     /// What [`INPUTS_DIGEST`] says.
@@ -178,7 +178,7 @@ pub enum ProvenanceError {
 
 /// Reads a predicate and checks that it is whole: of a known build type, with a builder, with inputs that have the
 /// digest stated, and with every dependency that these inputs name.
-pub fn read(predicate: &Value) -> Result<StatedInputs, ProvenanceError> {
+pub fn read(predicate: &Value) -> Result<ProvenanceInputs, ProvenanceError> {
     let text = |pointer: &'static str| {
         predicate.pointer(pointer).and_then(Value::as_str).ok_or(ProvenanceError::Missing(pointer))
     };
@@ -207,7 +207,7 @@ pub fn read(predicate: &Value) -> Result<StatedInputs, ProvenanceError> {
             return Err(ProvenanceError::NotListed(dependency["name"].to_string()));
         }
     }
-    Ok(StatedInputs { inputs, digest: stated })
+    Ok(ProvenanceInputs { inputs, digest: stated })
 }
 
 #[cfg(test)]

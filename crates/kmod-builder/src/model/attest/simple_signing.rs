@@ -12,7 +12,7 @@ use sigstore_types::SignatureBytes;
 use super::PublicKey;
 use super::artifact::{self, Descriptor};
 use crate::model::image::Tag;
-use crate::model::parcel::{Blob, Parcel};
+use crate::model::manifest::{Blob, ManifestWithBlobs};
 use crate::model::{Digest, oci};
 
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -95,7 +95,7 @@ impl SimpleSignature {
 
 /// What is stored at [`tag`]. Signatures that others have stored there are kept by
 /// [`with_signatures`](crate::model::referrers::with_signatures).
-pub fn parcel(signature: &SimpleSignature) -> Parcel {
+pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Manifest<'a> {
@@ -114,7 +114,7 @@ pub fn parcel(signature: &SimpleSignature) -> Parcel {
         config: Descriptor::of(oci::CONFIG, &config),
         layers: [Descriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
     };
-    artifact::parcel(&manifest, vec![config, payload])
+    artifact::manifest_with_blobs(&manifest, vec![config, payload])
 }
 
 /// The configuration as cosign writes it: it says nothing, except which layer there is.
@@ -196,7 +196,7 @@ mod tests {
     use sigstore_crypto::KeyPair;
 
     use super::*;
-    use crate::model::parcel::Content;
+    use crate::model::manifest::Content;
 
     const REPOSITORY: &str = "ghcr.io/owner/zfs-kmods";
 
@@ -239,12 +239,14 @@ mod tests {
     fn what_is_stored_is_what_cosign_writes_and_is_read_back() {
         let pair = KeyPair::generate_ecdsa_p256().unwrap();
         let signature = signed(&pair, payload(REPOSITORY, &Digest::of(b"image")));
-        let parcel = parcel(&signature);
-        let layers = layers(&parcel.manifest().bytes).unwrap();
+        let manifest_with_blobs = manifest_with_blobs(&signature);
+        let layers = layers(&manifest_with_blobs.manifest().bytes).unwrap();
         assert_eq!(layers.len(), 1);
         assert_eq!(layers[0].signature, signature.signature);
         assert_eq!(layers[0].payload, Digest::of(&signature.payload));
-        let Content::Bytes(config) = &parcel.blobs()[0].content else { panic!("{parcel:?}") };
+        let Content::Bytes(config) = &manifest_with_blobs.blobs()[0].content else {
+            panic!("{manifest_with_blobs:?}")
+        };
         assert_eq!(
             *config,
             format!(

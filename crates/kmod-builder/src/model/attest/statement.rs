@@ -103,7 +103,7 @@ impl Statement {
 
 /// A statement that somebody wrote, as read; members that are unknown here are ignored.
 #[derive(Clone, Debug)]
-pub struct ReadStatement {
+pub struct ParsedStatement {
     /// The `predicateType`.
     pub predicate_type: String,
     /// What is said.
@@ -123,7 +123,7 @@ pub enum StatementError {
     OtherType(String),
 }
 
-impl ReadStatement {
+impl ParsedStatement {
     /// Reads the payload of an envelope.
     pub fn parse(json: &[u8]) -> Result<Self, StatementError> {
         #[derive(Deserialize)]
@@ -170,7 +170,7 @@ mod tests {
         let subject = Subject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
         for kind in Kind::ALL {
             let statement = Statement::new(kind, &subject, &serde_json::json!({"b": 1, "a": 2}));
-            let read = ReadStatement::parse(statement.json()).unwrap();
+            let read = ParsedStatement::parse(statement.json()).unwrap();
             assert_eq!(Kind::from_predicate_type(&read.predicate_type), Some(kind));
             assert!(read.is_about(&subject.digest) && !read.is_about(&Digest::of(b"other")));
         }
@@ -193,7 +193,7 @@ mod tests {
             r#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"x"}"#,
             r#"{"_type":"https://in-toto.io/Statement/v1","subject":[],"subject":[],"predicateType":"x"}"#,
         ] {
-            assert!(ReadStatement::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(ParsedStatement::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sigstore_types::bundle::VerificationMaterialContent;
 
-use super::{Kind, ReadStatement, verify};
+use super::{Kind, ParsedStatement, verify};
 use crate::model::Digest;
 
 /// A bundle at a glance, **unchecked**.
@@ -34,7 +34,7 @@ pub enum Signer {
 /// Reads what a bundle says of itself; the error is a sentence that says why it is none.
 pub fn summary(bundle: &[u8], image: &Digest) -> Result<Summary, String> {
     let (bundle, envelope) = verify::read_bundle(bundle)?;
-    let statement = ReadStatement::parse(envelope.payload.as_bytes()).map_err(|error| error.to_string())?;
+    let statement = ParsedStatement::parse(envelope.payload.as_bytes()).map_err(|error| error.to_string())?;
     let signer = match (&bundle.verification_material.content, bundle.signing_certificate()) {
         (VerificationMaterialContent::PublicKey(key), _) => Signer::Key(key.hint.clone()),
         (_, certificate) => {

@@ -51,7 +51,7 @@ const PASSED: &str = "PASSED";
 
 /// What somebody's test result says, as far as anything depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatedResult {
+pub struct ParsedTestResult {
     /// When the test ended, in the words of whoever signed it.
     pub finished: Timestamp,
     /// Why it did not pass, in a sentence; `None` if it did.
@@ -59,7 +59,7 @@ pub struct StatedResult {
 }
 
 /// Reads a predicate.
-pub fn read(predicate: &Value) -> Result<StatedResult, TestResultError> {
+pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire {
@@ -77,7 +77,7 @@ pub fn read(predicate: &Value) -> Result<StatedResult, TestResultError> {
         let steps = if failed_tests.is_empty() { "no step".to_owned() } else { failed_tests.join(", ") };
         reason.unwrap_or_else(|| format!("it is {result}, and what failed is {steps}"))
     });
-    Ok(StatedResult { finished: finished_on, failure })
+    Ok(ParsedTestResult { finished: finished_on, failure })
 }
 
 /// Something that is signed as a test result is none of ours.

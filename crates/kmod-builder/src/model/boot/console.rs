@@ -68,7 +68,7 @@ pub struct Expected {
 
 /// Reads the console of one boot.
 #[derive(Clone, Debug)]
-pub struct Console {
+pub struct ConsoleParser {
     boot: Boot,
     expected: Expected,
     steps: Vec<StepReport>,
@@ -150,7 +150,7 @@ pub(super) fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> R
     serializer.serialize_f64((time.as_secs_f64() * 10.0).round() / 10.0)
 }
 
-impl Console {
+impl ConsoleParser {
     /// A console that has said nothing yet.
     pub fn new(boot: Boot, expected: Expected) -> Self {
         Self {

@@ -5,13 +5,13 @@ use super::Elf;
 /// The libraries that a set of programs needs, directly or through other libraries; found out step by step, because
 /// what a library needs is known only when it is there.
 #[derive(Clone, Debug, Default)]
-pub struct Closure {
+pub struct LibraryClosure {
     wanted: BTreeSet<String>,
     there: BTreeSet<String>,
     interpreters: BTreeSet<String>,
 }
 
-impl Closure {
+impl LibraryClosure {
     /// Nothing is needed yet.
     pub fn new() -> Self {
         Self::default()
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn libraries_of_libraries_are_needed_too() {
-        let mut closure = Closure::new();
+        let mut closure = LibraryClosure::new();
         closure.add(&elf(Some("libzfs.so.7"), &["libnvpair.so.3", "libc.so.6"]));
         closure.add(&Elf { interpreter: Some("/lib64/ld-linux.so.2".into()), ..elf(None, &["libzfs.so.7"]) });
         assert_eq!(closure.missing(), ["ld-linux.so.2", "libc.so.6", "libnvpair.so.3"]);

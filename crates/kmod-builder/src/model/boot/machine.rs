@@ -35,7 +35,7 @@ impl Accelerator {
 
 /// Which accelerator is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Choice {
+pub enum AcceleratorMode {
     /// KVM where it works, which is tried; emulation elsewhere
     #[default]
     Auto,

@@ -1,7 +1,7 @@
 //! The boot test: what the guest is made of, what it is asked to do, and what its words on the console amount to.
 //!
 //! A guest boots the exact kernel of an image twice and uses a pool in it; the disk is the same in both boots. Inside,
-//! `init.sh` makes the steps and says how each went. Nothing that it says counts by itself: [`Console`] holds every
+//! `init.sh` makes the steps and says how each went. Nothing that it says counts by itself: [`ConsoleParser`] holds every
 //! line against what must come next, and only the whole of it, followed by the kernel's own farewell, is a success.
 //!
 //! What the guest runs comes from three places. The modules, `zpool`, `zfs` and their libraries are those of the
@@ -25,15 +25,15 @@ mod steps;
 mod taint;
 mod vmlinuz;
 
-pub use console::{BootReport, Console, Ending, Expected, StepReport};
+pub use console::{BootReport, ConsoleParser, Ending, Expected, StepReport};
 pub use cpio::{Archive, Node};
 pub use disk::{DISK_SIZE, partition_table};
 pub use distribution::{DIRECTORY_OF_LIBRARIES, NotAName, STAGE, containerfile, places};
 pub use elf::{Elf, ElfError};
 pub use fault::Fault;
 pub use initramfs::{Contents, write};
-pub use libraries::Closure;
-pub use machine::{Accelerator, Choice, DISK, INITRAMFS, KERNEL, Machine, ParseMemoryError, memory};
+pub use libraries::LibraryClosure;
+pub use machine::{Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, ParseMemoryError, memory};
 pub use modules::{DRIVERS, Module, ModuleError, Stock};
 pub use report::{BootTest, Guest, Origin, Verdict};
 pub use steps::{Boot, Step};

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::{Accelerator, Boot, BootReport, Fault, Step};
 use crate::model::attest::test_result::TestResult;
-use crate::model::image::Pinned;
+use crate::model::image::DigestRef;
 use crate::model::{Digest, Target};
 
 /// What is known after a boot test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootTest {
     /// The image.
-    pub image: Pinned,
+    pub image: DigestRef,
     /// What it is for.
     #[serde(flatten)]
     pub target: Target,

@@ -3,7 +3,7 @@
 //! All of it is found from the first to the last: an image whose digest differs is never said to be the same, and one
 //! whose digest is the same has no differences, because its digest covers every byte.
 
-mod anatomy;
+mod rpm_metadata;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::Digest;
 use super::compose::{self, Layer};
 use super::verification::{Fault, Inspection};
 
-pub use anatomy::{Anatomy, Aspect, File, FileDifference, PackageDifference, TagDifference};
+pub use rpm_metadata::{Aspect, File, FileDifference, PackageDifference, RpmMetadata, TagDifference};
 
 /// Two images, side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -217,7 +217,11 @@ impl Comparison {
     /// Adds what differs within the packages that differ, from what is in them. Those that are in neither map stay as
     /// they are.
     #[must_use]
-    pub fn explain(mut self, first: &BTreeMap<String, Anatomy>, second: &BTreeMap<String, Anatomy>) -> Self {
+    pub fn explain(
+        mut self,
+        first: &BTreeMap<String, RpmMetadata>,
+        second: &BTreeMap<String, RpmMetadata>,
+    ) -> Self {
         for package in &mut self.packages {
             if let (Some(first), Some(second)) = (first.get(&package.path), second.get(&package.path)) {
                 package.difference = Some(PackageDifference::of(first, second));

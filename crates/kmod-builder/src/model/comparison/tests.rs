@@ -3,10 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::compose::Composition;
-use crate::model::image::{Pinned, Store};
+use crate::model::image::{DigestRef, ImageLocation};
 use crate::model::inputs::tests::inputs;
 use crate::model::oci::{self, Descriptor};
-use crate::model::packages::{Package, Part};
+use crate::model::packages::{LayerKind, Package};
 use crate::model::verification::Found;
 
 /// Packages by their paths, each with what is in it, in two layers.
@@ -16,22 +16,22 @@ type Packages = BTreeMap<String, u8>;
 fn image(packages: &Packages, epoch: i64, salt: u8) -> Inspection {
     let mut inputs = inputs();
     inputs.source_date_epoch = epoch;
-    let part = |path: &str| Part::of(path);
-    let layer = |wanted: Part| {
+    let part = |path: &str| LayerKind::of(path);
+    let layer = |wanted: LayerKind| {
         let held: Vec<_> = packages.iter().filter(|(path, _)| part(path) == wanted).collect();
         let archive = format!("{held:?}");
         let descriptor = Descriptor::of(oci::LAYER_ZSTD, format!("{archive} {salt}").as_bytes());
         Layer::new(descriptor, Digest::of(archive.as_bytes()), wanted, &BTreeSet::new())
     };
     let Composition { config, manifest } =
-        compose::compose(&inputs, &layer(Part::Userland), &layer(Part::Kmod)).unwrap();
+        compose::compose(&inputs, &layer(LayerKind::Userland), &layer(LayerKind::Kmod)).unwrap();
     let found = |(path, content): (&String, &u8)| Found {
         path: path.clone(),
-        layer: usize::from(part(path) == Part::Kmod),
+        layer: usize::from(part(path) == LayerKind::Kmod),
         content: Ok((package(path, &[*content]), Vec::new())),
     };
     Inspection {
-        image: Pinned { store: Store::Layout("images".into()), digest: Digest::of(&manifest) },
+        image: DigestRef { store: ImageLocation::Layout("images".into()), digest: Digest::of(&manifest) },
         tag: None,
         manifest: Ok(serde_json::from_slice(&manifest).unwrap()),
         config: Ok(serde_json::from_slice(&config).unwrap()),
@@ -138,10 +138,10 @@ fn what_cannot_be_read_is_not_compared() {
     assert!(Comparison::of(&good, &bad).unwrap_err().to_string().contains("zfs.rpm: it is no RPM"));
 }
 
-fn anatomy(tags: &[(&str, &[&str])]) -> Anatomy {
+fn rpm_metadata(tags: &[(&str, &[&str])]) -> RpmMetadata {
     let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     let file = File { content: None, size: 1, mode: 0o100_644, modified: 0, owner: "root:root".to_owned() };
-    Anatomy {
+    RpmMetadata {
         header: tags.iter().map(|(tag, list)| ((*tag).to_owned(), values(list))).collect(),
         signature: BTreeMap::from([("SHA256".to_owned(), vec![format!("{tags:?}")])]),
         files: BTreeMap::from([("/usr/bin/zfs".to_owned(), file)]),
@@ -152,14 +152,14 @@ fn anatomy(tags: &[(&str, &[&str])]) -> Anatomy {
 fn tags_differ_in_words() {
     let long = "x".repeat(100);
     let (spec, other) = (format!("{long}a{long}"), format!("{long}b"));
-    let first = anatomy(&[
+    let first = rpm_metadata(&[
         ("BUILDTIME", &["1"]),
         ("FILEDIGESTS", &["a", "b"]),
         ("A", &["1"]),
         ("L", &["a\nb"]),
         ("SPEC", &[&spec]),
     ]);
-    let second = anatomy(&[
+    let second = rpm_metadata(&[
         ("BUILDTIME", &["2"]),
         ("FILEDIGESTS", &["a", "c"]),
         ("B", &["1", "2"]),
@@ -185,7 +185,7 @@ fn tags_differ_in_words() {
 
 #[test]
 fn signatures_count_only_where_nothing_else_differs() {
-    let first = anatomy(&[("BUILDTIME", &["1"])]);
+    let first = rpm_metadata(&[("BUILDTIME", &["1"])]);
     let mut second = first.clone();
     second.signature.insert("SHA256".to_owned(), vec!["other".to_owned()]);
     let names = |difference: PackageDifference| -> Vec<_> {
@@ -213,10 +213,10 @@ fn some_file() -> impl Strategy<Value = File> {
     )
 }
 
-fn some_anatomy() -> impl Strategy<Value = Anatomy> {
+fn some_rpm_metadata() -> impl Strategy<Value = RpmMetadata> {
     let values = || btree_map("[A-C]", proptest::collection::vec("[ab\n]{0,2}", 0..3), 0..3);
     (values(), values(), btree_map("/[a-c]", some_file(), 0..3))
-        .prop_map(|(header, signature, files)| Anatomy { header, signature, files })
+        .prop_map(|(header, signature, files)| RpmMetadata { header, signature, files })
 }
 
 proptest! {
@@ -257,7 +257,7 @@ proptest! {
 
     /// Every file and tag that differs is named, and none that does not.
     #[test]
-    fn every_difference_is_named(first in some_anatomy(), second in some_anatomy()) {
+    fn every_difference_is_named(first in some_rpm_metadata(), second in some_rpm_metadata()) {
         let difference = PackageDifference::of(&first, &second);
         let names = |one: Vec<&String>, other: Vec<&String>| -> BTreeSet<String> {
             one.into_iter().chain(other).cloned().collect()

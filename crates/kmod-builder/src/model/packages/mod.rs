@@ -9,19 +9,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use expected::{Expected, soname};
-pub use package::{Capability, Comparison, Moment, Package, Scriptlet};
+pub use package::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
 
 /// The two halves of an image, each a layer and a build of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum LayerKind {
     /// Programs and libraries, which know no kernel: the lower layer.
     Userland,
     /// The modules, for exactly one kernel: the upper layer.
     Kmod,
 }
 
-impl Part {
+impl LayerKind {
     /// Both, in the order of the layers.
     pub const ALL: [Self; 2] = [Self::Userland, Self::Kmod];
 
@@ -39,7 +39,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Part {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub enum PackageGroup {
     /// What a host needs to use its pools
     Main,
     /// What other programs are built against
@@ -63,7 +63,7 @@ pub enum Group {
     Src,
 }
 
-impl Group {
+impl PackageGroup {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 5] = [Self::Main, Self::Devel, Self::Debug, Self::Other, Self::Src];
 
@@ -120,7 +120,7 @@ impl Group {
     }
 }
 
-impl fmt::Display for Group {
+impl fmt::Display for PackageGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -131,7 +131,7 @@ impl fmt::Display for Group {
 #[error("`{0}` is no group of packages (expected `main`, `devel`, `debug`, `other` or `src`)")]
 pub struct ParseGroupError(String);
 
-impl FromStr for Group {
+impl FromStr for PackageGroup {
     type Err = ParseGroupError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -149,32 +149,32 @@ mod tests {
     #[test]
     fn each_package_has_its_place() {
         for (name, part, group) in [
-            ("zfs", Part::Userland, Group::Main),
-            ("libzfs7", Part::Userland, Group::Main),
-            ("libzfs7-devel", Part::Userland, Group::Devel),
-            ("libzfs7-debuginfo", Part::Userland, Group::Debug),
-            ("zfs-debugsource", Part::Userland, Group::Debug),
-            ("zfs-dracut", Part::Userland, Group::Other),
-            ("zfs-test", Part::Userland, Group::Other),
-            ("python3-pyzfs", Part::Userland, Group::Other),
-            ("kmod-zfs-6.17.8-300.fc43.x86_64", Part::Kmod, Group::Main),
-            ("kmod-zfs-6.17.8-300.fc43.x86_64-debuginfo", Part::Kmod, Group::Debug),
-            ("kmod-zfs-devel", Part::Kmod, Group::Devel),
-            ("kmod-zfs-devel-6.17.8-300.fc43.x86_64", Part::Kmod, Group::Devel),
-            ("zfs-kmod-debugsource", Part::Kmod, Group::Debug),
+            ("zfs", LayerKind::Userland, PackageGroup::Main),
+            ("libzfs7", LayerKind::Userland, PackageGroup::Main),
+            ("libzfs7-devel", LayerKind::Userland, PackageGroup::Devel),
+            ("libzfs7-debuginfo", LayerKind::Userland, PackageGroup::Debug),
+            ("zfs-debugsource", LayerKind::Userland, PackageGroup::Debug),
+            ("zfs-dracut", LayerKind::Userland, PackageGroup::Other),
+            ("zfs-test", LayerKind::Userland, PackageGroup::Other),
+            ("python3-pyzfs", LayerKind::Userland, PackageGroup::Other),
+            ("kmod-zfs-6.17.8-300.fc43.x86_64", LayerKind::Kmod, PackageGroup::Main),
+            ("kmod-zfs-6.17.8-300.fc43.x86_64-debuginfo", LayerKind::Kmod, PackageGroup::Debug),
+            ("kmod-zfs-devel", LayerKind::Kmod, PackageGroup::Devel),
+            ("kmod-zfs-devel-6.17.8-300.fc43.x86_64", LayerKind::Kmod, PackageGroup::Devel),
+            ("zfs-kmod-debugsource", LayerKind::Kmod, PackageGroup::Debug),
         ] {
-            assert_eq!((Part::of(name), Group::of(name, false)), (part, group), "{name}");
+            assert_eq!((LayerKind::of(name), PackageGroup::of(name, false)), (part, group), "{name}");
         }
-        assert_eq!(Group::of("zfs-kmod", true).path("zfs-kmod-1.src.rpm"), "src/zfs-kmod-1.src.rpm");
-        assert_eq!(Group::Main.path("zfs.rpm"), "zfs.rpm");
+        assert_eq!(PackageGroup::of("zfs-kmod", true).path("zfs-kmod-1.src.rpm"), "src/zfs-kmod-1.src.rpm");
+        assert_eq!(PackageGroup::Main.path("zfs.rpm"), "zfs.rpm");
     }
 
     #[test]
     fn groups_are_named_as_their_directories() {
-        for group in Group::ALL {
+        for group in PackageGroup::ALL {
             assert_eq!(group.as_str().parse(), Ok(group));
-            assert_eq!(Group::of_directory(group.directory()), Some(group));
+            assert_eq!(PackageGroup::of_directory(group.directory()), Some(group));
         }
-        assert!("".parse::<Group>().is_err());
+        assert!("".parse::<PackageGroup>().is_err());
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::{Group, Part};
+use super::{LayerKind, PackageGroup};
 use crate::model::Digest;
 
 /// What the header of an RPM says, and what its file is.
@@ -78,13 +78,13 @@ impl Package {
     }
 
     /// Of which use it is.
-    pub fn group(&self) -> Group {
-        Group::of(&self.name, self.source)
+    pub fn group(&self) -> PackageGroup {
+        PackageGroup::of(&self.name, self.source)
     }
 
     /// To which part of the image it belongs.
-    pub fn part(&self) -> Part {
-        Part::of(&self.name)
+    pub fn part(&self) -> LayerKind {
+        LayerKind::of(&self.name)
     }
 
     /// The requirements of this name.
@@ -119,14 +119,14 @@ pub struct Capability {
     /// A package's name, a library's, a file, or a word of the packager's.
     pub name: String,
     /// The version and how it is to be compared, where one is named.
-    pub version: Option<(Comparison, String)>,
+    pub version: Option<(VersionOperator, String)>,
 }
 
 impl Capability {
     /// The version, if the capability is of exactly one.
     pub fn exactly(&self) -> Option<&str> {
         match &self.version {
-            Some((Comparison::Equal, version)) => Some(version),
+            Some((VersionOperator::Equal, version)) => Some(version),
             _ => None,
         }
     }
@@ -149,7 +149,7 @@ impl Serialize for Capability {
 
 /// How a version is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Comparison {
+pub enum VersionOperator {
     /// `<`
     Less,
     /// `<=`
@@ -162,7 +162,7 @@ pub enum Comparison {
     Greater,
 }
 
-impl Comparison {
+impl VersionOperator {
     /// As rpm writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -179,14 +179,14 @@ impl Comparison {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scriptlet {
     /// When it runs.
-    pub moment: Moment,
+    pub moment: ScriptletKind,
     /// Its text.
     pub text: String,
 }
 
 /// When a scriptlet runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum ScriptletKind {
     /// `%pre`
     BeforeInstall,
     /// `%post`
@@ -199,7 +199,7 @@ pub enum Moment {
     AfterTransaction,
 }
 
-impl Moment {
+impl ScriptletKind {
     /// As spec files write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -234,9 +234,9 @@ mod tests {
     fn capabilities_are_written_as_rpm_writes_them() {
         let capability = |version| Capability { name: "zfs-kmod".into(), version };
         assert_eq!(capability(None).to_string(), "zfs-kmod");
-        let exact = capability(Some((Comparison::Equal, "2.4.3".into())));
+        let exact = capability(Some((VersionOperator::Equal, "2.4.3".into())));
         assert_eq!((exact.to_string().as_str(), exact.exactly()), ("zfs-kmod = 2.4.3", Some("2.4.3")));
-        let least = capability(Some((Comparison::GreaterOrEqual, "2.4.3".into())));
+        let least = capability(Some((VersionOperator::GreaterOrEqual, "2.4.3".into())));
         assert_eq!((least.to_string().as_str(), least.exactly()), ("zfs-kmod >= 2.4.3", None));
     }
 }

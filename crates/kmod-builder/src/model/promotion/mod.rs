@@ -15,11 +15,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::attest::Kind;
-use super::image::{ParseImageNameError, Pinned, Tag};
+use super::image::{DigestRef, ParseImageRefError, Tag};
 use super::tags::Channel;
 use super::{Digest, Target};
 
-pub use proof::{Check, Examination, Proven};
+pub use proof::{Check, PromotionChecks, Proven};
 pub use refusal::Refusal;
 
 /// What somebody allowed in so many words.
@@ -50,7 +50,7 @@ impl Promotion {
         channel: Channel,
         audit_tag: Tag,
         allowed: Allowed,
-    ) -> Result<Self, ParseImageNameError> {
+    ) -> Result<Self, ParseImageRefError> {
         let image_tag = channel.image_tag(proven.target())?;
         let moving = channel.moving_tags(proven.target());
         Ok(Self { proven, channel, image_tag, audit_tag, moving, allowed })
@@ -174,7 +174,7 @@ impl fmt::Display for Step {
 /// Made by `io::promote::promote` and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promoted {
-    image: Pinned,
+    image: DigestRef,
     channel: Channel,
     waived: BTreeSet<Kind>,
     steps: usize,
@@ -192,7 +192,7 @@ impl Promoted {
     }
 
     /// The image.
-    pub const fn image(&self) -> &Pinned {
+    pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 

@@ -5,33 +5,35 @@ use serde::Serialize;
 
 use crate::model::Target;
 use crate::model::attest::Kind;
-use crate::model::attest::verify::{self, Attached, Image, Trust};
-use crate::model::image::Pinned;
+use crate::model::attest::verify::{self, Image, StoredEvidence, TrustPolicy};
+use crate::model::image::DigestRef;
 use crate::model::verification::{self, Answer, Inspection, Outcome, Report, Verified};
 
 /// Everything that can be asked of an image in a registry, and the answers.
 #[derive(Clone, Debug)]
-pub struct Examination {
+pub struct PromotionChecks {
     contract: Report,
     evidence: Vec<(Kind, Answer)>,
 }
 
-impl Examination {
+impl PromotionChecks {
     /// Examines an image: the RPM contract, and all evidence by those who are trusted.
     ///
     /// `repository` is where the image is, as signatures name it; `now` is what results of tests cannot be newer than.
     pub fn new(
         repository: &str,
         inspection: &Inspection,
-        attached: &Attached,
-        trust: &Trust,
+        attached: &StoredEvidence,
+        trust: &TrustPolicy,
         now: Timestamp,
     ) -> Self {
         let image = Image::of(repository, inspection);
         let boot_test = match trust {
             // Whatever anybody says of an image proves nothing.
-            Trust::Anyone => Outcome::Unknown("nobody is trusted".to_owned()),
-            Trust::Key(_) | Trust::Identity(_) => verify::boot_test(&image.digest, attached, trust, now),
+            TrustPolicy::Unverified => Outcome::Unknown("nobody is trusted".to_owned()),
+            TrustPolicy::Key(_) | TrustPolicy::Identity(_) => {
+                verify::boot_test(&image.digest, attached, trust, now)
+            }
         };
         let mut evidence = verify::examine_by_kind(&image, attached, trust);
         evidence.push((Kind::BootTest, Answer::new("newest boot test passed", boot_test)));
@@ -74,7 +76,7 @@ pub struct Check {
 }
 
 /// An image that is verified and whose evidence holds, as far as it is demanded; there is no other way to one than
-/// [`Examination::proven`].
+/// [`PromotionChecks::proven`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
     verified: Verified,
@@ -83,7 +85,7 @@ pub struct Proven {
 
 impl Proven {
     /// The image.
-    pub const fn image(&self) -> &Pinned {
+    pub const fn image(&self) -> &DigestRef {
         self.verified.image()
     }
 

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::branch::{Branch, ParseBranchError};
 use crate::model::Target;
-use crate::model::image::{ParseImageNameError, Tag};
+use crate::model::image::{ParseImageRefError, Tag};
 
 pub(super) const CANDIDATE: &str = "candidate-";
 pub(super) const BETA: &str = "beta-";
@@ -23,7 +23,7 @@ pub enum Channel {
 
 impl Channel {
     /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
-    pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageNameError> {
+    pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         match self {
             Self::Users(_) => Ok(target.tag()),
             Self::Beta(_) => format!("{self}-{}", target.tag()).parse(),
@@ -31,7 +31,7 @@ impl Channel {
     }
 
     /// The tag of an image that is not proven yet. No user looks for it, and no branch's is another's.
-    pub fn candidate_tag(&self, target: &Target) -> Result<Tag, ParseImageNameError> {
+    pub fn candidate_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         format!("{CANDIDATE}{}", self.image_tag(target)?).parse()
     }
 

@@ -5,7 +5,7 @@ use kmod_compat::FedoraVersion;
 use super::{Fault, Inspection, Outcome, Subject};
 use crate::model::compose::{self, ARCH, FEDORA, INPUTS, KERNEL, PART, USERLAND, ZFS};
 use crate::model::oci::Annotations;
-use crate::model::packages::Part;
+use crate::model::packages::LayerKind;
 use crate::model::{Digest, Target};
 
 /// The target that the image's labels name.
@@ -50,20 +50,20 @@ pub(super) fn layers(subject: &Subject<'_>) -> Outcome {
         Err(Fault::Changed(_)) => return Outcome::Unknown("the configuration was changed".to_owned()),
         Err(Fault::Content(reason) | Fault::Entry(reason)) => return Outcome::Failed(reason.clone()),
     };
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     let parts: Vec<_> =
         manifest.layers.iter().map(|layer| layer.annotations.get(PART).map(String::as_str)).collect();
-    if parts != Part::ALL.map(|part| Some(part.as_str())) {
-        complaints.push("the image does not have one layer of userland and one of kmod packages".to_owned());
+    if parts != LayerKind::ALL.map(|part| Some(part.as_str())) {
+        oci_errors.push("the image does not have one layer of userland and one of kmod packages".to_owned());
     }
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
-        complaints.push(format!(
+        oci_errors.push(format!(
             "the configuration speaks of {} layers, the manifest of {}",
             config.rootfs.diff_ids.len(),
             manifest.layers.len()
         ));
     }
-    complaints.extend(layers.iter().filter_map(|layer| match layer {
+    oci_errors.extend(layers.iter().filter_map(|layer| match layer {
         Err(Fault::Content(reason)) => Some(reason.clone()),
         _ => None,
     }));
@@ -74,14 +74,14 @@ pub(super) fn layers(subject: &Subject<'_>) -> Outcome {
             .map(|(package, _)| package.group())
             .collect();
         if layers.get(number) == Some(&Ok(())) && compose::groups(layer).is_some_and(|said| said != groups) {
-            complaints.push(format!("layer {} does not hold the groups that it says", number + 1));
+            oci_errors.push(format!("layer {} does not hold the groups that it says", number + 1));
         }
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 pub(super) fn entries(subject: &Subject<'_>) -> Outcome {
-    let complaints: Vec<_> = subject
+    let oci_errors: Vec<_> = subject
         .inspection
         .layers
         .iter()
@@ -91,8 +91,8 @@ pub(super) fn entries(subject: &Subject<'_>) -> Outcome {
         })
         .collect();
     match all_readable(subject.inspection) {
-        Err(why) if complaints.is_empty() => Outcome::Unknown(why),
-        _ => Outcome::of(complaints),
+        Err(why) if oci_errors.is_empty() => Outcome::Unknown(why),
+        _ => Outcome::of(oci_errors),
     }
 }
 
@@ -102,26 +102,26 @@ pub(super) fn labels(subject: &Subject<'_>) -> Outcome {
     };
     let Target { zfs, kernel } = &subject.target;
     let labels = &config.config.labels;
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     for (name, expected) in
         [(ZFS, zfs.to_string()), (KERNEL, kernel.to_string()), (ARCH, kernel.arch().to_string())]
     {
         match labels.get(name) {
             Some(value) if *value == expected => {}
-            Some(value) => complaints.push(format!("the label {name} is `{value}`, not `{expected}`")),
-            None => complaints.push(format!("the label {name} is missing")),
+            Some(value) => oci_errors.push(format!("the label {name} is `{value}`, not `{expected}`")),
+            None => oci_errors.push(format!("the label {name} is missing")),
         }
     }
     for name in [INPUTS, USERLAND] {
         if !holds::<Digest>(labels, name) {
-            complaints.push(format!("the label {name} is no digest"));
+            oci_errors.push(format!("the label {name} is no digest"));
         }
     }
     if !holds::<FedoraVersion>(labels, FEDORA) {
-        complaints.push(format!("the label {FEDORA} is no Fedora release"));
+        oci_errors.push(format!("the label {FEDORA} is no Fedora release"));
     }
     if config.architecture != kernel.arch().oci() || config.os != "linux" {
-        complaints.push(format!(
+        oci_errors.push(format!(
             "the image is for {}/{}, the kernel for linux/{}",
             config.os,
             config.architecture,
@@ -129,9 +129,9 @@ pub(super) fn labels(subject: &Subject<'_>) -> Outcome {
         ));
     }
     if *labels != manifest.annotations {
-        complaints.push("the manifest's annotations are not the configuration's labels".to_owned());
+        oci_errors.push("the manifest's annotations are not the configuration's labels".to_owned());
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 fn holds<T: std::str::FromStr>(labels: &Annotations, name: &str) -> bool {

@@ -11,7 +11,7 @@ mod report;
 use kmod_compat::Arch;
 
 use super::Target;
-use super::image::{Pinned, Tag};
+use super::image::{DigestRef, Tag};
 use super::oci::{Config, Manifest};
 use super::packages::Package;
 
@@ -21,7 +21,7 @@ pub use report::{Answer, Outcome, Report, Verified};
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// Which image.
-    pub image: Pinned,
+    pub image: DigestRef,
     /// The tag by which it was asked for.
     pub tag: Option<Tag>,
     /// The manifest, or a sentence that says why there is none.

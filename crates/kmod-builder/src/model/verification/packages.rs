@@ -2,14 +2,14 @@
 
 use super::{Outcome, Subject};
 use crate::model::compose::FEDORA;
-use crate::model::packages::{Expected, Moment, Package, Part};
+use crate::model::packages::{Expected, LayerKind, Package, ScriptletKind};
 
 pub(super) fn whole(subject: &Subject<'_>) -> Outcome {
-    let complaints = subject.inspection.packages.iter().filter_map(|found| {
+    let oci_errors = subject.inspection.packages.iter().filter_map(|found| {
         let reason = found.content.as_ref().err()?;
         Some(format!("{}: {reason}", found.path))
     });
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 /// A kernel among the packages would be installed beside the one that the host runs.
@@ -45,14 +45,14 @@ pub(super) fn complete(subject: &Subject<'_>) -> Outcome {
 pub(super) fn nothing_else(subject: &Subject<'_>) -> Outcome {
     let expected = expected(subject);
     let kernel = &subject.target.kernel;
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     for package in packages(subject) {
         let (name, file) = (package.name.as_str(), package.file_name());
         if expected.allows(name, package.source) {
             continue;
         }
         // The best explanation that can be given of a package that should not be there.
-        complaints.push(match name {
+        oci_errors.push(match name {
             "zfs-dkms" => format!("{file} would compile modules on the host, beside those of this image"),
             "zfs-initramfs" => format!("{file} is for Debian's initramfs, which Fedora does not have"),
             _ if is_kernel(name) => format!("{file} is a part of a kernel"),
@@ -62,12 +62,12 @@ pub(super) fn nothing_else(subject: &Subject<'_>) -> Outcome {
             _ => format!("{file} is not a package of OpenZFS {}", subject.target.zfs),
         });
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 /// What a package is called, in its header, by its file and in its place, must all be the same thing.
 pub(super) fn names(subject: &Subject<'_>) -> Outcome {
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     let zfs = subject.target.zfs.to_string();
     let labels = subject.inspection.config.as_ref().map(|config| &config.config.labels);
     let dist = labels.ok().and_then(|labels| labels.get(FEDORA)).map(|fedora| format!(".fc{fedora}"));
@@ -76,22 +76,22 @@ pub(super) fn names(subject: &Subject<'_>) -> Outcome {
         let Ok((package, _)) = &found.content else { continue };
         let path = &found.path;
         if *path != package.path() {
-            complaints.push(format!("{path} is, by its header, {}", package.path()));
+            oci_errors.push(format!("{path} is, by its header, {}", package.path()));
         }
-        if Part::ALL.get(found.layer) != Some(&package.part()) {
-            complaints.push(format!("{path} is in the layer of the other packages"));
+        if LayerKind::ALL.get(found.layer) != Some(&package.part()) {
+            oci_errors.push(format!("{path} is in the layer of the other packages"));
         }
         if package.version != zfs || package.epoch.is_some() {
-            complaints.push(format!("{path} is of version {}, not {zfs}", package.evr()));
+            oci_errors.push(format!("{path} is of version {}, not {zfs}", package.evr()));
         }
         if release.is_some_and(|release| *release != package.release) {
-            complaints.push(format!("{path} is of another release than zfs"));
+            oci_errors.push(format!("{path} is of another release than zfs"));
         }
         if dist.as_ref().is_some_and(|dist| !package.release.ends_with(dist.as_str())) {
-            complaints.push(format!("{path} was not built on the Fedora that the image's label names"));
+            oci_errors.push(format!("{path} was not built on the Fedora that the image's label names"));
         }
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 pub(super) fn architecture(subject: &Subject<'_>) -> Outcome {
@@ -102,8 +102,8 @@ pub(super) fn architecture(subject: &Subject<'_>) -> Outcome {
         let independent = package.arch == "noarch" && scripts(package);
         !package.source && package.arch != arch && !independent
     });
-    let complaint = |package: &Package| format!("{} is for {}, not {arch}", package.name, package.arch);
-    Outcome::of(others.map(complaint))
+    let oci_error = |package: &Package| format!("{} is for {}, not {arch}", package.name, package.arch);
+    Outcome::of(others.map(oci_error))
 }
 
 /// OpenZFS's kmodtool looks for `/lib/modules/K/build/Makefile`. If it is there, the kernel passes for a home-made
@@ -134,26 +134,26 @@ pub(super) fn depmod(subject: &Subject<'_>) -> Outcome {
         Err(unknown) => return unknown,
     };
     let kernel = subject.target.kernel.to_string();
-    let mut complaints = Vec::new();
-    for moment in [Moment::AfterInstall, Moment::AfterRemoval] {
+    let mut oci_errors = Vec::new();
+    for moment in [ScriptletKind::AfterInstall, ScriptletKind::AfterRemoval] {
         let text = kmod.scriptlets.iter().find(|scriptlet| scriptlet.moment == moment);
         let text = text.map(|scriptlet| scriptlet.text.as_str()).unwrap_or_default();
         if text.contains("uname -r") {
-            complaints.push(format!(
+            oci_errors.push(format!(
                 "the {} of {} runs depmod only on a host that runs {kernel} already: kernel-core was present in \
                  the builder; installed into an image, the modules would not be found",
                 moment.as_str(),
                 kmod.name
             ));
         } else if !(text.contains("depmod") && text.contains(&kernel)) {
-            complaints.push(format!(
+            oci_errors.push(format!(
                 "the {} of {} does not run depmod for {kernel}",
                 moment.as_str(),
                 kmod.name
             ));
         }
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 pub(super) fn kmod_provides(subject: &Subject<'_>) -> Outcome {
@@ -191,51 +191,51 @@ pub(super) fn modules(subject: &Subject<'_>) -> Outcome {
     let extra = format!("/lib/modules/{}/extra/", subject.target.kernel);
     // Fedora's /lib is a link to /usr/lib; packages may name either.
     let in_place = |path: &str| path.strip_prefix("/usr").unwrap_or(path).starts_with(&extra);
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     for name in ["spl", "zfs"] {
         let is_it = |path: &str| {
             let file_name = path.rsplit_once('/').map_or(path, |(_, file_name)| file_name);
             in_place(path) && file_name.split_once('.').is_some_and(|(stem, _)| stem == name)
         };
         if !kmod.modules().any(is_it) {
-            complaints.push(format!("{} has no {name}.ko below {extra}", kmod.name));
+            oci_errors.push(format!("{} has no {name}.ko below {extra}", kmod.name));
         }
     }
     for package in packages(subject) {
         let strays = package.modules().filter(|path| package.name != kmod.name || !in_place(path));
-        complaints.extend(strays.map(|path| format!("{} brings {path}", package.name)));
+        oci_errors.extend(strays.map(|path| format!("{} brings {path}", package.name)));
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 pub(super) fn vermagic(subject: &Subject<'_>) -> Outcome {
     let kernel = subject.target.kernel.to_string();
-    let mut complaints = Vec::new();
+    let mut oci_errors = Vec::new();
     let mut count = 0;
     for (package, modules) in &subject.packages {
         let name = &package.name;
         for path in package.modules() {
             count += 1;
             let Some(module) = modules.iter().find(|module| module.path == path) else {
-                complaints.push(format!("{name} names {path}, but does not contain it"));
+                oci_errors.push(format!("{name} names {path}, but does not contain it"));
                 continue;
             };
             if module.arch != Some(subject.target.arch()) {
-                complaints.push(format!("{path} is not compiled for {}", subject.target.arch()));
+                oci_errors.push(format!("{path} is not compiled for {}", subject.target.arch()));
             }
             // Release first, then the kernel's options; a kernel compares all of it.
             let built_for = module.vermagic.as_deref().and_then(|text| text.split(' ').next());
             match built_for {
                 Some(release) if release == kernel => {}
-                Some(release) => complaints.push(format!("{path} was built for {release}, not for {kernel}")),
-                None => complaints.push(format!("{path} does not say for which kernel it was built")),
+                Some(release) => oci_errors.push(format!("{path} was built for {release}, not for {kernel}")),
+                None => oci_errors.push(format!("{path} does not say for which kernel it was built")),
             }
         }
     }
     if count == 0 {
         return Outcome::Unknown("the image has no kernel module".to_owned());
     }
-    Outcome::of(complaints)
+    Outcome::of(oci_errors)
 }
 
 fn packages<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = &'a Package> {

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::model::Target;
-use crate::model::image::Pinned;
+use crate::model::image::DigestRef;
 
 /// What a check came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Passed if there is no complaint, else failed with all of them.
-    pub(in crate::model) fn of(complaints: impl IntoIterator<Item = String>) -> Self {
-        let complaints: Vec<_> = complaints.into_iter().collect();
-        if complaints.is_empty() { Self::Passed } else { Self::Failed(complaints.join("; ")) }
+    pub(in crate::model) fn of(oci_errors: impl IntoIterator<Item = String>) -> Self {
+        let oci_errors: Vec<_> = oci_errors.into_iter().collect();
+        if oci_errors.is_empty() { Self::Passed } else { Self::Failed(oci_errors.join("; ")) }
     }
 
     /// `passed`, `failed` or `unknown`.
@@ -65,14 +65,14 @@ impl Answer {
 /// Every check of the contract and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    image: Pinned,
+    image: DigestRef,
     target: Option<Target>,
     passed: bool,
     checks: Vec<Answer>,
 }
 
 impl Report {
-    pub(in crate::model) fn new(image: Pinned, target: Option<Target>, checks: Vec<Answer>) -> Self {
+    pub(in crate::model) fn new(image: DigestRef, target: Option<Target>, checks: Vec<Answer>) -> Self {
         let passed = target.is_some() && checks.iter().all(|answer| answer.value == Outcome::Passed);
         Self { image, target, passed, checks }
     }
@@ -85,7 +85,7 @@ impl Report {
     }
 
     /// Which image was judged.
-    pub const fn image(&self) -> &Pinned {
+    pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 
@@ -116,13 +116,13 @@ impl Report {
 /// An image of which every check of the contract passed; there is no other way to one than [`Report::verified`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    image: Pinned,
+    image: DigestRef,
     target: Target,
 }
 
 impl Verified {
     /// Which image.
-    pub const fn image(&self) -> &Pinned {
+    pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use kmod_builder::model::attest::{Kind, simple_signing};
-use kmod_builder::model::image::Selector;
+use kmod_builder::model::image::TagOrDigest;
 use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::{Compression, Digest};
 use serde_json::Value;
@@ -63,7 +63,7 @@ async fn each_kind_of_evidence_is_needed_and_has_to_be_ours() {
     }
     let tag = simple_signing::tag(&digest);
     let client = world.client();
-    let signatures = client.resolve(&Selector::Tag(tag)).await.unwrap().unwrap();
+    let signatures = client.resolve(&TagOrDigest::Tag(tag)).await.unwrap().unwrap();
     assert_eq!(world.users_tags().await.len(), 0);
     world.promote(&digest, &["--dry-run"]).await.with(0);
     client.delete_manifest(&signatures).await.unwrap();
@@ -94,7 +94,7 @@ async fn the_newest_boot_test_decides() {
 async fn a_tampered_image_is_not_promoted() {
     let world = World::new().await;
     let digest = world.prove(KERNEL, Compression::Zstd).await;
-    let manifest = world.client().manifest(&Selector::Digest(digest.clone())).await.unwrap().unwrap();
+    let manifest = world.client().manifest(&TagOrDigest::Digest(digest.clone())).await.unwrap().unwrap();
     let layer = Manifest::parse(&manifest.bytes).unwrap().layers[1].digest.clone();
     let file = world.blob(&layer);
     let mut bytes = std::fs::read(&file).unwrap();

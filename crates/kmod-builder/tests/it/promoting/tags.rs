@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use kmod_builder::io::evidence::attached;
 use kmod_builder::io::inspecting::inspect;
 use kmod_builder::io::promote::{PromoteError, promote, survey};
-use kmod_builder::io::store::Images;
+use kmod_builder::io::store::ImageStore;
 use kmod_builder::model::Compression;
 use kmod_builder::model::attest::Kind;
-use kmod_builder::model::attest::verify::Trust;
-use kmod_builder::model::image::Selector;
-use kmod_builder::model::promotion::{Allowed, Examination, Promotion};
+use kmod_builder::model::attest::verify::TrustPolicy;
+use kmod_builder::model::image::TagOrDigest;
+use kmod_builder::model::promotion::{Allowed, Promotion, PromotionChecks};
 use kmod_builder::model::tags::{Channel, TagClass};
 use serde_json::json;
 
@@ -79,13 +79,13 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let digest = world.prove(KERNEL, Compression::Zstd).await;
     let theirs = world.prove(NEWER, Compression::Zstd).await;
     let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
-    let inspection = inspect(&Images::Registry(client.clone()), &name).await.unwrap();
+    let inspection = inspect(&ImageStore::Registry(client.clone()), &name).await.unwrap();
     let attached = attached(&client, &digest).await;
-    let trust = Trust::Key(key(Whose::Ours).public().clone());
+    let trust = TrustPolicy::Key(key(Whose::Ours).public().clone());
     let repository = world.repository().to_string();
-    let examination = Examination::new(&repository, &inspection, &attached, &trust, Timestamp::now());
+    let examination = PromotionChecks::new(&repository, &inspection, &attached, &trust, Timestamp::now());
     assert!(
-        Examination::new(&repository, &inspection, &attached, &Trust::Anyone, Timestamp::now())
+        PromotionChecks::new(&repository, &inspection, &attached, &TrustPolicy::Unverified, Timestamp::now())
             .proven(&Kind::ALL.into())
             .is_none(),
         "what anybody says is no proof"
@@ -94,7 +94,7 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let (channel, audit): (Channel, _) = ("stable".parse().unwrap(), "stable-1-0123abc".parse().unwrap());
     let promotion = Promotion::new(proven, channel, audit, Allowed::default()).unwrap();
     let found = survey(&client, &promotion).await.unwrap();
-    let manifest = client.manifest(&Selector::Digest(theirs.clone())).await.unwrap().unwrap();
+    let manifest = client.manifest(&TagOrDigest::Digest(theirs.clone())).await.unwrap().unwrap();
     client.put_tag(&"stable".parse().unwrap(), &manifest).await.unwrap();
     let mut steps = 0;
     let error = promote(&client, &promotion, &found, |_| steps += 1).await.unwrap_err();
@@ -114,7 +114,7 @@ async fn what_a_channel_points_to_must_be_known() {
     let index = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [],
     });
-    let index = kmod_builder::model::parcel::RawManifest::new(index.to_string(), "");
+    let index = kmod_builder::model::manifest::RawManifest::new(index.to_string(), "");
     client.put_tag(&"stable".parse().unwrap(), &index).await.unwrap();
     let before = world.tags().await;
     let report = world.promote(&digest, &[]).await.with(3).json();

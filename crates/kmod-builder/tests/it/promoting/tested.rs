@@ -6,7 +6,7 @@ use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
 use kmod_builder::model::attest::Kind;
 use kmod_builder::model::boot::{Boot, Step};
-use kmod_builder::model::image::{Selector, Tag};
+use kmod_builder::model::image::{Tag, TagOrDigest};
 use serde_json::{Value, json};
 use sigstore_stand_in::StandIn;
 
@@ -30,7 +30,7 @@ impl Bench {
         let (mut world, booting) = (World::new().await, boot_test::World::of((userland, kmod)).await);
         let images = booting.path("images");
         let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
-        let (digest, _) = Layout::open(&images).unwrap().manifest(&Selector::Tag(tag)).unwrap().unwrap();
+        let (digest, _) = Layout::open(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
         let whose = environment.is_empty().then_some(Whose::Ours);
         world.environment = environment;
         world.publish_from(&images, KERNEL, &digest, whose, publish).await;

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use jiff::{SignedDuration, Timestamp};
 use kmod_builder::io::attach::attach;
 use kmod_builder::io::evidence::bundles;
-use kmod_builder::io::registry::{Access, CredentialSources, Patience, Registries, Registry};
+use kmod_builder::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use kmod_builder::model::attest::test_result::TestResult;
-use kmod_builder::model::attest::verify::{StoredBundle, Trust, open};
+use kmod_builder::model::attest::verify::{StoredBundle, TrustPolicy, open};
 use kmod_builder::model::attest::{Kind, SigningKey, Statement, Subject, artifact};
-use kmod_builder::model::image::{Repository, Selector};
+use kmod_builder::model::image::{Repository, TagOrDigest};
 use kmod_builder::model::{Compression, Digest};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -71,7 +71,7 @@ impl World {
     }
 
     pub(super) fn client(&self) -> Registry {
-        Registries::new(CredentialSources::none(), Patience::default())
+        Registries::new(CredentialSources::none(), RetryPolicy::default())
             .open_with(&self.repository(), Access::Delete, None)
             .unwrap()
     }
@@ -171,22 +171,22 @@ impl World {
     }
 
     pub(super) async fn subject(&self, digest: &Digest) -> Subject {
-        let manifest = self.client().manifest(&Selector::Digest(digest.clone())).await.unwrap().unwrap();
+        let manifest = self.client().manifest(&TagOrDigest::Digest(digest.clone())).await.unwrap().unwrap();
         let size = manifest.bytes.len() as u64;
         Subject::image(self.repository().to_string(), digest.clone(), size)
     }
 
     /// Attaches a bundle, whatever it holds.
     pub(super) async fn attach(&self, bundle: &[u8], kind: Kind, subject: &Subject) {
-        let parcel = artifact::referrer(bundle, kind, subject, Timestamp::now());
-        attach(&self.client(), &subject.digest, &[parcel]).await.unwrap();
+        let manifest_with_blobs = artifact::referrer(bundle, kind, subject, Timestamp::now());
+        attach(&self.client(), &subject.digest, &[manifest_with_blobs]).await.unwrap();
     }
 
     /// Takes our own evidence of a kind away from an image, and returns it.
     pub(super) async fn take(&self, kind: Kind, digest: &Digest) -> StoredBundle {
         let client = self.client();
         let attached = bundles(&client, &client.referrers(digest).await.unwrap()).await.unwrap();
-        let trust = Trust::Key(key(Whose::Ours).public().clone());
+        let trust = TrustPolicy::Key(key(Whose::Ours).public().clone());
         let ours = attached.into_iter().find(|stored| open(stored, kind, digest, &trust).is_ok()).unwrap();
         client.unfile_referrers(digest, std::slice::from_ref(&ours.referrer)).await.unwrap();
         assert!(client.delete_manifest(&ours.referrer).await.unwrap());
@@ -199,7 +199,7 @@ impl World {
         let mut tags = BTreeMap::new();
         for tag in client.tags().await.unwrap() {
             // docker-registry lists tags whose manifest is gone.
-            if let Some(digest) = client.resolve(&Selector::Tag(tag.clone())).await.unwrap() {
+            if let Some(digest) = client.resolve(&TagOrDigest::Tag(tag.clone())).await.unwrap() {
                 tags.insert(tag.to_string(), digest);
             }
         }

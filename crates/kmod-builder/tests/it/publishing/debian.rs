@@ -9,7 +9,7 @@ async fn a_real_registry_takes_it_once() {
     let repository = format!("{}/owner/zfs-kmods", running.address()).parse().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let publication = publication(&image(directory.path(), 5 << 20));
-    let patient = Patience { silence: Duration::from_secs(20), ..impatient() };
+    let patient = RetryPolicy { read_timeout: Duration::from_secs(20), ..impatient() };
     let registry = open(&repository, patient);
     assert_eq!(registry.tags().await.unwrap(), []);
     let first = run(&registry, &publication, |_| {}).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_real_registry_takes_it_once() {
     assert_eq!(kinds, ["provenance", "sbom", artifact::INPUTS]);
     assert!(registry.delete_manifest(publication.image().digest()).await.unwrap());
     assert_eq!(
-        registry.resolve(&kmod_builder::model::image::Selector::Tag(TAG.parse().unwrap())).await.unwrap(),
+        registry.resolve(&kmod_builder::model::image::TagOrDigest::Tag(TAG.parse().unwrap())).await.unwrap(),
         None
     );
 }

@@ -5,7 +5,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use kmod_builder::io::registry::Patience;
+use kmod_builder::io::registry::RetryPolicy;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -22,7 +22,7 @@ async fn child() {
     let [repository, directory, size, last] = task.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{task}")
     };
-    let registry = open(&repository.parse().unwrap(), Patience::default());
+    let registry = open(&repository.parse().unwrap(), RetryPolicy::default());
     let publication = publication(&image_of_zeros(Path::new(directory), size.parse().unwrap()));
     let (last, mut step) = (last.parse::<usize>().unwrap(), 0);
     run(&registry, &publication, |_| {
@@ -54,7 +54,7 @@ fn peak_memory() -> u64 {
 }
 
 /// An image whose layer is a file full of nothing, hashed without being read whole.
-fn image_of_zeros(directory: &Path, size: u64) -> Parcel {
+fn image_of_zeros(directory: &Path, size: u64) -> ManifestWithBlobs {
     use sha2::Digest as _;
     let path = directory.join("zeros");
     std::fs::File::create(&path).unwrap().set_len(size).unwrap();
@@ -65,7 +65,7 @@ fn image_of_zeros(directory: &Path, size: u64) -> Parcel {
         left -= piece;
     }
     let file = Blob::file(path, Digest::finish(hash), size);
-    parcel(json!({}), Blob::of("{}"), &[Blob::of("userland"), file])
+    manifest_with_blobs(json!({}), Blob::of("{}"), &[Blob::of("userland"), file])
 }
 
 fn start(server: &Server, directory: &Path, size: u64, last: usize) -> Child {

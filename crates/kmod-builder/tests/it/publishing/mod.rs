@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use kmod_builder::io::publish::{PublishError, publish, survey};
 use kmod_builder::io::registry::{
-    Access, Credential, CredentialSources, Patience, Progress, Registries, Registry, Secret,
+    Access, Credential, CredentialSources, Progress, Registries, Registry, RetryPolicy, Secret,
 };
 use kmod_builder::model::Digest;
 use kmod_builder::model::attest::{Subject, artifact};
 use kmod_builder::model::image::{Repository, Tag};
+use kmod_builder::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use kmod_builder::model::oci::MANIFEST;
-use kmod_builder::model::parcel::{Blob, Parcel, RawManifest};
 use kmod_builder::model::publication::{Evidence, Publication, Published, Step, Taken};
 use serde_json::{Value, json};
 
@@ -26,20 +26,20 @@ use crate::registry_server::{PASSWORD, Store, USER};
 const TAG: &str = "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 
 /// So impatient that a test with faults takes no time, and patient enough for each.
-pub(crate) fn impatient() -> Patience {
-    Patience {
+pub(crate) fn impatient() -> RetryPolicy {
+    RetryPolicy {
         attempts: 4,
         first_delay: Duration::from_millis(2),
         longest_delay: Duration::from_millis(20),
-        silence: Duration::from_millis(150),
+        read_timeout: Duration::from_millis(150),
         read_backs: 10,
-        ..Patience::default()
+        ..RetryPolicy::default()
     }
 }
 
 /// A registry as a publisher opens it.
-pub(crate) fn open(repository: &Repository, patience: Patience) -> Registry {
-    sign_in(&Registries::new(CredentialSources::none(), patience), repository)
+pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> Registry {
+    sign_in(&Registries::new(CredentialSources::none(), retry_policy), repository)
 }
 
 /// The same with connections that are there.
@@ -53,36 +53,36 @@ fn descriptor(kind: &str, blob: &Blob) -> Value {
     json!({ "mediaType": kind, "digest": blob.digest.as_str(), "size": blob.size })
 }
 
-fn parcel(mut manifest: Value, config: Blob, layers: &[Blob]) -> Parcel {
+fn manifest_with_blobs(mut manifest: Value, config: Blob, layers: &[Blob]) -> ManifestWithBlobs {
     manifest["schemaVersion"] = 2.into();
     manifest["mediaType"] = MANIFEST.into();
     manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", &config);
     manifest["layers"] = layers.iter().map(|layer| descriptor("application/octet-stream", layer)).collect();
     let blobs = layers.iter().cloned().chain([config]).collect();
-    Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
+    ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
 }
 
 /// An image whose second layer is a file of this size in the directory.
-pub(crate) fn image(directory: &Path, size: u64) -> Parcel {
+pub(crate) fn image(directory: &Path, size: u64) -> ManifestWithBlobs {
     let path = directory.join("layer");
     let content: Vec<u8> = (0..size).map(|position| u8::try_from(position % 251).unwrap()).collect();
     std::fs::write(&path, &content).unwrap();
     let file = Blob::file(path, Digest::of(&content), size);
-    parcel(json!({}), Blob::of("{\"os\":\"linux\"}"), &[Blob::of("userland"), file])
+    manifest_with_blobs(json!({}), Blob::of("{\"os\":\"linux\"}"), &[Blob::of("userland"), file])
 }
 
 /// A referrer of the image.
-pub(crate) fn referrer(image: &Parcel, kind: &str) -> Parcel {
+pub(crate) fn referrer(image: &ManifestWithBlobs, kind: &str) -> ManifestWithBlobs {
     let subject = json!({ "mediaType": MANIFEST, "digest": image.digest().as_str(), "size": image.manifest().bytes.len() });
     let manifest = json!({
         "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "subject": subject,
         "annotations": { "dev.sigstore.bundle.predicateType": kind },
     });
-    parcel(manifest, Blob::of("{}"), &[Blob::of(format!("a bundle with {kind}"))])
+    manifest_with_blobs(manifest, Blob::of("{}"), &[Blob::of(format!("a bundle with {kind}"))])
 }
 
 /// A simple signature, whatever it is worth.
-pub(crate) fn signature(image: &Parcel, signature: &str) -> (Tag, Parcel) {
+pub(crate) fn signature(image: &ManifestWithBlobs, signature: &str) -> (Tag, ManifestWithBlobs) {
     let tag = format!("sha256-{}.sig", image.digest().hex()).parse().unwrap();
     let payload = Blob::of(format!("payload for {}", image.digest()));
     let config = Blob::of(format!("config of {signature}"));
@@ -92,11 +92,15 @@ pub(crate) fn signature(image: &Parcel, signature: &str) -> (Tag, Parcel) {
         "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
     });
-    (tag, Parcel::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![payload, config]).unwrap())
+    (
+        tag,
+        ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![payload, config])
+            .unwrap(),
+    )
 }
 
 /// The image with all its evidence, as a publisher puts it together.
-pub(crate) fn publication(image: &Parcel) -> Publication {
+pub(crate) fn publication(image: &ManifestWithBlobs) -> Publication {
     let made = ["provenance", "sbom"].map(|kind| referrer(image, kind)).to_vec();
     let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
     let publication = Publication::new(image.clone(), evidence, TAG.parse().unwrap(), Taken::Refuse).unwrap();
@@ -104,7 +108,7 @@ pub(crate) fn publication(image: &Parcel) -> Publication {
 }
 
 /// What an image was built from, attached to it.
-fn inputs(image: &Parcel) -> Parcel {
+fn inputs(image: &ManifestWithBlobs) -> ManifestWithBlobs {
     let size = image.manifest().bytes.len() as u64;
     let subject = Subject::image("owner/zfs-kmods", image.digest().clone(), size);
     artifact::inputs(&crate::images::inputs(), &subject)
@@ -128,14 +132,15 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
     assert_eq!(tagged, publication.image().digest());
     let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
     assert!(store.tags.contains_key(signature_tag.as_str()), "a tag without its signature");
-    for parcel in publication.attached().chain([publication.image()]) {
-        assert!(store.manifests.contains_key(parcel.digest()), "a tag without its evidence");
-        assert!(parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
+    for manifest_with_blobs in publication.attached().chain([publication.image()]) {
+        assert!(store.manifests.contains_key(manifest_with_blobs.digest()), "a tag without its evidence");
+        assert!(manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
     }
     if !has_referrers_api {
         let index = &store.tags[&format!("sha256-{}", tagged.hex())];
         let index = String::from_utf8(store.manifests[index].1.to_vec()).unwrap();
-        let listed = |parcel: &Parcel| index.contains(parcel.digest().as_str());
+        let listed =
+            |manifest_with_blobs: &ManifestWithBlobs| index.contains(manifest_with_blobs.digest().as_str());
         assert!(publication.attached().all(listed), "a tag whose evidence nothing lists");
     }
 }
@@ -149,9 +154,9 @@ fn end_state(
     publication: &Publication,
     has_referrers_api: bool,
 ) -> Option<Vec<(String, Digest)>> {
-    let whole = publication.attached().chain([publication.image()]).all(|parcel| {
-        store.manifests.contains_key(parcel.digest())
-            && parcel.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
+    let whole = publication.attached().chain([publication.image()]).all(|manifest_with_blobs| {
+        store.manifests.contains_key(manifest_with_blobs.digest())
+            && manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
     });
     let index = format!("sha256-{}", publication.image().digest().hex());
     let tags = store.tags.iter().filter(|(tag, _)| !has_referrers_api || **tag != index);

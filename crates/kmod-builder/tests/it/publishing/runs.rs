@@ -1,7 +1,7 @@
 //! Publications one after the other.
 
-use kmod_builder::io::documents::Documents;
-use kmod_builder::model::image::Selector;
+use kmod_builder::io::content_cache::ContentCache;
+use kmod_builder::model::image::TagOrDigest;
 
 use super::*;
 use crate::registry_server::{Options, Server};
@@ -37,18 +37,18 @@ async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
     let directory = tempfile::tempdir().unwrap();
     let publication = publication(&image(directory.path(), 10));
     let image = publication.image().digest();
-    let tag = Selector::Tag(TAG.parse().unwrap());
+    let tag = TagOrDigest::Tag(TAG.parse().unwrap());
     for referrers_api in [false, true] {
         let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
         let publisher = open(&server.repository(), impatient());
         run(&publisher, &publication, |_| {}).await.unwrap();
-        let documents = Documents::new(directory.path().join(format!("documents-{referrers_api}")));
+        let documents = ContentCache::new(directory.path().join(format!("documents-{referrers_api}")));
         let read = async || {
             server.forget_log();
             let reader = open(&server.repository(), impatient()).remembering(documents.clone());
             assert_eq!(reader.resolve(&tag).await.unwrap().as_ref(), Some(image));
             let referrers = reader.referrers(image).await.unwrap();
-            for blob in publication.evidence().made.iter().flat_map(Parcel::blobs) {
+            for blob in publication.evidence().made.iter().flat_map(ManifestWithBlobs::blobs) {
                 assert!(reader.small_blob(&blob.digest, blob.size).await.unwrap().is_some());
             }
             // A second image of the same day.
@@ -64,7 +64,7 @@ async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
         assert_eq!(log.len(), if referrers_api { 4 } else { 5 }, "{log:#?}");
         // What nothing lists any more is not found, whatever is remembered.
         if !referrers_api {
-            let index = Selector::Tag(format!("sha256-{}", image.hex()).parse().unwrap());
+            let index = TagOrDigest::Tag(format!("sha256-{}", image.hex()).parse().unwrap());
             let index = publisher.resolve(&index).await.unwrap().unwrap();
             publisher.delete_manifest(&index).await.unwrap();
             assert_eq!(read().await.0.found, []);
@@ -115,9 +115,9 @@ async fn what_other_clients_wrote_stays() {
     // Another client: a referrer of its own, its entry as go-containerregistry writes it, and a signature.
     let theirs = referrer(&image, "theirs");
     let (signature_tag, signed) = signature(&image, "theirs");
-    for parcel in [&theirs, &signed] {
-        registry.send_blobs(parcel.blobs(), &Progress::none()).await.unwrap();
-        registry.put_manifest(parcel.manifest()).await.unwrap();
+    for manifest_with_blobs in [&theirs, &signed] {
+        registry.send_blobs(manifest_with_blobs.blobs(), &Progress::none()).await.unwrap();
+        registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
     }
     let index = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "annotations": { "kept": "yes" },
@@ -165,14 +165,14 @@ async fn what_other_clients_wrote_stays() {
 
 #[tokio::test]
 async fn a_reused_layer_is_neither_read_nor_sent() {
-    use kmod_builder::model::parcel::Content;
+    use kmod_builder::model::manifest::Content;
     let directory = tempfile::tempdir().unwrap();
     let whole = image(directory.path(), 10);
     let blobs = whole.blobs().iter().cloned().map(|blob| match blob.content {
         Content::File(_) => Blob { content: Content::InRegistry, ..blob },
         _ => blob,
     });
-    let thin = Parcel::new(whole.manifest().clone(), blobs.collect()).unwrap();
+    let thin = ManifestWithBlobs::new(whole.manifest().clone(), blobs.collect()).unwrap();
     let server = Server::start(Options::default()).await;
     let registry = open(&server.repository(), impatient());
     let error = run(&registry, &publication(&thin), |_| {}).await.unwrap_err().to_string();

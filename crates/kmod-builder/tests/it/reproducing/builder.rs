@@ -39,7 +39,7 @@ async fn the_boot_test_uses_the_builder_image_of_the_inputs() {
     let says = "Error: initializing source: reading manifest sha256:0 in registry.example.org/fedora: manifest unknown";
     let arguments = ["boot-test", &bench.store(), "--kernel-core", &core, "--kernel-modules", &modules];
     let ended = bench.run_with(&arguments, &[("PODMAN_SAYS", says)]).await.with(1);
-    let complaint = ended.complaint().replace(' ', "");
+    let oci_error = ended.oci_error().replace(' ', "");
     let sentence = format!("theimage{}isgonefromitsregistry", bench.inputs.builder_image);
-    assert!(complaint.contains(&sentence), "{}", ended.stderr);
+    assert!(oci_error.contains(&sentence), "{}", ended.stderr);
 }

@@ -8,10 +8,10 @@ async fn a_file_that_is_gone_is_named() {
         let bench = Bench::new().await;
         bench.lose(name).await;
         let ended = bench.reproduce(&[]).await.with(1);
-        let complaint = ended.complaint();
+        let oci_error = ended.oci_error();
         let sentence = format!("the build is pinned to {what}, which cannot be had");
-        assert!(complaint.contains(&sentence) && complaint.contains("404 Not Found"), "{complaint}");
-        assert!(complaint.contains("may be gone upstream"), "it says what to do: {complaint}");
+        assert!(oci_error.contains(&sentence) && oci_error.contains("404 Not Found"), "{oci_error}");
+        assert!(oci_error.contains("may be gone upstream"), "it says what to do: {oci_error}");
         assert_eq!((ended.stdout.as_str(), bench.podman_log().len()), ("", 0));
     }
 }
@@ -25,9 +25,9 @@ async fn a_builder_image_that_is_gone_is_named() {
          registry.example.org/fedora: manifest unknown"
     );
     let ended = bench.reproduce_with(&[], &[("PODMAN_SAYS", &says)]).await.with(1);
-    let complaint = ended.complaint().replace(' ', "");
-    assert!(complaint.contains(&format!("theimage{image}isgonefromitsregistry")), "{}", ended.stderr);
+    let oci_error = ended.oci_error().replace(' ', "");
+    assert!(oci_error.contains(&format!("theimage{image}isgonefromitsregistry")), "{}", ended.stderr);
     let ended = bench.reproduce_with(&[], &[("PODMAN_SAYS", "no space left on device")]).await.with(1);
-    assert!(ended.complaint().contains("no space left on device"), "{}", ended.stderr);
-    assert!(!ended.complaint().contains("is gone"), "{}", ended.stderr);
+    assert!(ended.oci_error().contains("no space left on device"), "{}", ended.stderr);
+    assert!(!ended.oci_error().contains("is gone"), "{}", ended.stderr);
 }

@@ -20,15 +20,15 @@ async fn published(bench: &Bench, server: &Server) -> String {
 #[tokio::test]
 async fn other_inputs_are_refused() {
     let bench = Bench::new().await;
-    let complaint = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).complaint();
-    assert!(complaint.contains("is in a directory, in which images have no evidence"), "{complaint}");
+    let oci_error = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).oci_error();
+    assert!(oci_error.contains("is in a directory, in which images have no evidence"), "{oci_error}");
     let text = bench.inputs.canonical_json();
     fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
-    let complaint = bench.reproduce(&[]).await.with(1).complaint();
-    assert!(complaint.contains("nothing is built from inputs that are not the image's own"), "{complaint}");
+    let oci_error = bench.reproduce(&[]).await.with(1).oci_error();
+    assert!(oci_error.contains("nothing is built from inputs that are not the image's own"), "{oci_error}");
     fs::remove_file(inputs_file(&bench)).unwrap();
-    let complaint = bench.reproduce(&[]).await.with(1).complaint();
-    assert!(complaint.contains("cannot read the inputs in"), "{complaint}");
+    let oci_error = bench.reproduce(&[]).await.with(1).oci_error();
+    assert!(oci_error.contains("cannot read the inputs in"), "{oci_error}");
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -40,7 +40,7 @@ async fn another_template_is_refused() {
     let file = bench.path("other.json");
     fs::write(&file, text).unwrap();
     let ended = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
-    assert!(ended.complaint().contains("these inputs are of a Containerfile.in"), "{}", ended.stderr);
+    assert!(ended.oci_error().contains("these inputs are of a Containerfile.in"), "{}", ended.stderr);
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -68,13 +68,13 @@ async fn an_image_without_its_inputs_is_said_to_be() {
     let server = Server::start(Options::default()).await;
     let image = published(&bench, &server).await;
     server.forget_blob(&bench.inputs.digest());
-    let complaint = bench.run(&["reproduce", &image]).await.with(1).complaint();
-    assert!(complaint.contains("are not in its repository"), "{complaint}");
-    let complaint = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
+    let oci_error = bench.run(&["reproduce", &image]).await.with(1).oci_error();
+    assert!(oci_error.contains("are not in its repository"), "{oci_error}");
+    let oci_error = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
     assert!(
-        complaint.complaint().contains("does not hold: no provenance is attached"),
+        oci_error.oci_error().contains("does not hold: no provenance is attached"),
         "{}",
-        complaint.stderr
+        oci_error.stderr
     );
 }
 
@@ -116,13 +116,13 @@ async fn a_tag_that_is_taken_shows_what_differs() {
     let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
     let ended = other.run(&publish).await.with(1);
     let different = "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different";
-    let complaint = ended.complaint();
+    let oci_error = ended.oci_error();
     assert!(
-        complaint.contains(different) && complaint.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
-        "{complaint}"
+        oci_error.contains(different) && oci_error.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
+        "{oci_error}"
     );
-    assert!(complaint.contains("userland same kmod different"), "{complaint}");
-    assert!(complaint.contains("move the tag with `--replace`"), "{complaint}");
+    assert!(oci_error.contains("userland same kmod different"), "{oci_error}");
+    assert!(oci_error.contains("move the tag with `--replace`"), "{oci_error}");
 
     // What was built is said although it was not published.
     let file = inputs_file(&other).to_str().unwrap().to_owned();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::Digest;
 use crate::model::attest::Kind;
-use crate::model::attest::verify::{StoredBundle, Trust, open};
+use crate::model::attest::verify::{StoredBundle, TrustPolicy, open};
 
 /// Made with `COSIGN_PASSWORD=open-sesame cosign generate-key-pair` (cosign 3.1.1), and used nowhere else.
 const COSIGN_KEY: &str = include_str!("cosign-3.1.1.key");
@@ -24,7 +24,7 @@ fn what_was_signed_is_verified_with_the_public_key() {
     let key = read(COSIGN_KEY, Some("open-sesame")).unwrap();
     let subject = Subject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
     let bundle = key.sign(&Statement::signature(&subject)).unwrap();
-    let trust = Trust::Key(key.public().clone());
+    let trust = TrustPolicy::Key(key.public().clone());
     let stored = StoredBundle { referrer: Digest::of(b""), json: bundle };
     open(&stored, Kind::Signature, &subject.digest, &trust).unwrap();
     key.sign_simple(&subject).unwrap().verify(key.public(), &subject.name, &subject.digest).unwrap();

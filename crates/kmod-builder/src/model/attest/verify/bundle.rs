@@ -4,17 +4,17 @@ use sigstore_types::{Bundle, DsseEnvelope, MediaType, Sha256Hash};
 use super::{Identity, StoredBundle};
 use crate::model::Digest;
 use crate::model::attest::statement::PAYLOAD_TYPE;
-use crate::model::attest::{Kind, PublicKey, ReadStatement};
+use crate::model::attest::{Kind, ParsedStatement, PublicKey};
 
 /// By whom evidence must be signed.
 #[derive(Clone, Debug)]
-pub enum Trust {
+pub enum TrustPolicy {
     /// By the owner of this key.
     Key(PublicKey),
     /// By this workflow, proven by a certificate.
     Identity(Box<Identity>),
     /// By whomever: the signature is not looked at. Only good for telling whether something is there.
-    Anyone,
+    Unverified,
 }
 
 /// A bundle that holds.
@@ -23,7 +23,7 @@ pub struct Verified {
     /// The digest of the manifest that carries it.
     pub referrer: Digest,
     /// What is said.
-    pub statement: ReadStatement,
+    pub statement: ParsedStatement,
     /// What the certificate says of the run that signed it, if there is one and it was checked.
     pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
 }
@@ -46,10 +46,15 @@ impl Refusal {
 /// Checks that a bundle says something of this kind, of this image, and is signed as expected.
 ///
 /// A bundle with several signatures is refused: what vouches for one of them does not for the others.
-pub fn open(stored: &StoredBundle, kind: Kind, image: &Digest, trust: &Trust) -> Result<Verified, Refusal> {
+pub fn open(
+    stored: &StoredBundle,
+    kind: Kind,
+    image: &Digest,
+    trust: &TrustPolicy,
+) -> Result<Verified, Refusal> {
     let (bundle, envelope) = read(&stored.json).map_err(Refusal::Because)?;
     let statement =
-        ReadStatement::parse(envelope.payload.as_bytes()).map_err(|error| Refusal::because(&error))?;
+        ParsedStatement::parse(envelope.payload.as_bytes()).map_err(|error| Refusal::because(&error))?;
     if statement.predicate_type != kind.predicate_type() {
         return Err(Refusal::OtherKind);
     }
@@ -57,12 +62,12 @@ pub fn open(stored: &StoredBundle, kind: Kind, image: &Digest, trust: &Trust) ->
         return Err(Refusal::because(&"it is about another image"));
     }
     let claims = match trust {
-        Trust::Anyone => None,
-        Trust::Key(key) => {
+        TrustPolicy::Unverified => None,
+        TrustPolicy::Key(key) => {
             check_key(key, &bundle, &envelope).map_err(Refusal::Because)?;
             None
         }
-        Trust::Identity(identity) => {
+        TrustPolicy::Identity(identity) => {
             let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| Refusal::because(&error))?;
             Some(Box::new(identity.check(&bundle, hash).map_err(Refusal::Because)?))
         }

@@ -1,23 +1,23 @@
 //! What evidence that is signed says, compared with the image.
 
-use super::{Image, Trust, Verified, identity};
-use crate::model::attest::provenance::{self, StatedInputs};
+use super::{Image, TrustPolicy, Verified, identity};
+use crate::model::attest::provenance::{self, ProvenanceInputs};
 use crate::model::attest::sbom;
 use crate::model::verification::Outcome;
 
 /// Reads a provenance that holds, and checks that it is whole and, if signed by a workflow, about that workflow.
-pub(super) fn read_provenance(verified: &Verified, trust: &Trust) -> Result<StatedInputs, Outcome> {
+pub(super) fn read_provenance(verified: &Verified, trust: &TrustPolicy) -> Result<ProvenanceInputs, Outcome> {
     let stated = provenance::read(&verified.statement.predicate)
         .map_err(|error| Outcome::Failed(error.to_string()))?;
     match trust {
-        Trust::Identity(_) => identity::provenance_is_of_signer(verified).map_err(Outcome::Failed)?,
-        Trust::Key(_) | Trust::Anyone => {}
+        TrustPolicy::Identity(_) => identity::provenance_is_of_signer(verified).map_err(Outcome::Failed)?,
+        TrustPolicy::Key(_) | TrustPolicy::Unverified => {}
     }
     Ok(stated)
 }
 
 /// Whether the image's label has the digest of the inputs that the provenance states.
-pub(super) fn inputs_match(image: &Image, stated: Option<&StatedInputs>) -> Outcome {
+pub(super) fn inputs_match(image: &Image, stated: Option<&ProvenanceInputs>) -> Outcome {
     let Some(stated) = stated else {
         return Outcome::Unknown("there is no good provenance to compare with".to_owned());
     };

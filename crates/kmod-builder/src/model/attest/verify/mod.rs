@@ -11,7 +11,7 @@ mod test_results;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use bundle::read as read_bundle;
-pub use bundle::{Refusal, Trust, Verified, open};
+pub use bundle::{Refusal, TrustPolicy, Verified, open};
 pub use identity::{Identity, IdentityError};
 pub use test_results::boot_test;
 
@@ -22,15 +22,15 @@ use crate::model::verification::{Answer, Fault, Inspection, Outcome};
 use crate::model::{Digest, compose};
 
 /// Something that was looked for: what was found, or why that could not be found out.
-pub type Gathered<T> = Result<T, String>;
+pub type Lookup<T> = Result<T, String>;
 
 /// What is stored beside an image.
 #[derive(Clone, Debug)]
-pub struct Attached {
+pub struct StoredEvidence {
     /// The Sigstore bundles among the image's referrers, of every kind.
-    pub bundles: Gathered<Vec<StoredBundle>>,
+    pub bundles: Lookup<Vec<StoredBundle>>,
     /// The signatures at the image's signature tag.
-    pub simple_signatures: Gathered<Vec<SimpleSignature>>,
+    pub simple_signatures: Lookup<Vec<SimpleSignature>>,
 }
 
 /// A bundle and where it is stored.
@@ -50,9 +50,9 @@ pub struct Image {
     /// The digest of its manifest.
     pub digest: Digest,
     /// The label with the digest of the inputs, if there is one.
-    pub inputs_label: Gathered<Option<Digest>>,
+    pub inputs_label: Lookup<Option<Digest>>,
     /// The RPMs in the layers, by where they are, with the digests of the files.
-    pub rpms: Gathered<BTreeMap<String, Digest>>,
+    pub rpms: Lookup<BTreeMap<String, Digest>>,
 }
 
 impl Image {
@@ -70,7 +70,7 @@ impl Image {
     }
 }
 
-fn rpms(inspection: &Inspection) -> Gathered<BTreeMap<String, Digest>> {
+fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
     if let Err(reason) = &inspection.manifest {
         return Err(reason.clone());
     }
@@ -95,12 +95,12 @@ fn sentence(fault: &Fault) -> &str {
 /// Makes every check of the evidence.
 ///
 /// The signature at the signature tag is checked with a key only; where an identity is expected, it is left out.
-pub fn examine(image: &Image, attached: &Attached, trust: &Trust) -> Vec<Answer> {
+pub fn examine(image: &Image, attached: &StoredEvidence, trust: &TrustPolicy) -> Vec<Answer> {
     examine_by_kind(image, attached, trust).into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// The same, each answer with the kind of evidence that it is about.
-pub fn examine_by_kind(image: &Image, attached: &Attached, trust: &Trust) -> Vec<(Kind, Answer)> {
+pub fn examine_by_kind(image: &Image, attached: &StoredEvidence, trust: &TrustPolicy) -> Vec<(Kind, Answer)> {
     let found = |kind| find(kind, &image.digest, attached, trust);
     let (provenance, sbom) = (found(Kind::Provenance), found(Kind::Sbom));
     let stated = provenance.and_then(|verified| content::read_provenance(&verified, trust));
@@ -113,7 +113,7 @@ pub fn examine_by_kind(image: &Image, attached: &Attached, trust: &Trust) -> Vec
         (Kind::Sbom, Answer::new("SBOM lists exactly the RPMs of the image", packages)),
         (Kind::Signature, Answer::new("signature is good", outcome(found(Kind::Signature)))),
     ];
-    if let Trust::Key(key) = trust {
+    if let TrustPolicy::Key(key) = trust {
         let simple = simple_signature(image, attached, key);
         answers.push((Kind::Signature, Answer::new("signature for podman and bootc is good", simple)));
     }
@@ -121,15 +121,15 @@ pub fn examine_by_kind(image: &Image, attached: &Attached, trust: &Trust) -> Vec
 }
 
 /// Checks only that evidence of each required kind is stored and is about the image; who signed it is not asked.
-pub fn examine_presence(image: &Digest, attached: &Attached) -> Vec<Answer> {
+pub fn examine_presence(image: &Digest, attached: &StoredEvidence) -> Vec<Answer> {
     let checks = ["provenance is attached", "SBOM is attached", "signature is attached"];
-    let found = |kind| outcome(find(kind, image, attached, &Trust::Anyone));
+    let found = |kind| outcome(find(kind, image, attached, &TrustPolicy::Unverified));
     Kind::REQUIRED.into_iter().zip(checks).map(|(kind, check)| Answer::new(check, found(kind))).collect()
 }
 
 /// What is stored already of what a party signs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct EvidenceStatus {
     /// The manifests that carry what holds.
     pub accepted: BTreeSet<Digest>,
     /// What is still to be signed.
@@ -139,8 +139,8 @@ pub struct Standing {
 }
 
 /// Finds out what a party signed already, so that nothing is signed twice. The error says why that is not known.
-pub fn standing(image: &Image, attached: &Attached, trust: &Trust) -> Gathered<Standing> {
-    let mut standing = Standing::default();
+pub fn standing(image: &Image, attached: &StoredEvidence, trust: &TrustPolicy) -> Lookup<EvidenceStatus> {
+    let mut standing = EvidenceStatus::default();
     for kind in Kind::REQUIRED {
         let holds = |verified: Verified| {
             let outcome = match kind {
@@ -159,7 +159,7 @@ pub fn standing(image: &Image, attached: &Attached, trust: &Trust) -> Gathered<S
             Err(_) => standing.missing.push(kind),
         }
     }
-    if let Trust::Key(key) = trust {
+    if let TrustPolicy::Key(key) = trust {
         standing.simple_signature_missing = match simple_signature(image, attached, key) {
             Outcome::Unknown(reason) => return Err(reason),
             outcome => outcome != Outcome::Passed,
@@ -170,7 +170,11 @@ pub fn standing(image: &Image, attached: &Attached, trust: &Trust) -> Gathered<S
 
 /// The inputs that an image was built from, by its provenance; an answer only if everything that is
 /// [required](Kind::REQUIRED) of an image's evidence is there and holds. The layers are not read for it.
-pub fn proven_inputs(image: &Digest, attached: &Attached, trust: &Trust) -> Result<BuildInputs, Outcome> {
+pub fn proven_inputs(
+    image: &Digest,
+    attached: &StoredEvidence,
+    trust: &TrustPolicy,
+) -> Result<BuildInputs, Outcome> {
     for kind in Kind::REQUIRED {
         find(kind, image, attached, trust)?;
     }
@@ -180,7 +184,12 @@ pub fn proven_inputs(image: &Digest, attached: &Attached, trust: &Trust) -> Resu
 
 /// Finds a bundle of this kind that holds. Others may lie beside it: anybody who may write to a repository can attach
 /// more, and they must not be able to spoil what is there.
-pub fn find(kind: Kind, image: &Digest, attached: &Attached, trust: &Trust) -> Result<Verified, Outcome> {
+pub fn find(
+    kind: Kind,
+    image: &Digest,
+    attached: &StoredEvidence,
+    trust: &TrustPolicy,
+) -> Result<Verified, Outcome> {
     let mut reasons = Vec::new();
     for opened in opened(kind, image, attached, trust)? {
         match opened {
@@ -195,8 +204,8 @@ pub fn find(kind: Kind, image: &Digest, attached: &Attached, trust: &Trust) -> R
 fn opened<'a>(
     kind: Kind,
     image: &'a Digest,
-    attached: &'a Attached,
-    trust: &'a Trust,
+    attached: &'a StoredEvidence,
+    trust: &'a TrustPolicy,
 ) -> Result<impl Iterator<Item = Result<Verified, String>> + 'a, Outcome> {
     let bundles = attached.bundles.as_ref().map_err(|reason| Outcome::Unknown(reason.clone()))?;
     Ok(bundles.iter().filter_map(move |stored| match open(stored, kind, image, trust) {
@@ -224,7 +233,7 @@ fn outcome<T>(found: Result<T, Outcome>) -> Outcome {
     found.map_or_else(|outcome| outcome, |_| Outcome::Passed)
 }
 
-fn simple_signature(image: &Image, attached: &Attached, key: &PublicKey) -> Outcome {
+fn simple_signature(image: &Image, attached: &StoredEvidence, key: &PublicKey) -> Outcome {
     let signatures = match &attached.simple_signatures {
         Ok(signatures) => signatures,
         Err(reason) => return Outcome::Unknown(reason.clone()),

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Attached, Trust, none_accepted, opened};
+use super::{StoredEvidence, TrustPolicy, none_accepted, opened};
 use crate::model::Digest;
 use crate::model::attest::Kind;
-use crate::model::attest::test_result::{self, StatedResult};
+use crate::model::attest::test_result::{self, ParsedTestResult};
 use crate::model::verification::Outcome;
 
 /// So much may the clock of whoever tested be ahead of ours.
@@ -25,8 +25,8 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 ///   the one might be the newest, and the other would be for long.
 ///
 /// Whoever may delete from the repository can hide a failure; signatures do not help against that.
-pub fn boot_test(image: &Digest, attached: &Attached, trust: &Trust, now: Timestamp) -> Outcome {
-    let (mut newest, mut reasons) = (None::<StatedResult>, Vec::new());
+pub fn boot_test(image: &Digest, attached: &StoredEvidence, trust: &TrustPolicy, now: Timestamp) -> Outcome {
+    let (mut newest, mut reasons) = (None::<ParsedTestResult>, Vec::new());
     let opened = match opened(Kind::BootTest, image, attached, trust) {
         Ok(opened) => opened,
         Err(outcome) => return outcome,
@@ -47,15 +47,15 @@ pub fn boot_test(image: &Digest, attached: &Attached, trust: &Trust, now: Timest
             let (referrer, finished) = (&verified.referrer, result.finished);
             return Outcome::Unknown(format!("{referrer}: its test will only end at {finished}"));
         }
-        let age = |result: &StatedResult| (result.finished, result.failure.is_some());
+        let age = |result: &ParsedTestResult| (result.finished, result.failure.is_some());
         if newest.as_ref().is_none_or(|newest| age(newest) < age(&result)) {
             newest = Some(result);
         }
     }
     match newest {
         None => none_accepted(Kind::BootTest, &reasons),
-        Some(StatedResult { failure: None, .. }) => Outcome::Passed,
-        Some(StatedResult { failure: Some(failure), finished }) => {
+        Some(ParsedTestResult { failure: None, .. }) => Outcome::Passed,
+        Some(ParsedTestResult { failure: Some(failure), finished }) => {
             Outcome::Failed(format!("the newest test, of {finished}, failed: {failure}"))
         }
     }
@@ -86,17 +86,17 @@ mod tests {
         test_result::TestResult { configuration, passed, failed, reason, url, finished }.predicate()
     }
 
-    fn attached(key: &SigningKey, predicates: &[Value]) -> Attached {
+    fn attached(key: &SigningKey, predicates: &[Value]) -> StoredEvidence {
         let bundle = |predicate: &Value| {
             let json = key.sign(&Statement::new(Kind::BootTest, &subject(), predicate)).unwrap();
             StoredBundle { referrer: Digest::of(&json), json }
         };
-        Attached { bundles: Ok(predicates.iter().map(bundle).collect()), simple_signatures: Ok(vec![]) }
+        StoredEvidence { bundles: Ok(predicates.iter().map(bundle).collect()), simple_signatures: Ok(vec![]) }
     }
 
-    fn judge(key: &SigningKey, attached: &Attached) -> Outcome {
+    fn judge(key: &SigningKey, attached: &StoredEvidence) -> Outcome {
         let now = Timestamp::from_second(NOW).unwrap();
-        boot_test(&subject().digest, attached, &Trust::Key(key.public().clone()), now)
+        boot_test(&subject().digest, attached, &TrustPolicy::Key(key.public().clone()), now)
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
             let outcome = judge(&key, &attached(&key, &[predicate(10, true), other]));
             assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
         }
-        let unreachable = Attached { bundles: Err("403".into()), simple_signatures: Ok(vec![]) };
+        let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Ok(vec![]) };
         assert_eq!(judge(&key, &unreachable), Outcome::Unknown("403".into()));
     }
 

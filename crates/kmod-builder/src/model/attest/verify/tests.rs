@@ -33,17 +33,17 @@ fn stored(kind: Kind, subject: &Subject, json: Vec<u8>) -> StoredBundle {
     StoredBundle { referrer: artifact::referrer(&json, kind, subject, time).digest().clone(), json }
 }
 
-fn attach(key: &SigningKey, subject: &Subject) -> Attached {
+fn attach(key: &SigningKey, subject: &Subject) -> StoredEvidence {
     let statements = statements(subject);
     let bundles = statements
         .iter()
         .map(|statement| stored(statement.kind(), subject, key.sign(statement).unwrap()))
         .collect();
-    Attached { bundles: Ok(bundles), simple_signatures: Ok(vec![key.sign_simple(subject).unwrap()]) }
+    StoredEvidence { bundles: Ok(bundles), simple_signatures: Ok(vec![key.sign_simple(subject).unwrap()]) }
 }
 
-fn trust(key: &SigningKey) -> Trust {
-    Trust::Key(key.public().clone())
+fn trust(key: &SigningKey) -> TrustPolicy {
+    TrustPolicy::Key(key.public().clone())
 }
 
 /// The checks that did not pass, and what they came to instead.
@@ -81,14 +81,14 @@ fn nothing_passes_with_another_key_or_for_another_image() {
     assert_eq!(not_passed(&examine(&image(), &attach(&key, &subject()), &trust(&other))), all);
     let elsewhere = Subject::image(REPOSITORY, Digest::of(b"other"), 5);
     assert_eq!(not_passed(&examine(&image(), &attach(&key, &elsewhere), &trust(&key))), all);
-    let nothing = Attached { bundles: Ok(vec![]), simple_signatures: Ok(vec![]) };
+    let nothing = StoredEvidence { bundles: Ok(vec![]), simple_signatures: Ok(vec![]) };
     assert_eq!(not_passed(&examine(&image(), &nothing, &trust(&key))), all);
 }
 
 #[test]
 fn what_could_not_be_found_out_is_unknown() {
     let key = signing_key();
-    let unreachable = Attached { bundles: Err("403".into()), simple_signatures: Err("403".into()) };
+    let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Err("403".into()) };
     let answers = examine(&image(), &unreachable, &trust(&key));
     assert!(answers.iter().all(|answer| matches!(answer.outcome(), Outcome::Unknown(_))), "{answers:?}");
     let unread = Image { inputs_label: Err("no".into()), rpms: Err("no".into()), ..image() };
@@ -113,7 +113,7 @@ fn no_byte_of_the_evidence_can_be_changed() {
                 changed[position] = if changed[position] == b'A' { b'B' } else { b'A' };
                 let mut bundles = whole.bundles.clone().unwrap();
                 bundles[at].json = changed;
-                let attached = Attached { bundles: Ok(bundles), ..whole.clone() };
+                let attached = StoredEvidence { bundles: Ok(bundles), ..whole.clone() };
                 assert_ne!(not_passed(&examine(&image(), &attached, &trust(&key))), Vec::<String>::new());
             }
         }
@@ -184,17 +184,20 @@ fn only_what_is_missing_is_signed_again() {
     let whole = attach(&key, &subject());
     let carriers: BTreeSet<_> =
         whole.bundles.clone().unwrap().into_iter().map(|stored| stored.referrer).collect();
-    let nothing_missing = Standing { accepted: carriers.clone(), ..Standing::default() };
+    let nothing_missing = EvidenceStatus { accepted: carriers.clone(), ..EvidenceStatus::default() };
     assert_eq!(standing(&image(), &whole, &trust(&key)).unwrap(), nothing_missing);
-    let everything_missing =
-        Standing { missing: Kind::REQUIRED.to_vec(), simple_signature_missing: true, ..Standing::default() };
+    let everything_missing = EvidenceStatus {
+        missing: Kind::REQUIRED.to_vec(),
+        simple_signature_missing: true,
+        ..EvidenceStatus::default()
+    };
     assert_eq!(standing(&image(), &whole, &trust(&signing_key())).unwrap(), everything_missing);
     let other = Image { inputs_label: Ok(Some(Digest::of(b"other"))), rpms: Ok(BTreeMap::new()), ..image() };
     let standing_of_other = standing(&other, &whole, &trust(&key)).unwrap();
     assert_eq!(standing_of_other.missing, [Kind::Provenance, Kind::Sbom]);
     for unknown in [
-        Attached { bundles: Err("403".into()), ..whole.clone() },
-        Attached { simple_signatures: Err("403".into()), ..whole },
+        StoredEvidence { bundles: Err("403".into()), ..whole.clone() },
+        StoredEvidence { simple_signatures: Err("403".into()), ..whole },
     ] {
         assert_eq!(standing(&image(), &unknown, &trust(&key)), Err("403".to_owned()));
     }

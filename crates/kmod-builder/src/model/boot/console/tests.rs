@@ -40,7 +40,7 @@ fn good(boot: Boot) -> Vec<String> {
 }
 
 fn read<S: AsRef<str>>(boot: Boot, lines: impl IntoIterator<Item = S>, ending: Ending) -> BootReport {
-    let mut console = Console::new(boot, expected(boot));
+    let mut console = ConsoleParser::new(boot, expected(boot));
     for line in lines {
         console.line(line.as_ref(), Duration::from_secs(1));
     }

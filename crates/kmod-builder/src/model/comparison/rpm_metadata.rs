@@ -13,7 +13,7 @@ const CONTEXT: usize = 20;
 /// What is in an RPM: every tag of its header, and every file of its payload. The bytes of a file are those that were
 /// unpacked; the rest that is known of it is the header's word, which counts when it is installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Anatomy {
+pub struct RpmMetadata {
     /// The values of each tag of the header, by the tag's name (`BUILDTIME`); one unless the tag is an array.
     pub header: BTreeMap<String, Vec<String>>,
     /// The same of the signature header, which says of header and payload what can be computed from them.
@@ -100,7 +100,7 @@ pub struct PackageDifference {
 
 impl PackageDifference {
     /// Compares what is in two RPMs.
-    pub fn of(first: &Anatomy, second: &Anatomy) -> Self {
+    pub fn of(first: &RpmMetadata, second: &RpmMetadata) -> Self {
         let files = pairs(&first.files, &second.files)
             .filter_map(|(path, one, other)| {
                 let result = Verdict::of(one, other);

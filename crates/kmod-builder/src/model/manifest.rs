@@ -71,7 +71,7 @@ impl Blob {
 
 /// A manifest with every blob that it names: nothing can be missing when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
+pub struct ManifestWithBlobs {
     manifest: RawManifest,
     blobs: Vec<Blob>,
     subject: Option<Digest>,
@@ -91,11 +91,11 @@ struct Descriptor {
     size: u64,
 }
 
-impl Parcel {
+impl ManifestWithBlobs {
     /// Puts a manifest together with its blobs; each blob that the manifest names must be given once or more, with
     /// the size that the manifest says, and others are left out.
-    pub fn new(manifest: RawManifest, blobs: Vec<Blob>) -> Result<Self, ParcelError> {
-        let fail = |reason: String| ParcelError { digest: manifest.digest.clone(), reason };
+    pub fn new(manifest: RawManifest, blobs: Vec<Blob>) -> Result<Self, IncompleteManifest> {
+        let fail = |reason: String| IncompleteManifest { digest: manifest.digest.clone(), reason };
         let naming: Naming =
             serde_json::from_slice(&manifest.bytes).map_err(|error| fail(error.to_string()))?;
         let given: BTreeMap<Digest, Blob> =
@@ -140,7 +140,7 @@ impl Parcel {
 /// A manifest and the blobs given with it do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest {digest} cannot be sent: {reason}")]
-pub struct ParcelError {
+pub struct IncompleteManifest {
     digest: Digest,
     reason: String,
 }
@@ -168,11 +168,13 @@ mod tests {
     fn a_parcel_holds_each_named_blob_once() {
         let (config, layer, other) = (Blob::of("config"), Blob::of("layer"), Blob::of("other"));
         let all = vec![other.clone(), layer.clone(), config.clone()];
-        let parcel = Parcel::new(manifest(&config, &[&layer, &layer]), all).unwrap();
-        assert_eq!(parcel.blobs(), [config.clone(), layer.clone()]);
-        let error = Parcel::new(manifest(&config, &[&layer]), vec![config.clone()]).unwrap_err().to_string();
+        let manifest_with_blobs = ManifestWithBlobs::new(manifest(&config, &[&layer, &layer]), all).unwrap();
+        assert_eq!(manifest_with_blobs.blobs(), [config.clone(), layer.clone()]);
+        let error = ManifestWithBlobs::new(manifest(&config, &[&layer]), vec![config.clone()])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(layer.digest.as_str()), "{error}");
         let shorter = Blob { size: 1, ..layer.clone() };
-        assert!(Parcel::new(manifest(&config, &[&shorter]), vec![config, layer]).is_err());
+        assert!(ManifestWithBlobs::new(manifest(&config, &[&shorter]), vec![config, layer]).is_err());
     }
 }

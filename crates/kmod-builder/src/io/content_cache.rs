@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::Digest;
-use crate::model::parcel::RawManifest;
+use crate::model::manifest::RawManifest;
 
 /// Documents by their digest, kept between runs: what was read once need not be asked for again.
 ///
@@ -14,11 +14,11 @@ use crate::model::parcel::RawManifest;
 /// here can be had again, so failures to write are only logged. That a document is here says nothing about whether a
 /// registry still has it.
 #[derive(Clone, Debug)]
-pub struct Documents {
+pub struct ContentCache {
     directory: PathBuf,
 }
 
-impl Documents {
+impl ContentCache {
     /// Keeps everything below this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn only_whole_documents_are_known() {
         let directory = tempfile::tempdir().unwrap();
-        let documents = Documents::new(directory.path());
+        let documents = ContentCache::new(directory.path());
         let raw = RawManifest::new(br#"{"x":"y\n"}"#.to_vec(), "application/x");
         assert_eq!(documents.read(&raw.digest), None);
         documents.keep(&raw);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use super::error::{Complaint, RegistryError};
+use super::error::{OciError, RegistryError};
 
 /// How patient the client is with a registry.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// How often a request is made before its failure is final.
     pub attempts: usize,
     /// The wait after the first failure; each further one is twice as long.
@@ -20,26 +20,26 @@ pub struct Patience {
     pub connect: Duration,
     /// How long nothing may move. Registries take tens of seconds to commit a large blob
     /// (GoogleContainerTools/jib#4301), hence no less than two minutes.
-    pub silence: Duration,
+    pub read_timeout: Duration,
     /// How often what was written is read back before it counts as not settled
     /// (on GHCR tags show old answers for seconds: NVIDIA/nodewright-packages#132).
     pub read_backs: usize,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 6,
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_mins(1),
             connect: Duration::from_secs(10),
-            silence: Duration::from_secs(150),
+            read_timeout: Duration::from_secs(150),
             read_backs: 8,
         }
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// Makes an attempt until it succeeds, fails for good, or the attempts are used up.
     pub(super) async fn insist<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, RegistryError>
     where
@@ -88,11 +88,11 @@ impl Patience {
 
 /// How long the registry asks us to wait: the header `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), or
 /// GHCR's `retry-after: 880.092µs` in the message of a 429 (dependabot/cli#380).
-pub(super) fn retry_after(headers: &HeaderMap, complaints: &[Complaint]) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, oci_errors: &[OciError]) -> Option<Duration> {
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     header
         .and_then(|text| in_seconds(text).or_else(|| at_date(text)))
-        .or_else(|| complaints.iter().find_map(|complaint| in_words(&complaint.message.to_ascii_lowercase())))
+        .or_else(|| oci_errors.iter().find_map(|oci_error| in_words(&oci_error.message.to_ascii_lowercase())))
 }
 
 fn in_seconds(text: &str) -> Option<Duration> {
@@ -130,7 +130,7 @@ mod tests {
         if let Some(header) = header {
             headers.insert(RETRY_AFTER, header.parse().unwrap());
         }
-        retry_after(&headers, &[Complaint { code: String::new(), message: message.to_owned() }])
+        retry_after(&headers, &[OciError { code: String::new(), message: message.to_owned() }])
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use crate::io::documents::Documents;
+use crate::io::content_cache::ContentCache;
 use crate::model::Digest;
-use crate::model::parcel::RawManifest;
+use crate::model::manifest::RawManifest;
 
 use super::client::Registry;
 use super::error::RegistryError;
@@ -21,13 +21,13 @@ const BLOB: &str = "application/octet-stream";
 ///
 /// For readers only: whoever writes must see what the registry has now.
 #[derive(Debug)]
-pub(super) struct Memory {
-    documents: Documents,
+pub(super) struct RegistryCache {
+    documents: ContentCache,
     lacks_referrers: Mutex<Option<bool>>,
 }
 
-impl Memory {
-    pub(super) fn new(documents: Documents) -> Self {
+impl RegistryCache {
+    pub(super) fn new(documents: ContentCache) -> Self {
         Self { documents, lacks_referrers: Mutex::new(None) }
     }
 }
@@ -36,8 +36,8 @@ impl Registry {
     /// The same repository for somebody who reads it again and again: documents that are named by their digest are
     /// kept here and, for a week, not asked for again. Tags and lists are always asked for.
     #[must_use]
-    pub fn remembering(&self, documents: Documents) -> Self {
-        self.with_memory(Memory::new(documents))
+    pub fn remembering(&self, documents: ContentCache) -> Self {
+        self.with_memory(RegistryCache::new(documents))
     }
 
     pub(super) fn remembered(&self, digest: &Digest) -> Option<RawManifest> {

@@ -8,13 +8,13 @@ use rpm::{IndexData, IndexSignatureTag, IndexTag, PackageMetadata};
 
 use super::{RpmError, drain, finish, head};
 use crate::io::layer::Hashing;
-use crate::model::comparison::{self, Anatomy};
+use crate::model::comparison::{self, RpmMetadata};
 
 /// Reads an RPM to its end, and returns every tag and every file of it.
 ///
 /// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was proven; of
 /// the files themselves nothing is kept but their digests.
-pub fn anatomy(reader: impl Read) -> Result<Anatomy, RpmError> {
+pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
     let (head, metadata) = head::read(reader)?;
     let mut rest = head.rest;
     let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
@@ -23,7 +23,7 @@ pub fn anatomy(reader: impl Read) -> Result<Anatomy, RpmError> {
     finish(&metadata, &payload, rest)?;
     file.rewind().map_err(RpmError::Read)?;
     let (header, signature) = tags(&metadata)?;
-    Ok(Anatomy { header, signature, files: files(file)? })
+    Ok(RpmMetadata { header, signature, files: files(file)? })
 }
 
 type Tags = BTreeMap<String, Vec<String>>;
