@@ -10,7 +10,7 @@ use super::Outcome;
 use crate::io::evidence;
 use crate::io::store::ImageStore;
 use crate::model::Digest;
-use crate::model::attest::summary::{Signer, Summary};
+use crate::model::evidence::summary::{BundleSummary, ClaimedSigner};
 use crate::model::image::ImageRef;
 use crate::output::{self, Format, Show};
 
@@ -40,7 +40,7 @@ struct Listing {
 #[derive(Serialize)]
 struct Attestation {
     referrer: Digest,
-    summary: Option<Summary>,
+    summary: Option<BundleSummary>,
     problem: Option<String>,
     file: Option<PathBuf>,
 }
@@ -72,7 +72,7 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
         ));
     };
     let digest = images.find(&args.image).await?.digest;
-    let attached = evidence::attached(registry, &digest).await;
+    let attached = evidence::stored_evidence(registry, &digest).await;
     let unknown = |reason: String| {
         miette::miette!(
             help = "run it again when the registry answers",
@@ -105,9 +105,9 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn signer(signer: &Signer) -> String {
+fn signer(signer: &ClaimedSigner) -> String {
     match signer {
-        Signer::Key(hint) => format!("key {hint}"),
-        Signer::Identity(identity) => identity.clone(),
+        ClaimedSigner::Key(hint) => format!("key {hint}"),
+        ClaimedSigner::Identity(identity) => identity.clone(),
     }
 }

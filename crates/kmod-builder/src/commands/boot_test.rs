@@ -18,7 +18,7 @@ use attach::TestResultPublisher;
 use show::Tested;
 
 use super::Outcome;
-use super::signing::SigningArgs;
+use super::args::signing::SigningArgs;
 use super::upstream::UpstreamArgs;
 use crate::io::contents::Contents;
 use crate::io::guest::{self, Assembled, Distribution, GuestError, Place, Published, Sources};
@@ -103,10 +103,10 @@ pub struct BootTestArgs {
 
 /// Gather, do, show.
 pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let witness = TestResultPublisher::find(&args.image.store, &args.signing).await?;
+    let publisher = TestResultPublisher::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
-    let attaching = match &witness {
-        Some(witness) => witness.attach(&test, Timestamp::now()).await,
+    let attaching = match &publisher {
+        Some(publisher) => publisher.attach(&test, Timestamp::now()).await,
         None => Ok(Vec::new()),
     };
     // What was found out in minutes is shown, even if it cannot be attached.

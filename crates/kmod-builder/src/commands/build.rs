@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::building::{self, BuildingArgs, Composed};
 use super::place::PlaceArgs;
-use super::publish::{self, HowArgs, PublishReport};
+use super::publish::{self, PublishOptions, PublishReport};
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather, verify};
 use crate::io::composing::Built;
@@ -70,7 +70,7 @@ pub struct BuildArgs {
     publish: Option<ImageLocation>,
 
     #[command(flatten)]
-    how: HowArgs,
+    how: PublishOptions,
 
     /// Build although the image is there already
     #[arg(long)]

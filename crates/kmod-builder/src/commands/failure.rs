@@ -6,15 +6,15 @@ use kmod_query::QueryError;
 use miette::Report;
 
 use super::gather::GatherError;
-use super::published::UnknownImage;
 use crate::io::contents::ContentsError;
 use crate::io::download::DownloadError;
+use crate::io::evidence::signer::SignError;
 use crate::io::github::GithubError;
 use crate::io::guest::GuestError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
+use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
-use crate::io::signer::SignError;
 use crate::io::store::StoreError;
 use crate::model::service::{Class, Failure};
 

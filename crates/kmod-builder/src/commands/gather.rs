@@ -7,9 +7,9 @@ use kmod_compat::{
 use kmod_query::{KernelUnknown, QueryError, Registry, Stream, Upstream, ZfsRelease};
 use miette::{Diagnostic, Report};
 
-use super::published::{Published, UnknownImage};
 use crate::io::podman::{Podman, PodmanError};
 use crate::io::progress::{ProgressOutput, ProgressSection};
+use crate::io::published_images::{PublishedImages, UnknownImage};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::inputs::{BaseImage, BuildInputs, KernelDevel, PartialInputs, Tarball};
 use crate::model::plan::{self, Decision, Entry, Plan, Seen, UnresolvedSource, Wanted};
@@ -171,7 +171,7 @@ pub async fn plan(
     zfs: &ZfsRelease,
     wanted: Vec<Wanted>,
     unknown: Vec<UnresolvedSource>,
-    published: Option<&Published>,
+    published: Option<&PublishedImages>,
     force: bool,
 ) -> Plan {
     let entries = wanted.into_iter().map(|wanted| async move {
@@ -190,7 +190,7 @@ async fn decide(
     matrix: &CompatMatrix,
     zfs: &ZfsRelease,
     wanted: &Wanted,
-    published: Option<&Published>,
+    published: Option<&PublishedImages>,
     force: bool,
 ) -> Result<Decision, GatherError> {
     let kernel = &wanted.target.kernel;

@@ -1,5 +1,6 @@
 //! The verbs, one a file: gather, decide, show, do.
 
+pub mod args;
 pub mod attestations;
 pub mod boot_test;
 pub mod build;
@@ -15,14 +16,13 @@ pub mod place;
 pub mod plan;
 pub mod promote;
 pub mod publish;
-pub mod published;
 pub mod recording;
 pub mod report;
 pub mod reproduce;
-pub mod signing;
 pub mod upstream;
 pub mod verify;
 pub mod versions;
+pub mod view;
 pub mod workflow;
 
 /// How a verb ended that did not fail.

@@ -8,12 +8,12 @@ use kmod_compat::{Arch, ZfsVersion};
 use kmod_query::Stream;
 use miette::{IntoDiagnostic as _, Result};
 
+use super::args::signing::TrustArgs;
 use super::place::this_arch;
-use super::published::Published;
-use super::signing::TrustArgs;
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};
 use crate::io::progress;
+use crate::io::published_images::PublishedImages;
 use crate::model::image::ImageLocation;
 use crate::model::inputs::BuildInputs;
 use crate::model::plan::{Decision, Entry, Plan, Seen, UnresolvedSource, wanted};
@@ -100,7 +100,9 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
         }
     }
     let published = match &args.image {
-        Some(store) => Some(Published::open(store, &args.trust, &cache).await?),
+        Some(store) => {
+            Some(PublishedImages::open(store, args.trust.policy_or_unverified().await?, &cache).await?)
+        }
         None => None,
     };
     let wanted = wanted(zfs.version, seen);

@@ -1,7 +1,5 @@
 //! `promote`: a proven image gets the tags that users follow.
 
-mod show;
-
 use std::collections::BTreeSet;
 
 use clap::{ArgGroup, Args};
@@ -9,18 +7,18 @@ use jiff::Timestamp;
 use kmod_compat::Arch;
 use miette::{IntoDiagnostic as _, Result};
 
-use show::{Ended, PromotionReport};
+use super::view::promote::{PromotionOutcome, PromotionReport};
 
 use super::Outcome;
-use super::signing::TrustArgs;
+use super::args::signing::TrustArgs;
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::io::store::ImageStore;
 use crate::io::{evidence, inspecting, promote};
-use crate::model::attest::Kind;
-use crate::model::attest::verify::TrustPolicy;
+use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
-use crate::model::promotion::{Allowed, Promotion, PromotionChecks};
+use crate::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
 use crate::model::tags::Channel;
 use crate::output::{self, Format};
 
@@ -62,9 +60,9 @@ pub struct PromoteArgs {
         value_enum,
         value_name = "KIND",
         value_delimiter = ',',
-        default_values_t = Kind::ALL
+        default_values_t = EvidenceKind::ALL
     )]
-    require: Vec<Kind>,
+    require: Vec<EvidenceKind>,
 
     /// Take zfs-VERSION_kernel-RELEASE from another image: this one is a rebuild of it
     #[arg(long)]
@@ -99,19 +97,19 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
             return Err(error).into_diagnostic();
         }
     }
-    let trust = args.trust.trust().await?.unwrap_or(TrustPolicy::Unverified);
-    let demanded: BTreeSet<Kind> = args.require.iter().copied().collect();
+    let trust = args.trust.policy_or_unverified().await?;
+    let required: BTreeSet<EvidenceKind> = args.require.iter().copied().collect();
     let now = Timestamp::now();
 
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Promoting {}", args.image));
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
     let access = if args.dry_run { Access::Pull } else { Access::Push };
     let registry = Registries::new(sources, RetryPolicy::default()).open(repository, access).await?;
-    let examination = examine(&registry, &args.image, &trust, now).await?;
-    let report = PromotionReport::new(&args.image, &args.channel, &examination, &demanded);
-    let Some(proven) = examination.proven(&demanded) else {
+    let checks = examine(&registry, &args.image, &trust, now).await?;
+    let report = PromotionReport::new(&args.image, &args.channel, &checks, &required);
+    let Some(proven) = checks.proven(&required) else {
         drop(section);
-        return conclude(&report.end(Ended::Unproven), format);
+        return conclude(&report.end(PromotionOutcome::Unproven), format);
     };
 
     let arch = proven.target().arch();
@@ -119,21 +117,21 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
         Some(tag) => args.channel.read_audit_tag(arch, tag).into_diagnostic()?,
         None => audit_tag(&registry, &args, arch, now).await?,
     };
-    let allowed = Allowed { replace: args.replace, downgrade: args.allow_downgrade };
-    let promotion = Promotion::new(proven, args.channel.clone(), audit_tag, allowed).into_diagnostic()?;
-    let found = promote::survey(&registry, &promotion).await?;
-    let ended = match promotion.steps(&found) {
-        Err(refusals) => Ended::Refused(refusals),
-        Ok(steps) if args.dry_run => Ended::Planned(steps),
-        Ok(steps) => {
+    let overrides = PromotionOverrides { replace: args.replace, downgrade: args.allow_downgrade };
+    let promotion = Promotion::new(proven, args.channel.clone(), audit_tag, overrides).into_diagnostic()?;
+    let found = promote::tag_state(&registry, &promotion).await?;
+    let outcome = match promotion.updates(&found) {
+        Err(rejections) => PromotionOutcome::Refused(rejections),
+        Ok(updates) if args.dry_run => PromotionOutcome::Planned(updates),
+        Ok(updates) => {
             let promoted =
-                promote::promote(&registry, &promotion, &found, |step| section.line(&step.to_string()))
+                promote::promote(&registry, &promotion, &found, |update| section.line(&update.to_string()))
                     .await?;
-            Ended::Promoted(promoted, steps)
+            PromotionOutcome::Promoted(promoted, updates)
         }
     };
     drop(section);
-    conclude(&report.with_tags(promotion.tags()).end(ended), format)
+    conclude(&report.with_tags(promotion.tags()).end(outcome), format)
 }
 
 /// Reads the image and everything that is attached to it.
@@ -149,8 +147,8 @@ async fn examine(
         tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())),
     };
     let inspection = inspecting::inspect(&images, &name).await?;
-    let attached = evidence::attached(registry, &image.digest).await;
-    Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &attached, trust, now))
+    let evidence = evidence::stored_evidence(registry, &image.digest).await;
+    Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &evidence, trust, now))
 }
 
 /// The tag that says when this was promoted: by run and commit in GitHub Actions, else by time and digest.

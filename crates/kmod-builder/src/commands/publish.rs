@@ -8,23 +8,25 @@ use miette::{Context as _, IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
+use super::args::signing::SigningArgs;
 use super::comparing::{self, Depth};
-use super::signing::SigningArgs;
+use crate::io::evidence::signer::{self, Signer, SignerKind};
 use crate::io::layout::Layout;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish;
 use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
-use crate::io::signer::{self, Signer, SignerKind};
 use crate::io::store::ImageStore;
 use crate::io::{evidence, inputs, inspecting};
 use crate::model::Target;
-use crate::model::attest::verify::{EvidenceStatus, Image, StoredEvidence, standing};
-use crate::model::attest::{Kind, Statement, Subject, artifact, provenance, sbom, simple_signing};
+use crate::model::evidence::verify::{EvidenceStatus, ImageFacts, StoredEvidence, evidence_status};
+use crate::model::evidence::{
+    EvidenceKind, Statement, StatementSubject, artifact, provenance, sbom, simple_signing,
+};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::inputs::BuildInputs;
 use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::oci::{self, Manifest};
-use crate::model::publication::{Evidence, Publication, Taken};
+use crate::model::publish::{Evidence, Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
 use crate::model::verification::{self, Inspection, Report};
 use crate::output::{self, Format, Show};
@@ -51,12 +53,12 @@ pub struct PublishArgs {
     inputs: Option<PathBuf>,
 
     #[command(flatten)]
-    how: HowArgs,
+    options: PublishOptions,
 }
 
 /// How to publish; the same for `build --publish`.
 #[derive(Clone, Debug, Args)]
-pub struct HowArgs {
+pub struct PublishOptions {
     /// Publish as a candidate, under the tag candidate-zfs-VERSION_kernel-RELEASE
     #[arg(long)]
     candidate: bool,
@@ -78,7 +80,7 @@ pub struct HowArgs {
     signing: SigningArgs,
 }
 
-impl HowArgs {
+impl PublishOptions {
     /// Fails, with what to do, where nothing could be signed.
     pub async fn signing_is_possible(&self) -> Result<()> {
         self.signing.signer().await.map(drop)
@@ -119,7 +121,7 @@ impl Show for PublishReport {
 
 /// Gather, decide, do, show.
 pub async fn run(args: PublishArgs, format: Format) -> Result<Outcome> {
-    match publish(&args.from, args.inputs, &args.to, &args.how).await? {
+    match publish(&args.from, args.inputs, &args.to, &args.options).await? {
         Ok(report) => {
             output::show(format, &report).into_diagnostic()?;
             Ok(Outcome::Done)
@@ -136,7 +138,7 @@ pub async fn publish(
     from: &ImageRef,
     inputs: Option<PathBuf>,
     to: &ImageLocation,
-    how: &HowArgs,
+    options: &PublishOptions,
 ) -> Result<Result<PublishReport, Box<Report>>> {
     let (ImageLocation::Layout(directory), ImageLocation::Registry(repository)) = (&from.store, to) else {
         return Err(miette::miette!(
@@ -144,14 +146,14 @@ pub async fn publish(
             "images are published from a directory into a registry"
         ));
     };
-    let signer = how.signing.signer().await?;
+    let signer = options.signing.signer().await?;
     let inspection = inspecting::inspect(&ImageStore::open(&from.store).await?, from).await?;
     let report = verification::verify(&inspection, None);
     let verified = match report.verified() {
         Ok(verified) => verified,
         Err(report) => return Ok(Err(report)),
     };
-    let tag = how.tag(verified.target())?;
+    let tag = options.tag(verified.target())?;
     let inputs = inputs.unwrap_or_else(|| inputs::file(directory, verified.target()));
     let inputs = read_inputs(&inputs, &inspection)?;
     let image = manifest_with_blobs(&Layout::open(directory)?, &inspection)?;
@@ -160,50 +162,51 @@ pub async fn publish(
     let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
     let registries = Registries::new(sources, RetryPolicy::default());
     let registry = registries.open(repository, Access::Push).await?;
-    let survey =
-        publish::survey(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
-    let taken = if how.replace { Taken::Replace } else { Taken::Refuse };
-    if let Err(refusal) = taken.may_tag(&tag, survey.tag.as_ref(), image.digest()) {
+    let (remote, referrers) =
+        publish::remote_state(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
+    let conflict_policy =
+        if options.replace { TagConflictPolicy::Replace } else { TagConflictPolicy::Refuse };
+    if let Err(refusal) = conflict_policy.may_tag(&tag, remote.tag.as_ref(), image.digest()) {
         // Before anything is signed, for the transparency log forgets nothing.
-        if let Some(there) = survey.tag {
+        if let Some(there) = remote.tag {
             show_difference(DigestRef { store: to.clone(), digest: there }, &inspection.image).await;
         }
         return Err(refusal.into());
     }
     let mut for_github = Vec::new();
     let size = image.manifest().bytes.len() as u64;
-    let subject = Subject::image(repository.to_string(), image.digest().clone(), size);
+    let subject = StatementSubject::image(repository.to_string(), image.digest().clone(), size);
     let attachment = artifact::inputs(&inputs, &subject);
     let inputs_at = DigestRef { store: to.clone(), digest: attachment.digest().clone() };
     let publication = if signer.signs() {
         let payload = simple_signing::payload(&repository.to_string(), image.digest());
-        let signature = survey.signature.as_ref();
-        let attached = StoredEvidence {
-            bundles: evidence::bundles(&registry, &survey.referrers).await,
+        let signature = remote.signature.as_ref();
+        let attachments = StoredEvidence {
+            bundles: evidence::bundles(&registry, &referrers).await,
             simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
-        let work = Work {
-            image: Image::of(&repository.to_string(), &inspection),
+        let work = EvidenceBuilder {
+            image: ImageFacts::of(&repository.to_string(), &inspection),
             subject,
             inspection: &inspection,
             inputs: &inputs,
             signer: &signer,
-            signing: &how.signing,
+            signing: &options.signing,
         };
-        let (evidence, bundles) = work.evidence(&attached).await?;
+        let (evidence, bundles) = work.evidence(&attachments).await?;
         for_github = bundles;
-        Publication::new(image, evidence, tag, taken)?
+        Publication::new(image, evidence, tag, conflict_policy)?
     } else {
         section.line(signer::UNSIGNED);
-        Publication::without_evidence(image, tag, taken)
+        Publication::without_evidence(image, tag, conflict_policy)
     };
     let publication = publication.with_inputs(attachment)?;
     let progress = section.uploads();
     let published =
-        publish::publish(&registry, &publication, &survey, &progress, |step| section.line(&step.to_string()))
+        publish::publish(&registry, &publication, &remote, &progress, |step| section.line(&step.to_string()))
             .await?;
-    if how.github_attestations {
-        upload(&how.signing, &for_github, &section).await?;
+    if options.github_attestations {
+        upload(&options.signing, &for_github, &section).await?;
     }
     drop(section);
     Ok(Ok(PublishReport {
@@ -241,7 +244,7 @@ async fn upload(signing: &SigningArgs, bundles: &[Vec<u8>], section: &ProgressSe
 fn read_inputs(path: &std::path::Path, inspection: &Inspection) -> Result<BuildInputs> {
     let inputs =
         inputs::read(path).wrap_err("the image's inputs are needed: name their file with --inputs")?;
-    let label = Image::of("", inspection).inputs_label.map_err(|reason| miette::miette!("{reason}"))?;
+    let label = ImageFacts::of("", inspection).inputs_label.map_err(|reason| miette::miette!("{reason}"))?;
     if label.as_ref() == Some(&inputs.digest()) {
         return Ok(inputs);
     }
@@ -267,33 +270,33 @@ fn manifest_with_blobs(layout: &Layout, inspection: &Inspection) -> Result<Manif
 }
 
 /// An image about to get its evidence.
-struct Work<'a> {
-    image: Image,
-    subject: Subject,
+struct EvidenceBuilder<'a> {
+    image: ImageFacts,
+    subject: StatementSubject,
     inspection: &'a Inspection,
     inputs: &'a BuildInputs,
     signer: &'a Signer,
     signing: &'a SigningArgs,
 }
 
-impl Work<'_> {
+impl EvidenceBuilder<'_> {
     /// Makes the evidence that is missing, and accepts what is there and holds. Beside it, what the workflow signed now.
-    async fn evidence(&self, attached: &StoredEvidence) -> Result<(Evidence, Vec<Vec<u8>>)> {
+    async fn evidence(&self, attachments: &StoredEvidence) -> Result<(Evidence, Vec<Vec<u8>>)> {
         let (mut evidence, mut by_workflow) = (Evidence::default(), Vec::new());
         for signer_kind in self.signer.signer_kinds() {
-            let standing = self.standing(attached, signer_kind).await?;
-            evidence.accepted.extend(standing.accepted);
-            for kind in standing.missing {
+            let evidence_status = self.evidence_status(attachments, signer_kind).await?;
+            evidence.accepted.extend(evidence_status.accepted);
+            for kind in evidence_status.missing {
                 let statement = self.statement(kind).await?;
                 if let Some(signed) = self.signer.sign(signer_kind, &statement).await? {
                     let now = Timestamp::now();
                     evidence.made.push(artifact::referrer(&signed.bundle, kind, &self.subject, now));
-                    if signer_kind == SignerKind::Workflow {
+                    if signer_kind == SignerKind::Keyless {
                         by_workflow.push(signed.bundle);
                     }
                 }
             }
-            if standing.simple_signature_missing
+            if evidence_status.simple_signature_missing
                 && let Some(signature) = self.signer.sign_simple(&self.subject)?
             {
                 let tag = simple_signing::tag(&self.image.digest);
@@ -304,12 +307,16 @@ impl Work<'_> {
     }
 
     /// What of a party's evidence is there already. What is not known is an error: nothing is published over it.
-    async fn standing(&self, attached: &StoredEvidence, signer_kind: SignerKind) -> Result<EvidenceStatus> {
+    async fn evidence_status(
+        &self,
+        attachments: &StoredEvidence,
+        signer_kind: SignerKind,
+    ) -> Result<EvidenceStatus> {
         let root = self.signing.trusted_root().await?;
         let Some(trust) = self.signer.trust(signer_kind, root).await? else {
             return Ok(EvidenceStatus::default());
         };
-        standing(&self.image, attached, &trust).map_err(|reason| {
+        evidence_status(&self.image, attachments, &trust).map_err(|reason| {
             miette::miette!(
                 help = "run it again when the registry answers",
                 "what is published already is not known: {reason}"
@@ -317,13 +324,13 @@ impl Work<'_> {
         })
     }
 
-    async fn statement(&self, kind: Kind) -> Result<Statement> {
+    async fn statement(&self, kind: EvidenceKind) -> Result<Statement> {
         match kind {
-            Kind::Provenance => {
-                let origin = self.signer.origin(self.signing.tokens().as_ref(), None).await?;
-                Ok(Statement::new(kind, &self.subject, &provenance::predicate(self.inputs, &origin)))
+            EvidenceKind::Provenance => {
+                let platform = self.signer.build_platform(self.signing.tokens().as_ref(), None).await?;
+                Ok(Statement::new(kind, &self.subject, &provenance::predicate(self.inputs, &platform)))
             }
-            Kind::Sbom => {
+            EvidenceKind::Sbom => {
                 let packages: Vec<_> = self
                     .inspection
                     .packages
@@ -339,8 +346,10 @@ impl Work<'_> {
                     &sbom::document(&self.subject, self.inputs, &packages),
                 ))
             }
-            Kind::Signature => Ok(Statement::signature(&self.subject)),
-            Kind::BootTest => Err(miette::miette!("the result of a boot test is made by `boot-test`")),
+            EvidenceKind::Signature => Ok(Statement::signature(&self.subject)),
+            EvidenceKind::BootTest => {
+                Err(miette::miette!("the result of a boot test is made by `boot-test`"))
+            }
         }
     }
 }

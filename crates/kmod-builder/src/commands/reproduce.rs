@@ -5,9 +5,9 @@ use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
+use super::args::signing::TrustArgs;
 use super::building::{self, BuildingArgs};
 use super::comparing::{self, Depth};
-use super::signing::TrustArgs;
 use super::upstream::UpstreamArgs;
 use crate::io::inputs;
 use crate::io::podman::Reuse;
@@ -93,7 +93,7 @@ pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -
 }
 
 async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<ReproduceReport> {
-    let trust = args.trust.trust().await?;
+    let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
     if inputs.tool != env!("CARGO_PKG_VERSION") {

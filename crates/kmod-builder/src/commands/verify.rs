@@ -4,13 +4,13 @@ use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::Outcome;
-use super::signing::TrustArgs;
+use super::args::signing::TrustArgs;
 use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspecting};
-use crate::model::attest::verify::TrustPolicy;
+use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verification::{self, Answer, Inspection, Outcome as Judgement, Report};
-use crate::model::{Target, attest};
+use crate::model::{Target, evidence as model_evidence};
 use crate::output::{self, Format, Show};
 
 /// Check that an image holds the right RPMs, and that they will load
@@ -55,7 +55,7 @@ pub enum EvidenceLevel {
 
 /// Gather, decide, show.
 pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
-    let trust = args.trust.trust().await?;
+    let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspecting::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
@@ -85,13 +85,14 @@ async fn evidence_of(
     match (level, trust) {
         (EvidenceLevel::Off, _) => Ok(Vec::new()),
         (EvidenceLevel::Present, _) => {
-            let attached = evidence::attached(registry, &inspection.image.digest).await;
-            Ok(attest::verify::examine_presence(&inspection.image.digest, &attached))
+            let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
+            Ok(model_evidence::verify::verify_evidence_presence(&inspection.image.digest, &stored_evidence))
         }
         (EvidenceLevel::Required, Some(trust)) => {
-            let attached = evidence::attached(registry, &inspection.image.digest).await;
-            let image = attest::verify::Image::of(&registry.repository().to_string(), inspection);
-            Ok(attest::verify::examine(&image, &attached, trust))
+            let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
+            let image =
+                model_evidence::verify::ImageFacts::of(&registry.repository().to_string(), inspection);
+            Ok(model_evidence::verify::verify_evidence(&image, &stored_evidence, trust))
         }
         (EvidenceLevel::Required, None) => Err(miette::miette!(
             help = "name a key with --public-key, or a repository on GitHub with --identity-repo",

@@ -6,7 +6,7 @@ use super::contents::{Contents, ContentsError};
 use super::evidence;
 use super::registry::{Registry, RegistryError};
 use super::store::ImageStore;
-use crate::model::attest::verify::{TrustPolicy, proven_inputs};
+use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::inputs::{BuildInputs, ParseInputsError};
 use crate::model::verification::Outcome;
@@ -33,7 +33,7 @@ pub async fn of(
     let inputs = match (images, trust) {
         (ImageStore::Registry(registry), None) => attached(registry, image, &label).await?,
         (ImageStore::Registry(registry), Some(trust)) => {
-            let attached = evidence::attached(registry, &image.digest).await;
+            let attached = evidence::stored_evidence(registry, &image.digest).await;
             proven_inputs(&image.digest, &attached, trust).map_err(|outcome| InputsError::Unproven {
                 image: image.clone(),
                 reason: outcome.reason().unwrap_or_default().to_owned(),

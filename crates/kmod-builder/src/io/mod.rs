@@ -1,6 +1,5 @@
 //! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
 
-pub mod attach;
 pub mod blocking;
 pub mod cmd;
 pub mod composing;
@@ -9,7 +8,6 @@ pub mod contents;
 pub mod download;
 pub mod evidence;
 pub mod github;
-pub mod github_attestations;
 pub mod guest;
 pub mod inputs;
 pub mod inspecting;
@@ -19,12 +17,12 @@ pub mod podman;
 pub mod progress;
 pub mod promote;
 pub mod publish;
+pub mod published_images;
 pub mod qemu;
 pub mod records;
 pub mod registry;
 pub mod retention;
 pub mod rpm;
-pub mod signer;
 pub mod store;
 pub mod tarball;
 pub mod workspace;

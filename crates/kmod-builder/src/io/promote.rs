@@ -1,4 +1,4 @@
-//! Promoting an image in a registry, tag after tag; the order is [`Promotion::steps`]'s.
+//! Promoting an image in a registry, tag after tag; the order is [`Promotion::updates`]'s.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -7,13 +7,13 @@ use super::registry::{Registry, RegistryError};
 use super::store::{ImageStore, StoreError};
 use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
-use crate::model::promotion::{Found, Pointed, Promoted, Promotion, Refusal, Step};
+use crate::model::promote::{PromotedImage, Promotion, PromotionRejection, TagState, TagUpdate, TaggedImage};
 
 /// How many tags are asked for at the same time.
 const CONCURRENT: usize = 4;
 
 /// Asks where the tags of a promotion point: one request a tag, and two more for each channel that has another image.
-pub async fn survey(registry: &Registry, promotion: &Promotion) -> Result<Found, PromoteError> {
+pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<TagState, PromoteError> {
     let images = ImageStore::Registry(registry.clone());
     let ours = &promotion.proven().image().digest;
     let asked = stream::iter(promotion.tags().cloned().collect::<Vec<_>>())
@@ -26,10 +26,10 @@ pub async fn survey(registry: &Registry, promotion: &Promotion) -> Result<Found,
             } else {
                 Err("nobody asked".to_owned())
             };
-            Ok::<_, PromoteError>((tag, Some(Pointed { digest, target })))
+            Ok::<_, PromoteError>((tag, Some(TaggedImage { digest, target })))
         })
         .buffered(CONCURRENT);
-    Ok(Found(asked.try_collect().await?))
+    Ok(TagState(asked.try_collect().await?))
 }
 
 /// Promotes an image: points to it the tags that do not yet, the ones that users follow last.
@@ -39,34 +39,34 @@ pub async fn survey(registry: &Registry, promotion: &Promotion) -> Result<Found,
 pub async fn promote(
     registry: &Registry,
     promotion: &Promotion,
-    found: &Found,
-    mut on_step: impl FnMut(&Step),
-) -> Result<Promoted, PromoteError> {
-    let steps = promotion.steps(found).map_err(PromoteError::Refused)?;
-    if steps.is_empty() {
-        return Ok(Promoted::new(promotion, 0));
+    found: &TagState,
+    mut on_step: impl FnMut(&TagUpdate),
+) -> Result<PromotedImage, PromoteError> {
+    let updates = promotion.updates(found).map_err(PromoteError::Refused)?;
+    if updates.is_empty() {
+        return Ok(PromotedImage::new(promotion, 0));
     }
     let image = &promotion.proven().image().digest;
     let manifest = registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
     let manifest = manifest.ok_or_else(|| PromoteError::Gone(image.clone()))?;
-    for step in &steps {
-        tracing::debug!(%step, "promoting");
-        on_step(step);
-        let tag_or_digest = TagOrDigest::Tag(step.tag.clone());
+    for update in &updates {
+        tracing::debug!(%update, "promoting");
+        on_step(update);
+        let tag_or_digest = TagOrDigest::Tag(update.tag.clone());
         // No registry compares and swaps; this leaves the moment between two requests, not the whole run.
         let there = registry.resolve(&tag_or_digest).await?;
-        if there != step.from && there.as_ref() != Some(image) {
-            return Err(PromoteError::Moved { tag: step.tag.clone(), there });
+        if there != update.from && there.as_ref() != Some(image) {
+            return Err(PromoteError::Moved { tag: update.tag.clone(), there });
         }
-        registry.put_tag(&step.tag, &manifest).await?;
+        registry.put_tag(&update.tag, &manifest).await?;
         let settled = registry
             .until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image)))
             .await?;
         if !settled {
-            return Err(PromoteError::Unsettled(step.tag.clone()));
+            return Err(PromoteError::Unsettled(update.tag.clone()));
         }
     }
-    Ok(Promoted::new(promotion, steps.len()))
+    Ok(PromotedImage::new(promotion, updates.len()))
 }
 
 /// An image could not be promoted.
@@ -74,7 +74,7 @@ pub async fn promote(
 pub enum PromoteError {
     /// It may not be.
     #[error("the image may not be promoted")]
-    Refused(#[related] Vec<Refusal>),
+    Refused(#[related] Vec<PromotionRejection>),
     /// The registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -2,38 +2,25 @@
 
 use crate::model::Digest;
 use crate::model::image::{DigestRef, ImageLocation, Tag, TagOrDigest};
-use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
-use crate::model::publication::{Found, Publication, PublicationError, Published, Step};
+use crate::model::manifest::{Blob, ManifestWithBlobs};
+use crate::model::publish::{Publication, PublicationError, PublishStep, PublishedImage, RemoteState};
 use crate::model::referrers::signatures_are_within;
 
-use super::attach;
+use super::evidence::attach;
 use super::registry::{Progress, Referrers, Registry, RegistryError};
 
 /// Evidence is small: bundles of provenance and SBOMs. What is longer is not read whole.
 const LARGEST_EVIDENCE: u64 = 64 << 20;
 
-/// What the repository has of an image before it is published.
+/// Reads what the repository has of this image. Ten small requests if it has everything with four referrers.
 ///
-/// With it a caller decides which evidence is there and good, and which must be made.
-#[derive(Clone, Debug)]
-pub struct Survey {
-    /// Where the tag points.
-    pub tag: Option<Digest>,
-    /// Whether the image's manifest is there.
-    pub image: bool,
-    /// What refers to the image.
-    pub referrers: Referrers,
-    /// The manifest of its simple signatures.
-    pub signature: Option<RawManifest>,
-}
-
-/// Asks what the repository has of this image. Ten small requests if it has everything with four referrers.
-pub async fn survey(
+/// The referrers are returned with it: their bundles show which evidence can be kept and which must be made.
+pub async fn remote_state(
     registry: &Registry,
     image: &Digest,
     tag: &Tag,
     signature_tag: &Tag,
-) -> Result<Survey, RegistryError> {
+) -> Result<(RemoteState, Referrers), RegistryError> {
     let (tag_selector, signature_selector) =
         (TagOrDigest::Tag(tag.clone()), TagOrDigest::Tag(signature_tag.clone()));
     let (tag, referrers, signature) = tokio::try_join!(
@@ -41,20 +28,10 @@ pub async fn survey(
         registry.referrers(image),
         registry.manifest(&signature_selector),
     )?;
-    let there =
+    let has_image =
         tag.as_ref() == Some(image) || registry.resolve(&TagOrDigest::Digest(image.clone())).await?.is_some();
-    Ok(Survey { tag, image: there, referrers, signature })
-}
-
-impl Survey {
-    fn found(&self) -> Found {
-        Found {
-            tag: self.tag.clone(),
-            image: self.image,
-            referrers: self.referrers.found.iter().map(|found| found.manifest.digest.clone()).collect(),
-            signature: self.signature.clone(),
-        }
-    }
+    let digests = referrers.found.iter().map(|found| found.manifest.digest.clone()).collect();
+    Ok((RemoteState { tag, image: has_image, referrers: digests, signature }, referrers))
 }
 
 /// Publishes an image: does the steps that are missing, the tag last.
@@ -64,21 +41,21 @@ impl Survey {
 pub async fn publish(
     registry: &Registry,
     publication: &Publication,
-    survey: &Survey,
+    remote: &RemoteState,
     progress: &Progress,
-    mut on_step: impl FnMut(&Step),
-) -> Result<Published, PublishError> {
-    let steps = publication.steps(&survey.found())?;
+    mut on_step: impl FnMut(&PublishStep),
+) -> Result<PublishedImage, PublishError> {
+    let steps = publication.steps(remote)?;
     // Manifests that the registry has filed under their subject itself.
     let mut unfiled = Vec::new();
     for step in &steps {
         tracing::debug!(%step, "publishing");
         on_step(step);
         match step {
-            Step::SendBlobs(digest) => {
+            PublishStep::UploadBlobs(digest) => {
                 registry.send_blobs(manifest_with_blobs(publication, digest).blobs(), progress).await?;
             }
-            Step::PutManifest(digest) => {
+            PublishStep::PutManifest(digest) => {
                 let manifest_with_blobs = manifest_with_blobs(publication, digest);
                 let written = registry
                     .send_manifest(&TagOrDigest::Digest(digest.clone()), manifest_with_blobs, progress)
@@ -87,27 +64,27 @@ pub async fn publish(
                     unfiled.push(manifest_with_blobs.manifest().clone());
                 }
             }
-            Step::FileReferrers(image) if !unfiled.is_empty() => {
+            PublishStep::UpdateReferrersIndex(image) if !unfiled.is_empty() => {
                 registry.file_referrers(image, &unfiled).await?;
             }
-            Step::FileReferrers(_) => {}
-            Step::AddSignature(tag) => {
+            PublishStep::UpdateReferrersIndex(_) => {}
+            PublishStep::AddSignature(tag) => {
                 if let Some((_, ours)) = &publication.evidence().signature {
                     registry.add_signatures(tag, ours, progress).await?;
                 }
             }
-            Step::ReadBack(_) => read_back(registry, publication, progress).await?,
-            Step::PutTag(tag) => put_tag(registry, publication, tag, progress).await?,
+            PublishStep::ReadBack(_) => read_back(registry, publication, progress).await?,
+            PublishStep::PutTag(tag) => put_tag(registry, publication, tag, progress).await?,
         }
     }
     let store = ImageLocation::Registry(registry.repository().clone());
     let pinned = DigestRef { store, digest: publication.image().digest().clone() };
-    Ok(Published::new(pinned, publication.tag().clone(), steps.len()))
+    Ok(PublishedImage::new(pinned, publication.tag().clone(), steps.len()))
 }
 
 /// The parcel that a step is about.
 fn manifest_with_blobs<'a>(publication: &'a Publication, digest: &Digest) -> &'a ManifestWithBlobs {
-    let made = publication.attached().find(|manifest_with_blobs| manifest_with_blobs.digest() == digest);
+    let made = publication.attachments().find(|manifest_with_blobs| manifest_with_blobs.digest() == digest);
     made.unwrap_or_else(|| publication.image())
 }
 
@@ -129,7 +106,7 @@ async fn read_back(
     if let Some(digest) = missing.pop_first() {
         return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
     }
-    for manifest_with_blobs in publication.attached() {
+    for manifest_with_blobs in publication.attachments() {
         read_blobs(registry, publication, manifest_with_blobs.blobs(), progress).await?;
     }
     let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };

@@ -1,12 +1,12 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
-pub mod attest;
 pub mod boot;
 pub mod comparison;
 pub mod compose;
 mod compression;
 pub mod containerfile;
 mod digest;
+pub mod evidence;
 pub mod image;
 pub mod inputs;
 pub mod manifest;
@@ -14,8 +14,8 @@ pub mod oci;
 pub mod packages;
 pub mod plan;
 pub mod podman;
-pub mod promotion;
-pub mod publication;
+pub mod promote;
+pub mod publish;
 pub mod referrers;
 pub mod retention;
 pub mod service;

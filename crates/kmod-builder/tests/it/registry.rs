@@ -11,7 +11,7 @@ use kmod_builder::model::manifest::{Blob, RawManifest};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
-use crate::publishing::{image, impatient, open, referrer};
+use crate::publish::{image, impatient, open, referrer};
 use crate::registry_server::{Fault, Options, Server};
 
 #[tokio::test]

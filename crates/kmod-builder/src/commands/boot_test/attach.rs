@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use miette::Result;
 
-use crate::commands::signing::SigningArgs;
+use crate::commands::args::signing::SigningArgs;
+use crate::io::evidence::signer::Signer;
 use crate::io::progress;
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
-use crate::io::signer::Signer;
 use crate::model::Digest;
-use crate::model::attest::{Kind, Statement, Subject, artifact};
 use crate::model::boot::BootTest;
+use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 
 /// Whoever signs the result, and where the image is.
@@ -51,15 +51,15 @@ impl TestResultPublisher {
             .bytes
             .len();
         let name = self.registry.repository().to_string();
-        let subject = Subject::image(name, digest.clone(), size as u64);
-        let statement = Statement::new(Kind::BootTest, &subject, &result.predicate());
+        let subject = StatementSubject::image(name, digest.clone(), size as u64);
+        let statement = Statement::new(EvidenceKind::BootTest, &subject, &result.predicate());
         let mut made = Vec::new();
         for signer_kind in self.signer.signer_kinds() {
             if let Some(signed) = self.signer.sign(signer_kind, &statement).await? {
                 made.push(artifact::referrer(&signed.bundle, signed.kind, &subject, finished));
             }
         }
-        crate::io::attach::attach(&self.registry, digest, &made).await?;
+        crate::io::evidence::attach::attach(&self.registry, digest, &made).await?;
         Ok(made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect())
     }
 }

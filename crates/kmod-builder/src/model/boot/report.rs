@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Accelerator, Boot, BootReport, Fault, Step};
-use crate::model::attest::test_result::TestResult;
+use crate::model::evidence::test_result::TestResult;
 use crate::model::image::DigestRef;
 use crate::model::{Digest, Target};
 

@@ -7,7 +7,7 @@ use crate::registry_server::{Options, Server};
 
 /// What a second publication may cost, beside the question how to sign in.
 const REQUESTS: usize = 12;
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/model/attest/signing_key/cosign-3.1.1");
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/model/evidence/signing_key/cosign-3.1.1");
 
 #[tokio::test]
 async fn signed_inputs_are_read_from_the_provenance() {

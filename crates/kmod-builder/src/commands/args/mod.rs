@@ -1,0 +1,3 @@
+//! Flags that several commands share.
+
+pub mod signing;

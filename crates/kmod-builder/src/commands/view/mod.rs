@@ -1,0 +1,3 @@
+//! What the commands show.
+
+pub mod promote;

@@ -1,0 +1,136 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use miette::Diagnostic as _;
+use serde::Serialize;
+
+use crate::model::Target;
+use crate::model::evidence::EvidenceKind;
+use crate::model::image::{DigestRef, Tag};
+use crate::model::promote::{PromotedImage, PromotionCheck, PromotionChecks, PromotionRejection, TagUpdate};
+use crate::model::tags::Channel;
+use crate::model::verification::Outcome;
+use crate::output::{self, Show};
+
+/// What became of a promotion.
+pub(in crate::commands) enum PromotionOutcome {
+    /// Something that is demanded does not hold.
+    Unproven,
+    /// The image is proven, and yet may not have the tags.
+    Refused(Vec<PromotionRejection>),
+    /// This would be done.
+    Planned(Vec<TagUpdate>),
+    /// This was done.
+    Promoted(PromotedImage, Vec<TagUpdate>),
+}
+
+/// A promotion, as it is shown.
+#[derive(Serialize)]
+pub(in crate::commands) struct PromotionReport {
+    image: DigestRef,
+    channel: Channel,
+    target: Option<Target>,
+    result: &'static str,
+    /// Evidence that was not demanded.
+    waived: BTreeSet<EvidenceKind>,
+    checks: Vec<PromotionCheck>,
+    rejections: Vec<PromotionRejection>,
+    /// All tags of the promotion, in their order; none where the image is not proven.
+    tags: Vec<Tag>,
+    /// Those of them that did not point to the image.
+    updates: Vec<TagUpdate>,
+}
+
+impl PromotionReport {
+    pub(in crate::commands) fn new(
+        image: &DigestRef,
+        channel: &Channel,
+        checks: &PromotionChecks,
+        required: &BTreeSet<EvidenceKind>,
+    ) -> Self {
+        Self {
+            image: image.clone(),
+            channel: channel.clone(),
+            target: checks.target().cloned(),
+            result: "not-proven",
+            waived: EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect(),
+            checks: checks.checks(required),
+            rejections: Vec::new(),
+            tags: Vec::new(),
+            updates: Vec::new(),
+        }
+    }
+
+    pub(in crate::commands) fn with_tags<'a>(mut self, tags: impl Iterator<Item = &'a Tag>) -> Self {
+        self.tags = tags.cloned().collect();
+        self
+    }
+
+    pub(in crate::commands) fn end(mut self, outcome: PromotionOutcome) -> Self {
+        match outcome {
+            PromotionOutcome::Unproven => {}
+            PromotionOutcome::Refused(rejections) => (self.result, self.rejections) = ("refused", rejections),
+            PromotionOutcome::Planned(updates) => (self.result, self.updates) = ("planned", updates),
+            PromotionOutcome::Promoted(promoted, updates) => {
+                self.result = if promoted.updates() == 0 { "nothing-to-do" } else { "promoted" };
+                self.updates = updates;
+            }
+        }
+        self
+    }
+
+    pub(in crate::commands) fn refused(&self) -> bool {
+        matches!(self.result, "not-proven" | "refused")
+    }
+
+    fn sentence(&self) -> String {
+        match self.result {
+            "not-proven" => "NOT PROVEN: no tag was touched".to_owned(),
+            "refused" => "REFUSED: no tag was touched".to_owned(),
+            "planned" => format!("{} of {} tags would be put", self.updates.len(), self.tags.len()),
+            "nothing-to-do" => "promoted before, nothing to do".to_owned(),
+            _ => "promoted".to_owned(),
+        }
+    }
+}
+
+impl Show for PromotionReport {
+    fn table(&self) -> String {
+        let rows = self.checks.iter().map(|check| {
+            let result = match (check.answer.outcome(), check.required) {
+                (Outcome::Passed, _) => "ok",
+                (Outcome::Failed(_), true) => "FAILED",
+                (Outcome::Unknown(_), true) => "unknown",
+                (_, false) => "not ok, not required",
+            };
+            [check.answer.check.to_owned(), result.to_owned()]
+        });
+        let mut text = output::columns(["CHECK", "RESULT"], rows);
+        let mut line = |line: String| writeln!(text, "{line}").expect("writing to a String cannot fail");
+        for check in &self.checks {
+            if let Some(reason) = check.answer.outcome().reason() {
+                line(format!("\n{}:\n  {reason}", check.answer.check));
+            }
+        }
+        for rejection in &self.rejections {
+            let help = rejection.help().map_or_else(String::new, |help| format!("\n  help: {help}"));
+            line(format!("\n{rejection}{help}"));
+        }
+        // Where something speaks against it, no tag is left alone more than any other.
+        let tags = if self.rejections.is_empty() { &self.tags[..] } else { &[] };
+        if !tags.is_empty() {
+            line(String::new());
+        }
+        for tag in tags {
+            let update = self.updates.iter().find(|update| update.tag == *tag);
+            line(update.map_or_else(|| format!("leave {tag}"), TagUpdate::to_string));
+        }
+        if !self.waived.is_empty() {
+            let waived: Vec<_> = self.waived.iter().map(EvidenceKind::to_string).collect();
+            line(format!("\nNOT REQUIRED: {}", waived.join(", ")));
+        }
+        let what = self.target.as_ref().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
+        line(format!("\n{}: {what}, to {}\n{}", self.sentence(), self.channel, self.image));
+        text
+    }
+}

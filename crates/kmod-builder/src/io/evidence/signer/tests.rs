@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sigstore_stand_in::StandIn;
+
+use super::*;
+use crate::model::Digest;
+use crate::model::evidence::verify::{ImageFacts, StoredBundle, StoredEvidence, verify_evidence};
+use crate::model::evidence::{provenance, sbom};
+use crate::model::inputs::tests::inputs;
+use crate::model::verification::Outcome;
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+fn keyless(stand_in: &StandIn) -> Keyless {
+    let bearer = Some(SecretString::from("bearer"));
+    let tokens = TokenSource::new(client(), Some(stand_in.token_url()), bearer).unwrap();
+    let services = SigstoreServices {
+        fulcio: stand_in.url(),
+        rekor: stand_in.url(),
+        timestamp: Some(stand_in.timestamp_url()),
+    };
+    Keyless::new(client(), tokens, &services)
+}
+
+fn start() -> StandIn {
+    StandIn::start("127.0.0.1:0", sigstore_stand_in::claims()).unwrap()
+}
+
+fn root(stand_in: &StandIn) -> TrustedRoot {
+    TrustedRoot::from_json(stand_in.trusted_root()).unwrap()
+}
+
+fn subject() -> StatementSubject {
+    StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
+}
+
+fn image() -> ImageFacts {
+    let label = inputs().digest();
+    ImageFacts {
+        repository: subject().name,
+        digest: subject().digest,
+        inputs_label: Ok(Some(label)),
+        rpms: Ok(BTreeMap::new()),
+    }
+}
+
+/// Everything that is said of an image, signed by every party.
+async fn attach(signer: &Signer) -> StoredEvidence {
+    let inputs = inputs();
+    let build_platform = signer.build_platform(None, None).await.unwrap();
+    let statements = [
+        Statement::new(
+            EvidenceKind::Provenance,
+            &subject(),
+            &provenance::predicate(&inputs, &build_platform),
+        ),
+        Statement::new(EvidenceKind::Sbom, &subject(), &sbom::document(&subject(), &inputs, &[])),
+        Statement::signature(&subject()),
+    ];
+    let mut bundles = Vec::new();
+    for signer_kind in signer.signer_kinds() {
+        for statement in &statements {
+            let json = signer.sign(signer_kind, statement).await.unwrap().unwrap().bundle;
+            bundles.push(StoredBundle { referrer: Digest::of(&json), json });
+        }
+    }
+    let simple_signatures = Ok(signer.sign_simple(&subject()).unwrap().into_iter().collect());
+    StoredEvidence { bundles: Ok(bundles), simple_signatures }
+}
+
+#[tokio::test]
+async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
+    let stand_in = start();
+    let signer = Signer::new(None, Some(keyless(&stand_in)));
+    let attached = attach(&signer).await;
+    let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&stand_in)).unwrap();
+    let verify_evidence = |identity| {
+        verify_evidence(&image(), &attached, &TrustPolicy::CertificateIdentity(Box::new(identity)))
+    };
+    for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
+        let answers = verify_evidence(accepted);
+        assert_eq!(answers.len(), 5);
+        assert!(answers.iter().all(|answer| *answer.outcome() == Outcome::Passed), "{answers:?}");
+    }
+    for refused in [
+        identity().workflow("other.yaml"),
+        identity().reference("refs/heads/other"),
+        CertificateIdentity::github("owner/other", root(&stand_in)).unwrap(),
+        CertificateIdentity::github("owner/zfs-kmods", root(&start())).unwrap(),
+        CertificateIdentity::github("owner/zfs-kmods", trusted_root(None).await.unwrap()).unwrap(),
+    ] {
+        let answers = verify_evidence(refused);
+        assert!(answers.iter().all(|answer| *answer.outcome() != Outcome::Passed), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn both_parties_make_evidence_that_is_complete_for_each() {
+    let stand_in = start();
+    let key = SigningKey::generate().unwrap();
+    let signer = Signer::new(Some(key), Some(keyless(&stand_in)));
+    let attached = attach(&signer).await;
+    assert_eq!(signer.signer_kinds(), [SignerKind::Key, SignerKind::Keyless]);
+    for signer_kind in signer.signer_kinds() {
+        let trust = signer.trust(signer_kind, root(&stand_in)).await.unwrap().unwrap();
+        let answers = verify_evidence(&image(), &attached, &trust);
+        assert!(
+            answers.iter().all(|answer| *answer.outcome() == Outcome::Passed),
+            "{signer_kind:?} {answers:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_the_permission_is_named() {
+    for (url, bearer) in [(None, None), (Some(String::new()), Some(SecretString::from("x")))] {
+        let error = TokenSource::new(client(), url, bearer).unwrap_err();
+        let shown = format!("{:?}", miette::Report::new(error));
+        assert!(shown.contains("id-token: write"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_refuses_is_not_asked_again() {
+    let stand_in = start();
+    let refusing = wiremock::MockServer::start().await;
+    let services = SigstoreServices {
+        fulcio: refusing.uri(),
+        rekor: stand_in.url(),
+        timestamp: Some(stand_in.timestamp_url()),
+    };
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(wiremock::ResponseTemplate::new(403))
+        .expect(1)
+        .mount(&refusing)
+        .await;
+    let tokens =
+        TokenSource::new(client(), Some(stand_in.token_url()), Some(SecretString::from("b"))).unwrap();
+    let keyless = Keyless::new(client(), tokens, &services);
+    let error = keyless.sign(&Statement::signature(&subject())).await.unwrap_err();
+    assert!(matches!(error, KeylessError::Service(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn nobody_signs_nothing() {
+    let unsigned = Signer::unsigned();
+    assert!(!unsigned.signs() && unsigned.signer_kinds().is_empty());
+    assert_eq!(unsigned.sign(SignerKind::Key, &Statement::signature(&subject())).await.unwrap(), None);
+    assert_eq!(unsigned.sign_simple(&subject()).unwrap(), None);
+    assert_eq!(unsigned.build_platform(None, None).await.unwrap(), BuildPlatform::Local { source: None });
+}

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sigstore_sign::oidc::IdentityToken;
+
+use crate::model::evidence::{Claims, ParseClaimsError};
+
+/// Whom the token is for; Fulcio takes no other.
+const AUDIENCE: &str = "sigstore";
+/// Which permission a job needs.
+const HELP: &str = "give the job `permissions: id-token: write`, or sign with `--key`";
+
+/// Where a job of GitHub Actions gets its OIDC token.
+#[derive(Clone, Debug)]
+pub struct TokenSource {
+    client: reqwest::Client,
+    url: String,
+    bearer: SecretString,
+}
+
+/// A token with what it says.
+#[derive(Debug)]
+pub struct ActionsToken {
+    /// The token, as Fulcio wants it.
+    pub(super) identity: IdentityToken,
+    /// What it says of the run.
+    pub claims: Claims,
+}
+
+/// No token could be had.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum TokenError {
+    /// The variables that name the source are not set.
+    #[error("this is no job of GitHub Actions that may ask for an identity token")]
+    #[diagnostic(help("{HELP}"))]
+    NoSource,
+    /// The source did not answer, or not with a token.
+    #[error("GitHub Actions gave no identity token")]
+    #[diagnostic(help("{HELP}"))]
+    Request(#[source] reqwest::Error),
+    /// The token is not one of GitHub Actions.
+    #[error(transparent)]
+    Claims(#[from] ParseClaimsError),
+    /// The library cannot read it.
+    #[error("the identity token cannot be read: {0}")]
+    ActionsToken(String),
+}
+
+impl TokenSource {
+    /// The source that `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN` name; an empty variable is
+    /// one that is not set.
+    pub fn new(
+        client: reqwest::Client,
+        url: Option<String>,
+        bearer: Option<SecretString>,
+    ) -> Result<Self, TokenError> {
+        match (url, bearer) {
+            (Some(url), Some(bearer)) if !url.is_empty() && !bearer.expose_secret().is_empty() => {
+                Ok(Self { client, url, bearer })
+            }
+            _ => Err(TokenError::NoSource),
+        }
+    }
+
+    /// Asks for a new token.
+    ///
+    /// # Retries
+    /// Three times, after 1, 2 and 4 seconds, unless the answer is a refusal.
+    pub async fn fetch(&self) -> Result<ActionsToken, TokenError> {
+        use backon::Retryable as _;
+        let passing = |error: &reqwest::Error| {
+            error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429)
+        };
+        let token = (|| self.request())
+            .retry(super::keyless::retry_policy(Duration::from_secs(1)))
+            .when(passing)
+            .await
+            // The address may hold what is none of the log's business.
+            .map_err(|error| TokenError::Request(error.without_url()))?;
+        let token = token.expose_secret();
+        Ok(ActionsToken {
+            claims: Claims::from_token(token)?,
+            identity: IdentityToken::from_jwt(token)
+                .map_err(|error| TokenError::ActionsToken(error.to_string()))?,
+        })
+    }
+
+    async fn request(&self) -> Result<SecretString, reqwest::Error> {
+        #[derive(serde::Deserialize)]
+        struct TokenResponse {
+            value: String,
+        }
+        let answer: TokenResponse = self
+            .client
+            .get(&self.url)
+            .query(&[("audience", AUDIENCE)])
+            .bearer_auth(self.bearer.expose_secret())
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        Ok(SecretString::from(answer.value))
+    }
+}

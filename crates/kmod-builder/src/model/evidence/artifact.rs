@@ -1,0 +1,183 @@
+//! Evidence as OCI registries store it: a Sigstore bundle as a referrer of the image (cosign, `BUNDLE_SPEC.md`; OCI
+//! image specification 1.1, "Guidelines for Artifact Usage").
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{EvidenceKind, StatementSubject};
+use crate::model::inputs::BuildInputs;
+use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
+use crate::model::{Digest, oci};
+
+/// The media type of a Sigstore bundle, and the artifact type of the manifest that carries it.
+pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The annotation with the predicate type of the statement in a bundle.
+pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+
+/// The artifact type of the manifest that carries an image's inputs, and the media type of the inputs.
+pub const INPUTS: &str = "application/vnd.zfs-kmods.inputs.v1+json";
+/// The annotation with the name under which clients save a layer (oras).
+const TITLE: &str = "org.opencontainers.image.title";
+
+/// The media type of a configuration that says nothing.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// What a configuration that says nothing consists of.
+const EMPTY_BYTES: &[u8] = b"{}";
+
+/// A descriptor, its members in the order in which the reference clients write them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor<'a> {
+    media_type: &'a str,
+    digest: Digest,
+    size: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'a str, String>,
+}
+
+impl<'a> Descriptor<'a> {
+    pub(super) fn of(media_type: &'a str, blob: &Blob) -> Self {
+        Self { media_type, digest: blob.digest.clone(), size: blob.size, annotations: BTreeMap::new() }
+    }
+
+    pub(super) fn annotated(mut self, name: &'a str, value: String) -> Self {
+        self.annotations.insert(name, value);
+        self
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    schema_version: u32,
+    media_type: &'a str,
+    artifact_type: &'a str,
+    config: Descriptor<'a>,
+    layers: [Descriptor<'a>; 1],
+    subject: Descriptor<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'a str, String>,
+}
+
+/// The artifact that attaches a bundle to an image.
+///
+/// `created` is when the bundle was made. In the index of the tag schema, the artifact type and all annotations must
+/// be repeated in the entry for this manifest (OCI distribution specification, "Referrers Tag Schema"); clients filter
+/// by them.
+pub fn referrer(
+    bundle: &[u8],
+    kind: EvidenceKind,
+    subject: &StatementSubject,
+    created: jiff::Timestamp,
+) -> ManifestWithBlobs {
+    let config = Blob::of(EMPTY_BYTES);
+    let layer = Blob::of(bundle.to_vec());
+    // Whole seconds, as other clients write it.
+    let created = jiff::Timestamp::from_second(created.as_second()).unwrap_or(created);
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST,
+        artifact_type: BUNDLE,
+        config: Descriptor::of(EMPTY, &config),
+        layers: [Descriptor::of(BUNDLE, &layer)],
+        subject: Descriptor {
+            media_type: &subject.media_type,
+            digest: subject.digest.clone(),
+            size: subject.size,
+            annotations: BTreeMap::new(),
+        },
+        annotations: BTreeMap::from([
+            ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
+            (PREDICATE_TYPE, kind.predicate_type().to_owned()),
+            ("org.opencontainers.image.created", created.to_string()),
+        ]),
+    };
+    manifest_with_blobs(&manifest, vec![config, layer])
+}
+
+/// The artifact that attaches to an image what it was built from.
+///
+/// Its layer is [`BuildInputs::identity_json`], whose digest is on the image as a label: who has the image fetches the
+/// blob by that digest, and nobody can attach other inputs. The manifest is there so that registries keep the blob. It
+/// is the same for the same image, so that it is attached once.
+pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithBlobs {
+    let config = Blob::of(EMPTY_BYTES);
+    let layer = Blob::of(inputs.identity_json());
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST,
+        artifact_type: INPUTS,
+        config: Descriptor::of(EMPTY, &config),
+        layers: [Descriptor::of(INPUTS, &layer).annotated(TITLE, "inputs.json".to_owned())],
+        subject: Descriptor {
+            media_type: &subject.media_type,
+            digest: subject.digest.clone(),
+            size: subject.size,
+            annotations: BTreeMap::new(),
+        },
+        annotations: BTreeMap::new(),
+    };
+    manifest_with_blobs(&manifest, vec![config, layer])
+}
+
+/// The manifest with the blobs that it was made of.
+pub(super) fn manifest_with_blobs(manifest: &impl Serialize, blobs: Vec<Blob>) -> ManifestWithBlobs {
+    let manifest = serde_json::to_vec(manifest).expect("a manifest is text and whole numbers");
+    ManifestWithBlobs::new(RawManifest::new(manifest, oci::MANIFEST), blobs)
+        .expect("the manifest names these blobs")
+}
+
+/// The bundle that a stored manifest carries: its digest and its size; `None` if it carries none.
+pub fn carried_bundle(manifest: &[u8]) -> Option<(Digest, u64)> {
+    let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    let [layer] = manifest["layers"].as_array()?.as_slice() else { return None };
+    if layer["mediaType"] != BUNDLE {
+        return None;
+    }
+    Some((layer["digest"].as_str()?.parse().ok()?, layer["size"].as_u64()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_referrer_is_what_cosign_writes() {
+        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let created = "2026-11-20T10:00:00.5Z".parse().unwrap();
+        let artifact = referrer(b"bundle", EvidenceKind::Provenance, &subject, created);
+        let expected = format!(
+            concat!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","#,
+                r#""artifactType":"application/vnd.dev.sigstore.bundle.v0.3+json","#,
+                r#""config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"#,
+                r#""layers":[{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","digest":"{bundle}","size":6}}],"#,
+                r#""subject":{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{image}","size":5}},"#,
+                r#""annotations":{{"dev.sigstore.bundle.content":"dsse-envelope","dev.sigstore.bundle.predicateType":"https://slsa.dev/provenance/v1","org.opencontainers.image.created":"2026-11-20T10:00:00Z"}}}}"#,
+            ),
+            bundle = Digest::of(b"bundle"),
+            image = subject.digest,
+        );
+        assert_eq!(artifact.manifest().bytes, expected);
+        assert_eq!(artifact.blobs(), [Blob::of("{}"), Blob::of("bundle")]);
+        assert_eq!(artifact.subject(), Some(&subject.digest));
+        assert_eq!(carried_bundle(&artifact.manifest().bytes), Some((Digest::of(b"bundle"), 6)));
+        assert_eq!(carried_bundle(b"{}"), None);
+    }
+
+    #[test]
+    fn inputs_are_attached_under_the_digest_on_the_label() {
+        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let inputs = crate::model::inputs::tests::inputs();
+        let mut elsewhere = inputs.clone();
+        elsewhere.base = None;
+        let artifact = super::inputs(&inputs, &subject);
+        assert_eq!(artifact, super::inputs(&elsewhere, &subject), "nothing is built from the base image");
+        assert_eq!(artifact.blobs()[1].digest, inputs.digest());
+        assert_eq!(artifact.subject(), Some(&subject.digest));
+        assert_eq!(carried_bundle(&artifact.manifest().bytes), None);
+        let read = BuildInputs::parse(&inputs.identity_json()).unwrap();
+        assert_eq!(read, elsewhere);
+    }
+}

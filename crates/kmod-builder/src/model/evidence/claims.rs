@@ -1,0 +1,122 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+/// What GitHub Actions says of the run in its OIDC token: the source of the provenance, because the environment of a
+/// job can be changed by the job itself and the token cannot.
+///
+/// Members are named as in the token (GitHub's documentation, "OpenID Connect reference"); others are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued the token: `https://token.actions.githubusercontent.com`.
+    pub iss: String,
+    /// The ref that was built: `refs/heads/main`.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The commit that was built.
+    pub sha: String,
+    /// `owner/name`.
+    pub repository: String,
+    /// What triggered the run: `schedule`, `push`.
+    pub event_name: String,
+    /// The workflow that holds the job, which may be a reusable one of another repository.
+    pub job_workflow_ref: String,
+    /// The workflow that was triggered: `owner/name/.github/workflows/build.yaml@refs/heads/main`.
+    pub workflow_ref: String,
+    /// The number of the repository, which survives renaming.
+    pub repository_id: String,
+    /// The number of the owner.
+    pub repository_owner_id: String,
+    /// `github-hosted` or `self-hosted`.
+    pub runner_environment: String,
+    /// The number of the run.
+    pub run_id: String,
+    /// How often the run was started.
+    pub run_attempt: String,
+}
+
+/// A token does not say what a GitHub Actions token says.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseClaimsError {
+    /// Not three parts with a dot between them, or the second one is no base64.
+    #[error("the identity token is no JSON Web Token")]
+    NotAToken,
+    /// A claim is missing.
+    #[error("the identity token is not one of GitHub Actions: {0}")]
+    OtherIssuer(#[from] serde_json::Error),
+}
+
+impl Claims {
+    /// Reads the claims of a token **without checking its signature**, which is the business of those who are to
+    /// trust it (Fulcio); this side only fetched it.
+    pub fn from_token(token: &str) -> Result<Self, ParseClaimsError> {
+        let mut parts = token.split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(ParseClaimsError::NotAToken);
+        };
+        let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| ParseClaimsError::NotAToken)?;
+        Ok(serde_json::from_slice(&json)?)
+    }
+
+    /// Where the server is: `https://github.com`, the host of a GitHub Enterprise Server (whose tokens are issued by
+    /// `https://HOST/_services/token`), or `https://TENANT.ghe.com` (by `https://token.actions.TENANT.ghe.com`).
+    pub fn server(&self) -> String {
+        let tenant =
+            self.iss.strip_prefix("https://token.actions.").filter(|host| host.ends_with(".ghe.com"));
+        match (self.iss.strip_suffix("/_services/token"), tenant) {
+            (Some(server), _) => server.to_owned(),
+            (None, Some(tenant)) => format!("https://{tenant}"),
+            (None, None) => "https://github.com".to_owned(),
+        }
+    }
+
+    /// The file of the triggered workflow: `.github/workflows/build.yaml`.
+    pub fn workflow_path(&self) -> &str {
+        let path = self.workflow_ref.strip_prefix(&self.repository).unwrap_or(&self.workflow_ref);
+        let path = path.strip_prefix('/').unwrap_or(path);
+        path.split_once('@').map_or(path, |(path, _)| path)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The claims of a scheduled run.
+    pub(in crate::model::evidence) fn claims() -> Claims {
+        Claims {
+            iss: "https://token.actions.githubusercontent.com".into(),
+            reference: "refs/heads/main".into(),
+            sha: "0123456789012345678901234567890123456789".into(),
+            repository: "owner/zfs-kmods".into(),
+            event_name: "schedule".into(),
+            job_workflow_ref: "owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main".into(),
+            workflow_ref: "owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main".into(),
+            repository_id: "1".into(),
+            repository_owner_id: "2".into(),
+            runner_environment: "github-hosted".into(),
+            run_id: "3".into(),
+            run_attempt: "1".into(),
+        }
+    }
+
+    #[test]
+    fn claims_are_read_from_a_token() {
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
+        let read = Claims::from_token(&format!("e30.{payload}.x")).unwrap();
+        assert_eq!(read, claims());
+        assert_eq!(read.server(), "https://github.com");
+        assert_eq!(read.workflow_path(), ".github/workflows/build.yaml");
+        for (issuer, server) in [
+            ("https://github.example.org/_services/token", "https://github.example.org"),
+            ("https://token.actions.acme.ghe.com", "https://acme.ghe.com"),
+        ] {
+            assert_eq!(Claims { iss: issuer.into(), ..claims() }.server(), server);
+        }
+        for bad in ["", "a.b", "e30.e30.x", &format!("e30.{payload}.x.y"), &format!("e30.{payload}!.x")] {
+            assert!(Claims::from_token(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What an RPM says of its licence, as an SPDX licence expression.
+
+use super::sbom::id_part;
+use crate::model::Digest;
+
+/// SPDX identifiers that are known to be such; the licences of OpenZFS and of what it is built with.
+const SPDX: [&str; 10] = [
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CDDL-1.0",
+    "GPL-2.0-only",
+    "GPL-2.0-or-later",
+    "ISC",
+    "LGPL-2.1-or-later",
+    "MIT",
+    "OpenSSL",
+];
+
+/// Fedora's names from before it used SPDX, which OpenZFS's spec files still use, and their SPDX identifiers
+/// (Fedora's licence data, `fedora_abbrev`).
+const FEDORA: [(&str, &str); 3] =
+    [("CDDL", "CDDL-1.0"), ("GPLv2", "GPL-2.0-only"), ("GPLv2+", "GPL-2.0-or-later")];
+
+/// A licence as SPDX wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SpdxLicense {
+    /// An SPDX licence expression.
+    pub(super) expression: String,
+    /// The name that stands in the expression for words that are no SPDX identifier, and these words.
+    pub(super) extracted: Option<(String, String)>,
+}
+
+/// Translates the words of an RPM's `License:` tag.
+///
+/// An expression whose every word is known is taken; for all else the document quotes the words, and claims nothing.
+pub(super) fn expression(words: &str) -> SpdxLicense {
+    if words.trim().is_empty() {
+        return SpdxLicense { expression: "NOASSERTION".to_owned(), extracted: None };
+    }
+    let known: Option<Vec<_>> = words
+        .split_whitespace()
+        .map(|word| match word {
+            "AND" | "and" => Some("AND"),
+            "OR" | "or" => Some("OR"),
+            _ => {
+                let old = FEDORA.iter().find(|(name, _)| *name == word).map(|(_, id)| *id);
+                old.or_else(|| SPDX.into_iter().find(|id| *id == word))
+            }
+        })
+        .collect();
+    let is_expression = |tokens: &Vec<&str>| {
+        tokens.len() % 2 == 1
+            && tokens.iter().enumerate().all(|(at, token)| ["AND", "OR"].contains(token) == (at % 2 == 1))
+    };
+    if let Some(tokens) = known.filter(is_expression) {
+        return SpdxLicense { expression: tokens.join(" "), extracted: None };
+    }
+    let id = format!("LicenseRef-{}-{}", id_part(words), Digest::of(words.as_bytes()).short());
+    SpdxLicense { expression: id.clone(), extracted: Some((id, words.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_become_expressions() {
+        for (words, expected) in [
+            ("CDDL", "CDDL-1.0"),
+            ("CDDL-1.0", "CDDL-1.0"),
+            ("GPLv2+ and CDDL", "GPL-2.0-or-later AND CDDL-1.0"),
+            ("", "NOASSERTION"),
+        ] {
+            assert_eq!(expression(words), SpdxLicense { expression: expected.into(), extracted: None });
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_quoted() {
+        for words in ["Public Domain", "CDDL AND", "MIT MIT", "(MIT)"] {
+            let license = expression(words);
+            let (id, text) = license.extracted.unwrap();
+            assert_eq!((license.expression, text.as_str()), (id.clone(), words));
+            assert!(
+                id.starts_with("LicenseRef-")
+                    && id.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+            );
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! How an image was built: the SLSA provenance v1 predicate (slsa.dev, "Provenance", v1.0).
+
+use kmod_query::PinnedImage;
+use serde_json::{Value, json};
+
+use super::Claims;
+use crate::model::Digest;
+use crate::model::inputs::BuildInputs;
+
+/// The build type of a run in GitHub Actions: the one that verifiers of GitHub's attestations expect.
+pub const ACTIONS_BUILD_TYPE: &str = "https://actions.github.io/buildtypes/workflow/v1";
+/// The build type of a build anywhere else; `docs/build-type.md` describes it.
+pub const LOCAL_BUILD_TYPE: &str = "urn:zfs-kmods:build-type:local:v1";
+/// The builder of a build anywhere else: whoever holds the key that the provenance is signed with.
+pub const LOCAL_BUILDER: &str = "urn:zfs-kmods:builder:local:v1";
+
+/// The internal parameter with the whole of [`BuildInputs`].
+///
+/// Neither build type knows it, so it is an extension field, named as the specification of SLSA provenance
+/// ("Extension fields") asks: who extends, `_`, what.
+pub const INPUTS: &str = "zfskmods_inputs";
+/// The internal parameter with [`BuildInputs::digest`], to be compared with the label on the image.
+pub const INPUTS_DIGEST: &str = "zfskmods_inputsDigest";
+
+/// Where a build ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildPlatform {
+    /// In GitHub Actions, which says so in an OIDC token.
+    Actions(Box<Claims>),
+    /// Anywhere else.
+    Local {
+        /// The commit of this repository that the program was built from or run in, if known.
+        source: Option<SourceCommit>,
+    },
+}
+
+/// A commit of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceCommit {
+    /// Where the repository is, and the ref: `git+https://github.com/owner/zfs-kmods@refs/heads/main`.
+    pub uri: String,
+    /// The commit.
+    pub commit: String,
+}
+
+/// The predicate for an image that was built from these inputs.
+pub fn predicate(inputs: &BuildInputs, origin: &BuildPlatform) -> Value {
+    let (build_type, external, mut internal, source, run) = match origin {
+        BuildPlatform::Actions(claims) => actions(claims),
+        BuildPlatform::Local { source } => (
+            LOCAL_BUILD_TYPE,
+            json!({"zfs": inputs.zfs, "kernel": inputs.kernel}),
+            json!({}),
+            source.clone(),
+            json!({"builder": {"id": LOCAL_BUILDER, "version": {"zfs-kmods": inputs.tool}}}),
+        ),
+    };
+    internal[INPUTS] = inputs_value(inputs);
+    internal[INPUTS_DIGEST] = inputs.digest().as_str().into();
+    let source =
+        source.map(|SourceCommit { uri, commit }| json!({"uri": uri, "digest": {"gitCommit": commit}}));
+    let dependencies: Vec<_> = source.into_iter().chain(dependencies(inputs)).collect();
+    json!({
+        "buildDefinition": {
+            "buildType": build_type,
+            "externalParameters": external,
+            "internalParameters": internal,
+            "resolvedDependencies": dependencies,
+        },
+        "runDetails": run,
+    })
+}
+
+type Parts = (&'static str, Value, Value, Option<SourceCommit>, Value);
+
+/// The members as GitHub's own action writes them (`@actions/attest`, `provenance.ts`), so that its verifiers find
+/// what they look for. All of it is from the token.
+fn actions(claims: &Claims) -> Parts {
+    let server = claims.server();
+    let repository = format!("{server}/{}", claims.repository);
+    let external = json!({"workflow": {
+        "ref": claims.reference,
+        "repository": repository,
+        "path": claims.workflow_path(),
+    }});
+    let internal = json!({"github": {
+        "event_name": claims.event_name,
+        "repository_id": claims.repository_id,
+        "repository_owner_id": claims.repository_owner_id,
+        "runner_environment": claims.runner_environment,
+    }});
+    let source =
+        SourceCommit { uri: format!("git+{repository}@{}", claims.reference), commit: claims.sha.clone() };
+    let run = json!({
+        "builder": {"id": format!("{server}/{}", claims.job_workflow_ref)},
+        "metadata": {
+            "invocationId": format!(
+                "{repository}/actions/runs/{}/attempts/{}", claims.run_id, claims.run_attempt
+            ),
+        },
+    });
+    (ACTIONS_BUILD_TYPE, external, internal, Some(source), run)
+}
+
+fn inputs_value(inputs: &BuildInputs) -> Value {
+    serde_json::from_str(&inputs.canonical_json()).expect("canonical JSON is JSON")
+}
+
+/// What went into the image, as resource descriptors (in-toto attestation framework,
+/// `spec/v1/resource_descriptor.md`): the part that only the build itself knows.
+fn dependencies(inputs: &BuildInputs) -> Vec<Value> {
+    let tarball = json!({
+        "name": format!("zfs-{}.tar.gz", inputs.zfs),
+        "uri": inputs.tarball.url,
+        "digest": {"sha256": inputs.tarball.digest.hex()},
+    });
+    let base = inputs.base.as_ref().map(|base| {
+        let mut resource = image("base", &base.image);
+        if let Some(version) = &base.version {
+            resource["annotations"] = json!({"version": version});
+        }
+        resource
+    });
+    let others = [
+        image("builder", &inputs.builder_image),
+        json!({"name": inputs.kernel_devel.nevra, "uri": inputs.kernel_devel.url}),
+        json!({"name": "Containerfile.in", "digest": {"sha256": inputs.template.hex()}}),
+    ];
+    std::iter::once(tarball).chain(base).chain(others).collect()
+}
+
+fn image(name: &str, image: &PinnedImage) -> Value {
+    let digest = image.digest();
+    json!({
+        "name": name,
+        "uri": oci_purl(image.repository(), digest),
+        "digest": {"sha256": digest.strip_prefix("sha256:").unwrap_or(digest)},
+    })
+}
+
+/// The package URL of an image (purl specification, type `oci`).
+pub(super) fn oci_purl(repository: &str, digest: &str) -> String {
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    format!("pkg:oci/{name}@{}?repository_url={repository}", digest.replace(':', "%3A"))
+}
+
+/// The inputs that a predicate names, and the digest that it states of them.
+#[derive(Debug)]
+pub struct ProvenanceInputs {
+    /// The inputs.
+    pub inputs: BuildInputs,
+    /// What [`INPUTS_DIGEST`] says.
+    pub digest: Digest,
+}
+
+/// A predicate lacks something that [`predicate`] writes, or contradicts itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvenanceError {
+    /// A member is missing or of the wrong type.
+    #[error("the provenance has no usable `{0}`")]
+    Missing(&'static str),
+    /// Built in a way that this program does not know.
+    #[error("the provenance is of build type `{0}`, which this program does not write")]
+    OtherBuildType(String),
+    /// The inputs cannot be read.
+    #[error("the provenance's inputs cannot be read: {0}")]
+    Inputs(#[from] crate::model::inputs::ParseInputsError),
+    /// The stated digest is not that of the stated inputs.
+    #[error("the provenance states the inputs digest {stated_inputs}, but its inputs have {computed}")]
+    OtherDigest {
+        /// What it says.
+        stated_inputs: Digest,
+        /// What it must say.
+        computed: Digest,
+    },
+    /// A dependency that the inputs name is not listed.
+    #[error("the provenance does not list {0} among its resolved dependencies")]
+    NotListed(String),
+}
+
+/// Reads a predicate and checks that it is whole: of a known build type, with a builder, with inputs that have the
+/// digest stated, and with every dependency that these inputs name.
+pub fn read(predicate: &Value) -> Result<ProvenanceInputs, ProvenanceError> {
+    let text = |pointer: &'static str| {
+        predicate.pointer(pointer).and_then(Value::as_str).ok_or(ProvenanceError::Missing(pointer))
+    };
+    let build_type = text("/buildDefinition/buildType")?;
+    if ![ACTIONS_BUILD_TYPE, LOCAL_BUILD_TYPE].contains(&build_type) {
+        return Err(ProvenanceError::OtherBuildType(build_type.to_owned()));
+    }
+    text("/runDetails/builder/id")?;
+    let internal = &predicate["buildDefinition"]["internalParameters"];
+    let inputs = internal.get(INPUTS).ok_or(ProvenanceError::Missing(INPUTS))?;
+    let inputs = BuildInputs::parse(&inputs.to_string())?;
+    let stated_inputs: Digest = internal[INPUTS_DIGEST]
+        .as_str()
+        .and_then(|digest| digest.parse().ok())
+        .ok_or(ProvenanceError::Missing(INPUTS_DIGEST))?;
+    if stated_inputs != inputs.digest() {
+        return Err(ProvenanceError::OtherDigest { stated_inputs, computed: inputs.digest() });
+    }
+    let listed = predicate
+        .pointer("/buildDefinition/resolvedDependencies")
+        .and_then(Value::as_array)
+        .ok_or(ProvenanceError::Missing("/buildDefinition/resolvedDependencies"))?;
+    for dependency in dependencies(&inputs) {
+        let is_this = |other: &Value| ["uri", "digest"].iter().all(|name| other[name] == dependency[name]);
+        if !listed.iter().any(is_this) {
+            return Err(ProvenanceError::NotListed(dependency["name"].to_string()));
+        }
+    }
+    Ok(ProvenanceInputs { inputs, digest: stated_inputs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::claims::tests::claims;
+    use super::super::tests::inputs;
+    use super::*;
+
+    fn local() -> BuildPlatform {
+        BuildPlatform::Local { source: None }
+    }
+
+    #[test]
+    fn a_run_in_actions_is_described_as_github_does() {
+        let predicate = predicate(&inputs(), &BuildPlatform::Actions(Box::new(claims())));
+        let definition = &predicate["buildDefinition"];
+        assert_eq!(definition["buildType"], ACTIONS_BUILD_TYPE);
+        assert_eq!(
+            definition["externalParameters"],
+            json!({"workflow": {
+                "ref": "refs/heads/main",
+                "repository": "https://github.com/owner/zfs-kmods",
+                "path": ".github/workflows/build.yaml",
+            }})
+        );
+        assert_eq!(
+            definition["internalParameters"]["github"],
+            json!({
+                "event_name": "schedule",
+                "repository_id": "1",
+                "repository_owner_id": "2",
+                "runner_environment": "github-hosted",
+            })
+        );
+        assert_eq!(
+            definition["resolvedDependencies"][0],
+            json!({
+                "uri": "git+https://github.com/owner/zfs-kmods@refs/heads/main",
+                "digest": {"gitCommit": "0123456789012345678901234567890123456789"},
+            })
+        );
+        assert_eq!(
+            predicate["runDetails"],
+            json!({
+                "builder": {
+                    "id": "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main"
+                },
+                "metadata": {"invocationId": "https://github.com/owner/zfs-kmods/actions/runs/3/attempts/1"},
+            })
+        );
+    }
+
+    #[test]
+    fn githubs_build_type_is_never_claimed_elsewhere() {
+        let predicate = predicate(&inputs(), &local()).to_string();
+        assert!(predicate.contains(LOCAL_BUILD_TYPE) && !predicate.contains("actions.github.io"));
+    }
+
+    #[test]
+    fn the_inputs_are_read_back() {
+        for origin in [local(), BuildPlatform::Actions(Box::new(claims()))] {
+            let stated_inputs = read(&predicate(&inputs(), &origin)).unwrap();
+            assert_eq!(stated_inputs.inputs, inputs());
+            assert_eq!(stated_inputs.digest, inputs().digest());
+        }
+    }
+
+    #[test]
+    fn a_predicate_that_lacks_anything_is_refused() {
+        let whole = predicate(&inputs(), &local());
+        let without = |change: fn(&mut Value)| {
+            let mut changed = whole.clone();
+            change(&mut changed);
+            assert_ne!(changed, whole);
+            read(&changed).unwrap_err()
+        };
+        without(|predicate| predicate["buildDefinition"]["buildType"] = "https://example.org/build".into());
+        without(|predicate| predicate["runDetails"] = json!({}));
+        without(|predicate| predicate["buildDefinition"]["internalParameters"] = json!({}));
+        without(|predicate| {
+            predicate["buildDefinition"]["internalParameters"][INPUTS]["zfs"] = "2.4.2".into();
+        });
+        for position in 0..5 {
+            let mut changed = whole.clone();
+            changed["buildDefinition"]["resolvedDependencies"].as_array_mut().unwrap().remove(position);
+            assert!(matches!(read(&changed), Err(ProvenanceError::NotListed(_))), "{position}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Which packages are in an image: an SPDX 2.3 document in JSON (spdx.github.io/spdx-spec/v2.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::provenance::oci_purl;
+use super::{StatementSubject, license};
+use crate::model::Digest;
+use crate::model::inputs::BuildInputs;
+use crate::model::packages::Package;
+
+/// The name of the document itself within it.
+const DOCUMENT: &str = "SPDXRef-DOCUMENT";
+/// The image's name within the document.
+const IMAGE: &str = "SPDXRef-Image";
+/// The name of the OpenZFS release within the document.
+const TARBALL: &str = "SPDXRef-Tarball";
+
+/// An RPM in an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SbomPackage {
+    /// Where it is in the image: `kmod-zfs-….rpm`, `devel/zfs-devel-….rpm`.
+    pub file_name: String,
+    /// `kmod-zfs-6.17.8-300.fc43.x86_64`.
+    pub name: String,
+    /// Epoch (only if there is one), version and release: `2.4.3-1.fc43`, `1:2.4.3-1.fc43`.
+    pub evr: String,
+    /// `x86_64`, `noarch`, or `src`.
+    pub arch: String,
+    /// What the RPM says of its licence.
+    pub license: String,
+    /// Of the file.
+    pub digest: Digest,
+    /// The file name of the RPM's source RPM; none for a source RPM.
+    pub source_rpm: Option<String>,
+}
+
+impl SbomPackage {
+    /// An RPM that lies at this path in the image.
+    pub fn of(path: &str, package: &Package) -> Self {
+        Self {
+            file_name: path.to_owned(),
+            name: package.name.clone(),
+            evr: package.evr(),
+            arch: package.file_arch().to_owned(),
+            license: package.license.clone(),
+            digest: package.digest.clone(),
+            source_rpm: package.source_rpm.clone(),
+        }
+    }
+
+    /// `kmod-zfs-2.4.3-1.fc43.x86_64.rpm`: by this name other RPMs name a source RPM.
+    fn canonical_file_name(&self) -> String {
+        let (_, version) = split_epoch(&self.evr);
+        format!("{}-{version}.{}.rpm", self.name, self.arch)
+    }
+}
+
+/// The document for an image that was built from these inputs and holds these RPMs.
+///
+/// Equal arguments give equal documents: the date is that of the inputs, the namespace is made of the image's digest,
+/// and the packages are sorted.
+pub fn document(subject: &StatementSubject, inputs: &BuildInputs, packages: &[SbomPackage]) -> Value {
+    let packages: BTreeSet<_> = packages.iter().collect();
+    let distro = format!("fedora-{}", inputs.fedora);
+    let mut document = Document::new(subject, inputs);
+    let in_image: BTreeMap<_, _> = packages
+        .iter()
+        .filter(|package| package.arch == "src")
+        .map(|package| (package.canonical_file_name(), rpm_id(package)))
+        .collect();
+    let mut elsewhere = BTreeSet::new();
+    for package in packages {
+        let id = rpm_id(package);
+        document.add_rpm(package, &id, &distro);
+        document.relate(IMAGE, "CONTAINS", &id);
+        if let Some(source) = &package.source_rpm {
+            let source_id = in_image.get(source).cloned().unwrap_or_else(|| {
+                elsewhere.insert(source.clone());
+                source_rpm_id(source)
+            });
+            document.relate(&id, "GENERATED_FROM", &source_id);
+        }
+    }
+    for source in elsewhere {
+        document.add_source_rpm(&source, &distro);
+    }
+    document.finish()
+}
+
+/// A document that is being written.
+struct Document<'a> {
+    subject: &'a StatementSubject,
+    inputs: &'a BuildInputs,
+    packages: Vec<Value>,
+    relationships: Vec<Value>,
+    licenses: BTreeMap<String, String>,
+}
+
+impl<'a> Document<'a> {
+    /// A document that says what the image is, and of which release of OpenZFS.
+    fn new(subject: &'a StatementSubject, inputs: &'a BuildInputs) -> Self {
+        let mut document =
+            Self { subject, inputs, packages: vec![], relationships: vec![], licenses: BTreeMap::new() };
+        document.packages.push(json!({
+            "SPDXID": IMAGE,
+            "name": subject.name,
+            "versionInfo": subject.digest,
+            "primaryPackagePurpose": "CONTAINER",
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION",
+            "copyrightText": "NOASSERTION",
+            "checksums": [checksum(&subject.digest)],
+            "externalRefs": [purl(&oci_purl(&subject.name, subject.digest.as_str()))],
+        }));
+        document.packages.push(json!({
+            "SPDXID": TARBALL,
+            "name": "zfs",
+            "versionInfo": inputs.zfs,
+            "primaryPackagePurpose": "SOURCE",
+            "downloadLocation": inputs.tarball.url,
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "CDDL-1.0",
+            "copyrightText": "NOASSERTION",
+            "checksums": [checksum(&inputs.tarball.digest)],
+            "externalRefs": [purl(&format!("pkg:github/openzfs/zfs@zfs-{}", inputs.zfs))],
+        }));
+        document.relate(DOCUMENT, "DESCRIBES", IMAGE);
+        document.relate(IMAGE, "GENERATED_FROM", TARBALL);
+        document
+    }
+
+    fn add_rpm(&mut self, package: &SbomPackage, id: &str, distro: &str) {
+        let declared = license::expression(&package.license);
+        if let Some((id, text)) = declared.extracted {
+            self.licenses.insert(id, text);
+        }
+        let mut qualifiers = vec![("arch", package.arch.as_str()), ("distro", distro)];
+        let (epoch, version) = split_epoch(&package.evr);
+        qualifiers.extend(epoch.map(|epoch| ("epoch", epoch)));
+        qualifiers.extend(package.source_rpm.as_deref().map(|source| ("upstream", source)));
+        self.packages.push(json!({
+            "SPDXID": id,
+            "name": package.name,
+            "versionInfo": package.evr,
+            "packageFileName": package.file_name,
+            "primaryPackagePurpose": if package.arch == "src" { "SOURCE" } else { "INSTALL" },
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": declared.expression,
+            "copyrightText": "NOASSERTION",
+            "checksums": [checksum(&package.digest)],
+            "externalRefs": [purl(&rpm_purl(&package.name, version, &qualifiers))],
+        }));
+    }
+
+    /// A source RPM of which only the name is known, because it is not in the image.
+    fn add_source_rpm(&mut self, file_name: &str, distro: &str) {
+        let stem = file_name.strip_suffix(".src.rpm").unwrap_or(file_name);
+        let (rest, release) = stem.rsplit_once('-').unwrap_or((stem, ""));
+        let (name, version) = rest.rsplit_once('-').unwrap_or((rest, ""));
+        let version = format!("{version}-{release}");
+        self.packages.push(json!({
+            "SPDXID": source_rpm_id(file_name),
+            "name": name,
+            "versionInfo": version,
+            "packageFileName": file_name,
+            "primaryPackagePurpose": "SOURCE",
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION",
+            "copyrightText": "NOASSERTION",
+            "externalRefs": [purl(&rpm_purl(name, &version, &[("arch", "src"), ("distro", distro)]))],
+        }));
+    }
+
+    fn relate(&mut self, from: &str, how: &str, to: &str) {
+        self.relationships.push(json!({
+            "spdxElementId": from,
+            "relationshipType": how,
+            "relatedSpdxElement": to,
+        }));
+    }
+
+    fn finish(self) -> Value {
+        let created = jiff::Timestamp::from_second(self.inputs.source_date_epoch)
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_string();
+        let licenses: Vec<_> = self
+            .licenses
+            .iter()
+            .map(|(id, text)| json!({"licenseId": id, "name": text, "extractedText": text}))
+            .collect();
+        let mut document = json!({
+            "spdxVersion": "SPDX-2.3",
+            "dataLicense": "CC0-1.0",
+            "SPDXID": DOCUMENT,
+            "name": format!("{}@{}", self.subject.name, self.subject.digest),
+            // For creators without a web site of their own (SPDX 2.3, 6.5, example).
+            "documentNamespace": format!("https://spdx.org/spdxdocs/zfs-kmods-{}", self.subject.digest.hex()),
+            "creationInfo": {
+                "created": created,
+                "creators": [format!("Tool: zfs-kmods-{}", self.inputs.tool)],
+            },
+            "packages": self.packages,
+            "relationships": self.relationships,
+        });
+        if !licenses.is_empty() {
+            document["hasExtractedLicensingInfos"] = licenses.into();
+        }
+        document
+    }
+}
+
+fn checksum(digest: &Digest) -> Value {
+    json!({"algorithm": "SHA256", "checksumValue": digest.hex()})
+}
+
+fn purl(locator: &str) -> Value {
+    json!({"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator})
+}
+
+/// The package URL of an RPM (purl specification, type `rpm`); `upstream` is how SBOM tools name the source RPM.
+fn rpm_purl(name: &str, version: &str, qualifiers: &[(&str, &str)]) -> String {
+    let qualifiers: Vec<_> =
+        qualifiers.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
+    format!("pkg:rpm/fedora/{}@{}?{}", percent(name), percent(version), qualifiers.join("&"))
+}
+
+/// Percent-encodes all but the characters that a package URL leaves alone.
+fn percent(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn split_epoch(evr: &str) -> (Option<&str>, &str) {
+    match evr.split_once(':') {
+        Some((epoch, version)) => (Some(epoch), version),
+        None => (None, evr),
+    }
+}
+
+/// A name within the document: only letters, digits, `.` and `-` are allowed, so the digest makes it unique.
+fn rpm_id(package: &SbomPackage) -> String {
+    format!("SPDXRef-RPM-{}-{}", id_part(&package.name), package.digest.short())
+}
+
+fn source_rpm_id(file_name: &str) -> String {
+    format!("SPDXRef-SRPM-{}-{}", id_part(file_name), Digest::of(file_name.as_bytes()).short())
+}
+
+pub(super) fn id_part(text: &str) -> String {
+    text.chars().map(|char| if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }).collect()
+}
+
+/// Some predicate is no SPDX document as [`document`] writes it.
+#[derive(Debug, thiserror::Error)]
+#[error("the SBOM {0}")]
+pub struct SbomError(String);
+
+/// Reads which files a document says are in the image: their names and digests.
+pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomError> {
+    let fail = |what: &str| SbomError(what.to_owned());
+    if document["spdxVersion"] != "SPDX-2.3" {
+        return Err(fail("is no SPDX 2.3 document"));
+    }
+    let array = |name| document[name].as_array().ok_or_else(|| SbomError(format!("has no `{name}`")));
+    let contained: BTreeSet<_> = array("relationships")?
+        .iter()
+        .filter(|relation| relation["spdxElementId"] == IMAGE && relation["relationshipType"] == "CONTAINS")
+        .filter_map(|relation| relation["relatedSpdxElement"].as_str())
+        .collect();
+    let mut files = BTreeMap::new();
+    for package in array("packages")? {
+        let Some(id) = package["SPDXID"].as_str().filter(|id| contained.contains(id)) else { continue };
+        let name = package["packageFileName"].as_str();
+        let digest = package["checksums"].as_array().into_iter().flatten().find_map(|checksum| {
+            let value = checksum["checksumValue"].as_str().filter(|_| checksum["algorithm"] == "SHA256")?;
+            format!("sha256:{value}").parse::<Digest>().ok()
+        });
+        let (Some(name), Some(digest)) = (name, digest) else {
+            return Err(SbomError(format!("names no file or no SHA-256 of {id}")));
+        };
+        if files.insert(name.to_owned(), digest).is_some() {
+            return Err(SbomError(format!("lists {name} twice")));
+        }
+    }
+    if files.len() == contained.len() {
+        Ok(files)
+    } else {
+        Err(fail("names packages that it does not describe"))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

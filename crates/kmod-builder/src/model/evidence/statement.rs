@@ -1,0 +1,199 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::StatementSubject;
+use crate::model::Digest;
+
+/// The type of every statement (in-toto attestation framework, `spec/v1/statement.md`).
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+
+/// The payload type of a statement in a DSSE envelope (in-toto attestation framework, `spec/v1/envelope.md`).
+pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// What a statement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceKind {
+    /// From what and by whom the image was built: SLSA provenance v1.
+    Provenance,
+    /// Which packages are in the image: an SPDX 2.3 document.
+    Sbom,
+    /// That the signer stands by the image: what cosign 3 writes for `cosign sign`.
+    Signature,
+    /// That the modules of the image were booted and used: an in-toto test result.
+    BootTest,
+}
+
+impl EvidenceKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Provenance, Self::Sbom, Self::Signature, Self::BootTest];
+
+    /// The kinds that an image must have before a tag may point to it.
+    pub const REQUIRED: [Self; 3] = [Self::Provenance, Self::Sbom, Self::Signature];
+
+    /// The `predicateType` of the statement.
+    ///
+    /// That of the SBOM is the one that `cosign verify-attestation --type spdxjson` asks for.
+    pub const fn predicate_type(self) -> &'static str {
+        match self {
+            Self::Provenance => "https://slsa.dev/provenance/v1",
+            Self::Sbom => "https://spdx.dev/Document",
+            Self::Signature => "https://sigstore.dev/cosign/sign/v1",
+            Self::BootTest => "https://in-toto.io/attestation/test-result/v0.1",
+        }
+    }
+
+    /// The kind whose statements have this `predicateType`.
+    pub fn from_predicate_type(predicate_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.predicate_type() == predicate_type)
+    }
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Provenance => "provenance",
+            Self::Sbom => "SBOM",
+            Self::Signature => "signature",
+            Self::BootTest => "boot test",
+        })
+    }
+}
+
+/// An in-toto statement, ready to be signed.
+///
+/// Equal arguments give equal bytes: members are sorted by name, and no clock is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    kind: EvidenceKind,
+    json: Vec<u8>,
+}
+
+impl Statement {
+    /// Says something of an image.
+    pub fn new(kind: EvidenceKind, subject: &StatementSubject, predicate: &Value) -> Self {
+        let mut statement = serde_json::json!({
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": subject.name, "digest": {"sha256": subject.digest.hex()}}],
+            "predicateType": kind.predicate_type(),
+            "predicate": predicate,
+        });
+        // Sorted already, unless some dependency switches serde_json's `preserve_order` on.
+        statement.sort_all_objects();
+        Self { kind, json: statement.to_string().into_bytes() }
+    }
+
+    /// Says that the signer stands by the image, as `cosign sign` does.
+    pub fn signature(subject: &StatementSubject) -> Self {
+        Self::new(EvidenceKind::Signature, subject, &serde_json::json!({}))
+    }
+
+    /// What the statement is about.
+    pub const fn kind(&self) -> EvidenceKind {
+        self.kind
+    }
+
+    /// The JSON text, which is what is signed.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+/// A statement that somebody wrote, as read; members that are unknown here are ignored.
+#[derive(Clone, Debug)]
+pub struct ParsedStatement {
+    /// The `predicateType`.
+    pub predicate_type: String,
+    /// What is said.
+    pub predicate: Value,
+    /// The SHA-256 digests of its subjects.
+    subjects: Vec<Digest>,
+}
+
+/// Some bytes are no in-toto statement v1.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// Not JSON, or a member is missing, doubled or of the wrong type.
+    #[error("the payload is no in-toto statement: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// A statement of another version.
+    #[error("the payload's `_type` is `{0}` (expected `{STATEMENT_TYPE}`)")]
+    OtherType(String),
+}
+
+impl ParsedStatement {
+    /// Reads the payload of an envelope.
+    pub fn parse(json: &[u8]) -> Result<Self, StatementError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire {
+            #[serde(rename = "_type")]
+            kind: String,
+            subject: Vec<WireSubject>,
+            predicate_type: String,
+            #[serde(default)]
+            predicate: Value,
+        }
+        #[derive(Deserialize)]
+        struct WireSubject {
+            digest: WireDigest,
+        }
+        #[derive(Deserialize)]
+        struct WireDigest {
+            sha256: Option<String>,
+        }
+        let Wire { kind, subject, predicate_type, predicate } = serde_json::from_slice(json)?;
+        if kind != STATEMENT_TYPE {
+            return Err(StatementError::OtherType(kind));
+        }
+        let subjects = subject
+            .into_iter()
+            .filter_map(|subject| format!("sha256:{}", subject.digest.sha256?).parse().ok())
+            .collect();
+        Ok(Self { predicate_type, predicate, subjects })
+    }
+
+    /// Whether the statement is about the image with this digest.
+    pub fn is_about(&self, image: &Digest) -> bool {
+        self.subjects.contains(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        for kind in EvidenceKind::ALL {
+            let statement = Statement::new(kind, &subject, &serde_json::json!({"b": 1, "a": 2}));
+            let read = ParsedStatement::parse(statement.json()).unwrap();
+            assert_eq!(EvidenceKind::from_predicate_type(&read.predicate_type), Some(kind));
+            assert!(read.is_about(&subject.digest) && !read.is_about(&Digest::of(b"other")));
+        }
+        let text = String::from_utf8(Statement::signature(&subject).json().to_vec()).unwrap();
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"_type":"https://in-toto.io/Statement/v1","predicate":{{}},"predicateType":"https://sigstore.dev/cosign/sign/v1","subject":[{{"digest":{{"sha256":"{}"}},"name":"ghcr.io/owner/zfs-kmods"}}]}}"#,
+                subject.digest.hex()
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_no_statement_is_refused() {
+        for text in [
+            "",
+            "{}",
+            r#"{"_type":"https://in-toto.io/Statement/v0.1","subject":[],"predicateType":"x"}"#,
+            r#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"x"}"#,
+            r#"{"_type":"https://in-toto.io/Statement/v1","subject":[],"subject":[],"predicateType":"x"}"#,
+        ] {
+            assert!(ParsedStatement::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

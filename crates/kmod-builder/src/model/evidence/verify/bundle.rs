@@ -1,0 +1,106 @@
+use sigstore_types::bundle::{SignatureContent, VerificationMaterialContent};
+use sigstore_types::{Bundle, DsseEnvelope, MediaType, Sha256Hash};
+
+use super::{CertificateIdentity, StoredBundle};
+use crate::model::Digest;
+use crate::model::evidence::statement::PAYLOAD_TYPE;
+use crate::model::evidence::{EvidenceKind, ParsedStatement, PublicKey};
+
+/// By whom evidence must be signed.
+#[derive(Clone, Debug)]
+pub enum TrustPolicy {
+    /// By the owner of this key.
+    Key(PublicKey),
+    /// By this workflow, proven by a certificate.
+    CertificateIdentity(Box<CertificateIdentity>),
+    /// By whomever: the signature is not looked at. Only good for telling whether something is there.
+    Unverified,
+}
+
+/// A bundle that holds.
+#[derive(Clone, Debug)]
+pub struct VerifiedBundle {
+    /// The digest of the manifest that carries it.
+    pub referrer: Digest,
+    /// What is said.
+    pub statement: ParsedStatement,
+    /// What the certificate says of the run that signed it, if there is one and it was checked.
+    pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
+}
+
+/// Why a bundle is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundleRejection {
+    /// It is of another kind; nothing is wrong with it.
+    OtherKind,
+    /// Something is wrong with it.
+    Invalid(String),
+}
+
+impl BundleRejection {
+    fn invalid(reason: &impl ToString) -> Self {
+        Self::Invalid(reason.to_string())
+    }
+}
+
+/// Checks that a bundle says something of this kind, of this image, and is signed as expected.
+///
+/// A bundle with several signatures is refused: what vouches for one of them does not for the others.
+pub fn verify_bundle(
+    stored: &StoredBundle,
+    kind: EvidenceKind,
+    image: &Digest,
+    trust: &TrustPolicy,
+) -> Result<VerifiedBundle, BundleRejection> {
+    let (bundle, envelope) = read(&stored.json).map_err(BundleRejection::Invalid)?;
+    let statement = ParsedStatement::parse(envelope.payload.as_bytes())
+        .map_err(|error| BundleRejection::invalid(&error))?;
+    if statement.predicate_type != kind.predicate_type() {
+        return Err(BundleRejection::OtherKind);
+    }
+    if !statement.is_about(image) {
+        return Err(BundleRejection::invalid(&"it is about another image"));
+    }
+    let claims = match trust {
+        TrustPolicy::Unverified => None,
+        TrustPolicy::Key(key) => {
+            check_key(key, &bundle, &envelope).map_err(BundleRejection::Invalid)?;
+            None
+        }
+        TrustPolicy::CertificateIdentity(identity) => {
+            let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| BundleRejection::invalid(&error))?;
+            Some(Box::new(identity.check(&bundle, hash).map_err(BundleRejection::Invalid)?))
+        }
+    };
+    Ok(VerifiedBundle { referrer: stored.referrer.clone(), statement, claims })
+}
+
+/// Reads a bundle that carries a statement, and checks its form.
+pub(in crate::model::evidence) fn read(json: &[u8]) -> Result<(Bundle, DsseEnvelope), String> {
+    let text = str::from_utf8(json).map_err(|error| format!("it is no text: {error}"))?;
+    let bundle = Bundle::from_json(text).map_err(|error| format!("it is no Sigstore bundle: {error}"))?;
+    if bundle.media_type != MediaType::Bundle0_3 {
+        return Err(format!("it is a bundle of the older form `{}`", bundle.media_type.as_str()));
+    }
+    let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
+        return Err("it carries a bare signature instead of a statement".to_owned());
+    };
+    if envelope.payload_type != PAYLOAD_TYPE {
+        return Err(format!("its payload is `{}` (expected `{PAYLOAD_TYPE}`)", envelope.payload_type));
+    }
+    let envelope = envelope.clone();
+    Ok((bundle, envelope))
+}
+
+/// Sigstore's own verifier cannot be used here: it asks for a log entry or a timestamp, and a bundle that was signed
+/// with a key of one's own has neither (`MissingSigningTimeEvidence`).
+fn check_key(key: &PublicKey, bundle: &Bundle, envelope: &DsseEnvelope) -> Result<(), String> {
+    let VerificationMaterialContent::PublicKey(_) = &bundle.verification_material.content else {
+        return Err("it is signed with a certificate, not with a key".to_owned());
+    };
+    if key.verifies(&envelope.pae(), &envelope.signature.sig) {
+        Ok(())
+    } else {
+        Err("it is not signed with the key given".to_owned())
+    }
+}

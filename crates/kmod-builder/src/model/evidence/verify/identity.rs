@@ -1,0 +1,204 @@
+use sigstore_crypto::FulcioCiClaims;
+use sigstore_trust_root::TrustedRoot;
+use sigstore_types::artifact::ArtifactDigest;
+use sigstore_types::{Bundle, Sha256Hash};
+use sigstore_verify::{VerificationPolicy, Verifier};
+
+use super::VerifiedBundle;
+use crate::model::evidence::provenance::ACTIONS_BUILD_TYPE;
+
+/// Who issues the tokens of GitHub Actions.
+const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
+const GITHUB: &str = "https://github.com";
+
+/// A workflow of GitHub Actions that is trusted to sign, and whom to believe that it was this workflow.
+#[derive(Clone, Debug)]
+pub struct CertificateIdentity {
+    server: String,
+    issuer: String,
+    repository: String,
+    workflow: Option<String>,
+    reference: Option<String>,
+    root: TrustedRoot,
+}
+
+/// The words do not name a workflow.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{0}` does not name a repository on GitHub (expected `owner/name`)")]
+pub struct CertificateIdentityError(String);
+
+impl CertificateIdentity {
+    /// Any workflow of a repository on github.com: `owner/name`.
+    pub fn github(repository: &str, root: TrustedRoot) -> Result<Self, CertificateIdentityError> {
+        let part = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        match repository.split_once('/') {
+            Some((owner, name)) if part(owner) && part(name) => Ok(Self {
+                server: GITHUB.to_owned(),
+                issuer: GITHUB_ISSUER.to_owned(),
+                repository: repository.to_owned(),
+                workflow: None,
+                reference: None,
+                root,
+            }),
+            _ => Err(CertificateIdentityError(repository.to_owned())),
+        }
+    }
+
+    /// Only this workflow: `build.yaml`, `.github/workflows/build.yaml`, or with the repository that holds it,
+    /// `owner/name/.github/workflows/build.yaml`.
+    #[must_use]
+    pub fn workflow(mut self, workflow: &str) -> Self {
+        self.workflow = Some(match workflow.split('/').count() {
+            1 => format!("{}/.github/workflows/{workflow}", self.repository),
+            3 => format!("{}/{workflow}", self.repository),
+            _ => workflow.to_owned(),
+        });
+        self
+    }
+
+    /// Only runs of this ref: `refs/heads/main`.
+    #[must_use]
+    pub fn reference(mut self, reference: &str) -> Self {
+        self.reference = Some(reference.to_owned());
+        self
+    }
+
+    /// A workflow on another server than github.com, and who issues that server's tokens.
+    #[must_use]
+    pub fn server(mut self, server: &str, issuer: &str) -> Self {
+        server.trim_end_matches('/').clone_into(&mut self.server);
+        issuer.clone_into(&mut self.issuer);
+        self
+    }
+
+    /// Checks everything of a bundle but what it says: certificate, its entry in the certificate log, signature, the
+    /// entry in the transparency log, times, and that the certificate was issued to this workflow.
+    pub(super) fn check(&self, bundle: &Bundle, image: Sha256Hash) -> Result<FulcioCiClaims, String> {
+        let policy = VerificationPolicy::any_identity().require_issuer(&self.issuer);
+        let result = Verifier::new(&self.root)
+            .and_then(|verifier| verifier.verify(ArtifactDigest::sha256(image), bundle, &policy))
+            .map_err(|error| error.to_string())?;
+        let certificate = result.certificate().ok_or("it is signed with a key, not with a certificate")?;
+        self.matches(&certificate.ci_claims)?;
+        Ok(certificate.ci_claims.clone())
+    }
+
+    /// Whether a certificate's claims are those of this workflow.
+    fn matches(&self, claims: &FulcioCiClaims) -> Result<(), String> {
+        let repository = format!("{}/{}", self.server, self.repository);
+        let source = claimed("repository", claims.source_repository_uri.as_deref())?;
+        // GitHub does not distinguish upper and lower case in the names of owners and repositories.
+        if !source.eq_ignore_ascii_case(&repository) {
+            return Err(format!("it was signed by a run of {source} (expected {repository})"));
+        }
+        let signer = claimed("workflow", claims.build_signer_uri.as_deref())?;
+        let (path, _) = signer.rsplit_once('@').unwrap_or((signer, ""));
+        let accepted = match &self.workflow {
+            Some(workflow) => path.eq_ignore_ascii_case(&format!("{}/{workflow}", self.server)),
+            // Without a workflow named, those of the repository itself: not reusable ones of other repositories.
+            None => path
+                .get(..repository.len() + 1)
+                .is_some_and(|start| start.eq_ignore_ascii_case(&format!("{repository}/"))),
+        };
+        if !accepted {
+            let expected = self.workflow.as_ref().unwrap_or(&self.repository);
+            return Err(format!("it was signed by the workflow {signer} (expected {expected})"));
+        }
+        if let Some(expected) = &self.reference {
+            let reference = claimed("ref", claims.source_repository_ref.as_deref())?;
+            if reference != expected {
+                return Err(format!("it was signed by a run of {reference} (expected {expected})"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn claimed<'a>(what: &str, claim: Option<&'a str>) -> Result<&'a str, String> {
+    claim.ok_or_else(|| format!("its certificate names no {what}"))
+}
+
+/// Whether what a provenance says of the run is what the certificate says of it.
+pub(super) fn provenance_is_of_signer(verified: &VerifiedBundle) -> Result<(), String> {
+    let claims = verified.claims.as_deref().ok_or("it is signed without a certificate")?;
+    let predicate = &verified.statement.predicate;
+    for (pointer, expected) in [
+        ("/buildDefinition/buildType", Some(ACTIONS_BUILD_TYPE)),
+        ("/buildDefinition/externalParameters/workflow/repository", claims.source_repository_uri.as_deref()),
+        ("/buildDefinition/externalParameters/workflow/ref", claims.source_repository_ref.as_deref()),
+        ("/runDetails/builder/id", claims.build_signer_uri.as_deref()),
+    ] {
+        let said = predicate.pointer(pointer).and_then(serde_json::Value::as_str);
+        if said.is_none() || said != expected {
+            return Err(format!(
+                "the provenance says {} in `{pointer}`, the certificate of its signer {}",
+                said.unwrap_or("nothing"),
+                expected.unwrap_or("nothing")
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> TrustedRoot {
+        TrustedRoot::from_json(r#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#)
+            .unwrap()
+    }
+
+    fn claims() -> FulcioCiClaims {
+        let mut claims = FulcioCiClaims::default();
+        claims.source_repository_uri = Some("https://github.com/Owner/zfs-kmods".into());
+        claims.source_repository_ref = Some("refs/heads/main".into());
+        claims.build_signer_uri =
+            Some("https://github.com/Owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main".into());
+        claims
+    }
+
+    #[test]
+    fn a_workflow_is_matched_by_what_was_asked_for() {
+        let identity = || CertificateIdentity::github("owner/zfs-kmods", root()).unwrap();
+        for accepted in [
+            identity(),
+            identity().workflow("build.yaml"),
+            identity().workflow(".github/workflows/build.yaml"),
+            identity().workflow("owner/zfs-kmods/.github/workflows/build.yaml").reference("refs/heads/main"),
+        ] {
+            accepted.matches(&claims()).unwrap();
+        }
+        for refused in [
+            CertificateIdentity::github("owner/zfs", root()).unwrap(),
+            CertificateIdentity::github("other/zfs-kmods", root()).unwrap(),
+            identity().workflow("release.yaml"),
+            identity().reference("refs/heads/other"),
+            identity().server("https://github.example.org", "https://github.example.org/_services/token"),
+        ] {
+            refused.matches(&claims()).unwrap_err();
+        }
+        identity().matches(&FulcioCiClaims::default()).unwrap_err();
+    }
+
+    #[test]
+    fn a_workflow_of_another_repository_must_be_named() {
+        let mut claims = claims();
+        claims.build_signer_uri = Some(
+            "https://github.com/owner/zfs-kmods-evil/.github/workflows/build.yaml@refs/heads/main".into(),
+        );
+        let identity = || CertificateIdentity::github("owner/zfs-kmods", root()).unwrap();
+        identity().matches(&claims).unwrap_err();
+        identity().workflow("owner/zfs-kmods-evil/.github/workflows/build.yaml").matches(&claims).unwrap();
+    }
+
+    #[test]
+    fn a_repository_has_an_owner_and_a_name() {
+        for text in ["", "owner", "owner/", "/name", "owner/name/more", "owner/na me"] {
+            assert!(CertificateIdentity::github(text, root()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Whether an image counts as tested, given every result that was ever attached to it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{StoredEvidence, TrustPolicy, none_accepted, verified_bundles};
+use crate::model::Digest;
+use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::test_result::{self, ParsedTestResult};
+use crate::model::verification::Outcome;
+
+/// So much may the clock of whoever tested be ahead of ours.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether the newest result of a boot test passed.
+///
+/// A test may be repeated, and every result stays attached; so this is the rule:
+///
+/// * Only results that are signed as expected and are about this image count. Those of strangers prove nothing and
+///   spoil nothing.
+/// * Of these the newest one decides, by the time in the signed statement: annotations, the order of a list and the
+///   age of a manifest can be changed by anybody who may write to the repository. A later failure un-proves an image,
+///   and a success after that proves it again.
+/// * Of two results of the same second, the failure decides.
+/// * A result that counts and cannot be read, or is from the future, makes the whole unknown, which is never passed:
+///   the one might be the newest, and the other would be for long.
+///
+/// Whoever may delete from the repository can hide a failure; signatures do not help against that.
+pub fn newest_boot_test(
+    image: &Digest,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Outcome {
+    let (mut newest, mut reasons) = (None::<ParsedTestResult>, Vec::new());
+    let verified_bundles = match verified_bundles(EvidenceKind::BootTest, image, evidence, trust) {
+        Ok(verified_bundles) => verified_bundles,
+        Err(outcome) => return outcome,
+    };
+    for verified_bundles in verified_bundles {
+        let verified = match verified_bundles {
+            Ok(verified) => verified,
+            Err(reason) => {
+                reasons.push(reason);
+                continue;
+            }
+        };
+        let result = match test_result::read(&verified.statement.predicate) {
+            Ok(result) => result,
+            Err(error) => return Outcome::Unknown(format!("{}: {error}", verified.referrer)),
+        };
+        if result.finished > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX) {
+            let (referrer, finished) = (&verified.referrer, result.finished);
+            return Outcome::Unknown(format!("{referrer}: its test will only end at {finished}"));
+        }
+        let age = |result: &ParsedTestResult| (result.finished, result.failure.is_some());
+        if newest.as_ref().is_none_or(|newest| age(newest) < age(&result)) {
+            newest = Some(result);
+        }
+    }
+    match newest {
+        None => none_accepted(EvidenceKind::BootTest, &reasons),
+        Some(ParsedTestResult { failure: None, .. }) => Outcome::Passed,
+        Some(ParsedTestResult { failure: Some(failure), finished }) => {
+            Outcome::Failed(format!("the newest test, of {finished}, failed: {failure}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::StoredBundle;
+    use super::*;
+    use crate::model::evidence::tests::signing_key;
+    use crate::model::evidence::{SigningKey, Statement, StatementSubject};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn subject() -> StatementSubject {
+        StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
+    }
+
+    fn predicate(seconds_ago: i64, passed: bool) -> Value {
+        let (passed, failed) = if passed { (vec!["load"], vec![]) } else { (vec![], vec!["load"]) };
+        let finished = Timestamp::from_second(NOW - seconds_ago).unwrap();
+        let own = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let (configuration, reason, url) = (vec![], None, None);
+        let (passed, failed) = (own(passed), own(failed));
+        test_result::TestResult { configuration, passed, failed, reason, url, finished }.predicate()
+    }
+
+    fn evidence(key: &SigningKey, predicates: &[Value]) -> StoredEvidence {
+        let bundle = |predicate: &Value| {
+            let json = key.sign(&Statement::new(EvidenceKind::BootTest, &subject(), predicate)).unwrap();
+            StoredBundle { referrer: Digest::of(&json), json }
+        };
+        StoredEvidence { bundles: Ok(predicates.iter().map(bundle).collect()), simple_signatures: Ok(vec![]) }
+    }
+
+    fn judge(key: &SigningKey, evidence: &StoredEvidence) -> Outcome {
+        let now = Timestamp::from_second(NOW).unwrap();
+        newest_boot_test(&subject().digest, evidence, &TrustPolicy::Key(key.public().clone()), now)
+    }
+
+    #[test]
+    fn the_newest_result_decides_wherever_it_stands() {
+        let key = signing_key();
+        let of = |results: &[(i64, bool)]| {
+            let predicates: Vec<_> = results.iter().map(|&(ago, passed)| predicate(ago, passed)).collect();
+            judge(&key, &evidence(&key, &predicates))
+        };
+        assert_eq!(of(&[(10, true)]), Outcome::Passed);
+        for results in [[(20, true), (10, false)], [(10, false), (20, true)], [(10, true), (10, false)]] {
+            assert_eq!(
+                of(&results),
+                Outcome::Failed(
+                    "the newest test, of 2027-01-15T07:59:50Z, failed: it is FAILED, and what failed is load"
+                        .into()
+                )
+            );
+        }
+        assert_eq!(of(&[(10, true), (20, false), (30, true)]), Outcome::Passed);
+        assert_eq!(of(&[]), Outcome::Failed("no boot test is attached".into()));
+    }
+
+    #[test]
+    fn strangers_neither_prove_nor_spoil() {
+        let (key, stranger) = (signing_key(), signing_key());
+        let theirs = evidence(&stranger, &[predicate(0, false), predicate(0, true), json!({})]);
+        assert!(matches!(judge(&key, &theirs), Outcome::Failed(_)));
+        let mut both = evidence(&key, &[predicate(10, true)]);
+        both.bundles.as_mut().unwrap().extend(theirs.bundles.unwrap());
+        assert_eq!(judge(&key, &both), Outcome::Passed);
+    }
+
+    #[test]
+    fn what_cannot_be_ordered_is_unknown() {
+        let key = signing_key();
+        let mut timeless = predicate(10, false);
+        timeless.as_object_mut().unwrap().remove("finishedOn");
+        for other in [timeless, predicate(-3600, true)] {
+            let outcome = judge(&key, &evidence(&key, &[predicate(10, true), other]));
+            assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        }
+        let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Ok(vec![]) };
+        assert_eq!(judge(&key, &unreachable), Outcome::Unknown("403".into()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// No order of the list changes the answer, and no failure is ever outdone by what is not newer.
+        #[test]
+        fn order_does_not_matter(mut results in prop::collection::vec((0_i64..4, any::<bool>()), 1..5)) {
+            let key = signing_key();
+            let newest = results.iter().map(|(ago, _)| *ago).min().unwrap();
+            let passed = results.iter().all(|&(ago, passed)| ago != newest || passed);
+            for _ in 0..results.len() {
+                results.rotate_left(1);
+                let predicates: Vec<_> = results.iter().map(|&(ago, passed)| predicate(ago, passed)).collect();
+                prop_assert_eq!(judge(&key, &evidence(&key, &predicates)) == Outcome::Passed, passed);
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+use super::*;
+use crate::model::evidence::provenance::{BuildPlatform, predicate};
+use crate::model::evidence::sbom::tests::packages;
+use crate::model::evidence::tests::{inputs, signing_key};
+use crate::model::evidence::{SigningKey, Statement, StatementSubject, artifact, sbom};
+
+const REPOSITORY: &str = "ghcr.io/owner/zfs-kmods";
+
+fn subject() -> StatementSubject {
+    StatementSubject::image(REPOSITORY, Digest::of(b"image"), 5)
+}
+
+fn image() -> ImageFacts {
+    let rpms = packages().into_iter().map(|package| (package.file_name, package.digest)).collect();
+    ImageFacts {
+        repository: REPOSITORY.into(),
+        digest: subject().digest,
+        inputs_label: Ok(Some(inputs().digest())),
+        rpms: Ok(rpms),
+    }
+}
+
+fn statements(subject: &StatementSubject) -> Vec<Statement> {
+    vec![
+        Statement::new(
+            EvidenceKind::Provenance,
+            subject,
+            &predicate(&inputs(), &BuildPlatform::Local { source: None }),
+        ),
+        Statement::new(EvidenceKind::Sbom, subject, &sbom::document(subject, &inputs(), &packages())),
+        Statement::signature(subject),
+    ]
+}
+
+fn stored(kind: EvidenceKind, subject: &StatementSubject, json: Vec<u8>) -> StoredBundle {
+    let time = jiff::Timestamp::UNIX_EPOCH;
+    StoredBundle { referrer: artifact::referrer(&json, kind, subject, time).digest().clone(), json }
+}
+
+fn attach(key: &SigningKey, subject: &StatementSubject) -> StoredEvidence {
+    let statements = statements(subject);
+    let bundles = statements
+        .iter()
+        .map(|statement| stored(statement.kind(), subject, key.sign(statement).unwrap()))
+        .collect();
+    StoredEvidence { bundles: Ok(bundles), simple_signatures: Ok(vec![key.sign_simple(subject).unwrap()]) }
+}
+
+fn trust(key: &SigningKey) -> TrustPolicy {
+    TrustPolicy::Key(key.public().clone())
+}
+
+/// The checks that did not pass, and what they came to instead.
+fn not_passed(answers: &[Answer]) -> Vec<String> {
+    answers
+        .iter()
+        .filter(|answer| *answer.outcome() != Outcome::Passed)
+        .map(|answer| format!("{}: {}", answer.check, answer.outcome().as_str()))
+        .collect()
+}
+
+#[test]
+fn whole_evidence_passes() {
+    let key = signing_key();
+    let answers = verify_evidence(&image(), &attach(&key, &subject()), &trust(&key));
+    assert_eq!(answers.len(), 6);
+    assert_eq!(not_passed(&answers), Vec::<String>::new(), "{answers:?}");
+    assert_eq!(
+        not_passed(&verify_evidence_presence(&subject().digest, &attach(&key, &subject()))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn nothing_passes_with_another_key_or_for_another_image() {
+    let (key, other) = (signing_key(), signing_key());
+    let all = [
+        "provenance is signed and whole: failed",
+        "provenance is of the image's inputs: unknown",
+        "SBOM is signed: failed",
+        "SBOM lists exactly the RPMs of the image: unknown",
+        "signature is good: failed",
+        "signature for podman and bootc is good: failed",
+    ];
+    assert_eq!(not_passed(&verify_evidence(&image(), &attach(&key, &subject()), &trust(&other))), all);
+    let elsewhere = StatementSubject::image(REPOSITORY, Digest::of(b"other"), 5);
+    assert_eq!(not_passed(&verify_evidence(&image(), &attach(&key, &elsewhere), &trust(&key))), all);
+    let nothing = StoredEvidence { bundles: Ok(vec![]), simple_signatures: Ok(vec![]) };
+    assert_eq!(not_passed(&verify_evidence(&image(), &nothing, &trust(&key))), all);
+}
+
+#[test]
+fn what_could_not_be_found_out_is_unknown() {
+    let key = signing_key();
+    let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Err("403".into()) };
+    let answers = verify_evidence(&image(), &unreachable, &trust(&key));
+    assert!(answers.iter().all(|answer| matches!(answer.outcome(), Outcome::Unknown(_))), "{answers:?}");
+    let unread = ImageFacts { inputs_label: Err("no".into()), rpms: Err("no".into()), ..image() };
+    assert_eq!(
+        not_passed(&verify_evidence(&unread, &attach(&key, &subject()), &trust(&key))),
+        ["provenance is of the image's inputs: unknown", "SBOM lists exactly the RPMs of the image: unknown"]
+    );
+}
+
+#[test]
+fn no_byte_of_the_evidence_can_be_changed() {
+    let key = signing_key();
+    let whole = attach(&key, &subject());
+    for (at, bundle) in whole.bundles.clone().unwrap().into_iter().enumerate() {
+        // The payload and the signature; what surrounds them is not signed.
+        let text = String::from_utf8(bundle.json).unwrap();
+        for member in ["\"payload\":\"", "\"sig\":\""] {
+            let start = text.find(member).unwrap() + member.len();
+            let end = start + text[start..].find('"').unwrap();
+            for position in (start..end - 2).step_by(31) {
+                let mut changed = text.clone().into_bytes();
+                changed[position] = if changed[position] == b'A' { b'B' } else { b'A' };
+                let mut bundles = whole.bundles.clone().unwrap();
+                bundles[at].json = changed;
+                let evidence = StoredEvidence { bundles: Ok(bundles), ..whole.clone() };
+                assert_ne!(
+                    not_passed(&verify_evidence(&image(), &evidence, &trust(&key))),
+                    Vec::<String>::new()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bundles_of_strangers_spoil_nothing() {
+    let (key, stranger) = (signing_key(), signing_key());
+    let mut evidence = attach(&key, &subject());
+    let mut bundles = vec![stored(EvidenceKind::Sbom, &subject(), b"junk".to_vec())];
+    bundles.extend(attach(&stranger, &subject()).bundles.unwrap());
+    bundles.extend(evidence.bundles.unwrap());
+    evidence.bundles = Ok(bundles);
+    let strangers = attach(&stranger, &subject()).simple_signatures.unwrap();
+    evidence.simple_signatures = Ok([strangers, evidence.simple_signatures.unwrap()].concat());
+    assert_eq!(not_passed(&verify_evidence(&image(), &evidence, &trust(&key))), Vec::<String>::new());
+}
+
+#[test]
+fn label_and_packages_are_compared() {
+    let key = signing_key();
+    let evidence = attach(&key, &subject());
+    for label in [None, Some(Digest::of(b"other"))] {
+        let other = ImageFacts { inputs_label: Ok(label), ..image() };
+        assert_eq!(
+            not_passed(&verify_evidence(&other, &evidence, &trust(&key))),
+            ["provenance is of the image's inputs: failed"]
+        );
+    }
+    let with = |change: fn(&mut BTreeMap<String, Digest>)| {
+        let mut rpms = image().rpms.unwrap();
+        change(&mut rpms);
+        let answers = verify_evidence(&ImageFacts { rpms: Ok(rpms), ..image() }, &evidence, &trust(&key));
+        assert_eq!(not_passed(&answers), ["SBOM lists exactly the RPMs of the image: failed"]);
+        let Outcome::Failed(reason) = answers[3].outcome().clone() else { panic!("{answers:?}") };
+        reason
+    };
+    let reason = with(|rpms| drop(rpms.insert("extra.rpm".into(), Digest::of(b""))));
+    assert_eq!(reason, "it does not list extra.rpm");
+    let reason = with(|rpms| drop(rpms.pop_last()));
+    assert_eq!(reason, "it lists src/zfs-kmod-2.4.3-1.fc43.src.rpm, which is not in the image");
+    let reason = with(|rpms| *rpms.first_entry().unwrap().get_mut() = Digest::of(b""));
+    assert!(reason.starts_with("its digest of devel/libzfs6-devel"), "{reason}");
+}
+
+#[test]
+fn only_bundles_of_the_current_form_with_one_signature_are_taken() {
+    let key = signing_key();
+    let bundle = String::from_utf8(key.sign(&Statement::signature(&subject())).unwrap()).unwrap();
+    let refused = |from: &str, to: &str| {
+        assert!(bundle.contains(from), "{from} is not in {bundle}");
+        let changed = bundle.replacen(from, to, 1);
+        let changed = stored(EvidenceKind::Signature, &subject(), changed.into_bytes());
+        match verify_bundle(&changed, EvidenceKind::Signature, &subject().digest, &trust(&key)) {
+            Err(BundleRejection::Invalid(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    refused("bundle.v0.3+json", "bundle+json;version=0.2");
+    refused("vnd.in-toto+json", "vnd.other+json");
+    refused("\"signatures\":[", "\"signatures\":[{\"sig\":\"AAAA\"},");
+}
+
+#[test]
+fn only_what_is_missing_is_signed_again() {
+    let key = signing_key();
+    let whole = attach(&key, &subject());
+    let carriers: BTreeSet<_> =
+        whole.bundles.clone().unwrap().into_iter().map(|stored| stored.referrer).collect();
+    let nothing_missing = EvidenceStatus { accepted: carriers.clone(), ..EvidenceStatus::default() };
+    assert_eq!(evidence_status(&image(), &whole, &trust(&key)).unwrap(), nothing_missing);
+    let everything_missing = EvidenceStatus {
+        missing: EvidenceKind::REQUIRED.to_vec(),
+        simple_signature_missing: true,
+        ..EvidenceStatus::default()
+    };
+    assert_eq!(evidence_status(&image(), &whole, &trust(&signing_key())).unwrap(), everything_missing);
+    let other =
+        ImageFacts { inputs_label: Ok(Some(Digest::of(b"other"))), rpms: Ok(BTreeMap::new()), ..image() };
+    let standing_of_other = evidence_status(&other, &whole, &trust(&key)).unwrap();
+    assert_eq!(standing_of_other.missing, [EvidenceKind::Provenance, EvidenceKind::Sbom]);
+    for unknown in [
+        StoredEvidence { bundles: Err("403".into()), ..whole.clone() },
+        StoredEvidence { simple_signatures: Err("403".into()), ..whole },
+    ] {
+        assert_eq!(evidence_status(&image(), &unknown, &trust(&key)), Err("403".to_owned()));
+    }
+}

@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::Target;
+use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::verify::{self, ImageFacts, StoredEvidence, TrustPolicy};
+use crate::model::image::DigestRef;
+use crate::model::verification::{self, Answer, Inspection, Outcome, Report, Verified};
+
+/// Everything that can be asked of an image in a registry, and the answers.
+#[derive(Clone, Debug)]
+pub struct PromotionChecks {
+    contract: Report,
+    evidence: Vec<(EvidenceKind, Answer)>,
+}
+
+impl PromotionChecks {
+    /// Examines an image: the RPM contract, and all evidence by those who are trusted.
+    ///
+    /// `repository` is where the image is, as signatures name it; `now` is what results of tests cannot be newer than.
+    pub fn new(
+        repository: &str,
+        inspection: &Inspection,
+        evidence: &StoredEvidence,
+        trust: &TrustPolicy,
+        now: Timestamp,
+    ) -> Self {
+        let image = ImageFacts::of(repository, inspection);
+        let newest_boot_test = match trust {
+            // Whatever anybody says of an image proves nothing.
+            TrustPolicy::Unverified => Outcome::Unknown("nobody is trusted".to_owned()),
+            TrustPolicy::Key(_) | TrustPolicy::Identity(_) => {
+                verify::newest_boot_test(&image.digest, evidence, trust, now)
+            }
+        };
+        let mut evidence = verify::verify_evidence_by_kind(&image, evidence, trust);
+        evidence.push((EvidenceKind::BootTest, Answer::new("newest boot test passed", newest_boot_test)));
+        Self { contract: verification::verify(inspection, None), evidence }
+    }
+
+    /// What the image is for, if it says so.
+    pub const fn target(&self) -> Option<&Target> {
+        self.contract.target()
+    }
+
+    /// Every check, and whether it is demanded: the contract always is.
+    pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
+        let contract = self.contract.answers().iter().map(|answer| (answer, true));
+        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required.contains(kind)));
+        let check = |(answer, required): (&Answer, bool)| PromotionCheck { answer: answer.clone(), required };
+        contract.chain(evidence).map(check).collect()
+    }
+
+    /// The proof that everything that is demanded holds; `None` if not.
+    pub fn proven(&self, required: &BTreeSet<EvidenceKind>) -> Option<ProvenImage> {
+        let holds = |kind: &EvidenceKind| {
+            let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();
+            answers.peek().is_some() && answers.all(|(_, answer)| *answer.outcome() == Outcome::Passed)
+        };
+        let verified = self.contract.clone().verified().ok()?;
+        let waived = EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect();
+        required.iter().all(holds).then_some(ProvenImage { verified, waived })
+    }
+}
+
+/// One check of an examination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PromotionCheck {
+    /// What was asked, and the answer.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Whether the image is proven only if it passed.
+    pub required: bool,
+}
+
+/// An image that is verified and whose evidence holds, as far as it is demanded; there is no other way to one than
+/// [`PromotionChecks::proven`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenImage {
+    verified: Verified,
+    waived: BTreeSet<EvidenceKind>,
+}
+
+impl ProvenImage {
+    /// The image.
+    pub const fn image(&self) -> &DigestRef {
+        self.verified.image()
+    }
+
+    /// What it is for.
+    pub const fn target(&self) -> &Target {
+        self.verified.target()
+    }
+
+    /// The evidence that was not demanded, whether it holds or not.
+    pub const fn waived(&self) -> &BTreeSet<EvidenceKind> {
+        &self.waived
+    }
+
+    #[cfg(test)]
+    pub(super) fn assume_proven(verified: Verified) -> Self {
+        Self { verified, waived: BTreeSet::new() }
+    }
+}

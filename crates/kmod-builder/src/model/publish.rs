@@ -1,0 +1,371 @@
+//! How an image is published: in steps of which the tag is the last, so that no tag ever points to an image without
+//! its evidence, wherever the program is stopped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::Digest;
+use super::image::{DigestRef, Tag};
+use super::manifest::{ManifestWithBlobs, RawManifest};
+use super::referrers::signatures_are_within;
+
+/// What proves where an image comes from, to be published with it.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Referrers that the repository has already, which the caller has checked and accepts.
+    pub accepted: BTreeSet<Digest>,
+    /// Referrers made now: provenance, SBOM, signature bundle.
+    pub made: Vec<ManifestWithBlobs>,
+    /// The simple signature that podman, bootc and rpm-ostree look for, and the tag where they do.
+    pub signature: Option<(Tag, ManifestWithBlobs)>,
+}
+
+/// What happens if the tag points to another image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagConflictPolicy {
+    /// Nothing is published.
+    Refuse,
+    /// The tag is moved.
+    Replace,
+}
+
+/// An image, its evidence, its inputs, and the tag that it shall have.
+///
+/// Invariant: everything attached refers to the image, and there is evidence unless it was waived in so many words.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    image: ManifestWithBlobs,
+    evidence: Evidence,
+    inputs: Option<ManifestWithBlobs>,
+    tag: Tag,
+    conflict_policy: TagConflictPolicy,
+}
+
+impl Publication {
+    /// An image with its evidence.
+    pub fn new(
+        image: ManifestWithBlobs,
+        evidence: Evidence,
+        tag: Tag,
+        conflict_policy: TagConflictPolicy,
+    ) -> Result<Self, PublicationError> {
+        if evidence.accepted.is_empty() && evidence.made.is_empty() {
+            return Err(PublicationError::NoEvidence { tag });
+        }
+        evidence.made.iter().try_for_each(|manifest_with_blobs| refers_to(&image, manifest_with_blobs))?;
+        Ok(Self { image, evidence, inputs: None, tag, conflict_policy })
+    }
+
+    /// An image for which somebody asked to publish no evidence (`--no-sign`).
+    pub fn without_evidence(image: ManifestWithBlobs, tag: Tag, conflict_policy: TagConflictPolicy) -> Self {
+        Self { image, evidence: Evidence::default(), inputs: None, tag, conflict_policy }
+    }
+
+    /// With what the image was built from, to be attached as the evidence is.
+    pub fn with_inputs(self, inputs: ManifestWithBlobs) -> Result<Self, PublicationError> {
+        refers_to(&self.image, &inputs)?;
+        Ok(Self { inputs: Some(inputs), ..self })
+    }
+
+    /// The image.
+    pub fn image(&self) -> &ManifestWithBlobs {
+        &self.image
+    }
+
+    /// The evidence.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// What is attached to the image, made by this program: evidence and inputs.
+    pub fn attachments(&self) -> impl Iterator<Item = &ManifestWithBlobs> {
+        self.evidence.made.iter().chain(&self.inputs)
+    }
+
+    /// Every referrer that the image must have before it gets its tag.
+    pub fn referrers(&self) -> BTreeSet<Digest> {
+        let made = self.attachments().map(|manifest_with_blobs| manifest_with_blobs.digest().clone());
+        made.chain(self.evidence.accepted.iter().cloned()).collect()
+    }
+
+    /// What is to be done, given what is there. Nothing if everything is.
+    ///
+    /// The tag comes last, after everything was read back; a manifest comes after its blobs.
+    pub fn steps(&self, remote: &RemoteState) -> Result<Vec<PublishStep>, PublicationError> {
+        self.may_tag(remote.tag.as_ref())?;
+        let mut steps = Vec::new();
+        let image = self.image.digest();
+        if !remote.image {
+            steps.extend([PublishStep::UploadBlobs(image.clone()), PublishStep::PutManifest(image.clone())]);
+        }
+        let missing: Vec<_> = self
+            .attachments()
+            .map(ManifestWithBlobs::digest)
+            .filter(|made| !remote.referrers.contains(*made))
+            .collect();
+        for digest in &missing {
+            steps.extend([
+                PublishStep::UploadBlobs((*digest).clone()),
+                PublishStep::PutManifest((*digest).clone()),
+            ]);
+        }
+        if !missing.is_empty() {
+            steps.push(PublishStep::UpdateReferrersIndex(image.clone()));
+        }
+        if let Some((tag, ours)) = &self.evidence.signature {
+            let there = remote.signature.as_ref();
+            if !there.is_some_and(|stored| signatures_are_within(ours.manifest(), stored)) {
+                steps.push(PublishStep::AddSignature(tag.clone()));
+            }
+        }
+        let tagged = remote.tag.as_ref() == Some(image);
+        if !steps.is_empty() || !tagged {
+            steps.push(PublishStep::ReadBack(image.clone()));
+        }
+        if !tagged {
+            steps.push(PublishStep::PutTag(self.tag.clone()));
+        }
+        Ok(steps)
+    }
+
+    /// Whether the tag may be put, given where it points.
+    pub fn may_tag(&self, there: Option<&Digest>) -> Result<(), PublicationError> {
+        self.conflict_policy.may_tag(&self.tag, there, self.image.digest())
+    }
+}
+
+impl TagConflictPolicy {
+    /// Whether a tag that points `there` may be pointed to our image.
+    pub fn may_tag(self, tag: &Tag, there: Option<&Digest>, ours: &Digest) -> Result<(), PublicationError> {
+        match there {
+            Some(there) if there != ours && self == Self::Refuse => Err(PublicationError::TagConflict {
+                tag: tag.clone(),
+                there: there.clone(),
+                ours: ours.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refers_to(
+    image: &ManifestWithBlobs,
+    manifest_with_blobs: &ManifestWithBlobs,
+) -> Result<(), PublicationError> {
+    if manifest_with_blobs.subject() == Some(image.digest()) {
+        return Ok(());
+    }
+    let (evidence, image) = (manifest_with_blobs.digest().clone(), image.digest().clone());
+    Err(PublicationError::OtherSubject { evidence, image })
+}
+
+/// What a repository has of a publication, as far as it was asked.
+#[derive(Clone, Debug, Default)]
+pub struct RemoteState {
+    /// Where the tag points.
+    pub tag: Option<Digest>,
+    /// Whether the image's manifest is there.
+    pub image: bool,
+    /// What refers to the image and is listed as doing so.
+    pub referrers: BTreeSet<Digest>,
+    /// The manifest of simple signatures.
+    pub signature: Option<RawManifest>,
+}
+
+/// One step of publishing. Each may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishStep {
+    /// Upload the blobs of this manifest that are not there.
+    UploadBlobs(Digest),
+    /// Store this manifest under its digest.
+    PutManifest(Digest),
+    /// List the new referrers of this image, where the registry does not do that itself.
+    UpdateReferrersIndex(Digest),
+    /// Append our simple signature to those under this tag.
+    AddSignature(Tag),
+    /// Read this image, everything that refers to it, and its signature back.
+    ReadBack(Digest),
+    /// Point this tag to the image.
+    PutTag(Tag),
+}
+
+impl fmt::Display for PublishStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UploadBlobs(digest) => write!(f, "upload the blobs of {}", digest.short()),
+            Self::PutManifest(digest) => write!(f, "store the manifest {}", digest.short()),
+            Self::UpdateReferrersIndex(digest) => write!(f, "list what refers to {}", digest.short()),
+            Self::AddSignature(tag) => write!(f, "add the signature at {tag}"),
+            Self::ReadBack(digest) => write!(f, "read {} and its evidence back", digest.short()),
+            Self::PutTag(tag) => write!(f, "point {tag} to the image"),
+        }
+    }
+}
+
+/// An image that is published: stored, proven to be readable with its evidence, and tagged.
+///
+/// Made by `io::publish::publish` and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedImage {
+    pinned: DigestRef,
+    tag: Tag,
+    steps: usize,
+}
+
+impl PublishedImage {
+    pub(crate) fn new(pinned: DigestRef, tag: Tag, steps: usize) -> Self {
+        Self { pinned, tag, steps }
+    }
+
+    /// The image.
+    pub fn pinned(&self) -> &DigestRef {
+        &self.pinned
+    }
+
+    /// Its tag.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// How many steps were needed: none if all had been done before.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+}
+
+/// An image may not be published like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum PublicationError {
+    /// The tag is another image's.
+    #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
+    #[diagnostic(help(
+        "the same inputs give the same digest, so something differs; `zfs-kmods reproduce IMAGE --with IMAGE` looks \
+         into the packages. If it is meant, move the tag with `--replace`"
+    ))]
+    TagConflict {
+        /// The tag.
+        tag: Tag,
+        /// Where it points.
+        there: Digest,
+        /// Where it should.
+        ours: Digest,
+    },
+    /// Nothing proves where the image comes from.
+    #[error("no evidence was given for the image that shall be tagged `{tag}`")]
+    #[diagnostic(help("sign with `--key`, in GitHub Actions with its own identity, or say `--no-sign`"))]
+    NoEvidence {
+        /// The tag.
+        tag: Tag,
+    },
+    /// What shall be attached is another image's.
+    #[error("{evidence}, which shall be attached, does not refer to the image {image}")]
+    OtherSubject {
+        /// The evidence.
+        evidence: Digest,
+        /// The image.
+        image: Digest,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::manifest::Blob;
+    use super::super::oci::MANIFEST;
+    use super::*;
+
+    fn manifest_with_blobs(content: &str, subject: Option<&Digest>) -> ManifestWithBlobs {
+        let blob = Blob::of(content.to_owned());
+        let describe = |digest: &Digest, size: u64| json!({ "digest": digest.as_str(), "size": size });
+        let mut manifest = json!({ "config": describe(&blob.digest, blob.size), "layers": [] });
+        if let Some(subject) = subject {
+            manifest["subject"] = describe(subject, 1);
+        }
+        ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![blob]).unwrap()
+    }
+
+    fn publication(conflict_policy: TagConflictPolicy) -> Publication {
+        let image = manifest_with_blobs("image", None);
+        let made =
+            ["provenance", "sbom"].map(|kind| manifest_with_blobs(kind, Some(image.digest()))).to_vec();
+        let signature = Some(("sha256-0.sig".parse().unwrap(), manifest_with_blobs("signature", None)));
+        let inputs = manifest_with_blobs("inputs", Some(image.digest()));
+        let evidence = Evidence { made, signature, ..Evidence::default() };
+        let publication = Publication::new(image, evidence, "tag".parse().unwrap(), conflict_policy).unwrap();
+        publication.with_inputs(inputs).unwrap()
+    }
+
+    #[test]
+    fn evidence_is_waived_in_words_or_there() {
+        let image = manifest_with_blobs("image", None);
+        let tag: Tag = "tag".parse().unwrap();
+        let none =
+            Publication::new(image.clone(), Evidence::default(), tag.clone(), TagConflictPolicy::Refuse);
+        assert!(matches!(none, Err(PublicationError::NoEvidence { .. })));
+        let stray =
+            Evidence { made: vec![manifest_with_blobs("x", Some(&Digest::of(b"")))], ..Evidence::default() };
+        let stray = Publication::new(image.clone(), stray, tag.clone(), TagConflictPolicy::Refuse);
+        assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
+        let stray = manifest_with_blobs("inputs", Some(&Digest::of(b"")));
+        let stray = Publication::without_evidence(image, tag, TagConflictPolicy::Refuse).with_inputs(stray);
+        assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
+    }
+
+    #[test]
+    fn a_tag_of_another_image_stops_everything() {
+        let remote = RemoteState { tag: Some(Digest::of(b"other")), ..RemoteState::default() };
+        let error = publication(TagConflictPolicy::Refuse).steps(&remote).unwrap_err();
+        assert!(matches!(error, PublicationError::TagConflict { .. }));
+        assert!(publication(TagConflictPolicy::Replace).steps(&remote).is_ok());
+    }
+
+    #[test]
+    fn the_whole_way_and_no_way() {
+        let publication = publication(TagConflictPolicy::Refuse);
+        let steps = publication.steps(&RemoteState::default()).unwrap();
+        assert_eq!(steps.len(), 12);
+        let remote = RemoteState {
+            tag: Some(publication.image().digest().clone()),
+            image: true,
+            referrers: publication.referrers(),
+            signature: publication
+                .evidence()
+                .signature
+                .as_ref()
+                .map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone()),
+        };
+        assert_eq!(publication.steps(&remote).unwrap(), []);
+    }
+
+    proptest! {
+        /// Whatever is there already: the tag is the last step, directly after everything was read back.
+        #[test]
+        fn the_tag_is_last(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
+            let publication = publication(TagConflictPolicy::Refuse);
+            let digests: Vec<_> = publication.attachments().map(|made| made.digest().clone()).collect();
+            let signature = publication.evidence().signature.as_ref().map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone());
+            let remote = RemoteState {
+                tag: tagged.then(|| publication.image().digest().clone()),
+                image,
+                referrers: digests.into_iter().zip(here).filter(|(_, here)| *here).map(|(it, _)| it).collect(),
+                signature: signature.filter(|_| signed),
+            };
+            let steps = publication.steps(&remote).unwrap();
+            let complete = image && here == [true; 3] && signed;
+            let is_tag = |step: &PublishStep| matches!(step, PublishStep::PutTag(_));
+            let is_read = |step: &PublishStep| matches!(step, PublishStep::ReadBack(_));
+            prop_assert_eq!(steps.iter().filter(|step| is_tag(step)).count(), usize::from(!tagged));
+            prop_assert_eq!(steps.is_empty(), complete && tagged);
+            if !tagged {
+                prop_assert!(is_tag(&steps[steps.len() - 1]) && is_read(&steps[steps.len() - 2]));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use jiff::{SignedDuration, Timestamp};
+use kmod_builder::io::evidence::attach::attach;
+use kmod_builder::io::evidence::bundles;
+use kmod_builder::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use kmod_builder::model::evidence::test_result::TestResult;
+use kmod_builder::model::evidence::verify::{StoredBundle, TrustPolicy, verify_bundle};
+use kmod_builder::model::evidence::{EvidenceKind, SigningKey, Statement, StatementSubject, artifact};
+use kmod_builder::model::image::{Repository, TagOrDigest};
+use kmod_builder::model::{Compression, Digest};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::proxy::RegistryProxy;
+use crate::docker::DockerRegistry;
+use crate::ended::CommandOutput;
+use crate::images::{Rpms, inputs_for};
+use crate::rpms;
+
+/// Keys made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, and used nowhere else.
+const OURS: &str = include_str!("ours.pem");
+const STRANGERS: &str = include_str!("stranger.pem");
+
+/// Whose key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TestKey {
+    Ours,
+    Strangers,
+}
+
+/// A registry, whoever publishes in it, and the program as shipped.
+pub(super) struct PromoteEnvironment {
+    pub(super) registry: DockerRegistry,
+    pub(super) proxy: RegistryProxy,
+    /// What a job of GitHub Actions would find in its environment.
+    pub(super) environment: Vec<(&'static str, String)>,
+    directory: TempDir,
+}
+
+pub(super) fn key(test_key: TestKey) -> SigningKey {
+    let text = match test_key {
+        TestKey::Ours => OURS,
+        TestKey::Strangers => STRANGERS,
+    };
+    SigningKey::from_pem(&SecretString::from(text), None).unwrap()
+}
+
+impl PromoteEnvironment {
+    pub(super) async fn new() -> Self {
+        let registry = DockerRegistry::start().await;
+        let proxy = RegistryProxy::start(&registry).await;
+        let (directory, environment) = (tempfile::tempdir().unwrap(), Vec::new());
+        let world = Self { registry, proxy, environment, directory };
+        fs::write(world.path("Ours.pem"), OURS).unwrap();
+        fs::write(world.path("Strangers.pem"), STRANGERS).unwrap();
+        fs::write(world.path("ours.pub"), key(TestKey::Ours).public().to_pem()).unwrap();
+        world
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn repository(&self) -> Repository {
+        format!("{}/owner/zfs-kmods", self.proxy.address()).parse().unwrap()
+    }
+
+    pub(super) fn client(&self) -> Registry {
+        Registries::new(CredentialSources::none(), RetryPolicy::default())
+            .open_with(&self.repository(), Access::Delete, None)
+            .unwrap()
+    }
+
+    /// The name of an image.
+    pub(super) fn image(&self, digest: &Digest) -> String {
+        format!("docker://{}@{digest}", self.repository())
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("ZFS_KMODS_CACHE", self.path("cache"))
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        let output = self.command(arguments).output().await.unwrap();
+        output.into()
+    }
+
+    /// What `promote` is called with, trusting our key.
+    pub(super) fn promotion(&self, digest: &Digest, more: &[&str]) -> Vec<String> {
+        let public_key = self.path("ours.pub").display().to_string();
+        let image = self.image(digest);
+        let all = ["promote", &image, "--public-key", &public_key, "--format", "json"];
+        all.iter().chain(more).map(|&argument| argument.to_owned()).collect()
+    }
+
+    pub(super) async fn promote(&self, digest: &Digest, more: &[&str]) -> CommandOutput {
+        let arguments = self.promotion(digest, more);
+        self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// Composes an image for a kernel, and has the program publish it as a candidate.
+    pub(super) async fn publish(&self, kernel: &str, compression: Compression, test_key: TestKey) -> Digest {
+        let (layout, inputs) = (self.path(&format!("{kernel}-{compression:?}")), inputs_for(kernel));
+        let (_, built) = Rpms::new(rpms::good_for(kernel)).compose_from(&inputs, compression, &layout).await;
+        self.publish_from(&layout, kernel, built.digest(), Some(test_key), &["--candidate", "--replace"])
+            .await;
+        built.digest().clone()
+    }
+
+    /// Has the program publish an image of a directory, signed with a key or by the workflow that it runs in.
+    pub(super) async fn publish_from(
+        &self,
+        layout: &Path,
+        kernel: &str,
+        digest: &Digest,
+        test_key: Option<TestKey>,
+        more: &[&str],
+    ) {
+        let inputs = self.path("inputs.json");
+        fs::write(&inputs, inputs_for(kernel).canonical_json()).unwrap();
+        let from = format!("oci:{}@{digest}", layout.display());
+        let to = format!("docker://{}", self.repository());
+        let (inputs, key) = (inputs.display().to_string(), test_key.map(|test_key| self.key_file(test_key)));
+        let arguments = ["publish", "--from", &from, "--to", &to, "--inputs", &inputs];
+        let key = key.as_ref().map_or(vec![], |key| vec!["--key", key]);
+        self.run(&[&arguments[..], &key, more].concat()).await.with(0);
+    }
+
+    /// The file with a private key.
+    pub(super) fn key_file(&self, test_key: TestKey) -> String {
+        self.path(&format!("{test_key:?}.pem")).display().to_string()
+    }
+
+    /// The same, tested as well.
+    pub(super) async fn prove(&self, kernel: &str, compression: Compression) -> Digest {
+        let digest = self.publish(kernel, compression, TestKey::Ours).await;
+        self.test(&digest, TestKey::Ours, true, SignedDuration::from_mins(10)).await;
+        digest
+    }
+
+    /// Attaches the result of a boot test that ended so long ago.
+    pub(super) async fn test(&self, digest: &Digest, test_key: TestKey, passed: bool, ago: SignedDuration) {
+        let step = vec!["boot 1: load".to_owned()];
+        let (passed, failed) = if passed { (step, vec![]) } else { (vec![], step) };
+        let result = TestResult {
+            configuration: vec![],
+            passed,
+            failed,
+            reason: None,
+            url: None,
+            finished: Timestamp::now() - ago,
+        };
+        let subject = self.subject(digest).await;
+        let statement = Statement::new(EvidenceKind::BootTest, &subject, &result.predicate());
+        self.attach(&key(test_key).sign(&statement).unwrap(), EvidenceKind::BootTest, &subject).await;
+    }
+
+    pub(super) async fn subject(&self, digest: &Digest) -> StatementSubject {
+        let manifest = self.client().manifest(&TagOrDigest::Digest(digest.clone())).await.unwrap().unwrap();
+        let size = manifest.bytes.len() as u64;
+        StatementSubject::image(self.repository().to_string(), digest.clone(), size)
+    }
+
+    /// Attaches a bundle, whatever it holds.
+    pub(super) async fn attach(&self, bundle: &[u8], kind: EvidenceKind, subject: &StatementSubject) {
+        let manifest_with_blobs = artifact::referrer(bundle, kind, subject, Timestamp::now());
+        attach(&self.client(), &subject.digest, &[manifest_with_blobs]).await.unwrap();
+    }
+
+    /// Takes our own evidence of a kind away from an image, and returns it.
+    pub(super) async fn take(&self, kind: EvidenceKind, digest: &Digest) -> StoredBundle {
+        let client = self.client();
+        let stored_evidence = bundles(&client, &client.referrers(digest).await.unwrap()).await.unwrap();
+        let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
+        let ours = stored_evidence
+            .into_iter()
+            .find(|stored| verify_bundle(stored, kind, digest, &trust).is_ok())
+            .unwrap();
+        client.unfile_referrers(digest, std::slice::from_ref(&ours.referrer)).await.unwrap();
+        assert!(client.delete_manifest(&ours.referrer).await.unwrap());
+        ours
+    }
+
+    /// Every tag, and where it points.
+    pub(super) async fn tags(&self) -> BTreeMap<String, Digest> {
+        let client = self.client();
+        let mut tags = BTreeMap::new();
+        for tag in client.tags().await.unwrap() {
+            // docker-registry lists tags whose manifest is gone.
+            if let Some(digest) = client.resolve(&TagOrDigest::Tag(tag.clone())).await.unwrap() {
+                tags.insert(tag.to_string(), digest);
+            }
+        }
+        tags
+    }
+
+    /// The tags that users look for, which no unproven image may ever have.
+    pub(super) async fn users_tags(&self) -> BTreeMap<String, Digest> {
+        let mut tags = self.tags().await;
+        tags.retain(|tag, _| {
+            !["candidate-", "sha256-", "beta-"].iter().any(|prefix| tag.starts_with(prefix))
+        });
+        tags
+    }
+
+    /// The file in which the registry keeps a blob.
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.registry.storage().join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+}

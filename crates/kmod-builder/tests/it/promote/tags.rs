@@ -1,0 +1,176 @@
+//! Which tags a proven image gets, and which it must not.
+
+use jiff::Timestamp;
+use kmod_builder::io::evidence::stored_evidence;
+use kmod_builder::io::inspecting::inspect;
+use kmod_builder::io::promote::{PromoteError, promote, tag_state};
+use kmod_builder::io::store::ImageStore;
+use kmod_builder::model::Compression;
+use kmod_builder::model::evidence::EvidenceKind;
+use kmod_builder::model::evidence::verify::TrustPolicy;
+use kmod_builder::model::image::TagOrDigest;
+use kmod_builder::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
+use kmod_builder::model::tags::{Channel, TagClass};
+use serde_json::json;
+
+use super::environment::{PromoteEnvironment, TestKey, key};
+use crate::rpms::KERNEL;
+
+const NEWER: &str = "6.17.9-300.fc43.x86_64";
+
+#[tokio::test]
+async fn the_second_run_finds_nothing_to_do() {
+    let world = PromoteEnvironment::new().await;
+    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let first = world.promote(&digest, &[]).await.with(0).json();
+    let image = format!("zfs-2.4.3_kernel-{KERNEL}");
+    let audit = first["tags"][1].as_str().unwrap().to_owned();
+    assert_eq!(first["tags"], json!([image, audit, "stable", "zfs-2.4_stable", "fedora-43_stable"]));
+    assert!(audit.starts_with("stable-20") && audit.ends_with(digest.short()), "{audit}");
+    assert_eq!(TagClass::of(&audit), TagClass::Audit);
+    assert_eq!(first["steps"].as_array().unwrap().len(), 5);
+    let before = world.tags().await;
+    assert_eq!(world.users_tags().await.len(), 5);
+    world.proxy.log();
+    let second = world.promote(&digest, &[]).await.with(0);
+    let log = world.proxy.log();
+    assert_eq!((&second.json()["result"], &second.json()["steps"]), (&json!("nothing-to-do"), &json!([])));
+    assert_eq!(world.tags().await, before);
+    assert!(log.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{log:#?}");
+    // The image itself is four of these, its evidence sixteen.
+    assert!(log.len() <= 24, "{} requests: {log:#?}", log.len());
+}
+
+#[tokio::test]
+async fn a_channel_does_not_go_back() {
+    let world = PromoteEnvironment::new().await;
+    let old = world.prove(KERNEL, Compression::Zstd).await;
+    let new = world.prove(NEWER, Compression::Zstd).await;
+    world.promote(&new, &[]).await.with(0);
+    let before = world.tags().await;
+    let report = world.promote(&old, &["--replace"]).await.with(3).json();
+    assert_eq!((&report["result"], report["refusals"].as_array().unwrap().len()), (&json!("refused"), 3));
+    assert_eq!(
+        world.tags().await,
+        before,
+        "the tag of the image itself was free, and is untouched all the same"
+    );
+    let public_key = world.path("ours.pub").display().to_string();
+    let shown = world.run(&["promote", &world.image(&old), "--public-key", &public_key]).await.with(3).stdout;
+    let sentence = format!(
+        "`fedora-43_stable` has OpenZFS 2.4.3 for {NEWER}, and would go back to OpenZFS 2.4.3 for {KERNEL}\n  help: "
+    );
+    let end = format!(
+        "\nREFUSED: no tag was touched: OpenZFS 2.4.3 for {KERNEL}, to stable\n{}\n",
+        world.image(&old)
+    );
+    assert!(shown.contains(&sentence) && shown.ends_with(&end) && !shown.contains("leave"), "{shown}");
+    world.promote(&old, &["--allow-downgrade"]).await.with(0);
+    assert_eq!(world.tags().await["stable"], old);
+    // And forward again, with a new entry in the audit.
+    let report = world.promote(&new, &["--audit-tag", "stable-99999999999999-0123abc"]).await.with(0).json();
+    assert_eq!(report["steps"].as_array().unwrap().len(), 4);
+    assert_eq!(world.tags().await["stable-99999999999999-0123abc"], new);
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
+    let world = PromoteEnvironment::new().await;
+    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let theirs = world.prove(NEWER, Compression::Zstd).await;
+    let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
+    let inspection = inspect(&ImageStore::Registry(client.clone()), &name).await.unwrap();
+    let stored_evidence = stored_evidence(&client, &digest).await;
+    let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
+    let repository = world.repository().to_string();
+    let checks = PromotionChecks::new(&repository, &inspection, &stored_evidence, &trust, Timestamp::now());
+    assert!(
+        PromotionChecks::new(
+            &repository,
+            &inspection,
+            &stored_evidence,
+            &TrustPolicy::Unverified,
+            Timestamp::now()
+        )
+        .proven(&EvidenceKind::ALL.into())
+        .is_none(),
+        "what anybody says is no proof"
+    );
+    let proven = checks.proven(&EvidenceKind::ALL.into()).unwrap();
+    let (channel, audit): (Channel, _) = ("stable".parse().unwrap(), "stable-1-0123abc".parse().unwrap());
+    let promotion = Promotion::new(proven, channel, audit, PromotionOverrides::default()).unwrap();
+    let found = tag_state(&client, &promotion).await.unwrap();
+    let manifest = client.manifest(&TagOrDigest::Digest(theirs.clone())).await.unwrap().unwrap();
+    client.put_tag(&"stable".parse().unwrap(), &manifest).await.unwrap();
+    let mut steps = 0;
+    let error = promote(&client, &promotion, &found, |_| steps += 1).await.unwrap_err();
+    assert!(matches!(error, PromoteError::Moved { .. }), "{error:?}");
+    assert_eq!((steps, &world.tags().await["stable"]), (3, &theirs));
+    let found = tag_state(&client, &promotion).await.unwrap();
+    let error = promote(&client, &promotion, &found, |_| {}).await.unwrap_err();
+    assert!(matches!(error, PromoteError::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_a_channel_points_to_must_be_known() {
+    let world = PromoteEnvironment::new().await;
+    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    // Somebody's index under our tag: an image of which nobody can say whether it is older.
+    let client = world.client();
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [],
+    });
+    let index = kmod_builder::model::manifest::RawManifest::new(index.to_string(), "");
+    client.put_tag(&"stable".parse().unwrap(), &index).await.unwrap();
+    let before = world.tags().await;
+    let report = world.promote(&digest, &[]).await.with(3).json();
+    assert!(report["refusals"][0].as_str().unwrap().contains("is not known"), "{report}");
+    assert_eq!(world.tags().await, before);
+    world.promote(&digest, &["--allow-downgrade"]).await.with(0);
+    assert_eq!(world.tags().await["stable"], digest);
+}
+
+#[tokio::test]
+async fn immutable_tags_are_taken_from_nobody() {
+    let world = PromoteEnvironment::new().await;
+    let first = world.prove(KERNEL, Compression::Zstd).await;
+    let rebuilt = world.prove(KERNEL, Compression::Gzip).await;
+    assert_ne!(first, rebuilt);
+    let audit = ["--audit-tag", "stable-1-0123abc"];
+    world.promote(&first, &audit).await.with(0);
+    let before = world.tags().await;
+    let report = world.promote(&rebuilt, &[]).await.with(3).json();
+    assert!(report["refusals"][0].as_str().unwrap().contains("is immutable"), "{report}");
+    assert_eq!(world.tags().await, before);
+    let report = world.promote(&rebuilt, &[&audit[..], &["--replace"]].concat()).await.with(3).json();
+    assert!(report["refusals"][0].as_str().unwrap().contains("is in the audit"), "{report}");
+    assert_eq!(world.tags().await, before);
+    world.promote(&rebuilt, &["--replace", "--audit-tag", "stable-2-0123abc"]).await.with(0);
+    let after = world.tags().await;
+    assert_eq!((&after["stable"], &after["stable-1-0123abc"]), (&rebuilt, &first));
+}
+
+#[tokio::test]
+async fn a_branch_touches_nothing_of_the_users() {
+    let world = PromoteEnvironment::new().await;
+    let stable = world.prove(KERNEL, Compression::Zstd).await;
+    world.promote(&stable, &[]).await.with(0);
+    let branch = world.prove(NEWER, Compression::Zstd).await;
+    let users = world.users_tags().await;
+    let (slash, dash) = ("beta-fix/scrub", "beta-fix-scrub");
+    let report = world.promote(&branch, &["--channel", slash]).await.with(0).json();
+    assert_eq!(world.users_tags().await, users);
+    let other = world.promote(&stable, &["--channel", dash]).await.with(0).json();
+    assert_eq!(world.users_tags().await, users);
+    let tags = |report: &serde_json::Value| -> Vec<String> {
+        report["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+    };
+    let after = world.tags().await;
+    for (report, digest) in [(&report, &branch), (&other, &stable)] {
+        assert_eq!(tags(report).len(), 3);
+        for tag in tags(report) {
+            assert_eq!((TagClass::of(&tag), &after[&tag]), (TagClass::Beta, digest), "{tag}");
+        }
+    }
+    assert!(tags(&report).iter().all(|tag| !tags(&other).contains(tag)));
+}

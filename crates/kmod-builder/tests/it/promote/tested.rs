@@ -1,0 +1,150 @@
+//! From a candidate to a promoted image with nothing but the program: `publish --candidate`, `boot-test`, `promote`.
+
+use std::process::Output;
+
+use kmod_builder::io::layout::Layout;
+use kmod_builder::model::Digest;
+use kmod_builder::model::boot::{Boot, Step};
+use kmod_builder::model::evidence::EvidenceKind;
+use kmod_builder::model::image::{Tag, TagOrDigest};
+use serde_json::{Value, json};
+use sigstore_stand_in::StandIn;
+
+use super::environment::{PromoteEnvironment, TestKey};
+use crate::boot_test::{self, with_tools};
+use crate::rpms::{self, KERNEL};
+
+/// A published image, and what boots it.
+struct Bench {
+    world: PromoteEnvironment,
+    booting: boot_test::PromoteEnvironment,
+    digest: Digest,
+}
+
+impl Bench {
+    /// With our key, or as the job that the environment says.
+    async fn new(publish: &[&str], environment: Vec<(&'static str, String)>) -> Self {
+        let (mut userland, kmod) = rpms::good();
+        let zfs = userland.remove(0);
+        userland.push(with_tools(zfs));
+        let (mut world, booting) =
+            (PromoteEnvironment::new().await, boot_test::PromoteEnvironment::of((userland, kmod)).await);
+        let images = booting.path("images");
+        let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
+        let (digest, _) =
+            Layout::verify_bundle(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
+        let test_key = environment.is_empty().then_some(TestKey::Ours);
+        world.environment = environment;
+        world.publish_from(&images, KERNEL, &digest, test_key, publish).await;
+        Self { world, booting, digest }
+    }
+
+    fn test(&self, more: &[&str], status: i32) -> (Value, String) {
+        let image = self.world.image(&self.digest);
+        let arguments = [&["--accel", "tcg", "--format", "json"], more].concat();
+        let Output { status: ended, stdout, stderr } =
+            self.booting.test(&image, &arguments, &self.world.environment);
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(ended.code(), Some(status), "{stderr}");
+        (serde_json::from_slice(&stdout).unwrap(), stderr)
+    }
+
+    /// How many results of tests are attached.
+    async fn results(&self) -> usize {
+        let image = self.world.image(&self.digest);
+        let listing = self.world.run(&["attestations", &image, "--format", "json"]).await.with(0).json();
+        let kind = json!(EvidenceKind::BootTest);
+        let all = listing["attestations"].as_array().unwrap().iter();
+        all.filter(|attestation| attestation["summary"]["kind"] == kind).count()
+    }
+}
+
+// The program is waited for on one thread while the gate, which it talks to, is on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
+    let bench = Bench::new(&["--candidate"], vec![]).await;
+    let candidate = format!("candidate-zfs-2.4.3_kernel-{KERNEL}");
+    assert!(bench.world.tags().await.contains_key(&candidate));
+    bench.booting.emulator(|_, _, line| line);
+    let key = bench.world.key_file(TestKey::Ours);
+    let (test, _) = bench.test(&["--key", &key], 0);
+    assert_eq!((&test["result"], test["attached"].as_array().unwrap().len()), (&json!("passed"), 1));
+    assert_eq!(bench.results().await, 1);
+    bench.world.promote(&bench.digest, &["--dry-run"]).await.with(0);
+
+    // The time in statements has whole seconds, and of two results of one second the failure counts.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    bench.booting.emulator(|boot, step, line| match (boot, step) {
+        (Boot::Second, Step::Import) => "say 2 import failed no such pool; exit 0".to_owned(),
+        _ => line,
+    });
+    bench.test(&["--key", &key], 3);
+    assert_eq!(bench.results().await, 2, "a failure is known, too");
+    let report = bench.world.promote(&bench.digest, &[]).await.with(3).json();
+    let last = report["checks"].as_array().unwrap().last().unwrap();
+    assert!(last["reason"].as_str().unwrap().contains("the pool did not come back"), "{last}");
+    assert!(bench.world.users_tags().await.is_empty());
+
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    bench.booting.emulator(|_, _, line| line);
+    bench.test(&["--key", &key], 0);
+    bench.world.promote(&bench.digest, &[]).await.with(0);
+    assert_eq!(bench.world.users_tags().await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
+    let bench = Bench::new(&["--candidate", "--channel", "beta-fix/scrub"], vec![]).await;
+    let tags = bench.world.tags().await;
+    let candidate = tags.keys().find(|tag| tag.starts_with("candidate-beta-fix_scrub."));
+    assert!(candidate.is_some_and(|tag| tag.ends_with(&format!("-zfs-2.4.3_kernel-{KERNEL}"))), "{tags:?}");
+    bench.booting.emulator(|_, _, line| line);
+    let (test, stderr) = bench.test(&[], 0);
+    assert_eq!(test["attached"], json!([]));
+    assert_eq!(stderr.matches("The result will not be attached").count(), 1, "{stderr}");
+    let (test, stderr) = bench.test(&["--no-sign"], 0);
+    assert_eq!((&test["attached"], stderr.contains("attached")), (&json!([]), false), "{stderr}");
+    std::fs::remove_file(bench.booting.path("programs/qemu-system-x86_64")).unwrap();
+    let (image, key) = (bench.world.image(&bench.digest), bench.world.key_file(TestKey::Ours));
+    let mut command = bench.world.command(&["boot-test", &image, "--key", &key, "--format", "json"]);
+    // Nothing else is on the search path either, wherever this test runs.
+    let output = command.env("PATH", bench.booting.path("programs")).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let test: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&test["result"], &test["attached"]), (&json!("not-tested"), &json!([])));
+    assert_eq!(bench.results().await, 0);
+    assert_eq!(bench.world.tags().await, tags);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_tests_and_promotes_without_any_key() {
+    let stand_in = StandIn::start("127.0.0.1:0", sigstore_stand_in::claims()).unwrap();
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), stand_in.trusted_root()).unwrap();
+    let environment = vec![
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", stand_in.token_url()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer".to_owned()),
+        ("GITHUB_RUN_ID", "1234567".to_owned()),
+        ("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567".to_owned()),
+        ("ZFS_KMODS_FULCIO_URL", stand_in.url()),
+        ("ZFS_KMODS_REKOR_URL", stand_in.url()),
+        ("ZFS_KMODS_TIMESTAMP_URL", stand_in.timestamp_url()),
+        ("ZFS_KMODS_TRUSTED_ROOT", root.path().display().to_string()),
+    ];
+    let bench = Bench::new(&["--candidate"], environment).await;
+    bench.booting.emulator(|_, _, line| line);
+    let image = bench.world.image(&bench.digest);
+    let promote = ["promote", &image, "--format", "json", "--identity-repo", "owner/zfs-kmods"];
+    bench.world.run(&promote).await.with(3);
+    let (test, _) = bench.test(&[], 0);
+    assert_eq!(test["attached"].as_array().unwrap().len(), 1);
+    for other in [["--identity-ref", "refs/heads/other"], ["--identity-workflow", "other.yaml"]] {
+        let report = bench.world.run(&[&promote[..], &other].concat()).await.with(3).json();
+        let failed = report["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == "failed");
+        assert!(failed.count() >= 4, "{report}");
+    }
+    assert!(bench.world.users_tags().await.is_empty());
+    let report = bench.world.run(&promote).await.with(0).json();
+    assert_eq!(report["tags"][1], "stable-1234567-0123456789ab");
+    assert_eq!(bench.world.run(&promote).await.with(0).json()["result"], "nothing-to-do");
+}

@@ -1,0 +1,167 @@
+//! Publishing against registries that fail, and programs that are killed.
+
+mod debian;
+mod faults;
+mod kills;
+mod runs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use kmod_builder::io::publish::{PublishError, publish, remote_state};
+use kmod_builder::io::registry::{
+    Access, Credential, CredentialSources, Progress, Registries, Registry, RetryPolicy, Secret,
+};
+use kmod_builder::model::Digest;
+use kmod_builder::model::evidence::{StatementSubject, artifact};
+use kmod_builder::model::image::{Repository, Tag};
+use kmod_builder::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
+use kmod_builder::model::oci::MANIFEST;
+use kmod_builder::model::publish::{Evidence, Publication, PublishStep, PublishedImage, TagConflictPolicy};
+use serde_json::{Value, json};
+
+use crate::registry_server::{PASSWORD, Store, USER};
+
+/// The tag that the tests publish under.
+const TAG: &str = "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
+
+/// So impatient that a test with faults takes no time, and patient enough for each.
+pub(crate) fn impatient() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 4,
+        first_delay: Duration::from_millis(2),
+        longest_delay: Duration::from_millis(20),
+        read_timeout: Duration::from_millis(150),
+        read_backs: 10,
+        ..RetryPolicy::default()
+    }
+}
+
+/// A registry as a publisher opens it.
+pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> Registry {
+    sign_in(&Registries::new(CredentialSources::none(), retry_policy), repository)
+}
+
+/// The same with connections that are there.
+fn sign_in(registries: &Registries, repository: &Repository) -> Registry {
+    let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };
+    let credential = Credential { secret, origin: "the test".into() };
+    registries.open_with(repository, Access::Delete, Some(credential)).unwrap()
+}
+
+fn descriptor(kind: &str, blob: &Blob) -> Value {
+    json!({ "mediaType": kind, "digest": blob.digest.as_str(), "size": blob.size })
+}
+
+fn manifest_with_blobs(mut manifest: Value, config: Blob, layers: &[Blob]) -> ManifestWithBlobs {
+    manifest["schemaVersion"] = 2.into();
+    manifest["mediaType"] = MANIFEST.into();
+    manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", &config);
+    manifest["layers"] = layers.iter().map(|layer| descriptor("application/octet-stream", layer)).collect();
+    let blobs = layers.iter().cloned().chain([config]).collect();
+    ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
+}
+
+/// An image whose second layer is a file of this size in the directory.
+pub(crate) fn image(directory: &Path, size: u64) -> ManifestWithBlobs {
+    let path = directory.join("layer");
+    let content: Vec<u8> = (0..size).map(|position| u8::try_from(position % 251).unwrap()).collect();
+    std::fs::write(&path, &content).unwrap();
+    let file = Blob::file(path, Digest::of(&content), size);
+    manifest_with_blobs(json!({}), Blob::of("{\"os\":\"linux\"}"), &[Blob::of("userland"), file])
+}
+
+/// A referrer of the image.
+pub(crate) fn referrer(image: &ManifestWithBlobs, kind: &str) -> ManifestWithBlobs {
+    let subject = json!({ "mediaType": MANIFEST, "digest": image.digest().as_str(), "size": image.manifest().bytes.len() });
+    let manifest = json!({
+        "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "subject": subject,
+        "annotations": { "dev.sigstore.bundle.predicateType": kind },
+    });
+    manifest_with_blobs(manifest, Blob::of("{}"), &[Blob::of(format!("a bundle with {kind}"))])
+}
+
+/// A simple signature, whatever it is worth.
+pub(crate) fn signature(image: &ManifestWithBlobs, signature: &str) -> (Tag, ManifestWithBlobs) {
+    let tag = format!("sha256-{}.sig", image.digest().hex()).parse().unwrap();
+    let payload = Blob::of(format!("payload for {}", image.digest()));
+    let config = Blob::of(format!("config of {signature}"));
+    let mut layer = descriptor("application/vnd.dev.cosign.simplesigning.v1+json", &payload);
+    layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+    });
+    (
+        tag,
+        ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![payload, config])
+            .unwrap(),
+    )
+}
+
+/// The image with all its evidence, as a publisher puts it together.
+pub(crate) fn publication(image: &ManifestWithBlobs) -> Publication {
+    let made = ["provenance", "sbom"].map(|kind| referrer(image, kind)).to_vec();
+    let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
+    let publication =
+        Publication::new(image.clone(), evidence, TAG.parse().unwrap(), TagConflictPolicy::Refuse).unwrap();
+    publication.with_inputs(inputs(image)).unwrap()
+}
+
+/// What an image was built from, attached to it.
+fn inputs(image: &ManifestWithBlobs) -> ManifestWithBlobs {
+    let size = image.manifest().bytes.len() as u64;
+    let subject = StatementSubject::image("owner/zfs-kmods", image.digest().clone(), size);
+    artifact::inputs(&crate::images::inputs(), &subject)
+}
+
+/// Looks what is there, and publishes the rest.
+pub(crate) async fn run(
+    registry: &Registry,
+    publication: &Publication,
+    on_step: impl FnMut(&PublishStep),
+) -> Result<PublishedImage, PublishError> {
+    let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
+    let (remote, _) =
+        remote_state(registry, publication.image().digest(), publication.tag(), signature_tag).await?;
+    publish(registry, publication, &remote, &Progress::none(), on_step).await
+}
+
+/// What must hold of every registry at every moment: no tag without its image and all its evidence.
+#[track_caller]
+fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_referrers_api: bool) {
+    let Some(tagged) = store.tags.get(TAG) else { return };
+    assert_eq!(tagged, publication.image().digest());
+    let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
+    assert!(store.tags.contains_key(signature_tag.as_str()), "a tag without its signature");
+    for manifest_with_blobs in publication.attachments().chain([publication.image()]) {
+        assert!(store.manifests.contains_key(manifest_with_blobs.digest()), "a tag without its evidence");
+        assert!(manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
+    }
+    if !has_referrers_api {
+        let index = &store.tags[&format!("sha256-{}", tagged.hex())];
+        let index = String::from_utf8(store.manifests[index].1.to_vec()).unwrap();
+        let listed =
+            |manifest_with_blobs: &ManifestWithBlobs| index.contains(manifest_with_blobs.digest().as_str());
+        assert!(publication.attachments().all(listed), "a tag whose evidence nothing lists");
+    }
+}
+
+/// What counts of a registry's state: what the tags point to, and that everything is there.
+///
+/// The index of referrers counts where there is no API: where there is, a client that missed the registry's word
+/// about it keeps one for nothing.
+fn end_state(
+    store: &Store,
+    publication: &Publication,
+    has_referrers_api: bool,
+) -> Option<Vec<(String, Digest)>> {
+    let whole = publication.attachments().chain([publication.image()]).all(|manifest_with_blobs| {
+        store.manifests.contains_key(manifest_with_blobs.digest())
+            && manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
+    });
+    let index = format!("sha256-{}", publication.image().digest().hex());
+    let tags = store.tags.iter().filter(|(tag, _)| !has_referrers_api || **tag != index);
+    (whole && store.tags.contains_key(TAG))
+        .then(|| tags.map(|(tag, digest)| (tag.clone(), digest.clone())).collect())
+}
