@@ -1,15 +1,17 @@
 //! Chores of this repository: `cargo xtask …`. Thin: what the program can do itself is left to the program.
 
-mod check;
-mod fail;
+mod bare;
+mod error;
 mod lab;
-mod say;
+mod report;
+mod terminal;
+mod test;
 mod tools;
 mod workflows;
 
 use std::process::ExitCode;
 
-use fail::Result;
+use error::Result;
 
 const HELP: &str = "\
 cargo xtask build [ARGUMENTS]   build a verified image for what is current (the same as `zfs-kmods build …`)
@@ -22,6 +24,10 @@ cargo xtask lab reproduce       make the lab, build an image and build it again,
 cargo xtask lab up              make the lab and leave its services running; prints what to export
 cargo xtask lab down            end those services
 cargo xtask lab clean           remove what the lab keeps in the user's cache directory
+cargo xtask bare [--keep] [--record] [COMMAND…]
+                                run `cargo xtask COMMAND` (without one: `lab`, then `test`) from a clean checkout in a
+                                fresh Debian 12 root; --record writes the result to docs/bare-machine.md, --keep leaves
+                                the root
 cargo xtask bench               after a run of the lab: time and memory of the program, beside those of skopeo
 
 The lab needs root, Debian's apt and, the first time, about half an hour and 3 GB of disk.";
@@ -31,13 +37,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => {
-            say::data(HELP);
+            terminal::print_data(HELP);
             Ok(())
         }
         ["build", rest @ ..] => build(rest),
-        ["test"] => check::all(true),
-        ["test", "--quick"] => check::all(false),
-        ["test", "workflows"] => workflows::lint(),
+        ["test"] => test::all(true),
+        ["test", "--quick"] => test::all(false),
+        ["test", "workflows"] => test::workflows(),
+        ["bare", rest @ ..] => bare::run(rest),
         ["lab"] => lab::run(),
         ["lab", "rehearse"] => lab::rehearse(),
         ["lab", "reproduce"] => lab::reproduce(),
@@ -47,14 +54,14 @@ fn main() -> ExitCode {
         ["bench"] => lab::bench::run(),
         ["lab", "serve", directory] => lab::serve(directory),
         _ => {
-            say::note(format_args!("cargo xtask {}: no such chore\n\n{HELP}", words.join(" ")));
+            terminal::print_notice(format_args!("cargo xtask {}: no such chore\n\n{HELP}", words.join(" ")));
             return ExitCode::from(2);
         }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say::note(format_args!("\nxtask: {failure}"));
+            terminal::print_notice(format_args!("\nxtask: {failure}"));
             ExitCode::FAILURE
         }
     }

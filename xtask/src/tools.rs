@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    fail::{Context, Result},
-    say,
+    error::{Context, NeedsRoot, Result},
+    terminal,
 };
 
 /// How often a long step says that it is still at it.
@@ -39,9 +39,9 @@ pub(crate) fn need(tools: &[Tool]) -> Result {
     let by_hand =
         format!("apt-get update && apt-get install --yes --no-install-recommends {}", missing.join(" "));
     if !is_root() || !is_there("apt-get") {
-        return Err(format!("this machine lacks some programs. As root:\n  {by_hand}").into());
+        return Err(NeedsRoot { command: by_hand }.into());
     }
-    say::note(format_args!("lab: installing {}", missing.join(", ")));
+    terminal::print_notice(format_args!("lab: installing {}", missing.join(", ")));
     let shell = xshell::Shell::new()?;
     shell.set_var("DEBIAN_FRONTEND", "noninteractive");
     let logs = tempfile::NamedTempFile::new()?;
@@ -113,7 +113,7 @@ fn wait(what: &str, child: &mut Child) -> Result<std::process::ExitStatus> {
         thread::sleep(Duration::from_millis(50));
         if reminded.elapsed() >= REMINDER {
             reminded = Instant::now();
-            say::note(format_args!("     … {what}, {}", duration(begun.elapsed())));
+            terminal::print_notice(format_args!("     … {what}, {}", duration(begun.elapsed())));
         }
     }
 }

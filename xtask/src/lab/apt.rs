@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::cache::Cache,
     tools,
 };
@@ -134,7 +134,7 @@ impl Apt {
 }
 
 /// The archive that the machine's own apt sources name: the first one with a `main` that is not for security updates.
-fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let output = Command::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
         .output()?;

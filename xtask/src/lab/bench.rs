@@ -12,9 +12,9 @@ use std::{
 };
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{cache::Cache, program, services},
-    say, tools,
+    terminal, tools,
 };
 
 const PAIRS: usize = 5;
@@ -35,11 +35,13 @@ pub(crate) fn run() -> Result {
     }
     tools::need(&[("skopeo", "skopeo")])?;
     let registry = services::registry_program(&cache)?;
-    say::note("bench: compiling with optimisations");
+    terminal::print_notice("bench: compiling with optimisations");
     let program = program::compile(true)?;
     let tag = tag(&images)?;
     let from = format!("oci:{}:{tag}", images.display());
-    say::note(format_args!("bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"));
+    terminal::print_notice(format_args!(
+        "bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"
+    ));
     let mut ratios = Vec::new();
     for pair in 0..PAIRS {
         let ours = |to: &str| {
@@ -68,7 +70,7 @@ pub(crate) fn run() -> Result {
         verify.args(["verify", &from]);
         let verified = measure(&mut verify)?.time;
         let pushed = ours.time.saturating_sub(verified);
-        say::data(format_args!(
+        terminal::print_data(format_args!(
             "pair {}: zfs-kmods publish {:.2} s, {} MiB, of which verification {:.2} s; skopeo copy {:.2} s, {} MiB",
             pair + 1,
             ours.time.as_secs_f64(),
@@ -85,7 +87,7 @@ pub(crate) fn run() -> Result {
         all.sort_by(f64::total_cmp);
         all[PAIRS / 2]
     };
-    say::data(format_args!(
+    terminal::print_data(format_args!(
         "median of the ratios: {:.2} for the push, {:.2} with the verification, which skopeo does not make",
         median(|(pushed, _)| *pushed),
         median(|(_, all)| *all),

@@ -12,8 +12,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fail::{Context, Result},
-    say, tools,
+    error::{Context, Result},
+    terminal, tools,
 };
 
 /// Everything an entry is made from.
@@ -102,12 +102,12 @@ impl Cache {
         if entry.is_dir() {
             return Ok(entry);
         }
-        say::note(format_args!("lab: making {name}"));
+        terminal::print_notice(format_args!("lab: making {name}"));
         let begun = Instant::now();
         let unfinished = self.scratch()?;
         make(unfinished.path()).context(format_args!("making the lab's {name}"))?;
         fs::rename(unfinished.keep(), &entry)?;
-        say::note(format_args!("lab: {name} made in {}", tools::duration(begun.elapsed())));
+        terminal::print_notice(format_args!("lab: {name} made in {}", tools::duration(begun.elapsed())));
         Ok(entry)
     }
 }

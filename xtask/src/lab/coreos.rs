@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    fail::Result,
+    error::Result,
     lab::{
         cache::{Cache, Key},
         kernel::Kernels,

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         apt::{self, Apt},
         cache::{Cache, Key},

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fail::Result,
+    error::Result,
     lab::{cache::hex, openzfs, world},
 };
 

@@ -25,7 +25,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{github, issues::Issues, world},
 };
 

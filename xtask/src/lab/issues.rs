@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Mutex};
 
 use serde_json::{Value, json};
 
-use crate::fail::{Context as _, Result};
+use crate::error::{Context as _, Result};
 
 /// Where GitHub has them, below the server's root.
 const ISSUES: &str = "/github/repos/owner/zfs-kmods/issues";

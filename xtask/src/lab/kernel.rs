@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         apt::Apt,
         cache::{Cache, Key},

@@ -30,7 +30,6 @@ mod program;
 mod proving;
 mod publishing;
 mod rehearsal;
-mod report;
 mod retention;
 mod rpms;
 mod services;
@@ -46,19 +45,23 @@ use std::{
     process::Command,
 };
 
-use crate::{fail::Result, say, tools};
-use cache::Cache;
+use crate::{
+    error::{NeedsRoot, Result},
+    report::Report,
+    terminal, tools,
+};
+pub(crate) use apt::mirror;
+pub(crate) use cache::Cache;
 use kernel::Kernels;
 use oci::Layout;
 use podman::Podman;
-use report::Report;
 use services::Services;
 use world::REGISTRY;
 
 /// Makes the lab, has the program do its job in it, ends the services.
 pub(crate) fn run() -> Result {
     let cache = Cache::open()?;
-    let mut report = Report::default();
+    let mut report = Report::new("lab");
     let mut lab = None;
     report.step("the lab itself", || {
         lab = Some(open(&cache, false)?);
@@ -105,7 +108,7 @@ fn alone(name: &str, steps: impl FnOnce(&mut Report, &program::Program, &Path, &
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     let program = program::Program::build(&cache.run(), &work)?;
-    let mut report = Report::default();
+    let mut report = Report::new("lab");
     steps(&mut report, &program, &cache.run(), &kernels);
     drop(services);
     report.end()
@@ -117,9 +120,9 @@ pub(crate) fn up() -> Result {
     let (services, kernels) = open(&cache, true)?;
     services.leave();
     for (name, value) in world::environment(&cache.run()) {
-        say::data(format_args!("export {name}='{value}'"));
+        terminal::print_data(format_args!("export {name}='{value}'"));
     }
-    say::note(format_args!(
+    terminal::print_notice(format_args!(
         "lab: up. stable has {}, testing {}. Set the lines above in your shell:\n\
          \x20 eval \"$(cargo xtask lab up)\"\nand end it with `cargo xtask lab down`.",
         kernels.current, kernels.newer
@@ -130,7 +133,7 @@ pub(crate) fn up() -> Result {
 /// Ends what [`up`] left running.
 pub(crate) fn down() -> Result {
     if !services::stop(&cache::directory()?.join("run"))? {
-        say::note("lab: nothing is running");
+        terminal::print_notice("lab: nothing is running");
     }
     Ok(())
 }
@@ -141,7 +144,7 @@ pub(crate) fn clean() -> Result {
     services::stop(&cache.run())?;
     let directory = cache::directory()?;
     fs::remove_dir_all(&directory)?;
-    say::note(format_args!("lab: removed {}", directory.display()));
+    terminal::print_notice(format_args!("lab: removed {}", directory.display()));
     Ok(())
 }
 
@@ -158,7 +161,7 @@ pub(crate) fn serve(run: &str) -> Result {
 /// Makes what is not there yet, and starts the services.
 fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
     if !tools::is_root() {
-        return Err("the lab needs root: it makes a root file system, and builds in it with podman".into());
+        return Err(NeedsRoot { command: "cargo xtask lab".to_owned() }.into());
     }
     let podman = Podman::find()?;
     let tarball = openzfs::tarball(cache)?;

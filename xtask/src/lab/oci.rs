@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::cache::hex,
 };
 

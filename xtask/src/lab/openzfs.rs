@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    fail::Result,
+    error::Result,
     lab::{
         apt::Apt,
         cache::{Cache, Key},

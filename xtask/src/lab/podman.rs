@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{fail::Result, tools};
+use crate::{error::Result, tools};
 
 pub(crate) struct Podman;
 

@@ -10,9 +10,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{http, services, world},
-    say, tools,
+    terminal, tools,
 };
 
 /// What a run of the program left.
@@ -78,7 +78,7 @@ impl Program {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Output> {
-        say::note(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
+        terminal::print_notice(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
         let before = self.counted();
         let processor = processor_of_children()?;
         let mut command = Command::new(&self.executable);

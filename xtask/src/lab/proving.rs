@@ -4,17 +4,17 @@
 use std::{collections::BTreeMap, process::Command};
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         kernel::Kernels,
         openzfs,
         program::{Output, Program},
         publishing::Publisher,
-        report::Report,
         steps,
         variants::{Fault, Original},
         verifiers::Verifiers,
     },
+    report::Report,
     tools,
 };
 

@@ -11,17 +11,16 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         cache::Cache,
         kernel::Kernels,
         program::Program,
-        proving,
-        report::Report,
-        retention, steps,
+        proving, retention, steps,
         verifiers::{Image, KeyPair, Verifiers},
         world::REGISTRY,
     },
+    report::Report,
     tools,
 };
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         apt::Apt,
         cache::{Cache, Key},
@@ -12,11 +12,11 @@ use crate::{
         program::{Output, Program},
         proving::BY_HAND,
         publishing::Publisher,
-        report::Report,
         steps,
         variants::Original,
         verifiers::Verifiers,
     },
+    report::Report,
 };
 
 /// Releases of kernels that were never compiled, the oldest first; the last one is among the newest three of all.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    fail::Result,
+    error::Result,
     lab::{
         busybox,
         cache::{Cache, Key},

@@ -14,13 +14,13 @@ use std::{
 };
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         apt::Apt,
         cache::{Cache, Key},
         world::{HTTP, REGISTRY},
     },
-    say, tools,
+    terminal, tools,
 };
 
 const NAMES: [&str; 2] = ["registry", "http"];
@@ -151,7 +151,7 @@ pub(crate) fn stop(run: &Path) -> Result<bool> {
         let file = run.join(format!("{name}.pid"));
         let Ok(process) = fs::read_to_string(&file) else { continue };
         if is_ours(&process, run) {
-            say::note(format_args!("lab: ending the {name} (process {process})"));
+            terminal::print_notice(format_args!("lab: ending the {name} (process {process})"));
             // `kill` is part of the shell; there need not be a program of that name.
             Command::new("sh").args(["-c", "kill \"$1\"", "sh", &process]).status()?;
             let begun = Instant::now();

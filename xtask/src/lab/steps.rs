@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         coreos,
         kernel::Kernels,
         oci::Layout,
         openzfs,
         program::{FIELDS, Output, Program, as_rpm_sees},
-        report::Report,
     },
+    report::Report,
 };
 
 /// What asking for the current versions may cost.

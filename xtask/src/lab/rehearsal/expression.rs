@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fail::{Context as _, Result};
+use crate::error::{Context as _, Result};
 
 /// What the paths of an expression begin with: `github`, `inputs`, `needs` and so on, as one object.
 pub(super) type Contexts = Value;

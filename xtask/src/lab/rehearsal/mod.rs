@@ -23,10 +23,9 @@ use super::{
     openzfs,
     program::Program,
     publishing::StandIn,
-    report::Report,
     world::{self, REGISTRY},
 };
-use crate::{fail::Result, tools};
+use crate::{error::Result, report::Report, tools};
 
 /// What a scheduled run with nothing to do may cost: requests, bytes.
 const NOTHING_TO_DO: (u64, u64) = (12, 400 * 1024);
@@ -241,7 +240,7 @@ impl Executor for Lab<'_> {
             .extend(world::environment(self.run).into_iter().map(|(name, value)| (name.to_owned(), value)));
         let environment: Vec<_> = environment.into_iter().collect();
         let words: Vec<_> = line.words.iter().map(String::as_str).collect();
-        crate::say::note(format_args!("lab: job {}", line.job));
+        crate::terminal::print_notice(format_args!("lab: job {}", line.job));
         let output = self.program.run_in(line.directory, &words, &environment)?;
         self.cost.0 += output.requests.0;
         self.cost.1 += output.requests.1;

@@ -12,7 +12,7 @@ use super::{
     expression::{Contexts, as_text, evaluate, interpolate, is_true},
     workflow::{Act, Job, Matrix, Step, Work, Workflow},
 };
-use crate::fail::{Context as _, Result};
+use crate::error::{Context as _, Result};
 
 /// Whoever carries a line out.
 pub(super) trait Executor {

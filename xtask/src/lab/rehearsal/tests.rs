@@ -6,7 +6,7 @@ use super::{
     folder,
     run::{Executor, Line, Run},
 };
-use crate::fail::Result;
+use crate::error::Result;
 
 /// Writes what the program would, and keeps what it was told.
 struct Recorder {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::fail::{Context as _, Result};
+use crate::error::{Context as _, Result};
 
 /// A file of `.github/workflows`.
 pub(super) struct Workflow {

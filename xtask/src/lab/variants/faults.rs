@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::fail::{Context, Result};
+use crate::error::{Context, Result};
 
 /// Makes a kernel module whose first act is a BUG: `ud2`, the instruction that the kernel's `BUG()` is made of.
 pub(super) fn plant_bug(root: &Path) -> Result {

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{cache, oci, program::Program, steps},
     tools,
 };

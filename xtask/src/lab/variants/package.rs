@@ -10,7 +10,7 @@ use std::{
 
 use super::Change;
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     tools,
 };
 

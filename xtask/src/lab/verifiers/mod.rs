@@ -16,7 +16,7 @@ use readme::Signatures;
 use serde_json::Value;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::{
         apt::Apt,
         cache::{Cache, Key},

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     tools,
 };
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Image, Verifiers, run, succeeded};
 use crate::{
-    fail::{Context, Result},
+    error::{Context, Result},
     lab::cache,
 };
 

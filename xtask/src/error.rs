@@ -1,0 +1,41 @@
+//! Errors of xtask: a sentence for the person at the terminal. No code distinguishes them, except [`NeedsRoot`].
+
+use std::{
+    error::Error,
+    fmt::{self, Display},
+};
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type Result<T = ()> = std::result::Result<T, BoxError>;
+
+/// A step that only root can do.
+#[derive(Debug)]
+pub(crate) struct NeedsRoot {
+    /// What root has to run.
+    pub(crate) command: String,
+}
+
+impl Display for NeedsRoot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "run this as root: {}", self.command)
+    }
+}
+
+impl Error for NeedsRoot {}
+
+/// Adds what was being done to an error.
+pub(crate) trait Context<T> {
+    fn context(self, doing: impl Display) -> Result<T>;
+}
+
+impl<T, E: Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, doing: impl Display) -> Result<T> {
+        self.map_err(|error| format!("{doing}: {error}").into())
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, doing: impl Display) -> Result<T> {
+        self.ok_or_else(|| doing.to_string().into())
+    }
+}

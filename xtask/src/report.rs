@@ -1,0 +1,120 @@
+//! The table at the end of a run: step, result, time.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    error::{NeedsRoot, Result},
+    terminal, tools,
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum StepResult {
+    Passed,
+    Failed,
+    NeedsRoot,
+}
+
+struct StepRow {
+    step: String,
+    result: StepResult,
+    remark: String,
+    time: Duration,
+}
+
+/// The steps of a run, in order.
+pub(crate) struct Report {
+    /// What stands before each notice: the name of the command.
+    command: &'static str,
+    rows: Vec<StepRow>,
+}
+
+impl Report {
+    pub(crate) fn new(command: &'static str) -> Self {
+        Self { command, rows: Vec::new() }
+    }
+
+    /// Runs a step, which returns a remark for the table. Returns whether it passed.
+    pub(crate) fn step(&mut self, step: impl Into<String>, work: impl FnOnce() -> Result<String>) -> bool {
+        let (step, command) = (step.into(), self.command);
+        terminal::print_notice(format_args!("{command}: {step}"));
+        let started = Instant::now();
+        let (result, remark) = match work() {
+            Ok(remark) => (StepResult::Passed, remark),
+            Err(error) if error.is::<NeedsRoot>() => (StepResult::NeedsRoot, error.to_string()),
+            Err(error) => {
+                terminal::print_notice(format_args!("{command}: {step} FAILED: {error}"));
+                (StepResult::Failed, error.to_string().lines().next().unwrap_or_default().to_owned())
+            }
+        };
+        if result == StepResult::NeedsRoot {
+            terminal::print_notice(format_args!("{command}: {step}: {remark}"));
+        }
+        self.rows.push(StepRow { step, result, remark, time: started.elapsed() });
+        result == StepResult::Passed
+    }
+
+    /// Whether every step passed so far.
+    pub(crate) fn is_good(&self) -> bool {
+        self.rows.iter().all(|row| row.result == StepResult::Passed)
+    }
+
+    /// Prints the table. A step that failed, or that needs root and did not run, makes the run fail.
+    pub(crate) fn end(self) -> Result {
+        terminal::print_data(format_args!("\n{}", self.table()));
+        let count = |result| self.rows.iter().filter(|row| row.result == result).count();
+        let steps = |count: usize| if count == 1 { "1 step".to_owned() } else { format!("{count} steps") };
+        match (count(StepResult::Failed), count(StepResult::NeedsRoot)) {
+            (0, 0) => Ok(()),
+            (failed, 0) => Err(format!("{}: {} failed", self.command, steps(failed)).into()),
+            (failed, root) => Err(format!(
+                "{}: {} failed, {} did not run without root",
+                self.command,
+                steps(failed),
+                steps(root)
+            )
+            .into()),
+        }
+    }
+
+    fn table(&self) -> String {
+        let width = self.rows.iter().map(|row| row.step.chars().count()).max().unwrap_or_default();
+        let line = |row: &StepRow| {
+            let result = match row.result {
+                StepResult::Passed => "good",
+                StepResult::Failed => "FAILED",
+                StepResult::NeedsRoot => "not run",
+            };
+            let time = tools::duration(row.time);
+            format!("{:<width$}  {result:<7}  {time:>12}  {}", row.step, row.remark).trim_end().to_owned()
+        };
+        self.rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_after_a_failed_one_run_and_the_run_fails() {
+        let mut report = Report::new("test");
+        assert!(report.step("one", || Ok("fine".to_owned())));
+        assert!(!report.step("two", || Err("it broke\nin two lines".into())));
+        assert!(report.step("three", || Ok(String::new())));
+        assert!(!report.is_good());
+        let table = report.table();
+        let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["one", "good", "0.0", "s", "fine"]);
+        assert_eq!(words[1], ["two", "FAILED", "0.0", "s", "it", "broke"]);
+        assert_eq!(words[2], ["three", "good", "0.0", "s"]);
+        assert_eq!(report.end().unwrap_err().to_string(), "test: 1 step failed");
+    }
+
+    #[test]
+    fn a_step_that_needs_root_names_the_command_and_the_run_is_not_good() {
+        let mut report = Report::new("test");
+        report.step("packages", || Err(NeedsRoot { command: "apt-get install rpm".to_owned() }.into()));
+        assert!(report.table().ends_with("run this as root: apt-get install rpm"));
+        assert!(report.end().is_err());
+    }
+}
