@@ -76,9 +76,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
             "bare: the root stays in {}",
             work.keep().join("root").display()
         ));
-    } else {
-        remove(work.path())?;
     }
+    remove(work.path())?;
     if !machine.interrupted && flags.contains(&"--record") {
         record::write(&runs)?;
     }

@@ -84,6 +84,11 @@ impl Cache {
         self.root.join("run")
     }
 
+    /// Where `bare --keep` leaves its root.
+    pub(crate) fn kept_root(&self) -> PathBuf {
+        self.root.join("bare")
+    }
+
     /// Where the log of a step goes.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
         self.root.join("logs").join(format!("{step}.log"))
