@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
 mod boot_test;
+mod command_output;
 mod contract;
 mod docker;
-mod ended;
 mod extract;
 mod headers;
 mod images;

@@ -172,7 +172,7 @@ impl TrustArgs {
         if let Some(reference) = &self.identity_ref {
             identity = identity.reference(reference);
         }
-        Ok(Some(TrustPolicy::CertificateIdentity(Box::new(identity))))
+        Ok(Some(TrustPolicy::Identity(Box::new(identity))))
     }
 }
 

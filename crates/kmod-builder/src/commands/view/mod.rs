@@ -1,3 +1,4 @@
 //! What the commands show.
 
+/// `promote`.
 pub mod promote;

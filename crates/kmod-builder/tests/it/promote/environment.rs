@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 use super::proxy::RegistryProxy;
 use crate::docker::DockerRegistry;
-use crate::ended::CommandOutput;
+use crate::command_output::CommandOutput;
 use crate::images::{Rpms, inputs_for};
 use crate::rpms;
 

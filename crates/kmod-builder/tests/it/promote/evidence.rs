@@ -8,7 +8,7 @@ use kmod_builder::model::{Compression, Digest};
 use serde_json::Value;
 
 use super::environment::{PromoteEnvironment, TestKey};
-use crate::ended::CommandOutput;
+use crate::command_output::CommandOutput;
 use crate::rpms::KERNEL;
 
 fn minutes(minutes: i64) -> SignedDuration {
@@ -16,8 +16,8 @@ fn minutes(minutes: i64) -> SignedDuration {
 }
 
 /// The checks that are demanded and did not pass.
-fn not_passed(ended: &CommandOutput) -> Vec<String> {
-    let checks = ended.json()["checks"].as_array().unwrap().clone();
+fn not_passed(command_output: &CommandOutput) -> Vec<String> {
+    let checks = command_output.json()["checks"].as_array().unwrap().clone();
     let failed = checks.iter().filter(|check| check["required"] == true && check["outcome"] != "passed");
     failed.map(|check| check["check"].as_str().unwrap().to_owned()).collect()
 }
@@ -25,10 +25,10 @@ fn not_passed(ended: &CommandOutput) -> Vec<String> {
 /// The program refuses for this reason, and no tag is another one afterwards.
 async fn refused(world: &PromoteEnvironment, digest: &Digest, check: &str) {
     let before = world.tags().await;
-    let ended = world.promote(digest, &[]).await.with(3);
-    assert!(not_passed(&ended).iter().any(|failed| failed == check), "{check}: {}", ended.stdout);
+    let command_output = world.promote(digest, &[]).await.with(3);
+    assert!(not_passed(&command_output).iter().any(|failed| failed == check), "{check}: {}", command_output.stdout);
     assert_eq!(
-        (&ended.json()["result"], &ended.json()["tags"]),
+        (&command_output.json()["result"], &command_output.json()["tags"]),
         (&"not-proven".into(), &Value::Array(vec![]))
     );
     assert_eq!(world.tags().await, before, "{check}");
@@ -69,8 +69,8 @@ async fn each_kind_of_evidence_is_needed_and_has_to_be_ours() {
     client.delete_manifest(&signatures).await.unwrap();
     refused(&world, &digest, "signature for podman and bootc is good").await;
     world.publish(KERNEL, Compression::Zstd, TestKey::Ours).await;
-    let ended = world.promote(&digest, &[]).await.with(0);
-    assert_eq!(ended.json()["result"], "promoted");
+    let command_output = world.promote(&digest, &[]).await.with(0);
+    assert_eq!(command_output.json()["result"], "promoted");
     assert!(world.users_tags().await.values().all(|there| *there == digest));
 }
 
@@ -109,8 +109,8 @@ async fn what_is_not_demanded_is_recorded() {
     let world = PromoteEnvironment::new().await;
     let digest = world.publish(KERNEL, Compression::Zstd, TestKey::Ours).await;
     refused(&world, &digest, "newest boot test passed").await;
-    let ended = world.promote(&digest, &["--require", "provenance,sbom,signature"]).await.with(0);
-    let report = ended.json();
+    let command_output = world.promote(&digest, &["--require", "provenance,sbom,signature"]).await.with(0);
+    let report = command_output.json();
     assert_eq!(report["waived"], serde_json::json!(["boot-test"]));
     let test = report["checks"].as_array().unwrap().last().unwrap();
     assert_eq!((&test["outcome"], &test["required"]), (&"failed".into(), &false.into()));
@@ -120,14 +120,14 @@ async fn what_is_not_demanded_is_recorded() {
 async fn the_command_line_names_a_digest_and_whom_to_trust() {
     let world = PromoteEnvironment::new().await;
     let repository = world.repository();
-    let ended = world.run(&["promote", &format!("docker://{repository}:stable"), "--public-key", "x"]).await;
-    assert!(ended.with(2).stderr.contains("zfs-kmods attestations"));
+    let command_output = world.run(&["promote", &format!("docker://{repository}:stable"), "--public-key", "x"]).await;
+    assert!(command_output.with(2).stderr.contains("zfs-kmods attestations"));
     let image = world.image(&Digest::of(b""));
-    let ended = world.run(&["promote", &image]).await.with(2);
-    assert!(ended.stderr.contains("--public-key <FILE>|--identity-repo <OWNER/NAME>"), "{}", ended.stderr);
+    let command_output = world.run(&["promote", &image]).await.with(2);
+    assert!(command_output.stderr.contains("--public-key <FILE>|--identity-repo <OWNER/NAME>"), "{}", command_output.stderr);
     world.promote(&Digest::of(b""), &["--channel", "latest"]).await.with(2);
-    let ended = world.promote(&Digest::of(b""), &["--audit-tag", "latest"]).await.with(1);
-    assert!(ended.stderr.contains("is not an audit tag of stable"), "{}", ended.stderr);
+    let command_output = world.promote(&Digest::of(b""), &["--audit-tag", "latest"]).await.with(1);
+    assert!(command_output.stderr.contains("is not an audit tag of stable"), "{}", command_output.stderr);
     // An image that is not there is no refusal, and none to promote.
     world.promote(&Digest::of(b""), &[]).await.with(1);
 }

@@ -110,7 +110,7 @@ async fn killed_at_every_step() {
             let mut child = world.command(&arguments).spawn().unwrap();
             world.proxy.held().await;
             child.kill().await.unwrap();
-            world.proxy.verify_bundle();
+            world.proxy.release();
 
             let done = number + usize::from(hold_point == HoldPoint::After);
             let there = world.tags().await;

@@ -79,7 +79,7 @@ impl RegistryProxy {
     }
 
     /// Lets everybody through again.
-    pub(super) fn verify_bundle(&self) {
+    pub(super) fn release(&self) {
         self.controls().hold = None;
     }
 

@@ -17,7 +17,7 @@ use crate::rpms::{self, KERNEL};
 /// A published image, and what boots it.
 struct Bench {
     world: PromoteEnvironment,
-    booting: boot_test::PromoteEnvironment,
+    booting: boot_test::World,
     digest: Digest,
 }
 
@@ -28,11 +28,11 @@ impl Bench {
         let zfs = userland.remove(0);
         userland.push(with_tools(zfs));
         let (mut world, booting) =
-            (PromoteEnvironment::new().await, boot_test::PromoteEnvironment::of((userland, kmod)).await);
+            (PromoteEnvironment::new().await, boot_test::World::of((userland, kmod)).await);
         let images = booting.path("images");
         let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
         let (digest, _) =
-            Layout::verify_bundle(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
+            Layout::open(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
         let test_key = environment.is_empty().then_some(TestKey::Ours);
         world.environment = environment;
         world.publish_from(&images, KERNEL, &digest, test_key, publish).await;
@@ -42,10 +42,10 @@ impl Bench {
     fn test(&self, more: &[&str], status: i32) -> (Value, String) {
         let image = self.world.image(&self.digest);
         let arguments = [&["--accel", "tcg", "--format", "json"], more].concat();
-        let Output { status: ended, stdout, stderr } =
+        let Output { status: command_output, stdout, stderr } =
             self.booting.test(&image, &arguments, &self.world.environment);
         let stderr = String::from_utf8(stderr).unwrap();
-        assert_eq!(ended.code(), Some(status), "{stderr}");
+        assert_eq!(command_output.code(), Some(status), "{stderr}");
         (serde_json::from_slice(&stdout).unwrap(), stderr)
     }
 

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 use crate::images::{self, Rpms};
 use crate::rpms::{self, Recipe};
 
@@ -122,11 +122,11 @@ impl Bench {
     }
 
     /// Runs the program.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Ended {
+    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(arguments, &[]).await
     }
 
-    pub(super) async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    pub(super) async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
         let search = std::env::var("PATH").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
         command
@@ -146,21 +146,21 @@ impl Bench {
     }
 
     /// `reproduce` of the image in the store, which must leave nothing behind and the store alone.
-    pub(super) async fn reproduce(&self, arguments: &[&str]) -> Ended {
+    pub(super) async fn reproduce(&self, arguments: &[&str]) -> CommandOutput {
         self.reproduce_with(arguments, &[]).await
     }
 
-    pub(super) async fn reproduce_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    pub(super) async fn reproduce_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
         let before = files(&self.path("images"));
         let work = self.path("work");
         let store = self.store();
         let mut all = vec!["reproduce", store.as_str(), "--work-directory", work.to_str().unwrap()];
         all.extend(arguments);
-        let ended = self.run_with(&all, environment).await;
+        let command_output = self.run_with(&all, environment).await;
         assert_eq!(files(&self.path("images")), before, "the store was written to");
         assert_eq!(files(&work), BTreeMap::new(), "the build left something behind");
         assert!(fs::read_dir(&work).map_or(0, Iterator::count) == 0, "the build left a directory behind");
-        ended
+        command_output
     }
 
     /// What podman was told, a line for each time.

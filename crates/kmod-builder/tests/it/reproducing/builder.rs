@@ -38,8 +38,8 @@ async fn the_boot_test_uses_the_builder_image_of_the_inputs() {
 
     let says = "Error: initializing source: reading manifest sha256:0 in registry.example.org/fedora: manifest unknown";
     let arguments = ["boot-test", &bench.store(), "--kernel-core", &core, "--kernel-modules", &modules];
-    let ended = bench.run_with(&arguments, &[("PODMAN_SAYS", says)]).await.with(1);
-    let oci_error = ended.oci_error().replace(' ', "");
+    let command_output = bench.run_with(&arguments, &[("PODMAN_SAYS", says)]).await.with(1);
+    let error_text = command_output.error_text().replace(' ', "");
     let sentence = format!("theimage{}isgonefromitsregistry", bench.inputs.builder_image);
-    assert!(oci_error.contains(&sentence), "{}", ended.stderr);
+    assert!(error_text.contains(&sentence), "{}", command_output.stderr);
 }

@@ -18,10 +18,10 @@ fn kmod_rpm() -> String {
 #[tokio::test]
 async fn the_same_packages_are_the_same_image_however_they_were_built() {
     let bench = Bench::new().await;
-    let ended = bench.reproduce(&[]).await.with(0);
-    ended.says(&["userland  same", "kmod      same", &kmod_rpm(), "reproduced, bit for bit", "built now"]);
-    let ended = bench.reproduce(&["--jobs", "3", "--no-compiler-cache", "--format", "json"]).await.with(0);
-    let report = ended.json();
+    let command_output = bench.reproduce(&[]).await.with(0);
+    command_output.says(&["userland  same", "kmod      same", &kmod_rpm(), "reproduced, bit for bit", "built now"]);
+    let command_output = bench.reproduce(&["--jobs", "3", "--no-compiler-cache", "--format", "json"]).await.with(0);
+    let report = command_output.json();
     assert_eq!((&report["identical"], &report["second"]), (&true.into(), &bench.digest.as_str().into()));
     assert!(report["packages"].as_array().unwrap().iter().all(|package| package["result"] == "same"));
 
@@ -49,14 +49,14 @@ async fn a_changed_file_is_named() {
     modules[1].1.extend(b"other code");
     modules.push(rpms::module(&format!("/lib/modules/{KERNEL}/extra/zfs/icp.ko"), KERNEL));
     bench.will_build(kmod_with(rpms::kmod(KERNEL, &modules)));
-    let ended = bench.reproduce(&[]).await.with(3);
+    let command_output = bench.reproduce(&[]).await.with(3);
     let zfs = format!("file  /lib/modules/{KERNEL}/extra/zfs/zfs.ko: content, size");
     let icp = format!("file  /lib/modules/{KERNEL}/extra/zfs/icp.ko: only in the second");
     let sentences =
         ["userland  same", "kmod      different", &zfs, &icp, "tag   FILEDIGESTS: 2 values, then 3"];
-    let ended = ended.says(&sentences).says(&["NOT REPRODUCED"]);
-    assert!(!ended.stdout.contains("spl.ko"), "what is the same is not named:\n{}", ended.stdout);
-    assert_eq!(ended.stdout.matches("  different").count(), 2, "one layer, one package:\n{}", ended.stdout);
+    let command_output = command_output.says(&sentences).says(&["NOT REPRODUCED"]);
+    assert!(!command_output.stdout.contains("spl.ko"), "what is the same is not named:\n{}", command_output.stdout);
+    assert_eq!(command_output.stdout.matches("  different").count(), 2, "one layer, one package:\n{}", command_output.stdout);
 }
 
 #[tokio::test]
@@ -69,8 +69,8 @@ async fn a_changed_mode_is_named() {
     };
     let bench = Bench::of(file(0o755)).await;
     bench.will_build(file(0o644));
-    let ended = bench.reproduce(&["--format", "json"]).await.with(3);
-    let report = ended.json();
+    let command_output = bench.reproduce(&["--format", "json"]).await.with(3);
+    let report = command_output.json();
     let differing = report["packages"].as_array().unwrap().iter().find(|package| package["result"] != "same");
     let differing = differing.unwrap();
     assert_eq!(differing["files"][0]["path"], "/usr/src/zfs/configure");
@@ -88,18 +88,18 @@ async fn a_changed_tag_is_named_with_both_values() {
     };
     let bench = Bench::of(kmod("zfs-kmods")).await;
     bench.will_build(kmod("laptop"));
-    let ended = bench.reproduce(&[]).await.with(3).says(&["tag   BUILDHOST: `zfs-kmods`, then `laptop`"]);
-    assert_eq!(ended.stdout.matches("  tag   ").count(), 1, "{}", ended.stdout);
-    assert!(!ended.stdout.contains("  file  "), "{}", ended.stdout);
+    let command_output = bench.reproduce(&[]).await.with(3).says(&["tag   BUILDHOST: `zfs-kmods`, then `laptop`"]);
+    assert_eq!(command_output.stdout.matches("  tag   ").count(), 1, "{}", command_output.stdout);
+    assert!(!command_output.stdout.contains("  file  "), "{}", command_output.stdout);
 }
 
 #[tokio::test]
 async fn two_images_are_compared_without_building() {
     let one = Bench::new().await;
     let other = Bench::of(kmod_with(rpms::kmod(KERNEL, &rpms::modules(KERNEL)[..1]))).await;
-    let ended = one.run(&["reproduce", &one.store(), "--with", &other.store()]).await.with(3);
-    ended.says(&["zfs.ko: only in the first", "NOT THE SAME", other.digest.as_str()]);
-    let ended = one.run(&["reproduce", &one.store(), "--with", &one.store()]).await.with(0);
-    ended.says(&["the same, bit for bit"]);
+    let command_output = one.run(&["reproduce", &one.store(), "--with", &other.store()]).await.with(3);
+    command_output.says(&["zfs.ko: only in the first", "NOT THE SAME", other.digest.as_str()]);
+    let command_output = one.run(&["reproduce", &one.store(), "--with", &one.store()]).await.with(0);
+    command_output.says(&["the same, bit for bit"]);
     assert_eq!(one.podman_log().len(), 0);
 }

@@ -20,15 +20,15 @@ async fn published(bench: &Bench, server: &Server) -> String {
 #[tokio::test]
 async fn other_inputs_are_refused() {
     let bench = Bench::new().await;
-    let oci_error = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).oci_error();
-    assert!(oci_error.contains("is in a directory, in which images have no evidence"), "{oci_error}");
+    let error_text = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).error_text();
+    assert!(error_text.contains("is in a directory, in which images have no evidence"), "{error_text}");
     let text = bench.inputs.canonical_json();
     fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
-    let oci_error = bench.reproduce(&[]).await.with(1).oci_error();
-    assert!(oci_error.contains("nothing is built from inputs that are not the image's own"), "{oci_error}");
+    let error_text = bench.reproduce(&[]).await.with(1).error_text();
+    assert!(error_text.contains("nothing is built from inputs that are not the image's own"), "{error_text}");
     fs::remove_file(inputs_file(&bench)).unwrap();
-    let oci_error = bench.reproduce(&[]).await.with(1).oci_error();
-    assert!(oci_error.contains("cannot read the inputs in"), "{oci_error}");
+    let error_text = bench.reproduce(&[]).await.with(1).error_text();
+    assert!(error_text.contains("cannot read the inputs in"), "{error_text}");
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -39,8 +39,8 @@ async fn another_template_is_refused() {
     let text = bench.inputs.canonical_json().replace(bench.inputs.template.as_str(), other.as_str());
     let file = bench.path("other.json");
     fs::write(&file, text).unwrap();
-    let ended = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
-    assert!(ended.oci_error().contains("these inputs are of a Containerfile.in"), "{}", ended.stderr);
+    let command_output = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
+    assert!(command_output.error_text().contains("these inputs are of a Containerfile.in"), "{}", command_output.stderr);
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -52,12 +52,12 @@ async fn a_published_image_brings_its_inputs_along() {
         let image = published(&bench, &server).await;
         // Also where nothing else of the build is left.
         fs::remove_dir_all(bench.path("images")).unwrap();
-        let ended = bench.run(&["reproduce", &image]).await.with(0);
-        ended.says(&["reproduced, bit for bit", &image]);
+        let command_output = bench.run(&["reproduce", &image]).await.with(0);
+        command_output.says(&["reproduced, bit for bit", &image]);
         let to = format!("oci:{}", bench.path("again").display());
-        let ended = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
-        assert_eq!(ended.json()["digest"], bench.digest.as_str());
-        let written = ended.json()["inputs"].as_str().unwrap().to_owned();
+        let command_output = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
+        assert_eq!(command_output.json()["digest"], bench.digest.as_str());
+        let written = command_output.json()["inputs"].as_str().unwrap().to_owned();
         assert_eq!(fs::read_to_string(written).unwrap().trim_end(), bench.inputs.identity_json());
     }
 }
@@ -68,13 +68,13 @@ async fn an_image_without_its_inputs_is_said_to_be() {
     let server = Server::start(Options::default()).await;
     let image = published(&bench, &server).await;
     server.forget_blob(&bench.inputs.digest());
-    let oci_error = bench.run(&["reproduce", &image]).await.with(1).oci_error();
-    assert!(oci_error.contains("are not in its repository"), "{oci_error}");
-    let oci_error = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
+    let error_text = bench.run(&["reproduce", &image]).await.with(1).error_text();
+    assert!(error_text.contains("are not in its repository"), "{error_text}");
+    let error_text = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
     assert!(
-        oci_error.oci_error().contains("does not hold: no provenance is attached"),
+        error_text.error_text().contains("does not hold: no provenance is attached"),
         "{}",
-        oci_error.stderr
+        error_text.stderr
     );
 }
 
@@ -96,8 +96,8 @@ async fn building_and_publishing_say_one_document() {
         );
         assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
     }
-    let ended = bench.run(&arguments).await.with(0);
-    ended.says(&["up to date", "published before, nothing to do", &format!("inputs  {to}@sha256:")]);
+    let command_output = bench.run(&arguments).await.with(0);
+    command_output.says(&["up to date", "published before, nothing to do", &format!("inputs  {to}@sha256:")]);
 }
 
 #[tokio::test]
@@ -114,15 +114,15 @@ async fn a_tag_that_is_taken_shows_what_differs() {
     let other = Bench::of((userland, kmod)).await;
     let to = format!("docker://{}", server.repository());
     let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
-    let ended = other.run(&publish).await.with(1);
+    let command_output = other.run(&publish).await.with(1);
     let different = "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different";
-    let oci_error = ended.oci_error();
+    let error_text = command_output.error_text();
     assert!(
-        oci_error.contains(different) && oci_error.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
-        "{oci_error}"
+        error_text.contains(different) && error_text.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
+        "{error_text}"
     );
-    assert!(oci_error.contains("userland same kmod different"), "{oci_error}");
-    assert!(oci_error.contains("move the tag with `--replace`"), "{oci_error}");
+    assert!(error_text.contains("userland same kmod different"), "{error_text}");
+    assert!(error_text.contains("move the tag with `--replace`"), "{error_text}");
 
     // What was built is said although it was not published.
     let file = inputs_file(&other).to_str().unwrap().to_owned();

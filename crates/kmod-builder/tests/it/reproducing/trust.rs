@@ -33,5 +33,5 @@ async fn signed_inputs_are_read_from_the_provenance() {
     bench.run(&trusted).await.with(0);
     bench.run(&["reproduce", &image]).await.with(1);
     let other = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
-    assert!(other.oci_error().contains("does not hold"), "{}", other.stderr);
+    assert!(other.error_text().contains("does not hold"), "{}", other.stderr);
 }

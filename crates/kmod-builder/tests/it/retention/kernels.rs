@@ -61,19 +61,19 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
         .respond_with(ResponseTemplate::new(403))
         .mount_as_scoped(&coreos)
         .await;
-    let ended = program.run(&arguments).await.with(1);
-    assert!(ended.stderr.contains("it is not known which kernels hosts can still run"), "{}", ended.stderr);
+    let command_output = program.run(&arguments).await.with(1);
+    assert!(command_output.stderr.contains("it is not known which kernels hosts can still run"), "{}", command_output.stderr);
     assert_eq!(world.count("DELETE"), 0);
     drop(broken);
 
     let kernel = version_tag(0).split_once("_kernel-").unwrap().1.to_owned();
     let answer = ResponseTemplate::new(200).set_body_json(json!({ "ostree.linux": kernel }));
     serve(&coreos, &metadata, answer).await;
-    let ended = program.run(&arguments).await.with(0);
-    assert_eq!(world.digests(), all_of([&wanted, &newest]), "{}", ended.stderr);
+    let command_output = program.run(&arguments).await.with(0);
+    assert_eq!(world.digests(), all_of([&wanted, &newest]), "{}", command_output.stderr);
     assert!(
-        ended.stdout.contains(&format!("hosts can still run {kernel} (stable {recent})")),
+        command_output.stdout.contains(&format!("hosts can still run {kernel} (stable {recent})")),
         "{}",
-        ended.stdout
+        command_output.stdout
     );
 }

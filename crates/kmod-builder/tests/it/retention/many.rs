@@ -62,16 +62,16 @@ async fn twenty_thousand_versions_cost_two_hundred_lists_and_each_manifest_once(
         let manifests = "GET /v2/owner/zfs-kmods/manifests/";
         for (run, read) in [("first", versions), ("second", 0)] {
             world.github.package().log.clear();
-            let (ended, seconds, memory) = program.measure(&world, &["--dry-run"]).await;
-            let ended = ended.with(0);
-            let said = ended.stderr.lines().next().unwrap_or_default();
+            let (command_output, seconds, memory) = program.measure(&world, &["--dry-run"]).await;
+            let command_output = command_output.with(0);
+            let said = command_output.stderr.lines().next().unwrap_or_default();
             writeln!(
                 std::io::stderr(),
                 "{versions} versions, {run} run: {seconds} s of processor time, {memory} MiB; {said}"
             )
             .unwrap();
             assert_eq!((world.count(lists), world.count(manifests)), (versions / 100, read));
-            assert_eq!(ended.stdout.lines().count(), versions + 1);
+            assert_eq!(command_output.stdout.lines().count(), versions + 1);
         }
     }
 }

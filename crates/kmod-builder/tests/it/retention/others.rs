@@ -26,11 +26,11 @@ async fn a_registry_is_cleaned_up_by_digest() {
     let program = Program::at("127.0.0.1:1");
     let store = format!("docker://{}/owner/zfs-kmods", registry.address());
     let arguments = ["cleanup", &store, "--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
-    let ended = program.run(&arguments).await.with(0);
+    let command_output = program.run(&arguments).await.with(0);
     assert!(
-        ended.stderr.contains("Deleted 4 of 12 manifests. The 8 that stay are whole."),
+        command_output.stderr.contains("Deleted 4 of 12 manifests. The 8 that stay are whole."),
         "{}",
-        ended.stderr
+        command_output.stderr
     );
     for digest in old.all.values() {
         assert!(!pusher.has(digest.as_str()).await, "{digest}");
@@ -124,8 +124,8 @@ async fn a_directory_loses_the_blobs_that_nothing_needs() {
     let program = Program::at("127.0.0.1:1");
     let store = images.store();
     let arguments = ["cleanup", &store, "--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
-    let ended = program.run(&arguments).await.with(0);
-    assert!(ended.stderr.contains("Deleted 2 of 4 manifests."), "{}", ended.stderr);
+    let command_output = program.run(&arguments).await.with(0);
+    assert!(command_output.stderr.contains("Deleted 2 of 4 manifests."), "{}", command_output.stderr);
     let has = |bytes: &[u8]| images.layout.has(&Digest::of(bytes));
     assert!(
         !images.layout.has(&old[0]) && !images.layout.has(&old[1]) && !has(b"old") && !has(b"proof of old")

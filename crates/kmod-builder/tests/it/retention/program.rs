@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::world::World;
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 
 /// The program as shipped, with a home of its own.
 pub(super) struct Program {
@@ -47,13 +47,13 @@ impl Program {
         command
     }
 
-    pub(super) async fn run(&self, arguments: &[&str]) -> Ended {
+    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = self.command(arguments).output().await.unwrap();
         output.into()
     }
 
     /// `cleanup` of a package at GitHub, without asking Fedora for kernels.
-    pub(super) async fn cleanup(&self, world: &World, arguments: &[&str]) -> Ended {
+    pub(super) async fn cleanup(&self, world: &World, arguments: &[&str]) -> CommandOutput {
         let store = world.store();
         let mut all = vec!["cleanup", &store];
         all.extend(["--through", "github", "--keep-kernels-of", "none", "--delete-interval", "0"]);
@@ -62,7 +62,7 @@ impl Program {
     }
 
     /// The same, with the processor time in seconds and the most memory in MiB that it took, read while it runs.
-    pub(super) async fn measure(&self, world: &World, arguments: &[&str]) -> (Ended, f64, u64) {
+    pub(super) async fn measure(&self, world: &World, arguments: &[&str]) -> (CommandOutput, f64, u64) {
         let store = world.store();
         let mut all = vec!["cleanup", &store, "--through", "github", "--keep-kernels-of", "none"];
         all.extend(arguments);

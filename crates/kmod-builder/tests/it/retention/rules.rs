@@ -22,9 +22,9 @@ async fn what_was_downloaded_too_often_stays_and_so_does_its_evidence() {
         package.versions.get_mut(&id).unwrap().downloads = 5001;
     }
     let arguments = ["--keep-newest", "1", "--minimum", "1", "--yes-really", "--format", "json"];
-    let ended = Program::new(&world).cleanup(&world, &arguments).await.with(0);
-    assert_eq!(world.digests(), all_of([&popular, &newest]), "{}", ended.stderr);
-    let report = ended.json();
+    let command_output = Program::new(&world).cleanup(&world, &arguments).await.with(0);
+    assert_eq!(world.digests(), all_of([&popular, &newest]), "{}", command_output.stderr);
+    let report = command_output.json();
     assert_eq!(report["applied"]["retained"][0][1], DOWNLOADS);
     assert_eq!(report["applied"]["skipped"].as_array().unwrap().len(), 3);
     assert_eq!(report["applied"]["deleted"].as_array().unwrap().len(), plain.all.len());

@@ -3,14 +3,14 @@
 use super::package::Owner;
 use super::program::{Program, text};
 use super::world::{Published, World, all_of, version_tag};
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 
 const OLD: i64 = 200 * 24;
 
 /// Of the six, so many newest are kept.
 const NEWEST: [&str; 2] = ["--keep-newest", "2"];
 
-async fn cleanup(program: &Program, world: &World, arguments: &[&str]) -> Ended {
+async fn cleanup(program: &Program, world: &World, arguments: &[&str]) -> CommandOutput {
     program.cleanup(world, &[&NEWEST[..], arguments].concat()).await
 }
 
@@ -39,13 +39,13 @@ async fn old_images_go_with_their_evidence_and_come_back() {
     let world = World::real().await;
     let images = six(&world).await;
     let program = Program::new(&world);
-    let ended = cleanup(&program, &world, &["--format", "json"]).await.with(0);
+    let command_output = cleanup(&program, &world, &["--format", "json"]).await.with(0);
     let kept = all_of(&images[3..]);
-    assert_eq!(world.digests(), kept, "{}", ended.stderr);
+    assert_eq!(world.digests(), kept, "{}", command_output.stderr);
     assert!(
-        ended.stderr.contains("Deleted 12 of 24 manifests. The 12 that stay are whole."),
+        command_output.stderr.contains("Deleted 12 of 24 manifests. The 12 that stay are whole."),
         "{}",
-        ended.stderr
+        command_output.stderr
     );
     // The registry agrees with GitHub.
     for digest in images.iter().flat_map(|image| image.all.values()) {
@@ -116,9 +116,9 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
     // Since then an image that was to go was promoted, and another one became old news.
     world.pusher.tag(&images[0].image, "testing").await;
     let apply = ["cleanup", "--apply", text(&file), "--through", "github", "--delete-interval", "0"];
-    let ended = program.run(&apply).await.with(0);
+    let command_output = program.run(&apply).await.with(0);
     assert_eq!(world.digests(), all_of(images[3..].iter().chain([&images[0]])));
-    assert!(ended.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", ended.stderr);
+    assert!(command_output.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", command_output.stderr);
 }
 
 #[tokio::test]
@@ -135,10 +135,10 @@ async fn a_tag_that_comes_in_the_last_moment_is_seen() {
         }
         world.pusher.tag(&images[2].image, "mine").await;
     };
-    let (ended, ()) = tokio::join!(run, push);
-    let ended = ended.with(0);
-    assert_eq!(world.digests(), all_of(&images[2..]), "{}", ended.stdout);
-    assert!(ended.stdout.contains("its tags have changed"), "{}", ended.stdout);
+    let (command_output, ()) = tokio::join!(run, push);
+    let command_output = command_output.with(0);
+    assert_eq!(world.digests(), all_of(&images[2..]), "{}", command_output.stdout);
+    assert!(command_output.stdout.contains("its tags have changed"), "{}", command_output.stdout);
 }
 
 #[tokio::test]
@@ -161,11 +161,11 @@ async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
     let world = World::memory().await;
     let images = six(&world).await;
     let program = Program::new(&world);
-    let ended = cleanup(&program, &world, &["--max-delete", "10%"]).await.with(3);
+    let command_output = cleanup(&program, &world, &["--max-delete", "10%"]).await.with(3);
     assert!(
-        ended.stderr.contains("12 of 24 manifests would be deleted, which is more than 10%"),
+        command_output.stderr.contains("12 of 24 manifests would be deleted, which is more than 10%"),
         "{}",
-        ended.stderr
+        command_output.stderr
     );
     cleanup(&program, &world, &["--minimum", "6"]).await.with(3);
     assert_eq!((world.digests(), world.count("DELETE")), (all_of(&images), 0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::package::Trouble;
 use super::program::{Program, text};
 use super::world::{Published, World, all_of, version_tag};
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 
 const OLD: i64 = 200 * 24;
 const DELETING: [&str; 4] = ["--keep-newest", "1", "--minimum", "1"];
@@ -22,11 +22,11 @@ async fn four(world: &World) -> Vec<Published> {
     all
 }
 
-fn nothing_happened(world: &World, images: &[Published], ended: Ended, why: &str) {
-    let ended = ended.with(1);
+fn nothing_happened(world: &World, images: &[Published], command_output: CommandOutput, why: &str) {
+    let command_output = command_output.with(1);
     // Wrapped lines have margins.
     let said: String =
-        ended.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        command_output.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
     assert!(said.contains(why), "{said}");
     assert_eq!((world.digests(), world.count("DELETE")), (all_of(images), 0));
 }
@@ -63,8 +63,8 @@ async fn a_registry_that_asks_to_wait_and_never_answers_is_no_knowledge() {
     let world = World::memory().await;
     let images = four(&world).await;
     world.github.package().trouble.manifest = Some((images[3].all["index"].clone(), 429));
-    let ended = Program::new(&world).cleanup(&world, &DELETING).await;
-    nothing_happened(&world, &images, ended, "429");
+    let command_output = Program::new(&world).cleanup(&world, &DELETING).await;
+    nothing_happened(&world, &images, command_output, "429");
 }
 
 #[tokio::test]
@@ -98,9 +98,9 @@ async fn a_limit_that_lasts_too_long_ends_the_run_and_the_next_one_goes_on() {
     let images = four(&world).await;
     world.github.package().trouble.secondary = Some((3, 1, 3600));
     let program = Program::new(&world);
-    let ended = program.cleanup(&world, &DELETING).await.with(0);
-    assert!(ended.stderr.contains("Stopped before the end"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("Deleted 3 of 16"), "{}", ended.stderr);
+    let command_output = program.cleanup(&world, &DELETING).await.with(0);
+    assert!(command_output.stderr.contains("Stopped before the end"), "{}", command_output.stderr);
+    assert!(command_output.stderr.contains("Deleted 3 of 16"), "{}", command_output.stderr);
     // What is left of the first image is evidence without it, a day after it was pushed.
     program.cleanup(&world, &DELETING).await.with(0);
     assert_eq!(world.digests(), all_of(&images[2..]));
@@ -169,6 +169,6 @@ async fn what_someone_else_broke_is_noticed_afterwards() {
     // The list still shows it, and so does the cache.
     let bundle = images[3].all["bundle"].clone();
     world.github.package().trouble.manifest = Some((bundle.clone(), 404));
-    let ended = program.cleanup(&world, &DELETING).await.with(1);
-    assert!(ended.stdout.contains(&format!("BROKEN {bundle}: it lacks its manifest")), "{}", ended.stdout);
+    let command_output = program.cleanup(&world, &DELETING).await.with(1);
+    assert!(command_output.stdout.contains(&format!("BROKEN {bundle}: it lacks its manifest")), "{}", command_output.stdout);
 }

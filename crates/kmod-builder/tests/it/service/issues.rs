@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::github::Github;
 use super::{Program, read};
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 
 const GOOD: &str = "zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 const OTHER: &str = "zfs-2.4.3_kernel-6.17.9-300.fc43.x86_64";
@@ -23,7 +23,7 @@ fn record(verb: &str, target: Option<&str>, failure: Option<Failure>, shown: Val
         ending: if failure.is_some() { Ending::Failed } else { Ending::Done },
         failure,
         began,
-        ended: began + jiff::SignedDuration::from_secs(60),
+        command_output: began + jiff::SignedDuration::from_secs(60),
         shown: vec![shown],
     }
 }
@@ -46,7 +46,7 @@ fn write(program: &Program, fails: bool) {
     }
 }
 
-async fn report(program: &mut Program, run: &str) -> Ended {
+async fn report(program: &mut Program, run: &str) -> CommandOutput {
     let _ = std::fs::remove_file(program.path("summary.md"));
     let summary = program.path("summary.md").display().to_string();
     program.environment.retain(|(name, _)| !["GITHUB_RUN_ID", "GITHUB_STEP_SUMMARY"].contains(name));
@@ -64,14 +64,14 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     let mut program = Program::at(&github.address());
     program.set("GITHUB_ACTIONS", "true");
     write(&program, true);
-    let ended = report(&mut program, "1").await;
-    assert_eq!(ended.status, Some(3), "{ended:?}");
+    let command_output = report(&mut program, "1").await;
+    assert_eq!(command_output.status, Some(3), "{command_output:?}");
     assert!(
-        ended.stderr.contains(&format!("::error title={OTHER}%3A the build failed::build: stage kmod")),
+        command_output.stderr.contains(&format!("::error title={OTHER}%3A the build failed::build: stage kmod")),
         "{}",
-        ended.stderr
+        command_output.stderr
     );
-    assert!(ended.stderr.contains(&format!("::notice title={HELD}")), "{}", ended.stderr);
+    assert!(command_output.stderr.contains(&format!("::notice title={HELD}")), "{}", command_output.stderr);
     let failed = format!("{OTHER}: the build failed");
     let held = format!("{HELD}: held");
     assert_eq!(github.state().open(), [&failed, &held]);
@@ -90,8 +90,8 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     assert!(github.state().comments.is_empty());
 
     write(&program, false);
-    let ended = report(&mut program, "3").await;
-    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let command_output = report(&mut program, "3").await;
+    assert_eq!(command_output.status, Some(0), "{command_output:?}");
     assert_eq!(github.state().open(), [&held]);
     assert_eq!(github.state().comments, [(1, "It went well.".to_owned())]);
 
@@ -154,8 +154,8 @@ async fn a_repository_without_issues_is_told_in_the_summary() {
         github.state().refuses = Some((code, message));
         let mut program = Program::at(&github.address());
         write(&program, false);
-        let ended = report(&mut program, "1").await;
-        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let command_output = report(&mut program, "1").await;
+        assert_eq!(command_output.status, Some(0), "{command_output:?}");
         let summary = read(&program.path("summary.md"));
         assert!(summary.contains("[!WARNING]") && summary.contains(message), "{summary}");
         assert!(summary.contains("issues: write"), "{summary}");
@@ -168,10 +168,10 @@ async fn without_issues_nobody_is_asked() {
     let github = Github::start().await;
     let program = Program::at(&github.address());
     write(&program, true);
-    let ended = program.run(&["report", "--records", "records", "--format", "json"]).await;
-    assert_eq!(ended.status, Some(3));
+    let command_output = program.run(&["report", "--records", "records", "--format", "json"]).await;
+    assert_eq!(command_output.status, Some(3));
     assert!(github.state().log.is_empty());
-    let results: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let results: Value = serde_json::from_str(&command_output.stdout).unwrap();
     assert_eq!(results["targets"][1]["troubles"][0]["class"], "build");
     // What a workflow's expression says that is false asks for nothing.
     let mut plain = Program::new();
@@ -185,7 +185,7 @@ async fn without_issues_nobody_is_asked() {
         "no repository is named"
     );
     // Not one record: not even the plan's.
-    let ended = program.run(&["report", "--records", "nowhere"]).await;
-    assert_eq!(ended.status, Some(3));
-    assert!(ended.stdout.contains("a job was lost"), "{}", ended.stdout);
+    let command_output = program.run(&["report", "--records", "nowhere"]).await;
+    assert_eq!(command_output.status, Some(3));
+    assert!(command_output.stdout.contains("a job was lost"), "{}", command_output.stdout);
 }

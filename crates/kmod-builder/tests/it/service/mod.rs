@@ -11,7 +11,7 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::ended::Ended;
+use crate::command_output::CommandOutput;
 
 /// The program with a home of its own.
 struct Program {
@@ -40,7 +40,7 @@ impl Program {
         self.directory.path().join(name)
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    async fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
             .args(arguments)
             .env_clear()

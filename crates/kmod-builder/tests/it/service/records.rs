@@ -55,8 +55,8 @@ async fn a_plan_writes_the_matrix_for_later_jobs() {
     // What a person asks for on a branch is no way around that.
     program.set("ZFS_KMODS_CHANNEL", "stable");
     program.set("GITHUB_REF_NAME", "feature/x");
-    let ended = program.run(&["plan", "--lock", &inputs.to_string()]).await;
-    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let command_output = program.run(&["plan", "--lock", &inputs.to_string()]).await;
+    assert_eq!(command_output.status, Some(0), "{command_output:?}");
     let text = read(&file);
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
     assert_eq!(line("build"), "true");

@@ -24,16 +24,16 @@ async fn a_run_is_started_and_watched_to_its_end() {
             "--interval",
             "10",
         ];
-        let ended = program.run(&arguments).await;
-        assert_eq!(ended.status, Some(status), "{ended:?}");
+        let command_output = program.run(&arguments).await;
+        assert_eq!(command_output.status, Some(status), "{command_output:?}");
         assert!(
-            ended.stdout.contains(conclusion) && ended.stdout.contains("/actions/runs/101"),
+            command_output.stdout.contains(conclusion) && command_output.stdout.contains("/actions/runs/101"),
             "{}",
-            ended.stdout
+            command_output.stdout
         );
         let asked = json!({"ref": "main", "inputs": {"streams": "testing", "force": "true"}});
         assert_eq!(github.state().dispatched, [asked], "started once");
-        assert!(ended.stderr.contains("in_progress"), "{}", ended.stderr);
+        assert!(command_output.stderr.contains("in_progress"), "{}", command_output.stderr);
     }
 }
 
@@ -43,24 +43,24 @@ async fn recent_runs_are_listed() {
     github.state().runs =
         vec![run(102, "schedule", "in_progress", None), run(101, "push", "completed", Some("failure"))];
     let program = Program::at(&github.address());
-    let ended = program.run(&["workflow", "status"]).await;
-    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let command_output = program.run(&["workflow", "status"]).await;
+    assert_eq!(command_output.status, Some(0), "{command_output:?}");
     for words in ["3    in_progress  schedule", "2    failure      push", "0 min 00 s", "/actions/runs/102"] {
-        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+        assert!(command_output.stdout.contains(words), "{words}: {}", command_output.stdout);
     }
     // Waiting for the newest, which fails.
     github.state().states = vec![("completed", Some("failure"))];
-    let ended = program.run(&["workflow", "status", "--watch", "--interval", "10"]).await;
-    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let command_output = program.run(&["workflow", "status", "--watch", "--interval", "10"]).await;
+    assert_eq!(command_output.status, Some(1), "{command_output:?}");
 }
 
 #[tokio::test]
 async fn what_github_refuses_is_told_with_what_to_do() {
     let github = Github::start().await;
     let program = Program::at(&github.address());
-    let ended = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await;
-    assert_eq!(ended.status, Some(1));
-    assert!(ended.stderr.contains("actions: write"), "{}", ended.stderr);
-    let ended = program.run(&["workflow", "run", "--input", "streams"]).await;
-    assert_eq!(ended.status, Some(2));
+    let command_output = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await;
+    assert_eq!(command_output.status, Some(1));
+    assert!(command_output.stderr.contains("actions: write"), "{}", command_output.stderr);
+    let command_output = program.run(&["workflow", "run", "--input", "streams"]).await;
+    assert_eq!(command_output.status, Some(2));
 }

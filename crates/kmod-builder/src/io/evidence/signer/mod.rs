@@ -127,7 +127,7 @@ impl Signer {
                         .map_err(|error| KeylessError::CertificateIdentity(error.to_string()))?
                         .server(&claims.server(), &claims.iss)
                         .workflow(workflow);
-                    Ok(Some(TrustPolicy::CertificateIdentity(Box::new(identity))))
+                    Ok(Some(TrustPolicy::Identity(Box::new(identity))))
                 }
             },
         }

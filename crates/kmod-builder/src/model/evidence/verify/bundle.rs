@@ -12,7 +12,7 @@ pub enum TrustPolicy {
     /// By the owner of this key.
     Key(PublicKey),
     /// By this workflow, proven by a certificate.
-    CertificateIdentity(Box<CertificateIdentity>),
+    Identity(Box<CertificateIdentity>),
     /// By whomever: the signature is not looked at. Only good for telling whether something is there.
     Unverified,
 }
@@ -67,7 +67,7 @@ pub fn verify_bundle(
             check_key(key, &bundle, &envelope).map_err(BundleRejection::Invalid)?;
             None
         }
-        TrustPolicy::CertificateIdentity(identity) => {
+        TrustPolicy::Identity(identity) => {
             let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| BundleRejection::invalid(&error))?;
             Some(Box::new(identity.check(&bundle, hash).map_err(BundleRejection::Invalid)?))
         }

@@ -1,33 +1,32 @@
-//! How the program ended, and what it said.
+//! Exit status and output of the program.
 
 use std::process::Output;
 
 use serde_json::Value;
 
-/// The program's last words.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct CommandOutput {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Ended {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
-impl Ended {
-    /// Fails with everything that was said unless the status is this one.
+impl CommandOutput {
+    /// Fails, showing all output, unless the exit status is this one.
     #[track_caller]
     pub(crate) fn with(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Fails unless each of these is said on standard output.
+    /// Fails unless standard output contains each of these.
     #[track_caller]
     pub(crate) fn says(self, sentences: &[&str]) -> Self {
         for sentence in sentences {
@@ -42,8 +41,8 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// What was said on standard error, in one line.
-    pub(crate) fn oci_error(&self) -> String {
+    /// Standard error in one line, without miette's decoration.
+    pub(crate) fn error_text(&self) -> String {
         self.stderr.replace(['│', '×'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
