@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::proxy::RegistryProxy;
-use crate::docker::DockerRegistry;
 use crate::command_output::CommandOutput;
+use crate::docker::DockerRegistry;
 use crate::images::{Rpms, inputs_for};
 use crate::rpms;
 

@@ -26,7 +26,11 @@ fn not_passed(command_output: &CommandOutput) -> Vec<String> {
 async fn refused(world: &PromoteEnvironment, digest: &Digest, check: &str) {
     let before = world.tags().await;
     let command_output = world.promote(digest, &[]).await.with(3);
-    assert!(not_passed(&command_output).iter().any(|failed| failed == check), "{check}: {}", command_output.stdout);
+    assert!(
+        not_passed(&command_output).iter().any(|failed| failed == check),
+        "{check}: {}",
+        command_output.stdout
+    );
     assert_eq!(
         (&command_output.json()["result"], &command_output.json()["tags"]),
         (&"not-proven".into(), &Value::Array(vec![]))
@@ -120,11 +124,16 @@ async fn what_is_not_demanded_is_recorded() {
 async fn the_command_line_names_a_digest_and_whom_to_trust() {
     let world = PromoteEnvironment::new().await;
     let repository = world.repository();
-    let command_output = world.run(&["promote", &format!("docker://{repository}:stable"), "--public-key", "x"]).await;
+    let command_output =
+        world.run(&["promote", &format!("docker://{repository}:stable"), "--public-key", "x"]).await;
     assert!(command_output.with(2).stderr.contains("zfs-kmods attestations"));
     let image = world.image(&Digest::of(b""));
     let command_output = world.run(&["promote", &image]).await.with(2);
-    assert!(command_output.stderr.contains("--public-key <FILE>|--identity-repo <OWNER/NAME>"), "{}", command_output.stderr);
+    assert!(
+        command_output.stderr.contains("--public-key <FILE>|--identity-repo <OWNER/NAME>"),
+        "{}",
+        command_output.stderr
+    );
     world.promote(&Digest::of(b""), &["--channel", "latest"]).await.with(2);
     let command_output = world.promote(&Digest::of(b""), &["--audit-tag", "latest"]).await.with(1);
     assert!(command_output.stderr.contains("is not an audit tag of stable"), "{}", command_output.stderr);

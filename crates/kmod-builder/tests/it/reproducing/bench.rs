@@ -150,7 +150,11 @@ impl Bench {
         self.reproduce_with(arguments, &[]).await
     }
 
-    pub(super) async fn reproduce_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
+    pub(super) async fn reproduce_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> CommandOutput {
         let before = files(&self.path("images"));
         let work = self.path("work");
         let store = self.store();

@@ -19,8 +19,15 @@ fn kmod_rpm() -> String {
 async fn the_same_packages_are_the_same_image_however_they_were_built() {
     let bench = Bench::new().await;
     let command_output = bench.reproduce(&[]).await.with(0);
-    command_output.says(&["userland  same", "kmod      same", &kmod_rpm(), "reproduced, bit for bit", "built now"]);
-    let command_output = bench.reproduce(&["--jobs", "3", "--no-compiler-cache", "--format", "json"]).await.with(0);
+    command_output.says(&[
+        "userland  same",
+        "kmod      same",
+        &kmod_rpm(),
+        "reproduced, bit for bit",
+        "built now",
+    ]);
+    let command_output =
+        bench.reproduce(&["--jobs", "3", "--no-compiler-cache", "--format", "json"]).await.with(0);
     let report = command_output.json();
     assert_eq!((&report["identical"], &report["second"]), (&true.into(), &bench.digest.as_str().into()));
     assert!(report["packages"].as_array().unwrap().iter().all(|package| package["result"] == "same"));
@@ -55,8 +62,17 @@ async fn a_changed_file_is_named() {
     let sentences =
         ["userland  same", "kmod      different", &zfs, &icp, "tag   FILEDIGESTS: 2 values, then 3"];
     let command_output = command_output.says(&sentences).says(&["NOT REPRODUCED"]);
-    assert!(!command_output.stdout.contains("spl.ko"), "what is the same is not named:\n{}", command_output.stdout);
-    assert_eq!(command_output.stdout.matches("  different").count(), 2, "one layer, one package:\n{}", command_output.stdout);
+    assert!(
+        !command_output.stdout.contains("spl.ko"),
+        "what is the same is not named:\n{}",
+        command_output.stdout
+    );
+    assert_eq!(
+        command_output.stdout.matches("  different").count(),
+        2,
+        "one layer, one package:\n{}",
+        command_output.stdout
+    );
 }
 
 #[tokio::test]
@@ -88,7 +104,8 @@ async fn a_changed_tag_is_named_with_both_values() {
     };
     let bench = Bench::of(kmod("zfs-kmods")).await;
     bench.will_build(kmod("laptop"));
-    let command_output = bench.reproduce(&[]).await.with(3).says(&["tag   BUILDHOST: `zfs-kmods`, then `laptop`"]);
+    let command_output =
+        bench.reproduce(&[]).await.with(3).says(&["tag   BUILDHOST: `zfs-kmods`, then `laptop`"]);
     assert_eq!(command_output.stdout.matches("  tag   ").count(), 1, "{}", command_output.stdout);
     assert!(!command_output.stdout.contains("  file  "), "{}", command_output.stdout);
 }

@@ -26,8 +26,13 @@ async fn a_builder_image_that_is_gone_is_named() {
     );
     let command_output = bench.reproduce_with(&[], &[("PODMAN_SAYS", &says)]).await.with(1);
     let error_text = command_output.error_text().replace(' ', "");
-    assert!(error_text.contains(&format!("theimage{image}isgonefromitsregistry")), "{}", command_output.stderr);
-    let command_output = bench.reproduce_with(&[], &[("PODMAN_SAYS", "no space left on device")]).await.with(1);
+    assert!(
+        error_text.contains(&format!("theimage{image}isgonefromitsregistry")),
+        "{}",
+        command_output.stderr
+    );
+    let command_output =
+        bench.reproduce_with(&[], &[("PODMAN_SAYS", "no space left on device")]).await.with(1);
     assert!(command_output.error_text().contains("no space left on device"), "{}", command_output.stderr);
     assert!(!command_output.error_text().contains("is gone"), "{}", command_output.stderr);
 }

@@ -40,7 +40,11 @@ async fn another_template_is_refused() {
     let file = bench.path("other.json");
     fs::write(&file, text).unwrap();
     let command_output = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
-    assert!(command_output.error_text().contains("these inputs are of a Containerfile.in"), "{}", command_output.stderr);
+    assert!(
+        command_output.error_text().contains("these inputs are of a Containerfile.in"),
+        "{}",
+        command_output.stderr
+    );
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -55,7 +59,8 @@ async fn a_published_image_brings_its_inputs_along() {
         let command_output = bench.run(&["reproduce", &image]).await.with(0);
         command_output.says(&["reproduced, bit for bit", &image]);
         let to = format!("oci:{}", bench.path("again").display());
-        let command_output = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
+        let command_output =
+            bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
         assert_eq!(command_output.json()["digest"], bench.digest.as_str());
         let written = command_output.json()["inputs"].as_str().unwrap().to_owned();
         assert_eq!(fs::read_to_string(written).unwrap().trim_end(), bench.inputs.identity_json());

@@ -62,7 +62,11 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
         .mount_as_scoped(&coreos)
         .await;
     let command_output = program.run(&arguments).await.with(1);
-    assert!(command_output.stderr.contains("it is not known which kernels hosts can still run"), "{}", command_output.stderr);
+    assert!(
+        command_output.stderr.contains("it is not known which kernels hosts can still run"),
+        "{}",
+        command_output.stderr
+    );
     assert_eq!(world.count("DELETE"), 0);
     drop(broken);
 

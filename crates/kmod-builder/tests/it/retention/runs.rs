@@ -118,7 +118,11 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
     let apply = ["cleanup", "--apply", text(&file), "--through", "github", "--delete-interval", "0"];
     let command_output = program.run(&apply).await.with(0);
     assert_eq!(world.digests(), all_of(images[3..].iter().chain([&images[0]])));
-    assert!(command_output.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", command_output.stderr);
+    assert!(
+        command_output.stderr.contains("Deleted 8 of 24 manifests. 4 were left"),
+        "{}",
+        command_output.stderr
+    );
 }
 
 #[tokio::test]

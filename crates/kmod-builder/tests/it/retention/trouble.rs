@@ -170,5 +170,9 @@ async fn what_someone_else_broke_is_noticed_afterwards() {
     let bundle = images[3].all["bundle"].clone();
     world.github.package().trouble.manifest = Some((bundle.clone(), 404));
     let command_output = program.cleanup(&world, &DELETING).await.with(1);
-    assert!(command_output.stdout.contains(&format!("BROKEN {bundle}: it lacks its manifest")), "{}", command_output.stdout);
+    assert!(
+        command_output.stdout.contains(&format!("BROKEN {bundle}: it lacks its manifest")),
+        "{}",
+        command_output.stdout
+    );
 }

@@ -67,7 +67,9 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     let command_output = report(&mut program, "1").await;
     assert_eq!(command_output.status, Some(3), "{command_output:?}");
     assert!(
-        command_output.stderr.contains(&format!("::error title={OTHER}%3A the build failed::build: stage kmod")),
+        command_output
+            .stderr
+            .contains(&format!("::error title={OTHER}%3A the build failed::build: stage kmod")),
         "{}",
         command_output.stderr
     );

@@ -78,9 +78,8 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     let signer = Signer::new(None, Some(keyless(&stand_in)));
     let attached = attach(&signer).await;
     let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&stand_in)).unwrap();
-    let verify_evidence = |identity| {
-        verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)))
-    };
+    let verify_evidence =
+        |identity| verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)));
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
         let answers = verify_evidence(accepted);
         assert_eq!(answers.len(), 5);

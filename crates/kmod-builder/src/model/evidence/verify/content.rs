@@ -13,9 +13,7 @@ pub(super) fn read_provenance(
     let stated_inputs = provenance::read(&verified.statement.predicate)
         .map_err(|error| Outcome::Failed(error.to_string()))?;
     match trust {
-        TrustPolicy::Identity(_) => {
-            identity::provenance_is_of_signer(verified).map_err(Outcome::Failed)?
-        }
+        TrustPolicy::Identity(_) => identity::provenance_is_of_signer(verified).map_err(Outcome::Failed)?,
         TrustPolicy::Key(_) | TrustPolicy::Unverified => {}
     }
     Ok(stated_inputs)
