@@ -1,7 +1,7 @@
-//! What may go together: versions of kernels and of OpenZFS, and the law about them.
+//! Versions of kernels and of OpenZFS, and the matrix of which support which.
 //!
-//! This crate is pure: no clock, file, network, environment or async in it. It defines the words;
-//! `kmod-query` fills them with what exists upstream, `kmod-builder` acts on them.
+//! This crate is pure: no clock, files, network, environment or async. `kmod-query` finds out which versions exist
+//! upstream; `kmod-builder` builds for them.
 
 mod arch;
 mod checksum;
@@ -20,11 +20,11 @@ pub use kernel::{
     ParseKernelVersionPrefixError,
 };
 pub use matrix::{
-    CompatMatrix, Exclusion, MatrixError, MetaConflict, ParseUnknownReleaseError, Policy, Release,
-    UnlistedReleasePolicy,
+    CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MetaConflict,
+    ParseUnlistedReleasePolicyError, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
-pub use verdict::{Held, Verdict};
+pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};
 pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
 
 /// Sends serde through `FromStr` and `Display`, so that the command line, TOML and JSON share one parser.

@@ -5,7 +5,6 @@ mod exclusion;
 mod parse;
 mod release;
 mod rules;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -15,63 +14,66 @@ use std::str::FromStr;
 
 pub use error::MatrixError;
 pub use exclusion::Exclusion;
-pub use release::{MetaConflict, Release};
+pub use release::{MatrixRow, MetaConflict};
 
-use crate::{Held, KernelRelease, Meta, Verdict, ZfsLine, ZfsVersion, serde_as_text};
+use crate::{
+    Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict, ZfsLine, ZfsVersion, serde_as_text,
+};
 
 /// Which release of OpenZFS may be built for which kernel, and what to do when that is not known.
 ///
 /// Every release has one row, every row a range that is not empty, every exclusion a row.
 #[derive(Clone, Debug)]
 pub struct CompatMatrix {
-    policy: Policy,
-    releases: BTreeMap<ZfsVersion, Release>,
+    policy: MatrixPolicy,
+    releases: BTreeMap<ZfsVersion, MatrixRow>,
     exclusions: Vec<Exclusion>,
 }
 
 impl CompatMatrix {
-    /// Reads a matrix. `name` is what diagnostics call the text, usually its path.
+    /// `name` is what diagnostics call the text, usually its path.
     pub fn parse(name: &str, text: &str) -> Result<Self, MatrixError> {
         parse::parse(name, text)
     }
 
-    /// The matrix that the program was built with, `compat/zfs.toml` of its source.
+    /// `compat/zfs.toml` as of the build of the program.
     pub fn embedded() -> Result<Self, MatrixError> {
         Self::parse("compat/zfs.toml", include_str!("../../../compat/zfs.toml"))
     }
 
-    /// What the matrix says about things that it has no row for.
-    pub const fn policy(&self) -> Policy {
+    pub const fn policy(&self) -> MatrixPolicy {
         self.policy
     }
 
-    /// The row of a release.
-    pub fn release(&self, zfs: ZfsVersion) -> Option<&Release> {
+    pub fn release(&self, zfs: ZfsVersion) -> Option<&MatrixRow> {
         self.releases.get(&zfs)
     }
 
-    /// Every row, the oldest release first.
-    pub fn releases(&self) -> impl DoubleEndedIterator<Item = &Release> {
+    /// The oldest release first.
+    pub fn releases(&self) -> impl DoubleEndedIterator<Item = &MatrixRow> {
         self.releases.values()
     }
 
-    /// Every pair that is known not to work.
     pub fn exclusions(&self) -> impl Iterator<Item = &Exclusion> {
         self.exclusions.iter()
     }
 
     /// Whether the release may be built for the kernel.
     ///
-    /// A release without a row is held whatever the policy; where that is
+    /// A release without a row is unverified whatever the policy; where that is
     /// [`UnlistedReleasePolicy::UseMeta`], read its `META` and ask [`Self::verdict_with_meta`].
     pub fn verdict(&self, zfs: ZfsVersion, kernel: &KernelRelease) -> Verdict {
-        // An exclusion comes first: it says more than the bound that the kernel may violate as well.
+        // First, because an exclusion says more than a bound that the kernel may violate too.
         if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(zfs, kernel)) {
-            return Verdict::Held(exclusion.held(kernel));
+            return Verdict::Incompatible(exclusion.incompatibility(kernel));
         }
         match self.release(zfs) {
             Some(release) => release.verdict(kernel),
-            None => Verdict::Held(Held::UnlistedReleasePolicy { zfs, kernel: kernel.clone() }),
+            None => Verdict::Incompatible(Incompatibility {
+                zfs,
+                kernel: kernel.clone(),
+                cause: IncompatibilityCause::UnverifiedRelease,
+            }),
         }
     }
 
@@ -83,27 +85,27 @@ impl CompatMatrix {
                 release.check_meta(meta)?;
                 Ok(self.verdict(release.version(), kernel))
             }
-            (None, UnlistedReleasePolicy::UseMeta) => Ok(Release::of_meta(meta).verdict(kernel)),
+            (None, UnlistedReleasePolicy::UseMeta) => Ok(MatrixRow::of_meta(meta).verdict(kernel)),
             (None, UnlistedReleasePolicy::Hold) => Ok(self.verdict(meta.version(), kernel)),
         }
     }
 }
 
-/// What holds for everything that has no row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// The line of releases to follow. The move to another is a person's decision.
+/// The policy for what has no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct MatrixPolicy {
+    /// The line of releases to follow. Only an edit of the file changes it.
     pub line: ZfsLine,
-    /// What to do with a release that has no row.
     pub unknown_release: UnlistedReleasePolicy,
 }
 
 /// What to do with a release that has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnlistedReleasePolicy {
-    /// Wait until somebody has added one: `hold`.
+    /// `hold`: wait until a row is added.
     Hold,
-    /// Believe the `META` in its tarball: `use-meta`.
+    /// `use-meta`: use the range in the tarball's `META`.
     UseMeta,
 }
 
@@ -120,17 +122,16 @@ impl fmt::Display for UnlistedReleasePolicy {
     }
 }
 
-/// The text is no policy for releases without a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a policy for releases without a row (expected `hold` or `use-meta`)")]
-pub struct ParseUnknownReleaseError(String);
+pub struct ParseUnlistedReleasePolicyError(String);
 
 impl FromStr for UnlistedReleasePolicy {
-    type Err = ParseUnknownReleaseError;
+    type Err = ParseUnlistedReleasePolicyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|policy| policy.to_string() == text);
-        found.ok_or_else(|| ParseUnknownReleaseError(text.to_owned()))
+        found.ok_or_else(|| ParseUnlistedReleasePolicyError(text.to_owned()))
     }
 }
 

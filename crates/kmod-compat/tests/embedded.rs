@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
 
-use kmod_compat::{CompatMatrix, Held, KernelRelease, KernelSeries, Verdict, ZfsVersion};
+use kmod_compat::{
+    CompatMatrix, Incompatibility, IncompatibilityCause, KernelRelease, KernelSeries, Verdict, ZfsVersion,
+};
 
 const META: &str = include_str!("fixtures/openzfs-meta-2026-08-21.csv");
 
@@ -134,7 +136,11 @@ fn every_release_is_judged_right_around_its_bounds() {
     for (zfs, Declared { min, max, .. }) in released() {
         for kernel in kernels(predecessor(min)) {
             let verdict = matrix.verdict(zfs, &kernel);
-            let Verdict::Held(Held::KernelTooOld { min: bound, .. }) = verdict else {
+            let Verdict::Incompatible(Incompatibility {
+                cause: IncompatibilityCause::KernelTooOld { min: bound, .. },
+                ..
+            }) = verdict
+            else {
                 panic!("{zfs} × {kernel}: {verdict}");
             };
             assert_eq!(bound, min);
@@ -144,7 +150,11 @@ fn every_release_is_judged_right_around_its_bounds() {
         }
         for kernel in kernels(successor(max)) {
             let verdict = matrix.verdict(zfs, &kernel);
-            let Verdict::Held(Held::KernelTooNew { max: bound, .. }) = verdict else {
+            let Verdict::Incompatible(Incompatibility {
+                cause: IncompatibilityCause::KernelTooNew { max: bound, .. },
+                ..
+            }) = verdict
+            else {
                 panic!("{zfs} × {kernel}: {verdict}");
             };
             assert_eq!(bound, max);
@@ -153,11 +163,14 @@ fn every_release_is_judged_right_around_its_bounds() {
 }
 
 #[test]
-fn the_known_exclusion_is_held_with_its_issue() {
+fn the_known_exclusion_is_excluded_with_its_issue() {
     let kernel = read("6.2.8-200.fc37.x86_64");
     let verdict = embedded().verdict(read("2.1.9"), &kernel);
-    let Verdict::Held(held @ Held::Excluded { .. }) = verdict else {
+    let Verdict::Incompatible(
+        incompatibility @ Incompatibility { cause: IncompatibilityCause::Excluded { .. }, .. },
+    ) = verdict
+    else {
         panic!("{verdict}");
     };
-    assert_eq!(held.source(), Some("https://github.com/openzfs/zfs/issues/14658"));
+    assert_eq!(incompatibility.source(), Some("https://github.com/openzfs/zfs/issues/14658"));
 }

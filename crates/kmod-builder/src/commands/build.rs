@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use kmod_compat::{Held, KernelRelease, Verdict, ZfsVersion};
+use kmod_compat::{Incompatibility, KernelRelease, Verdict, ZfsVersion};
 use kmod_query::Upstream;
 use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
@@ -113,7 +113,7 @@ struct BuildReport {
 #[serde(rename_all = "kebab-case", tag = "decision")]
 enum Decision {
     Held {
-        held: Held,
+        held: Incompatibility,
     },
     UpToDate {
         image: String,
@@ -246,7 +246,7 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Dec
 }
 
 /// The inputs to build from, or why nothing is built.
-async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, Held>> {
+async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, Incompatibility>> {
     if let Some(text) = &args.inputs_json {
         let inputs = BuildInputs::parse(text).map_err(|error| {
             miette::miette!(help = "give one `inputs` of `plan --format json`", "--inputs-json: {error}")
@@ -267,7 +267,7 @@ async fn decide(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<Buil
     result
 }
 
-async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildInputs, Held>> {
+async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildInputs, Incompatibility>> {
     let matrix = gather::matrix(None)?;
     let found = async {
         match &args.kernel {
@@ -283,7 +283,7 @@ async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildI
         (None, None) => unreachable!("a kernel is named or found"),
     };
     match gather::verdict(upstream, &matrix, zfs.version, kernel).await? {
-        Verdict::Held(held) => Ok(Err(held)),
+        Verdict::Incompatible(held) => Ok(Err(held)),
         Verdict::Compatible => {
             let fedora = found.as_ref().and_then(|found| found.fedora);
             let base = found.as_ref().map(|found| found.base.clone());

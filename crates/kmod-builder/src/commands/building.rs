@@ -101,7 +101,7 @@ async fn prepare(
     let meta = tarball::meta(&tarball, inputs.zfs)?;
     match gather::matrix(None)?.verdict_with_meta(&meta, &inputs.kernel)? {
         Verdict::Compatible => {}
-        Verdict::Held(held) => return Err(miette::miette!("{held}")),
+        Verdict::Incompatible(held) => return Err(miette::miette!("{held}")),
     }
     let package = rpm::read(&headers)?;
     if package.nevra() != inputs.kernel_devel.nevra {

@@ -195,7 +195,7 @@ async fn decide(
 ) -> Result<Decision, GatherError> {
     let kernel = &wanted.target.kernel;
     match verdict(upstream, matrix, zfs.version, kernel).await? {
-        Verdict::Held(held) => Ok(Decision::Held(held)),
+        Verdict::Incompatible(held) => Ok(Decision::Held(held)),
         Verdict::Compatible => {
             let base = wanted.seen.first().map(|seen| seen.base.clone());
             let known = known(matrix, zfs, kernel, None, Compression::default(), base)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kmod_compat::{Held, KernelRelease, ZfsVersion};
+use kmod_compat::{Incompatibility, KernelRelease, ZfsVersion};
 use serde::{Serialize, Serializer};
 
 use super::inputs::{BaseImage, BuildInputs, PartialInputs};
@@ -57,7 +57,7 @@ pub enum Decision {
     /// The image exists and was made from the same inputs.
     UpToDate(Digest),
     /// It is not built: an expected answer, not an error.
-    Held(Held),
+    Held(Incompatibility),
     /// It could not be found out what to do; nothing is built over what is not known.
     Unknown {
         /// What went wrong, in words.
@@ -190,7 +190,7 @@ impl Serialize for Entry {
             decision: &'static str,
             reason: String,
             #[serde(skip_serializing_if = "Option::is_none")]
-            held: Option<&'a Held>,
+            held: Option<&'a Incompatibility>,
             #[serde(skip_serializing_if = "Option::is_none")]
             image: Option<&'a Digest>,
             #[serde(skip_serializing_if = "Option::is_none")]

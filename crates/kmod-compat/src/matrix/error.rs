@@ -2,49 +2,45 @@ use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource};
 
-/// The text is no valid matrix. Holds every fault that was found, each with its place in the text.
+/// The text is not a valid matrix. Lists every invalid row and every broken rule, in the order of the text.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`{}` is not a valid compatibility matrix", .text.name())]
 pub struct MatrixError {
     #[source_code]
     text: NamedSource<String>,
     #[related]
-    faults: Vec<Fault>,
+    diagnostics: Vec<MatrixDiagnostic>,
 }
 
 impl MatrixError {
-    pub(super) fn new(name: &str, text: &str, mut faults: Vec<Fault>) -> Self {
-        // From the top of the file to its end, whichever rule found them.
-        faults.sort_by_key(|fault| fault.labels.first().map(LabeledSpan::offset));
-        Self { text: NamedSource::new(name, text.to_owned()), faults }
+    pub(super) fn new(name: &str, text: &str, mut diagnostics: Vec<MatrixDiagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.labels.first().map(LabeledSpan::offset));
+        Self { text: NamedSource::new(name, text.to_owned()), diagnostics }
     }
 }
 
-/// One thing that is wrong with the text.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
-pub(super) struct Fault {
+pub(super) struct MatrixDiagnostic {
     message: String,
     #[label(collection)]
     labels: Vec<LabeledSpan>,
     #[help]
-    help: Option<String>,
+    help: String,
 }
 
-impl Fault {
-    pub(super) fn new(message: impl Into<String>, span: Range<usize>, label: &str) -> Self {
-        let fault = Self { message: message.into(), labels: Vec::new(), help: None };
-        fault.and_label(span, label)
+impl MatrixDiagnostic {
+    pub(super) fn new(
+        message: impl Into<String>,
+        span: Range<usize>,
+        label: &str,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { message: message.into(), labels: Vec::new(), help: help.into() }.and_label(span, label)
     }
 
-    /// Points at a second place that has to do with it.
     pub(super) fn and_label(mut self, span: Range<usize>, label: &str) -> Self {
         self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), span));
-        self
-    }
-
-    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
         self
     }
 }

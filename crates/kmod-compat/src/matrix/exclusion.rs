@@ -1,16 +1,18 @@
-use crate::{Held, KernelRelease, KernelVersionPrefix, ZfsVersion};
+use crate::{Incompatibility, IncompatibilityCause, KernelRelease, KernelVersionPrefix, ZfsVersion};
 
 /// A pair that is known not to work, though the release may declare support for the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Exclusion {
     pub(super) zfs: ZfsVersion,
     pub(super) kernel: KernelVersionPrefix,
-    pub(super) reason: String,
-    pub(super) source: String,
+    #[serde(deserialize_with = "super::parse::reason")]
+    reason: String,
+    #[serde(deserialize_with = "super::parse::link")]
+    source: String,
 }
 
 impl Exclusion {
-    /// The release of OpenZFS.
     pub const fn zfs(&self) -> ZfsVersion {
         self.zfs
     }
@@ -20,7 +22,6 @@ impl Exclusion {
         &self.kernel
     }
 
-    /// What is wrong with the pair.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -34,12 +35,9 @@ impl Exclusion {
         self.zfs == zfs && self.kernel.matches(kernel)
     }
 
-    pub(super) fn held(&self, kernel: &KernelRelease) -> Held {
-        Held::Excluded {
-            zfs: self.zfs,
-            kernel: kernel.clone(),
-            reason: self.reason.clone(),
-            source: self.source.clone(),
-        }
+    pub(super) fn incompatibility(&self, kernel: &KernelRelease) -> Incompatibility {
+        let cause =
+            IncompatibilityCause::Excluded { reason: self.reason.clone(), source: self.source.clone() };
+        Incompatibility { zfs: self.zfs, kernel: kernel.clone(), cause }
     }
 }

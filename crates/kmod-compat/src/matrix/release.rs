@@ -1,33 +1,35 @@
 use crate::meta::meta_url;
-use crate::{Held, KernelRelease, KernelSeries, Meta, TarballSha256, Verdict, ZfsVersion};
+use crate::{
+    Incompatibility, IncompatibilityCause, KernelRelease, KernelSeries, Meta, TarballSha256, Verdict,
+    ZfsVersion,
+};
 
 /// A row of the matrix: a release of OpenZFS and the kernels that it supports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    pub(super) version: ZfsVersion,
-    pub(super) linux_min: KernelSeries,
-    pub(super) linux_max: KernelSeries,
-    pub(super) sha256: Option<TarballSha256>,
-    pub(super) source: String,
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct MatrixRow {
+    version: ZfsVersion,
+    linux_min: KernelSeries,
+    linux_max: KernelSeries,
+    sha256: Option<TarballSha256>,
+    #[serde(deserialize_with = "super::parse::link")]
+    source: String,
 }
 
-impl Release {
-    /// The version of OpenZFS.
+impl MatrixRow {
     pub const fn version(&self) -> ZfsVersion {
         self.version
     }
 
-    /// The oldest kernel series that it supports.
     pub const fn linux_min(&self) -> KernelSeries {
         self.linux_min
     }
 
-    /// The newest kernel series that it supports.
     pub const fn linux_max(&self) -> KernelSeries {
         self.linux_max
     }
 
-    /// What its tarball must hash to, where somebody has looked.
+    /// Digest of the release's tarball; most rows have none.
     pub const fn sha256(&self) -> Option<&TarballSha256> {
         self.sha256.as_ref()
     }
@@ -37,7 +39,7 @@ impl Release {
         &self.source
     }
 
-    /// Whether the `META` of a tarball says what the row says.
+    /// Checks that the `META` of a tarball agrees with the row.
     pub fn check_meta(&self, meta: &Meta) -> Result<(), MetaConflict> {
         let differences: Vec<String> = [
             ("Version", meta.version().to_string(), self.version.to_string()),
@@ -59,7 +61,7 @@ impl Release {
         }
     }
 
-    /// The row as `META` would have it, for a release that has none.
+    /// A row made from `META`, for a release that has none.
     pub(super) fn of_meta(meta: &Meta) -> Self {
         Self {
             version: meta.version(),
@@ -73,15 +75,16 @@ impl Release {
     /// By the range alone. Series are compared, so that 7.1.4 is within a maximum of 7.1.
     pub(super) fn verdict(&self, kernel: &KernelRelease) -> Verdict {
         let (zfs, series, source) = (self.version, kernel.series(), &self.source);
-        // OpenZFS enforces the maximum itself since 2.3.0 only, so this is the one place that does for
-        // every line.
+        // OpenZFS enforces the maximum itself since 2.3.0 only.
         if series > self.linux_max {
             let (kernel, max, source) = (kernel.clone(), self.linux_max, source.clone());
-            return Verdict::Held(Held::KernelTooNew { zfs, kernel, max, source });
+            let cause = IncompatibilityCause::KernelTooNew { max, source };
+            return Verdict::Incompatible(Incompatibility { zfs, kernel, cause });
         }
         if series < self.linux_min {
             let (kernel, min, source) = (kernel.clone(), self.linux_min, source.clone());
-            return Verdict::Held(Held::KernelTooOld { zfs, kernel, min, source });
+            let cause = IncompatibilityCause::KernelTooOld { min, source };
+            return Verdict::Incompatible(Incompatibility { zfs, kernel, cause });
         }
         Verdict::Compatible
     }

@@ -53,9 +53,18 @@ fn zfs(text: &str) -> ZfsVersion {
 }
 
 #[track_caller]
-fn check(version: &str, kernel: &str, class: &str) {
-    let kernel = kernel.parse().unwrap();
-    assert_eq!(small().verdict(zfs(version), &kernel).class(), class);
+fn check(version: &str, kernel: &str, expected: &str) {
+    let verdict = small().verdict(zfs(version), &kernel.parse().unwrap());
+    let bound = match &verdict {
+        Verdict::Incompatible(Incompatibility {
+            cause: IncompatibilityCause::KernelTooNew { .. }, ..
+        }) => ": too new",
+        Verdict::Incompatible(Incompatibility {
+            cause: IncompatibilityCause::KernelTooOld { .. }, ..
+        }) => ": too old",
+        _ => "",
+    };
+    assert_eq!(format!("{}{bound}", verdict.kind()), expected);
 }
 
 #[test]
@@ -63,7 +72,7 @@ fn what_is_written_is_what_is_read() {
     let matrix = small();
     assert_eq!(
         matrix.policy(),
-        Policy { line: "2.4".parse().unwrap(), unknown_release: UnlistedReleasePolicy::Hold }
+        MatrixPolicy { line: "2.4".parse().unwrap(), unknown_release: UnlistedReleasePolicy::Hold }
     );
     let versions: Vec<_> = matrix.releases().map(|release| release.version().to_string()).collect();
     assert_eq!(versions, ["2.1.9", "2.2.6", "2.4.3"]);
@@ -86,9 +95,9 @@ fn what_is_written_is_what_is_read() {
 #[test]
 fn only_major_and_minor_are_compared() {
     check("2.4.3", "7.1.4-200.fc44.x86_64", "compatible");
-    check("2.4.3", "7.2.0-0.rc3.28.fc45.x86_64", "kernel-too-new");
+    check("2.4.3", "7.2.0-0.rc3.28.fc45.x86_64", "unsupported: too new");
     check("2.4.3", "4.18.0-1.fc30.x86_64", "compatible");
-    check("2.4.3", "4.17.19-1.fc30.x86_64", "kernel-too-old");
+    check("2.4.3", "4.17.19-1.fc30.x86_64", "unsupported: too old");
     check("2.4.3", "7.1.4-200.fc44.aarch64+debug", "compatible");
 }
 
@@ -96,14 +105,14 @@ fn only_major_and_minor_are_compared() {
 fn series_are_compared_as_numbers() {
     check("2.2.6", "6.9.12-200.fc40.x86_64", "compatible");
     check("2.2.6", "6.10.14-200.fc40.x86_64", "compatible");
-    check("2.2.6", "3.9.1-1.fc40.x86_64", "kernel-too-old");
-    check("2.1.9", "6.10.14-200.fc40.x86_64", "kernel-too-new");
+    check("2.2.6", "3.9.1-1.fc40.x86_64", "unsupported: too old");
+    check("2.1.9", "6.10.14-200.fc40.x86_64", "unsupported: too new");
 }
 
 /// OpenZFS itself builds 2.2 for any kernel.
 #[test]
 fn the_maximum_holds_for_lines_that_do_not_enforce_it() {
-    check("2.2.6", "6.11.0-200.fc41.x86_64", "kernel-too-new");
+    check("2.2.6", "6.11.0-200.fc41.x86_64", "unsupported: too new");
 }
 
 #[test]
@@ -111,13 +120,13 @@ fn an_exclusion_holds_within_and_beyond_the_range() {
     check("2.4.3", "6.19.2-200.fc43.x86_64", "excluded");
     check("2.4.3", "6.18.9-200.fc43.x86_64", "compatible");
     check("2.1.9", "6.2.8-200.fc37.x86_64", "excluded");
-    check("2.1.9", "6.2.9-200.fc37.x86_64", "kernel-too-new");
+    check("2.1.9", "6.2.9-200.fc37.x86_64", "unsupported: too new");
     check("2.2.6", "6.2.8-200.fc37.x86_64", "compatible");
 }
 
 #[test]
 fn a_release_without_a_row_is_unknown() {
-    check("2.4.4", "6.18.9-200.fc43.x86_64", "unknown-release");
+    check("2.4.4", "6.18.9-200.fc43.x86_64", "unverified-release");
 }
 
 #[test]
@@ -155,34 +164,34 @@ fn every_reason_is_a_sentence_with_names_bound_and_link() {
 }
 
 #[test]
-fn json_has_a_stable_class() {
+fn json_has_a_stable_kind() {
     #[track_caller]
     fn check(version: &str, kernel: &str, mut expected: serde_json::Value) {
         let verdict = small().verdict(zfs(version), &kernel.parse().unwrap());
-        if let Verdict::Held(held) = &verdict {
+        if let Verdict::Incompatible(incompatibility) = &verdict {
             expected["zfs"] = version.into();
             expected["kernel"] = kernel.into();
-            expected["message"] = held.to_string().into();
-            assert_eq!(serde_json::to_value(held).unwrap(), expected);
+            expected["message"] = incompatibility.to_string().into();
+            assert_eq!(serde_json::to_value(incompatibility).unwrap(), expected);
         }
         assert_eq!(serde_json::to_value(verdict).unwrap(), expected);
     }
-    check("2.4.3", "7.1.4-200.fc44.x86_64", json!({"class": "compatible"}));
-    check("2.4.4", "7.1.4-200.fc44.x86_64", json!({"class": "unknown-release"}));
+    check("2.4.3", "7.1.4-200.fc44.x86_64", json!({"kind": "compatible"}));
+    check("2.4.4", "7.1.4-200.fc44.x86_64", json!({"kind": "unverified-release"}));
     check(
         "2.4.3",
         "7.2.1-200.fc44.x86_64",
-        json!({"class": "kernel-too-new", "max": "7.1", "source": "https://example.org/2.4.3"}),
+        json!({"kind": "unsupported", "max": "7.1", "source": "https://example.org/2.4.3"}),
     );
     check(
         "2.4.3",
         "4.9.1-1.fc30.x86_64",
-        json!({"class": "kernel-too-old", "min": "4.18", "source": "https://example.org/2.4.3"}),
+        json!({"kind": "unsupported", "min": "4.18", "source": "https://example.org/2.4.3"}),
     );
     check(
         "2.4.3",
         "6.19.2-200.fc43.x86_64",
-        json!({"class": "excluded", "reason": "pools are damaged", "source": "https://example.org/issues/2"}),
+        json!({"kind": "excluded", "reason": "pools are damaged", "source": "https://example.org/issues/2"}),
     );
 }
 
@@ -216,14 +225,14 @@ fn a_tarball_has_to_say_what_its_row_says() {
 #[test]
 fn without_a_row_the_policy_decides_whether_meta_does() {
     #[track_caller]
-    fn check(policy: &str, kernel: &str, class: &str) {
+    fn check(policy: &str, kernel: &str, kind: &str) {
         let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", policy)).unwrap();
         let verdict = matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.2"), &kernel.parse().unwrap());
-        assert_eq!(verdict.unwrap().class(), class);
+        assert_eq!(verdict.unwrap().kind(), kind);
     }
-    check("hold", "7.2.1-200.fc44.x86_64", "unknown-release");
+    check("hold", "7.2.1-200.fc44.x86_64", "unverified-release");
     check("use-meta", "7.2.1-200.fc44.x86_64", "compatible");
-    check("use-meta", "7.3.0-200.fc44.x86_64", "kernel-too-new");
+    check("use-meta", "7.3.0-200.fc44.x86_64", "unsupported");
 
     let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "use-meta")).unwrap();
     let kernel = "7.3.0-200.fc44.x86_64".parse().unwrap();
@@ -239,7 +248,7 @@ fn without_a_row_the_policy_decides_whether_meta_does() {
 fn a_row_is_not_weakened_by_a_meta_that_agrees() {
     let kernel = "6.19.2-200.fc43.x86_64".parse().unwrap();
     let verdict = small().verdict_with_meta(&meta("2.4.3", "4.18", "7.1"), &kernel).unwrap();
-    assert_eq!(verdict.class(), "excluded");
+    assert_eq!(verdict.kind(), "excluded");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the reader of a bad matrix sees.
+//! The diagnostics of an invalid matrix, as they are shown.
 
 mod rules;
 mod values;
@@ -21,7 +21,7 @@ fn report(text: &str) -> String {
     render(&CompatMatrix::parse("compat/zfs.toml", text).unwrap_err())
 }
 
-/// A matrix around the rows under test, without a fault of its own.
+/// A valid policy and the rows under test.
 #[track_caller]
 fn report_rows(rows: &str) -> String {
     let policy = "policy = { line = \"2.4\", unknown_release = \"use-meta\" }\n";
@@ -29,12 +29,12 @@ fn report_rows(rows: &str) -> String {
 }
 
 #[test]
-fn bad_toml_stops_there() {
+fn invalid_toml_is_the_only_diagnostic() {
     assert_snapshot!(report("[policy]\nline = \"2.4\nunknown_release = hold\n[[release]]\nversion = \"x\"\n"), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × bad TOML: invalid basic string, expected `"`
+      × invalid TOML: invalid basic string, expected `"`
        ╭─[compat/zfs.toml:2:12]
      1 │ [policy]
      2 │ line = "2.4
@@ -42,10 +42,10 @@ fn bad_toml_stops_there() {
        ·            ╰── here
      3 │ unknown_release = hold
        ╰────
-      help: nothing else was checked: mend the syntax first
+      help: fix the syntax first: nothing else was checked
 
     Error:
-      × bad TOML: string values must be quoted, expected literal string
+      × invalid TOML: string values must be quoted, expected literal string
        ╭─[compat/zfs.toml:3:19]
      2 │ line = "2.4
      3 │ unknown_release = hold
@@ -53,30 +53,30 @@ fn bad_toml_stops_there() {
        ·                     ╰── here
      4 │ [[release]]
        ╰────
-      help: nothing else was checked: mend the syntax first
+      help: fix the syntax first: nothing else was checked
     "#);
 }
 
 #[test]
-fn text_that_ends_too_early_is_shown_at_its_end() {
+fn truncated_text_is_reported_at_its_end() {
     assert_snapshot!(report("[policy]\nline = "), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × bad TOML: string values must be quoted, expected literal string
+      × invalid TOML: string values must be quoted, expected literal string
        ╭─[compat/zfs.toml:2:6]
      1 │ [policy]
      2 │ line =
        ·      ┬
        ·      ╰── here
        ╰────
-      help: nothing else was checked: mend the syntax first
+      help: fix the syntax first: nothing else was checked
     "#);
     assert_snapshot!(report("[policy]\nline = \"\"\"2.4é\n\n"), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × bad TOML: invalid multi-line basic string, expected `"`
+      × invalid TOML: invalid multi-line basic string, expected `"`
        ╭─[compat/zfs.toml:2:14]
      1 │ [policy]
      2 │ line = """2.4é
@@ -84,13 +84,13 @@ fn text_that_ends_too_early_is_shown_at_its_end() {
        ·              ╰── here
      3 │
        ╰────
-      help: nothing else was checked: mend the syntax first
+      help: fix the syntax first: nothing else was checked
     "#);
 }
 
-/// Of every kind one: a value, a key, a range, an order, a row that is missing.
+/// One of each kind: value, key, missing key, range, order.
 #[test]
-fn all_faults_are_reported_in_one_run() {
+fn the_faults_of_all_rows_are_reported_in_one_run() {
     assert_snapshot!(report(r#"
 [policy]
 line = "2.4"
@@ -100,19 +100,25 @@ unknown_release = "guess"
 version = "2.4.1"
 linux_min = "6.12"
 linux_max = "6.9"
-linux_mx = "6.19"
 source = "https://example.org/"
 
 [[release]]
 version = "2.4.0"
 linux_min = "4.18"
 linux_max = "6.18"
-
-[[exclude]]
-zfs = "2.4.2"
-kernel = "6.2.8"
-reason = "of this"
 source = "https://example.org/"
+
+[[release]]
+version = "2.4.2"
+linux_min = "6.12"
+linux_max = "6.13"
+linux_mx = "6.19"
+source = "https://example.org/"
+
+[[release]]
+version = "2.4.3"
+linux_min = "4.18"
+linux_max = "6.18"
 "#), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
@@ -122,45 +128,56 @@ source = "https://example.org/"
      3 │ line = "2.4"
      4 │ unknown_release = "guess"
        ·                   ───┬───
-       ·                      ╰── not a good `unknown_release`
+       ·                      ╰── here
      5 │
        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [policy]
+            line = "2.4"
+            unknown_release = "hold"
 
     Error:
       × `linux_max` 6.9 is below `linux_min` 6.12
-        ╭─[compat/zfs.toml:8:13]
-      7 │ version = "2.4.1"
-      8 │ linux_min = "6.12"
-        ·             ───┬──
-        ·                ╰── the lower bound
-      9 │ linux_max = "6.9"
-        ·             ──┬──
-        ·               ╰── no kernel can be within
-     10 │ linux_mx = "6.19"
-        ╰────
+       ╭─[compat/zfs.toml:6:1]
+     5 │
+     6 │ [[release]]
+       · ─────┬─────
+       ·      ╰── in this row
+     7 │ version = "2.4.1"
+       ╰────
       help: versions are compared as numbers: 6.10 is above 6.9
 
     Error:
-      × `linux_mx` is not a key of `[[release]]`
-        ╭─[compat/zfs.toml:10:1]
+      × the row of OpenZFS 2.4.0 stands after the row of OpenZFS 2.4.1
+        ╭─[compat/zfs.toml:6:1]
+      5 │
+      6 │ [[release]]
+        · ─────┬─────
+        ·      ╰── before this
+      7 │ version = "2.4.1"
+      8 │ linux_min = "6.12"
       9 │ linux_max = "6.9"
-     10 │ linux_mx = "6.19"
-        · ────┬───
-        ·     ╰── would be without effect
-     11 │ source = "https://example.org/"
+     10 │ source = "https://example.org/"
+     11 │
+     12 │ [[release]]
+        · ─────┬─────
+        ·      ╰── move this up
+     13 │ version = "2.4.0"
         ╰────
-      help: the keys are: version, linux_min, linux_max, sha256, source
+      help: sort them by version, the oldest first
 
     Error:
-      × `[[release]]` has no `source`
-        ╭─[compat/zfs.toml:13:1]
-     12 │
-     13 │ [[release]]
-        · ─────┬─────
-        ·      ╰── in this one
-     14 │ version = "2.4.0"
+      × unknown field `linux_mx`, expected one of `version`, `linux_min`, `linux_max`, `sha256`,
+      │ `source`
+        ╭─[compat/zfs.toml:22:1]
+     21 │ linux_max = "6.13"
+     22 │ linux_mx = "6.19"
+        · ────┬───
+        ·     ╰── here
+     23 │ source = "https://example.org/"
         ╰────
-      help: a complete one is
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
 
             [[release]]
             version = "2.4.4"
@@ -169,34 +186,20 @@ source = "https://example.org/"
             source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
-      × the row of OpenZFS 2.4.0 stands after the row of OpenZFS 2.4.1
-        ╭─[compat/zfs.toml:7:11]
-      6 │ [[release]]
-      7 │ version = "2.4.1"
-        ·           ───┬───
-        ·              ╰── it belongs before this
-      8 │ linux_min = "6.12"
-      9 │ linux_max = "6.9"
-     10 │ linux_mx = "6.19"
-     11 │ source = "https://example.org/"
-     12 │
-     13 │ [[release]]
-     14 │ version = "2.4.0"
-        ·           ───┬───
-        ·              ╰── move this one up
-     15 │ linux_min = "4.18"
+      × missing field `source`
+        ╭─[compat/zfs.toml:25:1]
+     24 │
+     25 │ [[release]]
+        · ─────┬─────
+        ·      ╰── here
+     26 │ version = "2.4.3"
         ╰────
-      help: sort them by version, the oldest first
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
 
-    Error:
-      × the exclusion names OpenZFS 2.4.2, which has no row
-        ╭─[compat/zfs.toml:19:7]
-     18 │ [[exclude]]
-     19 │ zfs = "2.4.2"
-        ·       ───┬───
-        ·          ╰── no `[[release]]` has this `version`
-     20 │ kernel = "6.2.8"
-        ╰────
-      help: an exclusion narrows the range of a row: add the row, or correct the version
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
     "#);
 }

@@ -1,4 +1,4 @@
-//! Faults of one value, whatever the others are.
+//! Values that are invalid on their own.
 
 use insta::assert_snapshot;
 
@@ -10,14 +10,38 @@ fn each_value_of_a_row_is_checked() {
 [[release]]
 version = "2.4.0-rc1"
 linux_min = "4.18"
+linux_max = "6.18"
+source = "https://example.org/"
+
+[[release]]
+version = "2.4.0"
+linux_min = "4.18"
 linux_max = "6.18.1"
 source = "https://example.org/"
 
 [[release]]
 version = "2.4.99"
+linux_min = "4.18"
+linux_max = "6.18"
+source = "https://example.org/"
+
+[[release]]
+version = "2.4.0"
 linux_min = "v4.18"
-linux_max = "6.19"
+linux_max = "6.18"
+source = "https://example.org/"
+
+[[release]]
+version = "2.4.0"
+linux_min = "4.18"
+linux_max = "6.18"
 sha256 = "1F08"
+source = "https://example.org/"
+
+[[release]]
+version = "2.4.0"
+linux_min = "4.18"
+linux_max = "6.18"
 source = "see the release notes"
 "#), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
@@ -28,58 +52,100 @@ source = "see the release notes"
      3 │ [[release]]
      4 │ version = "2.4.0-rc1"
        ·           ─────┬─────
-       ·                ╰── not a good `version`
+       ·                ╰── here
      5 │ linux_min = "4.18"
        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
       × `6.18.1` is not a kernel series (expected major and minor, e.g. `6.17`)
-       ╭─[compat/zfs.toml:6:13]
-     5 │ linux_min = "4.18"
-     6 │ linux_max = "6.18.1"
-       ·             ────┬───
-       ·                 ╰── not a good `linux_max`
-     7 │ source = "https://example.org/"
-       ╰────
+        ╭─[compat/zfs.toml:12:13]
+     11 │ linux_min = "4.18"
+     12 │ linux_max = "6.18.1"
+        ·             ────┬───
+        ·                 ╰── here
+     13 │ source = "https://example.org/"
+        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
       × `2.4.99` is a development tag of OpenZFS, not a released version (expected e.g. `2.4.0`)
-        ╭─[compat/zfs.toml:10:11]
-      9 │ [[release]]
-     10 │ version = "2.4.99"
+        ╭─[compat/zfs.toml:16:11]
+     15 │ [[release]]
+     16 │ version = "2.4.99"
         ·           ────┬───
-        ·               ╰── not a good `version`
-     11 │ linux_min = "v4.18"
+        ·               ╰── here
+     17 │ linux_min = "4.18"
         ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
       × `v4.18` is not a kernel series (expected major and minor, e.g. `6.17`)
-        ╭─[compat/zfs.toml:11:13]
-     10 │ version = "2.4.99"
-     11 │ linux_min = "v4.18"
+        ╭─[compat/zfs.toml:23:13]
+     22 │ version = "2.4.0"
+     23 │ linux_min = "v4.18"
         ·             ───┬───
-        ·                ╰── not a good `linux_min`
-     12 │ linux_max = "6.19"
+        ·                ╰── here
+     24 │ linux_max = "6.18"
         ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
       × `1F08` is not a sha256 (expected 64 lower-case hexadecimal digits, as `sha256sum` prints them)
-        ╭─[compat/zfs.toml:13:10]
-     12 │ linux_max = "6.19"
-     13 │ sha256 = "1F08"
+        ╭─[compat/zfs.toml:31:10]
+     30 │ linux_max = "6.18"
+     31 │ sha256 = "1F08"
         ·          ───┬──
-        ·             ╰── not a good `sha256`
-     14 │ source = "see the release notes"
+        ·             ╰── here
+     32 │ source = "https://example.org/"
         ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
 
     Error:
-      × `see the release notes` is not a link to a proof (expected a URL that begins with `https://`)
-        ╭─[compat/zfs.toml:14:10]
-     13 │ sha256 = "1F08"
-     14 │ source = "see the release notes"
+      × `see the release notes` is not a URL that begins with `https://`
+        ╭─[compat/zfs.toml:38:10]
+     37 │ linux_max = "6.18"
+     38 │ source = "see the release notes"
         ·          ───────────┬───────────
-        ·                     ╰── not a good `source`
+        ·                     ╰── here
         ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
     "#);
 }
 
@@ -88,21 +154,39 @@ fn each_value_of_an_exclusion_is_checked() {
     assert_snapshot!(report_rows(r#"
 [[exclude]]
 zfs = "zfs-2.4.1"
+kernel = "6.2.8"
+reason = "of this"
+source = "https://example.org/"
+
+[[exclude]]
+zfs = "2.4.1"
 kernel = "6.2.8-200.fc37"
+reason = "of this"
+source = "https://example.org/"
+
+[[exclude]]
+zfs = "2.4.1"
+kernel = "6.2.8"
 reason = "  "
+source = "https://example.org/"
+
+[[exclude]]
+zfs = "2.4.1"
+kernel = "6.2.8"
+reason = "of this"
 "#), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × `[[exclude]]` has no `source`
-       ╭─[compat/zfs.toml:3:1]
-     2 │
+      × `zfs-2.4.1` is not a released OpenZFS version (expected e.g. `2.4.0`)
+       ╭─[compat/zfs.toml:4:7]
      3 │ [[exclude]]
-       · ─────┬─────
-       ·      ╰── in this one
      4 │ zfs = "zfs-2.4.1"
+       ·       ─────┬─────
+       ·            ╰── here
+     5 │ kernel = "6.2.8"
        ╰────
-      help: a complete one is
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
 
             [[exclude]]
             zfs = "2.1.9"
@@ -111,40 +195,62 @@ reason = "  "
             source = "https://github.com/openzfs/zfs/issues/14658"
 
     Error:
-      × `zfs-2.4.1` is not a released OpenZFS version (expected e.g. `2.4.0`)
-       ╭─[compat/zfs.toml:4:7]
-     3 │ [[exclude]]
-     4 │ zfs = "zfs-2.4.1"
-       ·       ─────┬─────
-       ·            ╰── not a good `zfs`
-     5 │ kernel = "6.2.8-200.fc37"
-       ╰────
-
-    Error:
       × `6.2.8-200.fc37` is not a kernel version (expected e.g. `6.2.8`, or `6.2` for all of that
       │ series)
-       ╭─[compat/zfs.toml:5:10]
-     4 │ zfs = "zfs-2.4.1"
-     5 │ kernel = "6.2.8-200.fc37"
-       ·          ────────┬───────
-       ·                  ╰── not a good `kernel`
-     6 │ reason = "  "
-       ╰────
+        ╭─[compat/zfs.toml:11:10]
+     10 │ zfs = "2.4.1"
+     11 │ kernel = "6.2.8-200.fc37"
+        ·          ────────┬───────
+        ·                  ╰── here
+     12 │ reason = "of this"
+        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[exclude]]
+            zfs = "2.1.9"
+            kernel = "6.2.8"
+            reason = "does not compile"
+            source = "https://github.com/openzfs/zfs/issues/14658"
 
     Error:
-      × the reason is empty, but it is all that a held build has to show
-       ╭─[compat/zfs.toml:6:10]
-     5 │ kernel = "6.2.8-200.fc37"
-     6 │ reason = "  "
-       ·          ──┬─
-       ·            ╰── not a good `reason`
-       ╰────
+      × the reason is empty
+        ╭─[compat/zfs.toml:18:10]
+     17 │ kernel = "6.2.8"
+     18 │ reason = "  "
+        ·          ──┬─
+        ·            ╰── here
+     19 │ source = "https://example.org/"
+        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[exclude]]
+            zfs = "2.1.9"
+            kernel = "6.2.8"
+            reason = "does not compile"
+            source = "https://github.com/openzfs/zfs/issues/14658"
+
+    Error:
+      × missing field `source`
+        ╭─[compat/zfs.toml:21:1]
+     20 │
+     21 │ [[exclude]]
+        · ─────┬─────
+        ·      ╰── here
+     22 │ zfs = "2.4.1"
+        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[exclude]]
+            zfs = "2.1.9"
+            kernel = "6.2.8"
+            reason = "does not compile"
+            source = "https://github.com/openzfs/zfs/issues/14658"
     "#);
 }
 
 #[test]
 fn each_value_of_the_policy_is_checked() {
-    assert_snapshot!(report("[policy]\nline = \"2.4.0\"\nunknown_release = \"\"\n"), @r#"
+    assert_snapshot!(report("[policy]\nline = \"2.4.0\"\nunknown_release = \"hold\"\n"), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
@@ -153,28 +259,41 @@ fn each_value_of_the_policy_is_checked() {
      1 │ [policy]
      2 │ line = "2.4.0"
        ·        ───┬───
-       ·           ╰── not a good `line`
-     3 │ unknown_release = ""
+       ·           ╰── here
+     3 │ unknown_release = "hold"
        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [policy]
+            line = "2.4"
+            unknown_release = "hold"
+    "#);
+    assert_snapshot!(report("[policy]\nline = \"2.4\"\nunknown_release = \"\"\n"), @r#"
+      × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
       × `` is not a policy for releases without a row (expected `hold` or `use-meta`)
        ╭─[compat/zfs.toml:3:19]
-     2 │ line = "2.4.0"
+     2 │ line = "2.4"
      3 │ unknown_release = ""
        ·                   ─┬
-       ·                    ╰── not a good `unknown_release`
+       ·                    ╰── here
        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [policy]
+            line = "2.4"
+            unknown_release = "hold"
     "#);
 }
 
 #[test]
-fn what_is_missing_is_shown_complete() {
+fn a_missing_table_or_key_is_shown_with_a_valid_example() {
     assert_snapshot!(report("[[release]]\nversion = \"2.4.1\"\nlinux_min = \"4.18\"\nlinux_max = \"6.19\"\n"), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × the matrix has no `[policy]`
+      × missing table `policy`
        ╭─[compat/zfs.toml:1:1]
      1 │ [[release]]
        · ▲
@@ -188,20 +307,33 @@ fn what_is_missing_is_shown_complete() {
             unknown_release = "hold"
 
     Error:
-      × `[[release]]` has no `source`
+      × missing field `source`
        ╭─[compat/zfs.toml:1:1]
      1 │ [[release]]
        · ─────┬─────
-       ·      ╰── in this one
+       ·      ╰── here
      2 │ version = "2.4.1"
        ╰────
-      help: a complete one is
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
 
             [[release]]
             version = "2.4.4"
             linux_min = "4.18"
             linux_max = "7.2"
             source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
+    "#);
+    assert_snapshot!(report(""), @r#"
+      × `compat/zfs.toml` is not a valid compatibility matrix
+
+    Error:
+      × missing table `policy`
+       ╭─[compat/zfs.toml:1:1]
+       ╰────
+      help: begin with one such as
+
+            [policy]
+            line = "2.4"
+            unknown_release = "hold"
     "#);
 }
 
@@ -218,28 +350,30 @@ version = "2.4.1"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × `policy` is not a table but a text
+      × invalid type: string "2.4", expected a table
        ╭─[compat/zfs.toml:2:10]
      1 │
      2 │ policy = "2.4"
        ·          ──┬──
-       ·            ╰── write it as `[policy]`
+       ·            ╰── here
      3 │ exclude = [ "2.1.9" ]
        ╰────
-      help: [policy]
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [policy]
             line = "2.4"
             unknown_release = "hold"
 
     Error:
-      × expected rows that begin with `[[exclude]]`, found a text
+      × invalid type: string "2.1.9", expected a table
        ╭─[compat/zfs.toml:3:13]
      2 │ policy = "2.4"
      3 │ exclude = [ "2.1.9" ]
        ·             ───┬───
-       ·                ╰── not a row
+       ·                ╰── here
      4 │ polic = 1
        ╰────
-      help: a complete row is
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
 
             [[exclude]]
             zfs = "2.1.9"
@@ -248,26 +382,26 @@ version = "2.4.1"
             source = "https://github.com/openzfs/zfs/issues/14658"
 
     Error:
-      × `polic` is not a key of the matrix
+      × unknown table `polic`, expected one of `policy`, `release`, `exclude`
        ╭─[compat/zfs.toml:4:1]
      3 │ exclude = [ "2.1.9" ]
      4 │ polic = 1
        · ──┬──
-       ·   ╰── would be without effect
+       ·   ╰── here
      5 │
        ╰────
-      help: the keys are: policy, release, exclude
+      help: remove it, or correct its name
 
     Error:
-      × expected rows that begin with `[[release]]`, found a table
+      × invalid type: table, expected an array of tables
        ╭─[compat/zfs.toml:6:1]
      5 │
      6 │ [release]
        · ────┬────
-       ·     ╰── not a row
+       ·     ╰── here
      7 │ version = "2.4.1"
        ╰────
-      help: a complete row is
+      help: a valid row is
 
             [[release]]
             version = "2.4.4"
@@ -278,7 +412,7 @@ version = "2.4.1"
 }
 
 #[test]
-fn a_number_is_no_version() {
+fn a_number_is_not_a_version() {
     assert_snapshot!(report_rows(r#"
 [[release]]
 version = "2.2.6"
@@ -289,21 +423,27 @@ source = "https://example.org/"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × `linux_max` is not a text but a number
+      × invalid type: floating point `6.1`, expected a string
        ╭─[compat/zfs.toml:6:13]
      5 │ linux_min = "3.10"
      6 │ linux_max = 6.10
        ·             ──┬─
-       ·               ╰── put it in quotes
+       ·               ╰── here
      7 │ source = "https://example.org/"
        ╰────
-      help: versions are texts: the number 6.10 would be 6.1
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
     "#);
 }
 
-/// What follows from another fault is not one of its own.
+/// Rules between rows are not checked against rows that could not be read.
 #[test]
-fn an_unreadable_version_is_one_fault_only() {
+fn an_unreadable_version_is_one_diagnostic_only() {
     assert_snapshot!(report(r#"
 [policy]
 line = "2.4"
@@ -329,8 +469,15 @@ source = "https://example.org/"
      6 │ [[release]]
      7 │ version = "2.4.x"
        ·           ───┬───
-       ·              ╰── not a good `version`
+       ·              ╰── here
      8 │ linux_min = "4.18"
        ╰────
+      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+
+            [[release]]
+            version = "2.4.4"
+            linux_min = "4.18"
+            linux_max = "7.2"
+            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
     "#);
 }
