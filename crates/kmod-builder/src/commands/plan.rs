@@ -30,7 +30,7 @@ use crate::output::{self, Format, Show};
 )]
 pub struct PlanArgs {
     /// Streams of Fedora CoreOS, separated by commas
-    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values_t = Stream::ALL)]
+    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values_t = Stream::with_channel())]
     streams: Vec<Stream>,
 
     /// Architectures, separated by commas [default: this machine's]

@@ -5,28 +5,46 @@ use kmod_compat::FedoraVersion;
 
 use crate::serde_as_text;
 
-/// A stream of Fedora CoreOS that its users follow.
+/// A stream of Fedora CoreOS. Each has one row in [`STREAMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
-    /// What most run; promoted from `testing` after about two weeks.
     Stable,
-    /// What `stable` will be.
     Testing,
-    /// What comes after: newer kernels, and the next Fedora before its release.
     Next,
 }
 
-impl Stream {
-    /// Every stream, in the order in which plans list them.
-    pub const ALL: [Self; 3] = [Self::Stable, Self::Testing, Self::Next];
+struct StreamRow {
+    stream: Stream,
+    /// In upstream's URLs, flags and tags.
+    name: &'static str,
+    /// Hosts follow it: it has channel tags, `plan` builds for it and `cleanup` keeps its kernels by default.
+    has_channel: bool,
+}
 
-    /// The name in upstream's addresses.
+/// Everything about streams follows from this table. In the order of the enum, which is the order of plans.
+const STREAMS: &[StreamRow] = &[
+    StreamRow { stream: Stream::Stable, name: "stable", has_channel: true },
+    StreamRow { stream: Stream::Testing, name: "testing", has_channel: true },
+    StreamRow { stream: Stream::Next, name: "next", has_channel: true },
+];
+
+impl Stream {
+    pub fn all() -> impl Iterator<Item = Self> {
+        STREAMS.iter().map(|row| row.stream)
+    }
+
+    /// Only streams with channel tags that hosts follow.
+    pub fn with_channel() -> impl Iterator<Item = Self> {
+        STREAMS.iter().filter(|row| row.has_channel).map(|row| row.stream)
+    }
+
+    pub const fn has_channel(self) -> bool {
+        STREAMS[self as usize].has_channel
+    }
+
+    /// In upstream's URLs, flags and tags.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stable => "stable",
-            Self::Testing => "testing",
-            Self::Next => "next",
-        }
+        STREAMS[self as usize].name
     }
 }
 
@@ -36,19 +54,19 @@ impl fmt::Display for Stream {
     }
 }
 
-/// The text is no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a stream of Fedora CoreOS (expected `stable`, `testing` or `next`)")]
+#[error("`{0}` is not a stream of Fedora CoreOS (expected one of {names})", names = names())]
 pub struct ParseStreamError(String);
+
+fn names() -> String {
+    Stream::all().map(|stream| format!("`{stream}`")).collect::<Vec<_>>().join(", ")
+}
 
 impl FromStr for Stream {
     type Err = ParseStreamError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|stream| stream.name() == text)
-            .ok_or_else(|| ParseStreamError(text.to_owned()))
+        Self::all().find(|stream| stream.name() == text).ok_or_else(|| ParseStreamError(text.to_owned()))
     }
 }
 
@@ -135,6 +153,8 @@ mod tests {
             assert!(text.parse::<CoreOsVersion>().is_err(), "{text}");
         }
         assert_eq!("stable".parse(), Ok(Stream::Stable));
-        assert!("testing-devel".parse::<Stream>().is_err());
+        assert!(Stream::all().zip(0..).all(|(stream, row)| stream as usize == row));
+        let error = "testing-devel".parse::<Stream>().unwrap_err().to_string();
+        assert!(error.ends_with("(expected one of `stable`, `testing`, `next`)"), "{error}");
     }
 }

@@ -25,7 +25,7 @@ async fn streams_and_architectures_are_asked_at_the_same_time() {
     get(&server, "/coreos/prod/streams/next/releases.json", ResponseTemplate::new(404)).await;
     let upstream = Upstream::new(http(), endpoints(&server), None, Credentials::default()).unwrap();
     let start = Instant::now();
-    let releases = upstream.coreos_all(&Stream::ALL, &Arch::ALL).await;
+    let releases = upstream.coreos_all(&Stream::all().collect::<Vec<_>>(), &Arch::ALL).await;
     // Six answers of half a second each, in two rounds.
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
     assert_eq!(releases.len(), 6);

@@ -18,7 +18,7 @@ const CONCURRENT: usize = 8;
 #[derive(Debug, Args)]
 pub(super) struct KernelArgs {
     /// Keep images for every kernel that hosts of these streams can still run, or `none`
-    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values = ["stable", "testing", "next"])]
+    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values = Stream::with_channel().map(Stream::name))]
     keep_kernels_of: Vec<Followed>,
 
     /// So many of the last releases of each of these streams; beyond them, all that upstream itself still keeps

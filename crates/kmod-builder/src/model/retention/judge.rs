@@ -86,7 +86,7 @@ impl<'a> Judge<'a> {
                     Delete::OldCandidate { after: limit },
                 )
             }
-            TagClass::Beta => {
+            TagClass::Branch => {
                 let limit = self.policy.betas_older_than;
                 self.by_age(stored, limit, Keep::YoungBeta { until: limit }, Delete::OldBeta { after: limit })
             }

@@ -10,48 +10,48 @@ use crate::model::Target;
 use crate::model::image::{ParseImageRefError, Tag};
 
 pub(super) const CANDIDATE: &str = "candidate-";
-pub(super) const BETA: &str = "beta-";
+pub(super) const BRANCH: &str = "beta-";
 
-/// For whom an image is promoted: the users who follow a stream, or those who try a branch.
+/// Where an image is promoted to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// Users: `stable`, `testing`, `next`.
-    Users(Stream),
-    /// `beta-BRANCH`.
-    Beta(Branch),
+    /// Hosts follow it; only streams that [have a channel](Stream::has_channel).
+    Stream(Stream),
+    /// `beta-BRANCH`: for tests of a branch.
+    Branch(Branch),
 }
 
 impl Channel {
     /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
     pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         match self {
-            Self::Users(_) => Ok(target.tag()),
-            Self::Beta(_) => format!("{self}-{}", target.tag()).parse(),
+            Self::Stream(_) => Ok(target.tag()),
+            Self::Branch(_) => format!("{self}-{}", target.tag()).parse(),
         }
     }
 
-    /// The tag of an image that is not proven yet. No user looks for it, and no branch's is another's.
+    /// The tag of an image that is not proven yet.
     pub fn candidate_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         format!("{CANDIDATE}{}", self.image_tag(target)?).parse()
     }
 
-    /// The name under which hosts of an architecture follow the channel: `stable`, `stable_aarch64`; a branch's is
-    /// `beta-BRANCH-aarch64`, which is no other branch's, because in tags those have no `-`.
+    /// The channel's tag for hosts of an architecture: `stable`, `stable_aarch64`, `beta-BRANCH-aarch64`. No branch's tag
+    /// is another's, because the name of a branch in tags has no `-`.
     pub fn followed_on(&self, arch: Arch) -> String {
         match (self, arch) {
             (_, Arch::X86_64) => self.to_string(),
-            (Self::Users(_), other) => format!("{self}_{other}"),
-            (Self::Beta(_), other) => format!("{self}-{other}"),
+            (Self::Stream(_), other) => format!("{self}_{other}"),
+            (Self::Branch(_), other) => format!("{self}-{other}"),
         }
     }
 
-    /// The tags that move to the newest image, from the one that most follow to the narrowest.
+    /// The tags that move to the newest image, from the most general to the most specific.
     pub fn moving_tags(&self, target: &Target) -> Vec<Tag> {
         let followed = self.followed_on(target.arch());
         let of = |name: &dyn fmt::Display| format!("{name}_{followed}");
         let narrower = match self {
-            Self::Beta(_) => Vec::new(),
-            Self::Users(_) => {
+            Self::Branch(_) => Vec::new(),
+            Self::Stream(_) => {
                 let fedora = target.kernel.fedora().map(|fedora| of(&format_args!("fedora-{fedora}")));
                 let line = of(&format_args!("zfs-{}", target.zfs.line()));
                 std::iter::once(line).chain(fedora).collect()
@@ -61,8 +61,7 @@ impl Channel {
         all.map(|tag| tag.parse().expect("numbers and the channel's own characters may be in tags")).collect()
     }
 
-    /// The immutable tag that says what was promoted when: `CHANNEL-RUN-COMMIT`, of the numbers of a run and the first
-    /// twelve digits of a commit.
+    /// The immutable tag of a promotion: `CHANNEL-RUN-COMMIT`, with the first twelve digits of the commit.
     pub fn audit_tag(&self, arch: Arch, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
         let tag = format!("{}-{run}-{}", self.followed_on(arch), commit.get(..12).unwrap_or(commit));
         self.read_audit_tag(arch, &tag)
@@ -78,13 +77,21 @@ impl Channel {
         tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
     }
 
-    /// The audit tag that somebody chose, if it is one of this channel.
+    /// Parses an audit tag of this channel.
     pub fn read_audit_tag(&self, arch: Arch, tag: &str) -> Result<Tag, ParseChannelError> {
         let channel = self.followed_on(arch);
         let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: channel.clone() };
         let rest = tag.strip_prefix(&format!("{channel}-")).ok_or_else(fail)?;
         if is_run_and_commit(rest) { tag.parse().map_err(|_| fail()) } else { Err(fail()) }
     }
+}
+
+pub(super) fn stream(text: &str) -> Option<Stream> {
+    text.parse().ok().filter(|stream: &Stream| stream.has_channel())
+}
+
+fn streams() -> String {
+    Stream::with_channel().map(|stream| format!("`{stream}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// `RUN-COMMIT`.
@@ -100,8 +107,8 @@ pub(super) fn is_run_and_commit(text: &str) -> bool {
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Users(stream) => stream.fmt(f),
-            Self::Beta(branch) => write!(f, "{BETA}{branch}"),
+            Self::Stream(stream) => stream.fmt(f),
+            Self::Branch(branch) => write!(f, "{BRANCH}{branch}"),
         }
     }
 }
@@ -112,28 +119,17 @@ impl Serialize for Channel {
     }
 }
 
-/// The text is no channel, or no tag of one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseChannelError {
-    /// Neither a stream nor a branch.
-    #[error(
-        "`{0}` is not a channel (expected `stable`, `testing`, `next`, or `beta-` and the name of a branch)"
-    )]
+    #[error("`{0}` is not a channel (expected {}, or `beta-` and the name of a branch)", streams())]
     Unknown(String),
-    /// `beta-` and nothing.
     #[error("`beta-` is followed by the name of a branch: {0}")]
     Branch(#[from] ParseBranchError),
-    /// Not an audit tag of this channel.
     #[error(
         "`{tag}` is not an audit tag of {channel} (expected `{channel}-RUN-COMMIT`: decimal digits, and 7 to 40 \
          hexadecimal ones)"
     )]
-    AuditTag {
-        /// What was given.
-        tag: String,
-        /// The channel.
-        channel: String,
-    },
+    AuditTag { tag: String, channel: String },
 }
 
 impl FromStr for Channel {
@@ -141,9 +137,9 @@ impl FromStr for Channel {
 
     /// The branch is named as git names it: `beta-feature/x`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix(BETA) {
-            Some(branch) => Ok(Self::Beta(Branch::of(branch)?)),
-            None => text.parse().map(Self::Users).map_err(|_| ParseChannelError::Unknown(text.to_owned())),
+        match text.strip_prefix(BRANCH) {
+            Some(branch) => Ok(Self::Branch(Branch::of(branch)?)),
+            None => stream(text).map(Self::Stream).ok_or_else(|| ParseChannelError::Unknown(text.to_owned())),
         }
     }
 }
@@ -167,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn users_look_for_these() {
+    fn a_stream_has_these_tags() {
         let stable: Channel = "stable".parse().unwrap();
         let kernel = "6.17.8-300.fc43.x86_64";
         let image = format!("zfs-2.4.3_kernel-{kernel}");
@@ -194,7 +190,7 @@ mod tests {
         assert!(classes.eq(expected));
     }
 
-    /// One repository has the images of all architectures, and a channel is for one kind of hosts.
+    /// One repository has the images of all architectures; a channel tag is for one.
     #[test]
     fn each_architecture_has_channels_of_its_own() {
         let target = target("6.17.8-300.fc43.aarch64");
@@ -210,19 +206,19 @@ mod tests {
         assert_eq!(classes, [TagClass::Channel, TagClass::Channel, TagClass::Channel, TagClass::Audit]);
         let beta = all(&"beta-main".parse().unwrap(), &target);
         assert_eq!([&beta[0], &beta[3]], ["beta-main-aarch64", "beta-main-aarch64-1234-0123456789ab"]);
-        assert_eq!(TagClass::of(&beta[3]), TagClass::Beta);
+        assert_eq!(TagClass::of(&beta[3]), TagClass::Branch);
     }
 
     #[test]
-    fn a_kernel_that_names_no_fedora_has_no_channel_of_it() {
+    fn a_kernel_without_a_fedora_release_has_no_fedora_channel() {
         let next: Channel = "next".parse().unwrap();
         let tags = next.moving_tags(&target("6.17.8-300.x86_64"));
         assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["next", "zfs-2.4_next"]);
     }
 
     #[test]
-    fn what_is_no_channel_is_refused() {
-        for text in ["", "latest", "beta", "beta-", "Stable", "stable-1"] {
+    fn other_texts_are_not_channels() {
+        for text in ["", "latest", "testing-devel", "rawhide", "beta", "beta-", "Stable", "stable-1"] {
             assert!(text.parse::<Channel>().is_err(), "{text}");
         }
     }
@@ -262,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a branch is called: its tags are classified as a branch's, and never those of another branch.
+        /// The tags of a branch are classified as a branch's and are never those of another branch.
         #[test]
         fn branches_are_isolated(one in "[a-z0-9/_.-]{1,50}", other in "[a-z0-9/_.-]{1,50}") {
             let targets = ["x86_64", "aarch64"].map(|arch| target(&format!("6.17.8-300.fc43.{arch}")));
@@ -271,7 +267,7 @@ mod tests {
                 targets.iter().flat_map(|target| all(&channel, target)).collect::<Vec<_>>()
             };
             for tag in of(&one) {
-                let expected = if tag.starts_with(CANDIDATE) { TagClass::Candidate } else { TagClass::Beta };
+                let expected = if tag.starts_with(CANDIDATE) { TagClass::Candidate } else { TagClass::Branch };
                 prop_assert_eq!(TagClass::of(&tag), expected, "{}", tag);
                 prop_assert!(one == other || !of(&other).contains(&tag));
             }

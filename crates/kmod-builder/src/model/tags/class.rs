@@ -1,36 +1,34 @@
 use kmod_compat::{Arch, FedoraVersion, ZfsLine};
-use kmod_query::Stream;
 
 use super::branch::Branch;
-use super::channel::{BETA, CANDIDATE, is_run_and_commit};
+use super::channel::{BRANCH, CANDIDATE, is_run_and_commit, stream};
 use crate::model::{Digest, Target};
 
-/// What a tag says about the manifest it points to.
+/// What a tag says about its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagClass {
-    /// `zfs-X_kernel-Y`: users look for the image under this name.
+    /// `zfs-X_kernel-Y`: the public name of an image.
     Version(Target),
     /// `candidate-zfs-X_kernel-Y`, `candidate-beta-BRANCH-zfs-X_kernel-Y`: published, not yet proven.
     Candidate,
     /// `beta-…`: built from a branch.
-    Beta,
-    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable_aarch64`: what users follow. Protected absolutely.
+    Branch,
+    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable_aarch64`: what hosts follow. Always protected.
     Channel,
-    /// `stable-RUN-COMMIT`: what was promoted when. Protected absolutely.
+    /// `stable-RUN-COMMIT`: the record of a promotion. Always protected.
     Audit,
     /// `sha256-<hex>`: the index of what refers to that digest, on registries without the referrers API
     /// (OCI distribution specification 1.1, "Referrers Tag Schema").
     Referrers(Digest),
     /// `sha256-<hex>.sig`, `.att`, `.sbom`: where cosign before version 3, podman and bootc look for evidence.
     Signature(Digest),
-    /// Anything else. Whoever made it had a reason: protected.
+    /// Anything else: not made by this program, protected.
     Unknown,
 }
 
 const SIGNATURES: [&str; 3] = ["sig", "att", "sbom"];
 
 impl TagClass {
-    /// What this tag says.
     pub fn of(tag: &str) -> Self {
         if let Some(class) = evidence(tag) {
             return class;
@@ -41,8 +39,8 @@ impl TagClass {
         if tag.strip_prefix(CANDIDATE).is_some_and(|rest| target(image_of_branch(rest)).is_some()) {
             return Self::Candidate;
         }
-        if tag.strip_prefix(BETA).is_some_and(|rest| !rest.is_empty()) {
-            return Self::Beta;
+        if tag.strip_prefix(BRANCH).is_some_and(|rest| !rest.is_empty()) {
+            return Self::Branch;
         }
         match (is_channel(tag), is_audit(tag)) {
             (true, _) => Self::Channel,
@@ -56,9 +54,9 @@ fn target(tag: &str) -> Option<Target> {
     Target::from_tag(&tag.parse().ok()?)
 }
 
-/// What follows the branch, if a branch is named.
+/// The tag without `beta-BRANCH-`.
 fn image_of_branch(tag: &str) -> &str {
-    let rest = tag.strip_prefix(BETA).and_then(|rest| rest.split_once('-'));
+    let rest = tag.strip_prefix(BRANCH).and_then(|rest| rest.split_once('-'));
     rest.filter(|(branch, _)| Branch::is_in_tags(branch)).map_or(tag, |(_, image)| image)
 }
 
@@ -82,17 +80,15 @@ fn is_channel(tag: &str) -> bool {
             || name.strip_prefix("fedora-").is_some_and(|number| number.parse::<FedoraVersion>().is_ok())
     };
     let tag = without_arch(tag);
-    let is_stream = |text: &str| text.parse::<Stream>().is_ok();
-    is_stream(tag) || tag.rsplit_once('_').is_some_and(|(name, stream)| is_stream(stream) && of(name))
+    stream(tag).is_some()
+        || tag.rsplit_once('_').is_some_and(|(name, channel)| stream(channel).is_some() && of(name))
 }
 
 fn is_audit(tag: &str) -> bool {
-    tag.split_once('-').is_some_and(|(stream, rest)| {
-        without_arch(stream).parse::<Stream>().is_ok() && is_run_and_commit(rest)
-    })
+    tag.split_once('-')
+        .is_some_and(|(channel, rest)| stream(without_arch(channel)).is_some() && is_run_and_commit(rest))
 }
 
-/// A channel without the architecture whose hosts follow it.
 fn without_arch(channel: &str) -> &str {
     let known = Arch::ALL.into_iter().filter(|arch| *arch != Arch::X86_64);
     let named = |arch: Arch| channel.strip_suffix(arch.rpm())?.strip_suffix('_');
@@ -113,7 +109,7 @@ mod tests {
             ("stable-1234-0123abc", TagClass::Audit),
             ("candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
             ("candidate-beta-main-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
-            ("beta-main", TagClass::Beta),
+            ("beta-main", TagClass::Branch),
             (&format!("sha256-{hex}"), TagClass::Referrers(Digest::of(b""))),
             (&format!("sha256-{hex}.sig"), TagClass::Signature(Digest::of(b""))),
             (&format!("sha256-{hex}.att"), TagClass::Signature(Digest::of(b""))),
@@ -126,10 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn what_only_resembles_ours_is_unknown() {
+    fn similar_tags_are_unknown() {
         let hex = Digest::of(b"").hex().to_owned();
         for tag in [
             "latest",
+            "testing-devel",
+            "rawhide",
+            "testing-devel-1234-0123abc",
+            "zfs-2.4_rawhide",
             "stable-1234",
             "stable-x-0123abc",
             "stable-1234-xyz",

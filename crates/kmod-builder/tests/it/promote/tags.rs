@@ -169,7 +169,7 @@ async fn a_branch_touches_nothing_of_the_users() {
     for (report, digest) in [(&report, &branch), (&other, &stable)] {
         assert_eq!(tags(report).len(), 3);
         for tag in tags(report) {
-            assert_eq!((TagClass::of(&tag), &after[&tag]), (TagClass::Beta, digest), "{tag}");
+            assert_eq!((TagClass::of(&tag), &after[&tag]), (TagClass::Branch, digest), "{tag}");
         }
     }
     assert!(tags(&report).iter().all(|tag| !tags(&other).contains(tag)));
