@@ -3,20 +3,14 @@ use std::str::FromStr;
 
 use crate::serde_as_text;
 
-/// A processor architecture for which images are built.
-///
-/// Its text is RPM's name (`x86_64`, `aarch64`), which is also the kernel's; [`Arch::oci`] translates
-/// to the name that OCI images use. The only place where the two vocabularies meet.
+/// Its text is the name of RPM and the kernel (`x86_64`, `aarch64`); [`Arch::oci`] is the name in OCI images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arch {
-    /// 64-bit x86, `amd64` in OCI's words.
     X86_64,
-    /// 64-bit Arm, `arm64` in OCI's words.
     Aarch64,
 }
 
 impl Arch {
-    /// Every architecture, in the order in which plans list them.
     pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
     /// RPM's and the kernel's name.
@@ -35,7 +29,6 @@ impl Arch {
         }
     }
 
-    /// The architecture that OCI calls by this name.
     pub fn from_oci(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|arch| arch.oci() == name)
     }
@@ -47,7 +40,6 @@ impl fmt::Display for Arch {
     }
 }
 
-/// The text is no architecture for which images are built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a supported architecture (expected `x86_64` or `aarch64`)")]
 pub struct ParseArchError(String);

@@ -8,7 +8,6 @@ use crate::serde_as_text;
 pub struct TarballSha256(String);
 
 impl TarballSha256 {
-    /// The 64 digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -20,7 +19,6 @@ impl fmt::Display for TarballSha256 {
     }
 }
 
-/// The text is no sha256.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a sha256 (expected 64 lower-case hexadecimal digits, as `sha256sum` prints them)")]
 pub struct ParseTarballSha256Error(String);

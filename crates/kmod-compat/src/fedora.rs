@@ -8,7 +8,6 @@ use crate::serde_as_text;
 pub struct FedoraVersion(u16);
 
 impl FedoraVersion {
-    /// The number itself.
     pub const fn number(self) -> u16 {
         self.0
     }
@@ -20,7 +19,6 @@ impl fmt::Display for FedoraVersion {
     }
 }
 
-/// The text is no Fedora release number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a Fedora release number (expected e.g. `43`)")]
 pub struct ParseFedoraVersionError(String);
@@ -56,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_plausible_release() {
+    fn rejects_implausible_releases() {
         for text in ["", "0", "29", "043", "+43", "-43", "43 ", "43.1", "f43", "rawhide", "1000", "65536"] {
             check_refused(text);
         }

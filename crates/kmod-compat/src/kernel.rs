@@ -8,9 +8,8 @@ use crate::{Arch, FedoraVersion, serde_as_text};
 
 /// A whole `uname -r`, such as `6.17.8-300.fc43.x86_64` or `6.17.8-300.fc43.x86_64+debug`.
 ///
-/// Ordered as RPM orders version and release, never as text (6.9 comes before 6.10). Holds only
-/// characters that are harmless in a path and a command line. Three of them (`+`, `~`, `^`) are not
-/// allowed in an OCI tag, so whoever makes a tag of it has to escape them.
+/// Ordered as RPM orders version and release, not as text (6.9 comes before 6.10). All characters are safe in a path and a
+/// command line. Three of them (`+`, `~`, `^`) are not allowed in an OCI tag and must be escaped there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelRelease {
     version: String,
@@ -32,7 +31,6 @@ impl KernelRelease {
         &self.release
     }
 
-    /// The architecture that the release ends with.
     pub const fn arch(&self) -> Arch {
         self.arch
     }
@@ -79,7 +77,6 @@ impl fmt::Display for KernelRelease {
     }
 }
 
-/// The text is no kernel release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a kernel release: {reason} (expected e.g. `6.17.8-300.fc43.x86_64`, as `uname -r` prints it)"
@@ -154,12 +151,10 @@ pub struct KernelSeries {
 }
 
 impl KernelSeries {
-    /// The first number.
     pub const fn major(self) -> u32 {
         self.major
     }
 
-    /// The second number.
     pub const fn minor(self) -> u32 {
         self.minor
     }
@@ -171,7 +166,6 @@ impl fmt::Display for KernelSeries {
     }
 }
 
-/// The text is no kernel series.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a kernel series (expected major and minor, e.g. `6.17`)")]
 pub struct ParseKernelSeriesError(String);
@@ -188,10 +182,10 @@ impl FromStr for KernelSeries {
 
 serde_as_text!(KernelSeries);
 
-/// The beginning of an upstream kernel version, by which exclusions name the kernels they speak of.
+/// The beginning of an upstream kernel version, by which exclusions name kernels.
 ///
-/// Whole numbers are compared, never characters: `6.2.8` is every distribution's build of 6.2.8 and
-/// not 6.2.80; `6.2` is the whole series.
+/// Whole numbers are compared, not characters: `6.2.8` is every distribution's build of 6.2.8 and not 6.2.80; `6.2` is the
+/// whole series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelVersionPrefix(Vec<u32>);
 
@@ -210,7 +204,6 @@ impl fmt::Display for KernelVersionPrefix {
     }
 }
 
-/// The text is no kernel version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a kernel version (expected e.g. `6.2.8`, or `6.2` for all of that series)")]
 pub struct ParseKernelVersionPrefixError(String);

@@ -20,8 +20,6 @@ use crate::{
     Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict, ZfsLine, ZfsVersion, serde_as_text,
 };
 
-/// Which release of OpenZFS may be built for which kernel, and what to do when that is not known.
-///
 /// Every release has one row, every row a range that is not empty, every exclusion a row.
 #[derive(Clone, Debug)]
 pub struct CompatMatrix {

@@ -1,10 +1,10 @@
 use crate::{KernelSeries, ParseKernelSeriesError, ParseZfsVersionError, ZfsVersion};
 
-/// What OpenZFS says about a release in its own file `META`, at the root of the source.
+/// The file `META` at the root of an OpenZFS source tree.
 ///
 /// Lines of a key, a colon, spaces and a value; see
-/// [the file of 2.4.4](https://github.com/openzfs/zfs/blob/zfs-2.4.4/META). Always that of a released
-/// version: candidates (`Release: rc5`) and development trees (`Version: 2.4.99`) are refused.
+/// [the file of 2.4.4](https://github.com/openzfs/zfs/blob/zfs-2.4.4/META). Only of released versions: release candidates
+/// (`Release: rc5`) and development trees (`Version: 2.4.99`) are rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     version: ZfsVersion,
@@ -14,12 +14,11 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Reads the text of a `META` file.
     pub fn parse(text: &str) -> Result<Self, MetaError> {
         let fields = Fields::read(text)?;
         let release = fields.required("Release")?.to_owned();
         let number = fields.required("Version")?;
-        // The candidates of 2.3.0 all say `Version: 2.3.0`; only here do they differ from the release.
+        // The release candidates of 2.3.0 all have `Version: 2.3.0`; only `Release` differs.
         let version = if release.starts_with("rc") { &format!("{number}-{release}") } else { number };
         let version = version.parse().map_err(MetaError::Version)?;
         let linux_min = fields.series("Linux-Minimum")?;
@@ -30,64 +29,47 @@ impl Meta {
         Ok(Self { version, release, linux_min, linux_max })
     }
 
-    /// The version of OpenZFS.
     pub const fn version(&self) -> ZfsVersion {
         self.version
     }
 
-    /// The release of that version, as RPM means the word: `1`.
+    /// RPM's `Release`: `1`.
     pub fn release(&self) -> &str {
         &self.release
     }
 
-    /// The oldest kernel series that it supports.
     pub const fn linux_min(&self) -> KernelSeries {
         self.linux_min
     }
 
-    /// The newest kernel series that it supports.
     pub const fn linux_max(&self) -> KernelSeries {
         self.linux_max
     }
 }
 
-/// The text is no `META` of a released version of OpenZFS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum MetaError {
-    /// A line is not made of a key, a colon and a value.
     #[error("line {number} of META is not `Key: value`: `{line}`")]
-    #[diagnostic(help("expected the file META of an OpenZFS source tree; is this really it?"))]
+    #[diagnostic(help("expected the file META of an OpenZFS source tree; check the source of this file"))]
     Line {
         /// Counted from 1.
         number: usize,
-        /// The beginning of the line.
         line: String,
     },
-    /// A field is not there.
     #[error("META has no `{0}`")]
     Missing(&'static str),
-    /// A field is there twice, so it is not clear which of the two holds.
-    #[error("META says `{0}` twice")]
+    #[error("META has `{0}` twice")]
     Repeated(String),
-    /// The version is none that was released.
     #[error("META is not that of a released version: {0}")]
     Version(ParseZfsVersionError),
-    /// A bound of the kernel range cannot be read.
     #[error("`{key}` of META cannot be read: {reason}")]
     Series {
         /// `Linux-Minimum` or `Linux-Maximum`.
         key: &'static str,
-        /// What is wrong with its value.
         reason: ParseKernelSeriesError,
     },
-    /// No kernel is within the range.
     #[error("`Linux-Maximum` {max} of META is below its `Linux-Minimum` {min}")]
-    EmptyRange {
-        /// The lower bound.
-        min: KernelSeries,
-        /// The upper bound.
-        max: KernelSeries,
-    },
+    EmptyRange { min: KernelSeries, max: KernelSeries },
 }
 
 /// Where upstream shows the `META` of a release.
@@ -153,7 +135,7 @@ Linux-Minimum: 4.18
     }
 
     #[test]
-    fn a_released_version_is_read() {
+    fn a_released_version_is_parsed() {
         let meta = Meta::parse(RELEASED).unwrap();
         assert_eq!(meta.version().to_string(), "2.4.4");
         assert_eq!(meta.release(), "1");
@@ -163,7 +145,7 @@ Linux-Minimum: 4.18
     }
 
     #[test]
-    fn a_candidate_is_refused_though_its_version_is_that_of_the_release() {
+    fn a_release_candidate_is_rejected_though_its_version_is_that_of_the_release() {
         let candidate = RELEASED.replace("2.4.4", "2.3.0").replace("Release:       1", "Release:       rc5");
         check_refused(
             &candidate,
@@ -173,7 +155,7 @@ Linux-Minimum: 4.18
     }
 
     #[test]
-    fn a_development_tree_is_refused() {
+    fn a_development_tree_is_rejected() {
         check_refused(
             &RELEASED.replace("2.4.4", "2.4.99"),
             "META is not that of a released version: `2.4.99` is a development tag of OpenZFS, \
@@ -182,11 +164,11 @@ Linux-Minimum: 4.18
     }
 
     #[test]
-    fn each_fault_has_its_own_sentence() {
+    fn each_fault_has_its_own_message() {
         check_refused("", "META has no `Release`");
         check_refused(&RELEASED.replace("Linux-Minimum: 4.18\n", ""), "META has no `Linux-Minimum`");
         check_refused(&RELEASED.replace("2.4.4", ""), "META has no `Version`");
-        check_refused(&format!("{RELEASED}Linux-Maximum: 7.3\n"), "META says `Linux-Maximum` twice");
+        check_refused(&format!("{RELEASED}Linux-Maximum: 7.3\n"), "META has `Linux-Maximum` twice");
         check_refused(
             "<!DOCTYPE html>\n<title>Not: here</title>",
             "line 1 of META is not `Key: value`: `<!DOCTYPE html>`",

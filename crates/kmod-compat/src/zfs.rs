@@ -6,7 +6,7 @@ use crate::serde_as_text;
 /// A released version of OpenZFS, such as `2.4.3`.
 ///
 /// Release candidates (`2.4.0-rc1`) and development tags (`2.4.99`) are not released versions and
-/// are refused with their own words ([openzfs/zfs#12213](https://github.com/openzfs/zfs/issues/12213)).
+/// have their own errors ([openzfs/zfs#12213](https://github.com/openzfs/zfs/issues/12213)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ZfsVersion {
     line: ZfsLine,
@@ -14,7 +14,6 @@ pub struct ZfsVersion {
 }
 
 impl ZfsVersion {
-    /// The line of releases to which the version belongs.
     pub const fn line(self) -> ZfsLine {
         self.line
     }
@@ -31,7 +30,6 @@ impl fmt::Display for ZfsVersion {
     }
 }
 
-/// The text is no released version of OpenZFS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseZfsVersionError {
     /// The suffix of a release candidate, such as `-rc1`.
@@ -40,7 +38,6 @@ pub enum ParseZfsVersionError {
     /// A patch number of 99, by which upstream marks a development branch.
     #[error("`{0}` is a development tag of OpenZFS, not a released version (expected e.g. `2.4.0`)")]
     Development(String),
-    /// Anything else.
     #[error("`{0}` is not a released OpenZFS version (expected e.g. `2.4.0`)")]
     Malformed(String),
 }
@@ -90,7 +87,6 @@ impl fmt::Display for ZfsLine {
     }
 }
 
-/// The text is no line of OpenZFS releases.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a line of OpenZFS releases (expected e.g. `2.4`)")]
 pub struct ParseZfsLineError(String);

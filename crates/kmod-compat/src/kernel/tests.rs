@@ -9,7 +9,7 @@ fn kernel(text: &str) -> KernelRelease {
 }
 
 #[test]
-fn a_release_is_taken_apart() {
+fn a_release_is_parsed_into_its_parts() {
     let stock = kernel("6.17.8-300.fc43.x86_64");
     assert_eq!(stock.version(), "6.17.8");
     assert_eq!(stock.release(), "300.fc43");
@@ -34,7 +34,7 @@ fn variants_follow_a_plus() {
 }
 
 #[test]
-fn a_kernel_before_its_release_belongs_to_the_series_it_will_be() {
+fn a_prerelease_kernel_belongs_to_its_future_series() {
     let candidate = kernel("7.2.0-0.rc3.260718g1a2b3c4d5e6f.28.fc45.x86_64");
     assert_eq!(candidate.series().to_string(), "7.2");
     assert_eq!(candidate.fedora().map(FedoraVersion::number), Some(45));
@@ -43,7 +43,7 @@ fn a_kernel_before_its_release_belongs_to_the_series_it_will_be() {
 }
 
 #[test]
-fn other_distributions_name_no_fedora_release() {
+fn releases_of_other_distributions_have_no_fedora_release() {
     assert_eq!(kernel("5.14.0-570.12.1.el9_6.x86_64").fedora(), None);
     assert_eq!(kernel("6.17.8-300.fcx.x86_64").fedora(), None);
     // The last one is where RPM puts `%dist`.
@@ -71,7 +71,7 @@ fn releases_are_ordered_as_rpm_orders_them() {
 }
 
 #[test]
-fn each_malformed_release_is_refused_with_its_reason() {
+fn each_malformed_release_is_rejected_with_its_reason() {
     #[track_caller]
     fn check(text: &str, reason: &str) {
         let error = text.parse::<KernelRelease>().unwrap_err().to_string();
@@ -191,7 +191,7 @@ proptest! {
         let _ = text.parse::<KernelVersionPrefix>();
     }
 
-    /// Texts that are nearly releases reach further into the parser than any text does.
+    /// Nearly valid texts reach further into the parser than arbitrary ones.
     #[test]
     fn no_near_miss_makes_a_parser_panic(text in "[0-9.]{0,6}-?[0-9a-z.~^é-]{0,8}(\\.x86_64)?[+]?[a-zé]{0,3}") {
         if let Ok(release) = text.parse::<KernelRelease>() {

@@ -26,7 +26,6 @@ impl Exclusion {
         &self.reason
     }
 
-    /// The link to where that was reported.
     pub fn source(&self) -> &str {
         &self.source
     }

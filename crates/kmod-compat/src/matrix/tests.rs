@@ -68,7 +68,7 @@ fn check(version: &str, kernel: &str, expected: &str) {
 }
 
 #[test]
-fn what_is_written_is_what_is_read() {
+fn parsing_keeps_every_value() {
     let matrix = small();
     assert_eq!(
         matrix.policy(),
@@ -265,7 +265,7 @@ proptest! {
         let _ = CompatMatrix::parse("any.toml", &text);
     }
 
-    /// One cut anywhere: what follows is a fault at the place of the cut, or a smaller matrix.
+    /// A cut anywhere gives a diagnostic or a smaller matrix.
     #[test]
     fn no_damage_makes_parser_or_report_panic(from in 0..SMALL.len(), length in 0_usize..200) {
         let to = (from + length).min(SMALL.len());

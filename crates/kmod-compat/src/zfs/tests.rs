@@ -15,7 +15,7 @@ fn versions_are_ordered_as_numbers() {
 }
 
 #[test]
-fn a_line_is_no_prefix_of_another() {
+fn a_line_is_not_a_prefix_of_another() {
     assert_ne!(zfs("2.40.0").line(), "2.4".parse().unwrap());
     assert_eq!(zfs("2.4.10").line(), "2.4".parse().unwrap());
 }
@@ -27,7 +27,7 @@ fn a_version_knows_its_tag_and_line() {
 }
 
 #[test]
-fn each_unreleased_kind_is_refused_with_its_own_words() {
+fn each_unreleased_kind_has_its_own_error() {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let error = text.parse::<ZfsVersion>().unwrap_err().to_string();
@@ -100,7 +100,7 @@ proptest! {
         let _ = text.parse::<ZfsLine>();
     }
 
-    /// Texts that are nearly versions reach further into the parser than any text does.
+    /// Nearly valid texts reach further into the parser than arbitrary ones.
     #[test]
     fn no_near_miss_makes_a_parser_panic(text in "[0-9.rc+-]{0,14}") {
         if let Ok(version) = text.parse::<ZfsVersion>() {
