@@ -193,6 +193,17 @@ fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
     }
 }
 
+/// The YAML repeats the default, because GitHub shows it in the form of a run by hand.
+#[test]
+fn the_default_streams_are_those_with_a_channel() {
+    let publish = workflow("publish.yml");
+    let expected =
+        kmod_query::Stream::with_channel().map(kmod_query::Stream::name).collect::<Vec<_>>().join(",");
+    assert_eq!(publish["on"]["workflow_dispatch"]["inputs"]["streams"]["default"], expected.as_str());
+    let scheduled = publish["jobs"]["plan"]["env"]["STREAMS"].as_str().unwrap();
+    assert!(scheduled.contains(&format!("'{expected}'")), "{scheduled}");
+}
+
 #[test]
 fn jobs_may_no_more_than_they_need() {
     for name in SERVICE.iter().chain(&TESTS) {
