@@ -25,6 +25,8 @@ pub(crate) struct Scope {
 
 pub(crate) enum Check {
     Forbid(&'static [&'static str]),
+    /// As `Forbid`, but in comments and literals too.
+    Phrases(&'static [&'static str]),
     Length,
     Name,
 }
@@ -186,6 +188,22 @@ pub(crate) const RULES: &[Rule] = &[
         planted: "#[allow(dead_code)]",
     },
     Rule {
+        id: "prose-is-plain",
+        why: "write plain present-day technical English",
+        scope: Scope { folder: "", except: &["tidy/rules.rs"], tests: true },
+        check: Check::Phrases(&[
+            "whoever",
+            "in so many words",
+            "nobody's",
+            "to be had",
+            "makes no sense",
+            "came or went",
+            "way back",
+            " mends ",
+        ]),
+        planted: "// Whoever reads this is lost, in so many words.",
+    },
+    Rule {
         id: "files-are-short",
         why: "a file has at most 450 lines",
         scope: EVERYTHING,
@@ -216,6 +234,16 @@ pub(crate) fn violations(rule: &Rule, source: &SourceFile) -> Vec<String> {
                 .flat_map(|(line, number)| {
                     let found = words.iter().filter(move |word| contains_word(line, word));
                     found.map(move |word| format!("{name}:{number}: `{word}`"))
+                })
+                .collect()
+        }
+        Check::Phrases(phrases) => {
+            let lines = source.text.lines().zip(1..);
+            lines
+                .flat_map(|(line, number)| {
+                    let line = line.to_lowercase();
+                    let found = phrases.iter().filter(move |phrase| line.contains(**phrase));
+                    found.map(move |phrase| format!("{name}:{number}: `{phrase}`"))
                 })
                 .collect()
         }

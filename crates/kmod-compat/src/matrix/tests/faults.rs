@@ -1,6 +1,7 @@
 //! The diagnostics of an invalid matrix, as they are shown.
 
 mod rules;
+mod tables;
 mod values;
 
 use insta::assert_snapshot;
