@@ -131,7 +131,7 @@ enum Decision {
 impl Show for BuildReport {
     fn table(&self) -> String {
         let built = match &self.decision {
-            Decision::Held { held } => format!("held: {held}\n"),
+            Decision::Held { held } => format!("{}: {held}\n", held.kind()),
             Decision::UpToDate { image, digest } => {
                 format!(
                     "up to date: made from the same inputs, and verified again\nimage   {image}\ndigest  {digest}\n"

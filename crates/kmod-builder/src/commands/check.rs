@@ -45,7 +45,7 @@ impl Show for Checked {
             Verdict::Compatible => {
                 format!("compatible: OpenZFS {} may be built for {}\n", self.zfs, self.kernel)
             }
-            Verdict::Incompatible(held) => format!("held: {held}\n"),
+            Verdict::Incompatible(cause) => format!("{}: {cause}\n", cause.kind()),
         }
     }
 }
