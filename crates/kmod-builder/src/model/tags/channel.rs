@@ -121,7 +121,7 @@ impl Serialize for Channel {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseChannelError {
-    #[error("`{0}` is not a channel (expected {}, or `beta-` and the name of a branch)", streams())]
+    #[error("`{0}` is not a channel (expected {streams}, or `beta-` and the name of a branch)", streams = streams())]
     Unknown(String),
     #[error("`beta-` is followed by the name of a branch: {0}")]
     Branch(#[from] ParseBranchError),
