@@ -1,4 +1,4 @@
-//! Errors of xtask: a sentence for the person at the terminal. No code distinguishes them, except [`NeedsRoot`].
+//! Errors of xtask are messages. Only [`NeedsRoot`] is handled.
 
 use std::{
     error::Error,
@@ -8,10 +8,9 @@ use std::{
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) type Result<T = ()> = std::result::Result<T, BoxError>;
 
-/// A step that only root can do.
 #[derive(Debug)]
 pub(crate) struct NeedsRoot {
-    /// What root has to run.
+    /// The command that root has to run.
     pub(crate) command: String,
 }
 
@@ -23,7 +22,7 @@ impl Display for NeedsRoot {
 
 impl Error for NeedsRoot {}
 
-/// Adds what was being done to an error.
+/// Prefixes an error with the action that failed.
 pub(crate) trait Context<T> {
     fn context(self, doing: impl Display) -> Result<T>;
 }

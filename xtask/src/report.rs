@@ -21,9 +21,8 @@ struct StepRow {
     time: Duration,
 }
 
-/// The steps of a run, in order.
 pub(crate) struct Report {
-    /// What stands before each notice: the name of the command.
+    /// Prefix of each notice.
     command: &'static str,
     rows: Vec<StepRow>,
 }

@@ -1,4 +1,4 @@
-//! Programs of the system: which package brings them, and how a long one is run with its log in a file.
+//! System programs: installing them, and running long ones with a log file.
 
 use std::{
     fs::{self, File},
@@ -13,21 +13,20 @@ use crate::{
     terminal,
 };
 
-/// How often a long step says that it is still at it.
+/// Interval between progress notices of a long step.
 const REMINDER: Duration = Duration::from_secs(30);
-/// How much of a failed step's log is shown.
+/// Lines of a failed step's log that are shown.
 const LAST_LINES: usize = 25;
 
 /// A program and the Debian package that brings it.
 pub(crate) type Tool = (&'static str, &'static str);
 
-/// The root of this repository.
 pub(crate) fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// Makes sure that `tools` are there; installs what is missing where that is allowed.
+/// Installs the missing ones of `tools` if this is root on a machine with apt.
 pub(crate) fn need(tools: &[Tool]) -> Result {
     let mut missing: Vec<&str> =
         tools.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
@@ -47,14 +46,13 @@ pub(crate) fn need(tools: &[Tool]) -> Result {
     let logs = tempfile::NamedTempFile::new()?;
     let (_, log) = logs.keep()?;
     run_logged("apt-get update", &xshell::cmd!(shell, "apt-get update").into(), &log)?;
-    // What the packages would start by themselves is not wanted: the lab starts its own, on loopback.
     let install = xshell::cmd!(shell, "apt-get install --yes --no-install-recommends {missing...}");
-    run_logged("apt-get install", &install.into(), &log).context(format_args!("by hand: {by_hand}"))?;
+    run_logged("apt-get install", &install.into(), &log).context(format_args!("help: run {by_hand}"))?;
     fs::remove_file(log)?;
     Ok(())
 }
 
-/// Whether a program is found on the path, or in the directories of the system's programs.
+/// Looks in `PATH`, `/usr/sbin` and `/sbin`.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
@@ -68,7 +66,7 @@ pub(crate) fn is_root() -> bool {
     })
 }
 
-/// The same command, ended when this process ends, however it ends.
+/// The same command, killed when this process ends.
 pub(crate) fn tied(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
     tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
@@ -84,7 +82,7 @@ pub(crate) fn tied(command: &Command) -> Command {
     tied
 }
 
-/// Runs a long command with its output in `log`; a failure shows the last lines and where the rest is.
+/// Runs a long command with its output in `log`. A failure shows the last lines.
 pub(crate) fn run_logged(what: &str, command: &Command, log: &Path) -> Result {
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory)?;
@@ -118,7 +116,6 @@ fn wait(what: &str, child: &mut Child) -> Result<std::process::ExitStatus> {
     }
 }
 
-/// A duration as people say it.
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),

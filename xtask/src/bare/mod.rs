@@ -72,10 +72,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
         });
     }
     if flags.contains(&"--keep") {
-        terminal::print_notice(format_args!(
-            "bare: the root stays in {}",
-            work.keep().join("root").display()
-        ));
+        let kept = cache.kept_root();
+        let _ = fs::remove_dir_all(&kept);
+        fs::rename(&root, &kept)?;
+        terminal::print_notice(format_args!("bare: the root stays in {}", kept.display()));
     }
     remove(work.path())?;
     if !machine.interrupted && flags.contains(&"--record") {

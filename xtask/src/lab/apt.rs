@@ -1,5 +1,5 @@
-//! Packages and sources of other Debian releases, fetched through a private apt root: the machine's own apt state is
-//! never touched, and the mirror is the one that the machine itself uses.
+//! Packages and sources of other Debian releases, from the machine's mirror, through a private apt root: the machine's apt
+//! state is not used.
 
 use std::{
     fmt::Write as _,
@@ -14,9 +14,9 @@ use crate::{
     tools,
 };
 
-/// The release that stands in for Fedora: its compiler and its rpm are of the same age.
+/// The Debian release used in place of Fedora: its compiler and rpm have the same age.
 pub(crate) const SUITE: &str = "trixie";
-/// Where sources of newer OpenZFS releases are.
+/// Suites with the sources of OpenZFS releases.
 const SOURCE_SUITES: [&str; 3] = [SUITE, "trixie-backports", "sid"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -32,7 +32,7 @@ impl Apt {
         Self::of(cache, SUITE)
     }
 
-    /// The same with the packages of another release.
+    /// With the packages of another release.
     pub(crate) fn of(cache: &Cache, suite: &str) -> Result<Self> {
         tools::need(&[("apt-get", "apt"), ("setpriv", "util-linux"), ("dpkg-deb", "dpkg")])?;
         let apt = Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
@@ -57,12 +57,11 @@ impl Apt {
         Ok(apt)
     }
 
-    /// The mirror's address, as the machine's own sources have it.
     pub(crate) fn mirror(&self) -> &str {
         &self.mirror
     }
 
-    /// Downloads a binary package into `directory` and unpacks it there.
+    /// Downloads a binary package and unpacks it into `directory`.
     pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result {
         let inside = tempfile::tempdir_in(self.directory.path())?;
         let download = self.command("apt-get", &["download", package], inside.path());
@@ -70,8 +69,7 @@ impl Apt {
         self.unpack_debs(inside.path(), directory)
     }
 
-    /// Downloads binary packages with all that they depend on and unpacks everything into `directory`, a root file
-    /// system for one program. Nothing is configured.
+    /// Downloads binary packages with their dependencies and unpacks them into `directory`. Nothing is configured.
     pub(crate) fn unpack_with_dependencies(&self, packages: &[&str], directory: &Path) -> Result {
         let mut arguments = vec!["install", "--yes", "--download-only", "--no-install-recommends"];
         arguments.extend(packages);
@@ -86,7 +84,7 @@ impl Apt {
             .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
             .collect();
         if debs.is_empty() {
-            return Err("apt-get left no .deb".into());
+            return Err("apt-get downloaded no .deb".into());
         }
         for deb in debs {
             let mut unpack = Command::new("dpkg-deb");
@@ -96,9 +94,9 @@ impl Apt {
         Ok(())
     }
 
-    /// Downloads the one file of a source package that has this name and this checksum to `to`.
+    /// Downloads a file of a source package by its name and checksum to `to`.
     ///
-    /// Not `apt-get source`: a mirror may have dropped the packaging of a release and still have its tarball.
+    /// Not `apt-get source`: a mirror may still have the tarball of a release without its packaging.
     pub(crate) fn source_file(&self, package: &str, file: &str, sha256: &str, to: &Path) -> Result {
         let output = self.command("apt-cache", &["showsrc", package], self.directory.path()).output()?;
         let listing = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -113,7 +111,7 @@ impl Apt {
             ))?;
         let url = format!("{}/{place}/{file}", self.mirror.trim_end_matches('/'));
         let expected = format!("SHA256:{sha256}");
-        let to = to.to_str().context("a path that is no text")?;
+        let to = to.to_str().context("the path is not UTF-8")?;
         let download = self.command(
             "/usr/lib/apt/apt-helper",
             &["download-file", &url, to, &expected],
@@ -133,7 +131,7 @@ impl Apt {
     }
 }
 
-/// The archive that the machine's own apt sources name: the first one with a `main` that is not for security updates.
+/// The Debian archive in the machine's apt sources: the first one with a `main` that is not for security updates.
 pub(crate) fn mirror() -> Result<String> {
     let output = Command::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
@@ -151,5 +149,5 @@ pub(crate) fn mirror() -> Result<String> {
                 && address.trim_end_matches('/').ends_with("/debian")
         })
         .map(|(address, ..)| address.to_owned())
-        .context("the machine's apt sources name no Debian archive; the lab takes its packages from there")
+        .context("the machine's apt sources name no Debian archive, from which the lab takes its packages")
 }

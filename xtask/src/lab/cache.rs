@@ -1,7 +1,7 @@
-//! What is expensive is made once: entries of a directory, named by what they are made from.
+//! The lab's cache: expensive results, each in a directory named by the hash of its inputs.
 //!
-//! An entry is made in a directory of its own and then renamed, so a half-made one never counts. Making the lab is
-//! for one process at a time.
+//! An entry is made in a temporary directory and then renamed, so an incomplete one is never used. One process at a time
+//! uses the cache.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use crate::{
     terminal, tools,
 };
 
-/// Everything an entry is made from.
+/// The hash of an entry's inputs.
 #[derive(Default)]
 pub(crate) struct Key(Sha256);
 
@@ -25,7 +25,6 @@ impl Key {
         Self::default()
     }
 
-    /// One more thing that the entry depends on.
     pub(crate) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
         let part = part.as_ref();
         self.0.update((part.len() as u64).to_le_bytes());
@@ -33,7 +32,7 @@ impl Key {
         self
     }
 
-    /// An entry that this one depends on, wherever the cache is.
+    /// Adds another entry by its name, which does not depend on the cache's location.
     pub(crate) fn with_entry(self, entry: &Path) -> Self {
         self.with(entry.file_name().unwrap_or_default().as_encoded_bytes())
     }
@@ -43,7 +42,7 @@ impl Key {
     }
 }
 
-/// Hexadecimal digits, lower case.
+/// Lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         use std::fmt::Write as _;
@@ -52,20 +51,18 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The SHA-256 of some bytes, in hexadecimal digits.
+/// SHA-256, hexadecimal.
 pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The lab's directory below the user's cache directory.
 pub(crate) struct Cache {
     root: PathBuf,
-    /// Held as long as the value lives.
     _lock: File,
 }
 
 impl Cache {
-    /// Opens the lab's directory for this process alone.
+    /// Locks the lab's directory for this process.
     pub(crate) fn open() -> Result<Self> {
         Self::open_at(directory()?)
     }
@@ -74,12 +71,12 @@ impl Cache {
         fs::create_dir_all(&root).context(root.display())?;
         let lock = File::create(root.join("lock"))?;
         lock.try_lock().map_err(|_| format!("another `cargo xtask lab` is using {}", root.display()))?;
-        // Left over from a process that was killed; nothing is mounted there any more.
+        // Left by a killed process. Its mounts ended with it.
         let _ = fs::remove_dir_all(root.join("making"));
         Ok(Self { root, _lock: lock })
     }
 
-    /// Where running services keep their things.
+    /// Data, logs and process ids of the services.
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
     }
@@ -89,19 +86,18 @@ impl Cache {
         self.root.join("bare")
     }
 
-    /// Where the log of a step goes.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
         self.root.join("logs").join(format!("{step}.log"))
     }
 
-    /// A directory that is removed with the value.
+    /// A directory that is removed when the value is dropped.
     pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
         let making = self.root.join("making");
         fs::create_dir_all(&making)?;
         Ok(tempfile::tempdir_in(making)?)
     }
 
-    /// The entry `name` made from `key`; `make` fills its directory if it does not exist yet.
+    /// The entry `name` for `key`. `make` fills its directory if it does not exist.
     pub(crate) fn entry(&self, name: &str, key: Key, make: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
         let entry = self.root.join(format!("{name}-{}", key.short()));
         if entry.is_dir() {

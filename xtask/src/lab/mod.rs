@@ -1,48 +1,26 @@
-//! The lab: Fedora's side of the world, made on this machine from the distribution's own packages, so that the
-//! unchanged program does its whole job for real. Only the origin of the packages differs.
+//! The lab: Fedora, GitHub and Sigstore on this machine, made from Debian's packages, so that the unchanged program runs
+//! from the first question to a published image.
 //!
-//! | room | what it makes |
+//! | part | content |
 //! |---|---|
-//! | `openzfs` `fedora` `kernel` `rpms` `coreos` | the tarball, the builder image, the kernels, the repository, the CoreOS images |
-//! | `upstream` `github` | what is said about them, in the shapes that Fedora and GitHub use |
-//! | `issues` | GitHub's issues, which the program keeps |
-//! | `services` `http` `world` | where all that is served, and how the program is told |
-//! | `verifiers` | programs that others wrote, and that check what was published |
-//! | `variants` | images for kernels that nobody compiled, and images with faults, made from a built one |
-//! | `program` `steps` `publishing` `proving` `retention` `report` | the program, what it is made to do, and how that went |
-//! | `rehearsal` | the workflows, job by job, with the lines as they stand in the YAML |
-//! | `cache` `apt` `oci` `podman` | the tools of the above |
+//! | `make` | what the program reads: OpenZFS's tarball, the builder image, kernels, the dnf repository, CoreOS images |
+//! | `serve` | the registry and the HTTP server: packages, stream metadata, GitHub's releases and issues |
+//! | `play` | what the program is made to do, and the programs of others that check the result |
+//! | `apt` `cache` `environment` `oci` | shared: Debian's packages, entries made once, the services' addresses, image layouts |
+//!
+//! Imports go one way: `play` → `serve` → `make` → the shared files.
 
 mod apt;
-pub(crate) mod bench;
-mod busybox;
 mod cache;
-mod coreos;
-mod fedora;
-mod github;
-mod http;
-mod issues;
-mod kernel;
+mod environment;
+mod make;
 mod oci;
-mod openzfs;
-mod podman;
-mod program;
-mod proving;
-mod publishing;
-mod rehearsal;
-mod retention;
-mod rpms;
-mod services;
-mod steps;
-mod upstream;
-mod variants;
-mod verifiers;
-mod world;
+mod play;
+mod serve;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use crate::{
@@ -52,13 +30,11 @@ use crate::{
 };
 pub(crate) use apt::mirror;
 pub(crate) use cache::Cache;
-use kernel::Kernels;
-use oci::Layout;
-use podman::Podman;
-use services::Services;
-use world::REGISTRY;
+use make::kernel::Kernels;
+pub(crate) use play::bench::run as bench;
+use serve::{http, services, services::Services};
 
-/// Makes the lab, has the program do its job in it, ends the services.
+/// Makes the lab, runs every step in it, ends the services.
 pub(crate) fn run() -> Result {
     let cache = Cache::open()?;
     let mut report = Report::new("lab");
@@ -68,49 +44,28 @@ pub(crate) fn run() -> Result {
         Ok(cache::directory()?.display().to_string())
     });
     if let Some((_services, kernels)) = &lab {
-        let work = cache.run().join("work");
-        let _ = fs::remove_dir_all(&work);
-        fs::create_dir_all(&work)?;
-        let mut program = None;
-        report.step("compiling the program", || {
-            program = Some(program::Program::build(&cache.run(), &work)?);
-            Ok(String::new())
-        });
-        if let Some(program) = program {
-            steps::all(&mut report, &program, kernels);
-            if report.is_good() {
-                publishing::all(&mut report, &program, &cache, kernels);
-            }
-            if report.is_good() {
-                rehearsal::all(&mut report, &program, &cache.run(), kernels);
-            }
-        }
+        play::all(&mut report, &cache, kernels);
     }
     drop(lab);
     report.end()
 }
 
-/// Makes the lab, rehearses the workflows in it and nothing else, ends the services.
-pub(crate) fn rehearse() -> Result {
-    alone("rehearsal", rehearsal::all)
+/// Makes the lab and runs only the workflows in it.
+pub(crate) fn workflows() -> Result {
+    only(play::only_workflows)
 }
 
-/// Makes the lab, builds an image in it and reproduces that in other circumstances, ends the services. Each
-/// reproduction compiles everything anew, so this is no part of [`run`].
+/// Makes the lab, builds an image and reproduces it. Each reproduction compiles everything again, therefore this is not
+/// part of [`run`].
 pub(crate) fn reproduce() -> Result {
-    alone("reproduction", |report, program, _, kernels| steps::reproduce(report, program, kernels))
+    only(play::only_reproduce)
 }
 
-fn alone(name: &str, steps: impl FnOnce(&mut Report, &program::Program, &Path, &Kernels)) -> Result {
+fn only(steps: impl FnOnce(&mut Report, &Cache, &Kernels) -> Result) -> Result {
     let cache = Cache::open()?;
-    let (services, kernels) = open(&cache, false)?;
-    let work = cache.run().join(name);
-    let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work)?;
-    let program = program::Program::build(&cache.run(), &work)?;
+    let (_services, kernels) = open(&cache, false)?;
     let mut report = Report::new("lab");
-    steps(&mut report, &program, &cache.run(), &kernels);
-    drop(services);
+    steps(&mut report, &cache, &kernels)?;
     report.end()
 }
 
@@ -119,18 +74,18 @@ pub(crate) fn up() -> Result {
     let cache = Cache::open()?;
     let (services, kernels) = open(&cache, true)?;
     services.leave();
-    for (name, value) in world::environment(&cache.run()) {
+    for (name, value) in environment::variables(&cache.run()) {
         terminal::print_data(format_args!("export {name}='{value}'"));
     }
     terminal::print_notice(format_args!(
-        "lab: up. stable has {}, testing {}. Set the lines above in your shell:\n\
-         \x20 eval \"$(cargo xtask lab up)\"\nand end it with `cargo xtask lab down`.",
+        "lab: up. stable has {}, testing has {}. Set the variables above in your shell:\n\
+         \x20 eval \"$(cargo xtask lab up)\"\nand end the services with `cargo xtask lab down`.",
         kernels.current, kernels.newer
     ));
     Ok(())
 }
 
-/// Ends what [`up`] left running.
+/// Ends the services that [`up`] left running.
 pub(crate) fn down() -> Result {
     if !services::stop(&cache::directory()?.join("run"))? {
         terminal::print_notice("lab: nothing is running");
@@ -138,7 +93,7 @@ pub(crate) fn down() -> Result {
     Ok(())
 }
 
-/// Removes all that the lab keeps.
+/// Removes the lab's cache.
 pub(crate) fn clean() -> Result {
     let cache = Cache::open()?;
     services::stop(&cache.run())?;
@@ -158,37 +113,12 @@ pub(crate) fn serve(run: &str) -> Result {
     http::serve(Path::new(run))
 }
 
-/// Makes what is not there yet, and starts the services.
+/// Makes what the cache does not have yet, and starts the services.
 fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
     if !tools::is_root() {
         return Err(NeedsRoot { command: "cargo xtask lab".to_owned() }.into());
     }
-    let podman = Podman::find()?;
-    let tarball = openzfs::tarball(cache)?;
-    let packages = fedora::packages(cache)?;
-    let fedora = fedora::image(cache, &packages)?;
-    let kernels = kernel::kernels(cache, &podman, &packages)?;
-    let repository = rpms::repository(cache, &kernels)?;
-    let coreos = coreos::images(cache, &fedora, &kernels)?;
-    let run = cache.run();
-    upstream::publish(&run.join("www"), &coreos, &repository, &tarball)?;
-    let _ = fs::remove_file(run.join(http::LOG));
-    // The lab's builds keep their versions when what is in them changes; a build of Fedora CoreOS does not.
-    let _ = fs::remove_dir_all(run.join("program/answers"));
-    let services = Services::start(cache, stay)?;
-    push(cache, &fedora, "fedora/fedora")?;
-    push(cache, &coreos.layout, "fedora/fedora-coreos")?;
-    Ok((services, kernels))
-}
-
-/// Copies every tag of a layout to the registry; blobs that it has are not sent again.
-fn push(cache: &Cache, layout: &Path, repository: &str) -> Result {
-    for tag in Layout::open(layout).tags()? {
-        let mut copy = Command::new("skopeo");
-        copy.args(["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"]);
-        copy.arg(format!("oci:{}:{tag}", layout.display()))
-            .arg(format!("docker://{REGISTRY}/{repository}:{tag}"));
-        tools::run_logged(&format!("pushing {repository}:{tag}"), &copy, &cache.log("push"))?;
-    }
-    Ok(())
+    let products = make::all(cache)?;
+    let services = serve::start(cache, &products, stay)?;
+    Ok((services, products.kernels))
 }

@@ -1,4 +1,4 @@
-//! Images written by hand into an OCI image layout: a stand-in needs exact labels and the same digest each time.
+//! Writes and reads OCI image layouts. The same content gives the same digests.
 
 use std::{
     ffi::OsString,
@@ -20,13 +20,12 @@ use crate::{
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The one time in all that the lab writes: 2023-11-14.
+/// 2023-11-14, the time of everything in the lab's images.
 pub(crate) const EPOCH: u64 = 1_700_000_000;
-/// Part of the key of what is written here; to be counted up when images are written in another way.
+/// Part of the cache keys; increment it when images are written differently.
 pub(crate) const FORMAT: &str = "2";
 const CREATED: &str = "2023-11-14T22:13:20Z";
 
-/// A layer that lies in a layout.
 #[derive(Clone)]
 pub(crate) struct Layer {
     digest: String,
@@ -35,20 +34,18 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// The digest of the uncompressed layer.
     pub(crate) fn diff_id(&self) -> &str {
         &self.diff_id
     }
 }
 
-/// An image of one architecture, as containers name it (`amd64`).
+/// An image for one architecture (`amd64`).
 pub(crate) struct Image<'a> {
     pub(crate) architecture: &'a str,
     pub(crate) layers: &'a [Layer],
     pub(crate) labels: Value,
 }
 
-/// An image layout.
 pub(crate) struct Layout {
     root: PathBuf,
 }
@@ -62,16 +59,16 @@ impl Layout {
         Ok(layout)
     }
 
-    /// A gzip layer of the files below `directory`, sorted and with one time for all.
+    /// A gzip layer of the files below `directory`, sorted, with the time [`EPOCH`].
     pub(crate) fn add_layer(&self, directory: &Path) -> Result<Layer> {
-        // It becomes the root directory, which is for everyone; temporary directories are not.
+        // It becomes the root directory; temporary directories have the mode 0700.
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
         let format = ["--format=posix", "--xattrs"];
         let pax = ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"];
         self.pack(directory, &[&format[..], &pax].concat(), &[OsString::from(".")])
     }
 
-    /// A gzip layer of what is in `directory`, without an entry for the directory itself, as the program makes them.
+    /// The same without an entry for `directory` itself, in the format of the program's layers.
     pub(crate) fn add_files(&self, directory: &Path) -> Result<Layer> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -106,7 +103,7 @@ impl Layout {
         Ok(Layer { digest, diff_id: plain.digest(), size })
     }
 
-    /// Takes a layer over from another layout, without a copy.
+    /// Links a layer from another layout.
     pub(crate) fn adopt(&self, from: &Self, layer: &Layer) -> Result {
         if !self.blob(&layer.digest).exists() {
             fs::hard_link(from.blob(&layer.digest), self.blob(&layer.digest))?;
@@ -114,7 +111,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Writes the images and an index over them under `tag`. Returns the manifest digests in the order of `images`.
+    /// Writes the images and their index under `tag`. Returns the manifest digests in the order of `images`.
     pub(crate) fn add(&self, tag: &str, images: &[Image]) -> Result<Vec<String>> {
         let mut manifests = Vec::new();
         let mut digests = Vec::new();
@@ -123,7 +120,7 @@ impl Layout {
                 "architecture": image.architecture,
                 "config": { "Cmd": ["/bin/bash"], "Labels": image.labels },
                 "created": CREATED,
-                // Whoever builds upon the image with podman needs an entry for each layer.
+                // podman needs an entry for each layer.
                 "history": vec![json!({ "created": CREATED, "created_by": "the lab" }); image.layers.len()],
                 "os": "linux",
                 "rootfs": { "type": "layers", "diff_ids": diff_ids(image.layers) },
@@ -152,7 +149,6 @@ impl Layout {
         Ok(digests)
     }
 
-    /// The tags in the layout.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let name = |entry: &Value| {
             entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned)
@@ -160,17 +156,16 @@ impl Layout {
         Ok(self.index()?.iter().filter_map(name).collect())
     }
 
-    /// An existing layout.
     pub(crate) fn open(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
     /// The layers of the first image of the first tag.
     pub(crate) fn first_layers(&self) -> Result<Vec<Layer>> {
-        let index = self.read(self.index()?.first().context("an empty layout")?)?;
+        let index = self.read(self.index()?.first().context("the layout is empty")?)?;
         let manifest = self.read(&index["manifests"][0])?;
         let config = self.read(&manifest["config"])?;
-        let layers = manifest["layers"].as_array().context("a manifest without layers")?;
+        let layers = manifest["layers"].as_array().context("the manifest has no layers")?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(layers
             .iter()
@@ -183,12 +178,10 @@ impl Layout {
             .collect())
     }
 
-    /// Where it is.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The manifest under a tag.
     pub(crate) fn manifest(&self, tag: &str) -> Result<Value> {
         let index = self.index()?;
         let entry =
@@ -196,13 +189,13 @@ impl Layout {
         self.read(entry.context(format_args!("the store has no {tag}"))?)
     }
 
-    /// The document that a descriptor describes.
+    /// The document of a descriptor.
     pub(crate) fn read(&self, descriptor: &Value) -> Result<Value> {
-        let digest = descriptor["digest"].as_str().context("a descriptor without a digest")?;
+        let digest = descriptor["digest"].as_str().context("the descriptor has no digest")?;
         Ok(serde_json::from_slice(&fs::read(self.blob(digest))?)?)
     }
 
-    /// Writes an image whose layers are there: the configuration, and under `tag` the manifest, which gets to know it.
+    /// Writes the configuration and manifest of an image whose layers exist, under `tag`.
     pub(crate) fn add_manifest(&self, tag: &str, config: &Value, mut manifest: Value) -> Result {
         let (digest, size) = self.put(config)?;
         manifest["config"]["digest"] = digest.into();
@@ -243,12 +236,11 @@ fn diff_ids(layers: &[Layer]) -> Vec<&str> {
     layers.iter().map(|layer| layer.diff_id.as_str()).collect()
 }
 
-/// How a manifest describes a layer.
 pub(crate) fn layer_descriptor(layer: &Layer) -> Value {
     json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.size })
 }
 
-/// Passes bytes on, and counts and hashes them.
+/// Counts and hashes the bytes that pass through.
 struct Hashing<T> {
     inner: T,
     hash: Sha256,

@@ -2,13 +2,13 @@
 
 use std::process::Output;
 
+use fake_sigstore::FakeSigstore;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
 use kmod_builder::model::boot::{Boot, Step};
 use kmod_builder::model::evidence::EvidenceKind;
 use kmod_builder::model::image::{Tag, TagOrDigest};
 use serde_json::{Value, json};
-use sigstore_stand_in::StandIn;
 
 use super::environment::{PromoteEnvironment, TestKey};
 use crate::boot_test::{self, with_tools};
@@ -117,17 +117,17 @@ async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workflow_tests_and_promotes_without_any_key() {
-    let stand_in = StandIn::start("127.0.0.1:0", sigstore_stand_in::claims()).unwrap();
+    let sigstore = FakeSigstore::start("127.0.0.1:0", fake_sigstore::claims()).unwrap();
     let root = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(root.path(), stand_in.trusted_root()).unwrap();
+    std::fs::write(root.path(), sigstore.trusted_root()).unwrap();
     let environment = vec![
-        ("ACTIONS_ID_TOKEN_REQUEST_URL", stand_in.token_url()),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", sigstore.token_url()),
         ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer".to_owned()),
         ("GITHUB_RUN_ID", "1234567".to_owned()),
         ("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567".to_owned()),
-        ("ZFS_KMODS_FULCIO_URL", stand_in.url()),
-        ("ZFS_KMODS_REKOR_URL", stand_in.url()),
-        ("ZFS_KMODS_TIMESTAMP_URL", stand_in.timestamp_url()),
+        ("ZFS_KMODS_FULCIO_URL", sigstore.url()),
+        ("ZFS_KMODS_REKOR_URL", sigstore.url()),
+        ("ZFS_KMODS_TIMESTAMP_URL", sigstore.timestamp_url()),
         ("ZFS_KMODS_TRUSTED_ROOT", root.path().display().to_string()),
     ];
     let bench = Bench::new(&["--candidate"], environment).await;

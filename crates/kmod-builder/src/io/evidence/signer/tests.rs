@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sigstore_stand_in::StandIn;
+use fake_sigstore::FakeSigstore;
 
 use super::*;
 use crate::model::Digest;
@@ -15,23 +15,23 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-fn keyless(stand_in: &StandIn) -> Keyless {
+fn keyless(sigstore: &FakeSigstore) -> Keyless {
     let bearer = Some(SecretString::from("bearer"));
-    let tokens = TokenSource::new(client(), Some(stand_in.token_url()), bearer).unwrap();
+    let tokens = TokenSource::new(client(), Some(sigstore.token_url()), bearer).unwrap();
     let services = SigstoreServices {
-        fulcio: stand_in.url(),
-        rekor: stand_in.url(),
-        timestamp: Some(stand_in.timestamp_url()),
+        fulcio: sigstore.url(),
+        rekor: sigstore.url(),
+        timestamp: Some(sigstore.timestamp_url()),
     };
     Keyless::new(client(), tokens, &services)
 }
 
-fn start() -> StandIn {
-    StandIn::start("127.0.0.1:0", sigstore_stand_in::claims()).unwrap()
+fn start() -> FakeSigstore {
+    FakeSigstore::start("127.0.0.1:0", fake_sigstore::claims()).unwrap()
 }
 
-fn root(stand_in: &StandIn) -> TrustedRoot {
-    TrustedRoot::from_json(stand_in.trusted_root()).unwrap()
+fn root(sigstore: &FakeSigstore) -> TrustedRoot {
+    TrustedRoot::from_json(sigstore.trusted_root()).unwrap()
 }
 
 fn subject() -> StatementSubject {
@@ -74,10 +74,10 @@ async fn attach(signer: &Signer) -> StoredEvidence {
 
 #[tokio::test]
 async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
-    let stand_in = start();
-    let signer = Signer::new(None, Some(keyless(&stand_in)));
+    let sigstore = start();
+    let signer = Signer::new(None, Some(keyless(&sigstore)));
     let attached = attach(&signer).await;
-    let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&stand_in)).unwrap();
+    let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&sigstore)).unwrap();
     let verify_evidence =
         |identity| verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)));
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
@@ -88,7 +88,7 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     for refused in [
         identity().workflow("other.yaml"),
         identity().reference("refs/heads/other"),
-        CertificateIdentity::github("owner/other", root(&stand_in)).unwrap(),
+        CertificateIdentity::github("owner/other", root(&sigstore)).unwrap(),
         CertificateIdentity::github("owner/zfs-kmods", root(&start())).unwrap(),
         CertificateIdentity::github("owner/zfs-kmods", trusted_root(None).await.unwrap()).unwrap(),
     ] {
@@ -99,13 +99,13 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
 
 #[tokio::test]
 async fn both_parties_make_evidence_that_is_complete_for_each() {
-    let stand_in = start();
+    let sigstore = start();
     let key = SigningKey::generate().unwrap();
-    let signer = Signer::new(Some(key), Some(keyless(&stand_in)));
+    let signer = Signer::new(Some(key), Some(keyless(&sigstore)));
     let attached = attach(&signer).await;
     assert_eq!(signer.signer_kinds(), [SignerKind::Key, SignerKind::Keyless]);
     for signer_kind in signer.signer_kinds() {
-        let trust = signer.trust(signer_kind, root(&stand_in)).await.unwrap().unwrap();
+        let trust = signer.trust(signer_kind, root(&sigstore)).await.unwrap().unwrap();
         let answers = verify_evidence(&image(), &attached, &trust);
         assert!(
             answers.iter().all(|answer| *answer.outcome() == Outcome::Passed),
@@ -125,12 +125,12 @@ async fn without_a_token_the_permission_is_named() {
 
 #[tokio::test]
 async fn a_service_that_refuses_is_not_asked_again() {
-    let stand_in = start();
+    let sigstore = start();
     let refusing = wiremock::MockServer::start().await;
     let services = SigstoreServices {
         fulcio: refusing.uri(),
-        rekor: stand_in.url(),
-        timestamp: Some(stand_in.timestamp_url()),
+        rekor: sigstore.url(),
+        timestamp: Some(sigstore.timestamp_url()),
     };
     wiremock::Mock::given(wiremock::matchers::any())
         .respond_with(wiremock::ResponseTemplate::new(403))
@@ -138,7 +138,7 @@ async fn a_service_that_refuses_is_not_asked_again() {
         .mount(&refusing)
         .await;
     let tokens =
-        TokenSource::new(client(), Some(stand_in.token_url()), Some(SecretString::from("b"))).unwrap();
+        TokenSource::new(client(), Some(sigstore.token_url()), Some(SecretString::from("b"))).unwrap();
     let keyless = Keyless::new(client(), tokens, &services);
     let error = keyless.sign(&Statement::signature(&subject())).await.unwrap_err();
     assert!(matches!(error, KeylessError::Service(_)), "{error:?}");

@@ -1,0 +1,53 @@
+//! busybox for the guest of the boot test: Debian's program in an RPM with Fedora's name.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    error::{Context, Result},
+    lab::{
+        apt::{self, Apt},
+        cache::{Cache, Key},
+        make::fedora,
+    },
+    tools,
+};
+
+/// Debian's package `busybox` is linked dynamically.
+const PACKAGE: &str = "busybox-static";
+
+pub(crate) fn package(cache: &Cache) -> Result<PathBuf> {
+    let key = Key::new().with(PACKAGE).with(apt::SUITE).with(spec(Path::new("")));
+    let entry = cache.entry("busybox", key, |directory| {
+        tools::need(&[("rpmbuild", "rpm")])?;
+        let work = cache.scratch()?;
+        Apt::open(cache)?.unpack(PACKAGE, work.path())?;
+        let program = ["usr/bin/busybox", "bin/busybox"]
+            .map(|path| work.path().join(path))
+            .into_iter()
+            .find(|path| path.exists())
+            .context(format_args!("{PACKAGE} has no busybox"))?;
+        fs::write(work.path().join("busybox.spec"), spec(&program))?;
+        let define = |name: &str, path: &Path| format!("{name} {}", path.display());
+        let mut rpmbuild = Command::new("rpmbuild");
+        rpmbuild.args(["-bb", "--quiet", "--define", &define("_topdir", work.path())]);
+        rpmbuild.args(["--define", &define("_rpmdir", directory), "--define", "_build_name_fmt busybox.rpm"]);
+        rpmbuild.arg(work.path().join("busybox.spec"));
+        tools::run_logged("packing busybox", &rpmbuild, &cache.log("repository"))
+    })?;
+    Ok(entry.join("busybox.rpm"))
+}
+
+fn spec(program: &Path) -> String {
+    format!(
+        "%global debug_package %{{nil}}\n%global _build_id_links none\nName: busybox\nVersion: {}\nRelease: 1\n\
+         Summary: Statically linked small versions of many commands\nLicense: GPL-2.0-only\nAutoReqProv: no\n\
+         %description\nDebian's {PACKAGE}.\n\
+         %install\ninstall -D -m 0755 {} %{{buildroot}}/usr/bin/busybox\n%files\n/usr/bin/busybox\n",
+        fedora::RELEASE,
+        program.display()
+    )
+}

@@ -1,0 +1,39 @@
+//! What the program reads, made from Debian's packages: OpenZFS's tarball, the builder image, two kernels, the dnf
+//! repository and the CoreOS images. Each is an entry of the lab's cache.
+
+mod busybox;
+pub(crate) mod coreos;
+pub(crate) mod fedora;
+pub(crate) mod kernel;
+pub(crate) mod openzfs;
+mod podman;
+mod rpms;
+
+use std::path::PathBuf;
+
+use crate::{error::Result, lab::cache::Cache};
+use coreos::CoreOs;
+use kernel::Kernels;
+
+/// Everything that is served.
+pub(crate) struct Products {
+    pub(crate) tarball: PathBuf,
+    /// The layout of the builder image.
+    pub(crate) fedora: PathBuf,
+    pub(crate) kernels: Kernels,
+    /// The dnf repository.
+    pub(crate) repository: PathBuf,
+    pub(crate) coreos: CoreOs,
+}
+
+/// Makes what the cache does not have yet.
+pub(crate) fn all(cache: &Cache) -> Result<Products> {
+    podman::install()?;
+    let tarball = openzfs::tarball(cache)?;
+    let packages = fedora::packages(cache)?;
+    let fedora = fedora::image(cache, &packages)?;
+    let kernels = kernel::kernels(cache, &packages)?;
+    let repository = rpms::repository(cache, &kernels)?;
+    let coreos = coreos::images(cache, &fedora, &kernels)?;
+    Ok(Products { tarball, fedora, kernels, repository, coreos })
+}

@@ -1,0 +1,45 @@
+//! A real release of OpenZFS: upstream's tarball from Debian's source archive.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    error::Result,
+    lab::{
+        apt::Apt,
+        cache::{Cache, Key},
+    },
+};
+
+pub(crate) const VERSION: &str = "2.4.3";
+pub(crate) const SHA256: &str = "1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7";
+/// From OpenZFS's release page.
+pub(crate) const PUBLISHED: &str = "2026-06-12T16:00:00Z";
+
+pub(crate) fn file_name() -> String {
+    format!("zfs-{VERSION}.tar.gz")
+}
+
+pub(crate) fn tarball(cache: &Cache) -> Result<PathBuf> {
+    let entry = cache.entry("openzfs", Key::new().with(VERSION).with(SHA256), |directory| {
+        let debian = format!("zfs-linux_{VERSION}.orig.tar.gz");
+        Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
+    })?;
+    Ok(entry.join(file_name()))
+}
+
+/// The file `META` in the tarball.
+pub(crate) fn meta(tarball: &Path) -> Result<String> {
+    let member = format!("zfs-{VERSION}/META");
+    let output = Command::new("tar")
+        .args(["--extract", "--gzip", "--to-stdout", "--file"])
+        .arg(tarball)
+        .arg(&member)
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{} has no {member}", tarball.display()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

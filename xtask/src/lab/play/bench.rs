@@ -1,0 +1,170 @@
+//! `cargo xtask bench`: measures the release build with the image that the lab has built.
+//!
+//! Both programs run in pairs and ratios are printed, because the load of the machine varies.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{Context, Result},
+    lab::{cache::Cache, oci::Layout, play::program, serve::services},
+    terminal, tools,
+};
+
+const PAIRS: usize = 5;
+
+struct Measurement {
+    time: Duration,
+    /// Peak, KiB.
+    memory: u64,
+}
+
+/// Pushes the lab's image into empty registries, with the program and with skopeo.
+pub(crate) fn run() -> Result {
+    let cache = Cache::open()?;
+    let images = cache.run().join("work/images");
+    if !images.join("index.json").exists() {
+        return Err("no image to measure with\nhelp: run `cargo xtask lab` first".into());
+    }
+    tools::need(&[("skopeo", "skopeo")])?;
+    let registry = services::registry_program(&cache)?;
+    terminal::print_notice("bench: compiling with optimisations");
+    let program = program::compile(true)?;
+    let tag = tag(&images)?;
+    let from = format!("oci:{}:{tag}", images.display());
+    terminal::print_notice(format_args!(
+        "bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"
+    ));
+    let mut ratios = Vec::new();
+    for pair in 0..PAIRS {
+        let ours = |to: &str| {
+            let mut publish = Command::new(&program);
+            publish.args(["publish", "--from", &from, "--to", &format!("docker://{to}"), "--no-sign"]);
+            publish
+        };
+        let theirs = |to: &str| {
+            let mut copy = Command::new("skopeo");
+            copy.args(["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
+            copy
+        };
+        let push = |command: &dyn Fn(&str) -> Command| -> Result<Measurement> {
+            let registry = EmptyRegistry::start(&registry)?;
+            measure(&mut command(&format!("{}/bench/zfs-kmods", registry.address)))
+        };
+        // The order alternates.
+        let (ours, theirs) = if pair % 2 == 0 {
+            let ours = push(&ours)?;
+            (ours, push(&theirs)?)
+        } else {
+            let theirs = push(&theirs)?;
+            (push(&ours)?, theirs)
+        };
+        let mut verify = Command::new(&program);
+        verify.args(["verify", &from]);
+        let verified = measure(&mut verify)?.time;
+        let pushed = ours.time.saturating_sub(verified);
+        terminal::print_data(format_args!(
+            "pair {}: zfs-kmods publish {:.2} s, {} MiB, of which verification {:.2} s; skopeo copy {:.2} s, {} MiB",
+            pair + 1,
+            ours.time.as_secs_f64(),
+            ours.memory.div_ceil(1024),
+            verified.as_secs_f64(),
+            theirs.time.as_secs_f64(),
+            theirs.memory.div_ceil(1024),
+        ));
+        let skopeo = theirs.time.as_secs_f64();
+        ratios.push((pushed.as_secs_f64() / skopeo, ours.time.as_secs_f64() / skopeo));
+    }
+    let median = |pick: fn(&(f64, f64)) -> f64| {
+        let mut all: Vec<f64> = ratios.iter().map(pick).collect();
+        all.sort_by(f64::total_cmp);
+        all[PAIRS / 2]
+    };
+    terminal::print_data(format_args!(
+        "median of the ratios: {:.2} for the push, {:.2} with the verification, which skopeo does not make",
+        median(|(pushed, _)| *pushed),
+        median(|(_, all)| *all),
+    ));
+    Ok(())
+}
+
+fn tag(images: &Path) -> Result<String> {
+    let tags = Layout::open(images).tags()?;
+    tags.into_iter().next().context("the store has no image")
+}
+
+/// Runs a program to its end, and reads its peak memory until then.
+fn measure(command: &mut Command) -> Result<Measurement> {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut memory = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+        memory = memory.max(peak.unwrap_or_default());
+        if let Some(status) = child.try_wait()? {
+            let time = begun.elapsed();
+            if status.success() {
+                return Ok(Measurement { time, memory });
+            }
+            return Err(format!("{} ended with {status}", command.get_program().display()).into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+struct EmptyRegistry {
+    address: String,
+    process: Child,
+    _root: tempfile::TempDir,
+}
+
+impl EmptyRegistry {
+    fn start(program: &Path) -> Result<Self> {
+        let root = tempfile::tempdir()?;
+        // The registry does not report its port, therefore the port is chosen here.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let configuration = root.path().join("registry.yml");
+        let storage = root.path().join("storage");
+        fs::write(
+            &configuration,
+            format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+                storage.display()
+            ),
+        )?;
+        let mut serve = Command::new(program);
+        serve.arg("serve").arg(&configuration);
+        let process = tools::tied(&serve)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the registry")?;
+        let registry = Self { address, process, _root: root };
+        let begun = Instant::now();
+        while TcpStream::connect(&registry.address).is_err() {
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err("the registry does not start".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(registry)
+    }
+}
+
+impl Drop for EmptyRegistry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,73 @@
+//! What the program is made to do in the lab, and the programs of others that check the result.
+//!
+//! | file | steps |
+//! |---|---|
+//! | `building` | from `versions` to built images |
+//! | `publishing` `promotion` `retention` | in a registry: publish, sign, boot-test, promote, clean up |
+//! | `workflows` | the workflows of `.github`, run by `workflow_runner` |
+//! | `derived_images` | images for other kernels and images with faults, made from a built one |
+//! | `verifiers` | cosign, skopeo, oras and sigstore-go |
+//! | `program` | the compiled program, and how a run of it is measured |
+
+pub(crate) mod bench;
+mod building;
+mod derived_images;
+mod program;
+mod promotion;
+mod publisher;
+mod publishing;
+mod retention;
+mod verifiers;
+mod workflow_runner;
+mod workflows;
+
+use std::fs;
+
+use crate::{
+    error::Result,
+    lab::{cache::Cache, make::kernel::Kernels},
+    report::Report,
+};
+use program::Program;
+use publisher::Publisher;
+
+/// Every step of `cargo xtask lab`. One that builds on a failed one is left out.
+pub(crate) fn all(report: &mut Report, cache: &Cache, kernels: &Kernels) {
+    let mut program = None;
+    report.step("compiling the program", || {
+        program = Some(compile(cache, "work")?);
+        Ok(String::new())
+    });
+    let Some(program) = program else { return };
+    building::all(report, &program, kernels);
+    if report.is_good()
+        && let Some((verifiers, key)) = publishing::all(report, &program, cache, kernels)
+    {
+        let publisher = Publisher::new("proven", key);
+        promotion::all(report, &program, &verifiers, &publisher, kernels);
+        retention::all(report, &program, cache, &verifiers, &publisher, kernels);
+    }
+    if report.is_good() {
+        workflows::all(report, &program, &cache.run(), kernels);
+    }
+}
+
+/// The steps of `cargo xtask lab workflows`.
+pub(crate) fn only_workflows(report: &mut Report, cache: &Cache, kernels: &Kernels) -> Result {
+    workflows::all(report, &compile(cache, "workflows")?, &cache.run(), kernels);
+    Ok(())
+}
+
+/// The steps of `cargo xtask lab reproduce`.
+pub(crate) fn only_reproduce(report: &mut Report, cache: &Cache, kernels: &Kernels) -> Result {
+    building::reproduce(report, &compile(cache, "reproduction")?, kernels);
+    Ok(())
+}
+
+/// The program, with an empty directory to run in.
+fn compile(cache: &Cache, directory: &str) -> Result<Program> {
+    let work = cache.run().join(directory);
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    Program::build(&cache.run(), &work)
+}

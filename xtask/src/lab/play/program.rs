@@ -1,0 +1,181 @@
+//! The program with its standard flags. Only its environment refers to the lab.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    error::{Context, Result},
+    lab::{
+        environment,
+        serve::{http, services},
+    },
+    terminal, tools,
+};
+
+pub(crate) struct Output {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+    /// Requests to the lab's services, and bytes sent for them.
+    pub(crate) requests: (u64, u64),
+    /// User and system time, in steps of 10 ms.
+    pub(crate) processor: Duration,
+}
+
+impl Output {
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.text).context("the program's JSON")
+    }
+
+    /// Fails unless the exit status is `code`.
+    pub(crate) fn expect(self, code: i32) -> Result<Self> {
+        if self.code == code {
+            return Ok(self);
+        }
+        Err(format!("the program ended with {}, expected {code}", self.code).into())
+    }
+
+    /// Fails unless all words are in the output.
+    pub(crate) fn mentions(self, words: &[&str]) -> Result<Self> {
+        match words.iter().find(|word| !self.text.contains(**word)) {
+            Some(word) => Err(format!("its output does not mention {word}").into()),
+            None => Ok(self),
+        }
+    }
+}
+
+pub(crate) struct Program {
+    executable: PathBuf,
+    run: PathBuf,
+    work: PathBuf,
+}
+
+impl Program {
+    /// Compiles it, with optimisations if xtask has them. It runs in `work`.
+    pub(crate) fn build(run: &Path, work: &Path) -> Result<Self> {
+        let executable = compile(!cfg!(debug_assertions))?;
+        Ok(Self { executable, run: run.to_owned(), work: work.to_owned() })
+    }
+
+    /// Its stderr goes to the terminal.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
+        self.run_with(arguments, &[])
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<Output> {
+        self.run_in(&self.work, arguments, environment)
+    }
+
+    pub(crate) fn run_in(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Output> {
+        terminal::print_notice(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
+        let before = self.counted();
+        let processor = processor_of_children()?;
+        let mut command = Command::new(&self.executable);
+        command.args(arguments).envs(environment::variables(&self.run)).current_dir(directory);
+        // The user's own settings for GitHub.
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let output = tools::tied(&command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        let after = self.counted();
+        Ok(Output {
+            code: output.status.code().unwrap_or(-1),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            requests: (after.0 - before.0, after.1 - before.1),
+            processor: processor_of_children()?.saturating_sub(processor),
+        })
+    }
+
+    /// Requests to the HTTP server and to the registry, and bytes sent.
+    fn counted(&self) -> (u64, u64) {
+        let logs = [http::counted(&self.run), services::counted(&self.run)];
+        logs.into_iter().flatten().fold((0, 0), |sum, log| (sum.0 + log.0, sum.1 + log.1))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+}
+
+/// CPU time of all finished child processes, from proc_pid_stat(5).
+fn processor_of_children() -> Result<Duration> {
+    /// `sysconf(_SC_CLK_TCK)`, which is the same on every Linux.
+    const TICKS: u64 = 100;
+    let text = fs::read_to_string("/proc/self/stat")?;
+    // The second field, a name in brackets, may contain anything. The third field follows.
+    let (_, fields) = text.rsplit_once(") ").context("/proc/self/stat")?;
+    let fields: Vec<u64> = fields.split(' ').map(|field| field.parse().unwrap_or_default()).collect();
+    let ticks = fields.get(13..15).context("/proc/self/stat")?.iter().sum::<u64>();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+/// Returns the path of the executable.
+pub(crate) fn compile(optimised: bool) -> Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "-p", "kmod-builder"])
+        .args(optimised.then_some("--release"))
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(tools::workspace())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the program does not compile".into());
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .find(|path| path.file_name().is_some_and(|name| name == "zfs-kmods"))
+        .context("cargo names no executable zfs-kmods")
+}
+
+/// The compared fields of a package: the name in the program's JSON, and rpm's query.
+pub(crate) const FIELDS: [(&str, &str); 14] = [
+    ("name", "%{NAME}"),
+    ("epoch", "%{EPOCH}"),
+    ("version", "%{VERSION}"),
+    ("release", "%{RELEASE}"),
+    ("evr", "%{EVR}"),
+    ("arch", "%{ARCH}"),
+    ("installed_size", "%{SIZE}"),
+    ("summary", "%{SUMMARY}"),
+    ("license", "%{LICENSE}"),
+    ("url", "%{URL}"),
+    ("source_rpm", "%{SOURCERPM}"),
+    ("build_time", "%{BUILDTIME}"),
+    ("provides", "[%{PROVIDENEVRS};]"),
+    ("requires", "[%{REQUIRENEVRS};]"),
+];
+
+/// rpm's values of [`FIELDS`] for the packages in a directory, a row each.
+pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<Vec<String>>> {
+    const BETWEEN: char = '\u{1f}';
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rpm"));
+    let mut format = FIELDS.map(|(_, query)| query).join(&BETWEEN.to_string());
+    format.push('\n');
+    let output = Command::new("rpm").args(["-qp", "--nosignature", "--qf", &format]).args(&files).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut rows: Vec<Vec<String>> =
+        text.lines().map(|line| line.split(BETWEEN).map(str::to_owned).collect()).collect();
+    rows.sort();
+    Ok(rows)
+}

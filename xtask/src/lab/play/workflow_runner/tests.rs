@@ -1,0 +1,190 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Executor, Run, RunLine};
+use crate::{error::Result, tools};
+
+/// Writes what the program would, and keeps what it was told.
+struct Recorder {
+    matrix: Value,
+    /// Verb and job of what fails.
+    fails: Option<(&'static str, &'static str)>,
+    lines: Vec<Vec<String>>,
+    identities: Vec<String>,
+    tokens: Vec<String>,
+    dry_run: Option<String>,
+}
+
+impl Executor for Recorder {
+    fn run(&mut self, line: &RunLine<'_>) -> Result<i32> {
+        let verb = line.words[0].clone();
+        let outputs = match verb.as_str() {
+            "plan" => {
+                let anything = self.matrix["include"].as_array().is_some_and(|jobs| !jobs.is_empty());
+                format!("build={anything}\nmatrix={}\n", self.matrix)
+            }
+            "build" => {
+                format!("digest=sha256:x\nimage=docker://image/{}\n", line.environment["ZFS_KMODS_TARGET"])
+            }
+            _ => String::new(),
+        };
+        std::fs::write(&line.environment["GITHUB_OUTPUT"], outputs)?;
+        if let Some(records) = line.environment.get("ZFS_KMODS_RECORD") {
+            let records = line.directory.join(records);
+            std::fs::create_dir_all(&records)?;
+            let target = line.environment.get("ZFS_KMODS_TARGET").map_or("", String::as_str);
+            // A promotion for each channel, as the program names them by their lines.
+            let channel = if verb == "promote" { format!(".{}", line.words[3]) } else { String::new() };
+            std::fs::write(records.join(format!("{verb}.{target}{channel}.json")), line.job)?;
+        }
+        if verb == "report" {
+            let mut records: Vec<_> = std::fs::read_dir(line.directory.join("records"))?
+                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+                .collect::<std::io::Result<_>>()?;
+            records.sort();
+            self.lines.push(records);
+        }
+        if verb == "cleanup" {
+            self.dry_run = line.environment.get("ZFS_KMODS_DRY_RUN").cloned();
+        }
+        if line.may_have_identity {
+            self.identities.push(line.job.to_owned());
+        }
+        if line.environment.get("GITHUB_TOKEN").is_some_and(|token| token == "token") {
+            self.tokens.push(verb.clone());
+        }
+        self.lines.push(line.words.clone());
+        Ok(i32::from(self.fails == Some((&verb, line.job))))
+    }
+}
+
+fn target(tag: &str) -> Value {
+    json!({"tag": tag, "runner": "ubuntu-24.04", "channel": "stable", "channels": ["stable", "testing"],
+           "inputs": {"zfs": "2.4.3", "nested": {"a": [1]}}})
+}
+
+/// Runs a workflow of ours; returns how its jobs conclusions.
+fn rehearse(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) -> Vec<(String, &'static str)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let given = json!({
+        "github": {"event_name": event, "ref": "refs/heads/main", "repository": "owner/zfs-kmods", "token": "token"},
+        "vars": {},
+        "secrets": {"ZFS_KMODS_KEY": "the key"},
+    });
+    let environment = [("GITHUB_REPOSITORY", "owner/zfs-kmods"), ("GITHUB_REF", "refs/heads/main")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let workflows = tools::workspace().join(".github/workflows");
+    let mut run = Run {
+        workflows: &workflows,
+        directory: Path::new(directory.path()),
+        given,
+        environment,
+        executor: recorder,
+    };
+    let inputs = if event == "workflow_dispatch" { run.dispatched(file, inputs) } else { Ok(inputs.clone()) };
+    run.workflow(file, &inputs.expect("inputs")).expect("a run").jobs
+}
+
+fn recorder(tags: &[&str]) -> Recorder {
+    let jobs: Vec<_> = tags.iter().map(|tag| target(tag)).collect();
+    Recorder {
+        matrix: json!({"include": jobs}),
+        fails: None,
+        lines: Vec::new(),
+        identities: Vec::new(),
+        tokens: Vec::new(),
+        dry_run: None,
+    }
+}
+
+fn line(words: &str) -> Vec<String> {
+    words.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_target_that_fails_stops_no_other() {
+    let mut recorder = recorder(&["one", "two"]);
+    recorder.fails = Some(("build", "target 1/build"));
+    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    let expected = [
+        ("plan", "success"),
+        ("target 1/build", "failure"),
+        ("target 1/boot-test", "skipped"),
+        ("target 1/promote", "skipped"),
+        ("target 1", "failure"),
+        ("target 2/build", "success"),
+        ("target 2/boot-test", "success"),
+        ("target 2/promote 1", "success"),
+        ("target 2/promote 2", "success"),
+        ("target 2", "success"),
+        ("report", "success"),
+    ];
+    assert_eq!(jobs, expected.map(|(job, result)| (job.to_owned(), result)));
+    // The record of the one that failed is there as well.
+    let records = [
+        "boot-test.two.json",
+        "build.one.json",
+        "build.two.json",
+        "plan..json",
+        "promote.two.stable.json",
+        "promote.two.testing.json",
+    ];
+    assert_eq!(recorder.lines[recorder.lines.len() - 2], records);
+    let inputs = r#"{"nested":{"a":[1]},"zfs":"2.4.3"}"#;
+    assert_eq!(
+        recorder.lines[0],
+        line(
+            "plan --streams stable,testing,next --arches x86_64 --zfs newest --image docker://ghcr.io/owner/zfs-kmods --identity-repo owner/zfs-kmods --identity-ref refs/heads/main"
+        )
+    );
+    assert_eq!(
+        recorder.lines[1],
+        line(&format!(
+            "build --inputs-json {inputs} --publish docker://ghcr.io/owner/zfs-kmods --candidate --channel stable --replace"
+        ))
+    );
+    assert_eq!(recorder.lines[3], line("boot-test docker://image/two"));
+    assert_eq!(recorder.lines[4][..4], line("promote docker://image/two --channel stable"));
+    assert!(recorder.identities.iter().all(|job| job.ends_with("/build") || job.ends_with("/boot-test")));
+    assert!(recorder.identities.contains(&"target 2/build".to_owned()));
+    assert_eq!(recorder.tokens, ["plan", "build", "build", "boot-test", "promote", "promote", "report"]);
+}
+
+#[test]
+fn a_run_with_nothing_to_do_plans_and_reports() {
+    let mut recorder = recorder(&[]);
+    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    let expected = [("plan", "success"), ("target", "skipped"), ("report", "success")];
+    assert_eq!(jobs, expected.map(|(job, result)| (job.to_owned(), result)));
+}
+
+#[test]
+fn a_plan_with_holes_still_builds_what_it_knows() {
+    let mut recorder = recorder(&["one"]);
+    recorder.fails = Some(("plan", "plan"));
+    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    assert!(jobs.contains(&("target 1/promote 1".to_owned(), "success")), "{jobs:?}");
+    assert!(jobs.contains(&("report".to_owned(), "success")), "{jobs:?}");
+}
+
+#[test]
+fn a_person_may_ask_for_something_else() {
+    let mut recorder = recorder(&["one"]);
+    let inputs = json!({"streams": "next", "until": "boot-test", "force": true});
+    let jobs = rehearse(&mut recorder, "publish.yml", "workflow_dispatch", &inputs);
+    assert!(jobs.contains(&("target 1/promote".to_owned(), "skipped")), "{jobs:?}");
+    assert_eq!(recorder.lines[0][2], "next");
+}
+
+#[test]
+fn a_clean_up_by_hand_is_a_dry_run_unless_asked_otherwise() {
+    for (event, expected) in [("schedule", "false"), ("workflow_dispatch", "true")] {
+        let mut recorder = recorder(&[]);
+        rehearse(&mut recorder, "cleanup.yml", event, &json!({}));
+        assert_eq!(recorder.dry_run.as_deref(), Some(expected), "{event}");
+        let words = "cleanup docker://ghcr.io/owner/zfs-kmods --older-than 90d --keep-newest 3";
+        assert_eq!(recorder.lines[0][..6], line(words), "{event}");
+    }
+}

@@ -1,0 +1,42 @@
+//! The lab's services on loopback: a registry, and an HTTP server with Fedora's packages, CoreOS's stream metadata and
+//! the parts of GitHub's REST API that the program uses.
+
+mod coreos_streams;
+mod github;
+pub(crate) mod http;
+pub(crate) mod issues;
+pub(crate) mod services;
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    error::Result,
+    lab::{cache::Cache, environment::REGISTRY, make::Products, oci::Layout},
+    tools,
+};
+use services::Services;
+
+/// Starts the services with these products. `stay`: they outlive this process.
+pub(crate) fn start(cache: &Cache, products: &Products, stay: bool) -> Result<Services> {
+    let run = cache.run();
+    coreos_streams::publish(&run.join("www"), &products.coreos, &products.repository, &products.tarball)?;
+    let _ = fs::remove_file(run.join(http::LOG));
+    // The lab's builds keep their versions when their content changes; a build of Fedora CoreOS does not.
+    let _ = fs::remove_dir_all(run.join("program/answers"));
+    let services = Services::start(cache, stay)?;
+    push(cache, &products.fedora, "fedora/fedora")?;
+    push(cache, &products.coreos.layout, "fedora/fedora-coreos")?;
+    Ok(services)
+}
+
+/// Copies every tag of a layout to the registry.
+fn push(cache: &Cache, layout: &Path, repository: &str) -> Result {
+    for tag in Layout::open(layout).tags()? {
+        let mut copy = Command::new("skopeo");
+        copy.args(["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"]);
+        copy.arg(format!("oci:{}:{tag}", layout.display()))
+            .arg(format!("docker://{REGISTRY}/{repository}:{tag}"));
+        tools::run_logged(&format!("pushing {repository}:{tag}"), &copy, &cache.log("push"))?;
+    }
+    Ok(())
+}
