@@ -20,14 +20,17 @@ use show::Tested;
 use super::Outcome;
 use super::args::signing::SigningArgs;
 use super::upstream::UpstreamArgs;
-use crate::io::contents::Contents;
-use crate::io::guest::{self, Assembled, Distribution, GuestError, Place, Published, Sources};
+use crate::io::boot_test::qemu::{self, GuestDirectory, Qemu};
+use crate::io::boot_test::{
+    self, Distribution, GuestError, GuestFiles, GuestPackages, GuestSources, PackageLocation,
+};
+use crate::io::image_rpms::ImageRpms;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
-use crate::io::qemu::{self, Guest, Qemu};
 use crate::io::store::ImageStore;
 use crate::io::{blocking, inputs};
-use crate::model::boot::{
-    self, Accelerator, AcceleratorMode, Boot, BootReport, BootTest, ConsoleParser, Expected, Machine, Verdict,
+use crate::model::boot_test::{
+    Accelerator, AcceleratorMode, Boot, BootReport, BootTest, BootVerdict, ConsoleParser, ExpectedConsole,
+    GuestConfig, Machine, parse_memory,
 };
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
@@ -74,7 +77,7 @@ pub struct BootTestArgs {
     timeout: Duration,
 
     /// Memory of the guest: 1536M, 2G
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = boot::memory)]
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_memory)]
     memory: u32,
 
     /// How the guest's instructions are carried out
@@ -83,11 +86,11 @@ pub struct BootTestArgs {
 
     /// Package kernel-core of the image's kernel [default: looked for upstream]
     #[arg(long, value_name = "FILE|URL")]
-    kernel_core: Option<Place>,
+    kernel_core: Option<PackageLocation>,
 
     /// Package kernel-modules-core of the image's kernel [default: looked for upstream]
     #[arg(long, value_name = "FILE|URL")]
-    kernel_modules: Option<Place>,
+    kernel_modules: Option<PackageLocation>,
 
     /// Take busybox and the distribution's libraries from this root file system, not from the builder image
     #[arg(long, value_name = "DIR")]
@@ -121,9 +124,9 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
         return Err(error.wrap_err(what));
     }
     match tested.test.verdict {
-        Verdict::Passed => Ok(Outcome::Done),
-        Verdict::Failed(_) => Ok(Outcome::Refused),
-        Verdict::NotTested(reason) => Err(miette::miette!(
+        BootVerdict::Passed => Ok(Outcome::Done),
+        BootVerdict::Failed(_) => Ok(Outcome::Refused),
+        BootVerdict::NotTested(reason) => Err(miette::miette!(
             help = "the image is neither proven nor refused: install QEMU (`dnf install qemu-system-x86-core`, `apt install qemu-system-x86`), or leave --accel out",
             "nothing was tested: {reason}"
         )),
@@ -148,37 +151,37 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
         console: None,
     };
 
-    if let Err(fault) = published.check_modules() {
-        return Ok(nothing_run(Verdict::Failed(fault)));
+    if let Err(failure) = published.check_modules() {
+        return Ok(nothing_run(BootVerdict::Failed(failure)));
     }
     let Some(qemu) = Qemu::find(target.arch()).await? else {
         let reason = format!("{} is not installed", Machine::program(target.arch()));
-        return Ok(nothing_run(Verdict::NotTested(reason)));
+        return Ok(nothing_run(BootVerdict::NotTested(reason)));
     };
     let mut section = ProgressSection::begin(ProgressOutput::detect(), format!("Boot test of {target}"));
     let assembled = assemble(args, upstream, published, scratch.path(), &mut section).await?;
 
     let log = args.keep_console.clone().unwrap_or_else(|| cache.join("logs").join("boot-test-console.log"));
-    let mut guest = Guest::prepare(scratch.path(), &assembled.vmlinuz, &assembled.initramfs, &log)
+    let mut guest = GuestDirectory::prepare(scratch.path(), &assembled.vmlinuz, &assembled.initramfs, &log)
         .into_diagnostic()
         .wrap_err("the guest's files cannot be written")?;
     let test = Test { args, qemu: &qemu, target: &target };
     let accelerator = match test.accelerator(&mut guest, &mut section).await? {
         Ok(accelerator) => accelerator,
-        Err(reason) => return Ok(nothing_run(Verdict::NotTested(reason))),
+        Err(reason) => return Ok(nothing_run(BootVerdict::NotTested(reason))),
     };
     let machine = test.machine(accelerator);
     let boots = test.boots(machine, &mut guest, &mut section).await?;
     drop(section);
 
-    let verdict = Verdict::of(&boots);
-    let kept = verdict != Verdict::Passed || args.keep_console.is_some();
-    if verdict != Verdict::Passed {
+    let verdict = BootVerdict::of(&boots);
+    let kept = verdict != BootVerdict::Passed || args.keep_console.is_some();
+    if verdict != BootVerdict::Passed {
         show_end(&log);
     } else if !kept {
         std::fs::remove_file(&log).ok();
     }
-    let guest = boot::Guest {
+    let guest = GuestConfig {
         accelerator,
         emulator: qemu.version.clone(),
         machine: machine.kind(),
@@ -192,22 +195,22 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
 }
 
 /// The main packages of the image, as its store has them.
-async fn published(name: &ImageRef, directory: &Path) -> Result<(DigestRef, Published)> {
+async fn published(name: &ImageRef, directory: &Path) -> Result<(DigestRef, GuestPackages)> {
     let images = ImageStore::open(&name.store).await?;
-    let contents = Contents::open(&images, name).await?;
+    let contents = ImageRpms::open(&images, name).await?;
     let rpms = contents.extract(&BTreeSet::from([PackageGroup::Main]), directory, false).await?;
     let files: Vec<_> = rpms.into_iter().map(|placed| placed.file).collect();
-    let published = blocking::run(move |_| Published::read(&files)).await?;
+    let published = blocking::run(move |_| GuestPackages::read(&files)).await?;
     Ok((contents.image().clone(), published))
 }
 
 async fn assemble(
     args: &BootTestArgs,
     upstream: &UpstreamArgs,
-    published: Published,
+    published: GuestPackages,
     scratch: &Path,
     section: &mut ProgressSection,
-) -> Result<Assembled> {
+) -> Result<GuestFiles> {
     let log = upstream.cache().join("logs").join("boot-test-podman.log");
     if let Some(folder) = log.parent() {
         std::fs::create_dir_all(folder).into_diagnostic()?;
@@ -217,15 +220,15 @@ async fn assemble(
         Some(root) => Distribution::Root(root.clone()),
         None => Distribution::Image(builder_image(&args.image, &upstream, &published.target).await?),
     };
-    let sources = Sources {
+    let sources = GuestSources {
         upstream: &upstream,
-        core: args.kernel_core.as_ref().unwrap_or(&Place::Upstream),
-        modules: args.kernel_modules.as_ref().unwrap_or(&Place::Upstream),
+        core: args.kernel_core.as_ref().unwrap_or(&PackageLocation::Upstream),
+        modules: args.kernel_modules.as_ref().unwrap_or(&PackageLocation::Upstream),
         distribution: &distribution,
         scratch,
         log: &log,
     };
-    Ok(guest::assemble(published, sources, section).await?)
+    Ok(boot_test::assemble(published, sources, section).await?)
 }
 
 /// The image in which the packages were built, by their inputs; where these are not known, the newest of the release.
@@ -259,7 +262,7 @@ impl Test<'_> {
     /// Which accelerator to use; `Err` says why none that is wanted can be.
     async fn accelerator(
         &self,
-        guest: &mut Guest<'_>,
+        guest: &mut GuestDirectory<'_>,
         section: &mut ProgressSection,
     ) -> Result<Result<Accelerator, String>> {
         let reason = match self.args.accel {
@@ -270,12 +273,15 @@ impl Test<'_> {
             AcceleratorMode::Auto | AcceleratorMode::Kvm => {
                 // The device can be there and not work, in more ways than can be asked for: so the guest is booted.
                 let machine = self.machine(Accelerator::Kvm);
-                match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.fault {
+                match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.failure {
                     None => return Ok(Ok(Accelerator::Kvm)),
                     // The emulator's first line is the reason, what follows is for its makers.
-                    Some(fault) => {
-                        let fault = fault.to_string();
-                        format!("KVM does not work here: {}", fault.lines().next().unwrap_or_default().trim())
+                    Some(failure) => {
+                        let failure = failure.to_string();
+                        format!(
+                            "KVM does not work here: {}",
+                            failure.lines().next().unwrap_or_default().trim()
+                        )
                     }
                 }
             }
@@ -290,7 +296,7 @@ impl Test<'_> {
     async fn boots(
         &self,
         machine: Machine,
-        guest: &mut Guest<'_>,
+        guest: &mut GuestDirectory<'_>,
         section: &mut ProgressSection,
     ) -> Result<Vec<BootReport>> {
         let end = Instant::now() + self.args.timeout;
@@ -300,7 +306,7 @@ impl Test<'_> {
             let written = boots.last().and_then(|report| report.written.clone());
             let left = end.saturating_duration_since(Instant::now());
             let report = self.boot(machine, boot, written, left, guest, section).await?;
-            let failed = report.fault.is_some();
+            let failed = report.failure.is_some();
             boots.push(report);
             if failed {
                 break;
@@ -315,14 +321,14 @@ impl Test<'_> {
         boot: Boot,
         written: Option<String>,
         limit: Duration,
-        guest: &mut Guest<'_>,
+        guest: &mut GuestDirectory<'_>,
         section: &ProgressSection,
     ) -> Result<BootReport> {
         // Unguessable is more than it needs to be: different from every other run is enough.
         let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
         let Target { zfs, kernel } = self.target.clone();
         let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
-        let expected = Expected { run, kernel, zfs, written, limit: seconds };
+        let expected = ExpectedConsole { run, kernel, zfs, written, limit: seconds };
         let console = ConsoleParser::new(boot, expected);
         let report = self.qemu.boot(machine, console, limit, guest, |report| {
             let result = if report.passed { "ok" } else { "FAILED" };

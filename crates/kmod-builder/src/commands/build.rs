@@ -14,7 +14,7 @@ use super::place::PlaceArgs;
 use super::publish::{self, PublishOptions, PublishReport};
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather, verify};
-use crate::io::composing::Built;
+use crate::io::compose::ComposedImage;
 use crate::io::inputs;
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
@@ -24,7 +24,7 @@ use crate::model::compose;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, ParseImageRefError, TagOrDigest};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::Manifest;
-use crate::model::verification::{Outcome as Judgement, Report, Verified};
+use crate::model::verify::{CheckStatus, VerificationReport, VerifiedImage};
 use crate::model::{Compression, Digest};
 use crate::output::{self, Format, Show};
 
@@ -119,7 +119,7 @@ enum Decision {
         image: String,
         digest: Digest,
     },
-    Built {
+    ComposedImage {
         image: Option<String>,
         digest: Digest,
         inputs: Option<PathBuf>,
@@ -137,7 +137,7 @@ impl Show for BuildReport {
                     "up to date: made from the same inputs, and verified again\nimage   {image}\ndigest  {digest}\n"
                 )
             }
-            Decision::Built { image, digest, inputs, seconds, .. } => {
+            Decision::ComposedImage { image, digest, inputs, seconds, .. } => {
                 let place = match (image, inputs) {
                     (Some(image), Some(inputs)) => format!("image   {image}\ninputs  {}\n", inputs.display()),
                     _ => "image   not kept (--test)\n".to_owned(),
@@ -236,7 +236,7 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Dec
         Ok(_) => Ok(Some(Decision::UpToDate { image: name.to_string(), digest: stored.digest })),
         Err(report) => {
             let failed =
-                report.answers().iter().filter(|answer| *answer.outcome() != Judgement::Passed).count();
+                report.checks().iter().filter(|answer| *answer.outcome() != CheckStatus::Passed).count();
             progress::note(&format!(
                 "{name} is there, but {failed} checks of it do not pass: building it again"
             ));
@@ -300,7 +300,7 @@ async fn build(
     directory: Option<&Path>,
     args: &BuildArgs,
     cache: &Path,
-) -> Result<Result<Decision, Box<Report>>> {
+) -> Result<Result<Decision, Box<VerificationReport>>> {
     let started = std::time::Instant::now();
     let Composed { scratch, built, .. } =
         &building::build(inputs, &args.building, Reuse::Layers, cache).await?;
@@ -314,7 +314,7 @@ async fn build(
 
     let kept = directory.map(|directory| keep(inputs, built, &verified, scratch, directory)).transpose()?;
     let (image, written) = kept.unzip();
-    Ok(Ok(Decision::Built {
+    Ok(Ok(Decision::ComposedImage {
         image,
         digest: built.digest().clone(),
         inputs: written,
@@ -326,8 +326,8 @@ async fn build(
 /// Puts a verified image under its tag, and its inputs beside it. Returns the names of both.
 fn keep(
     inputs: &BuildInputs,
-    built: &Built,
-    verified: &Verified,
+    built: &ComposedImage,
+    verified: &VerifiedImage,
     scratch: &Layout,
     directory: &Path,
 ) -> Result<(String, PathBuf)> {

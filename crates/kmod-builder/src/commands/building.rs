@@ -8,7 +8,7 @@ use kmod_compat::Verdict;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 
 use super::gather;
-use crate::io::composing::{self, Built};
+use crate::io::compose::{self, ComposedImage};
 use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::{ProgressOutput, ProgressSection};
@@ -43,7 +43,7 @@ pub struct Composed {
     /// Where it is.
     pub scratch: Layout,
     /// Which it is.
-    pub built: Built,
+    pub built: ComposedImage,
     _workspace: Workspace,
 }
 
@@ -70,7 +70,7 @@ pub async fn build(
     let section = ProgressSection::begin(surface, "Composing the image");
     let scratch = Layout::create(&workspace.store())?;
     let (userland, kmod) = (workspace.userland(), workspace.kmod());
-    let built = composing::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
+    let built = compose::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
     drop(section);
     Ok(Composed { scratch, built, _workspace: workspace })
 }

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use miette::Result;
 use serde_json::Value;
 
-use crate::io::contents::Contents;
-use crate::io::inspecting;
+use crate::io::image_rpms::ImageRpms;
+use crate::io::inspect;
 use crate::io::store::ImageStore;
-use crate::model::comparison::{Comparison, MemberDifference, PackageDifference, RpmMetadata, Verdict};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
+use crate::model::image_diff::{DiffResult, ImageDiff, MemberDiff, RpmDiff, RpmMetadata};
 use crate::output;
 
 /// How many files of a package a table names; JSON has all of them.
@@ -28,31 +28,31 @@ pub enum Depth {
 }
 
 /// Reads two images and compares them. Of two with one digest, only the second is read.
-pub async fn compare(first: &DigestRef, second: &DigestRef, depth: Depth) -> Result<Comparison> {
+pub async fn compare(first: &DigestRef, second: &DigestRef, depth: Depth) -> Result<ImageDiff> {
     let (one, other) = (name(first), name(second));
     let other_images = ImageStore::open(&other.store).await?;
-    let found = inspecting::inspect(&other_images, &other).await?;
+    let found = inspect::inspect(&other_images, &other).await?;
     if first.digest == second.digest {
-        return Ok(Comparison::of(&found, &found)?);
+        return Ok(ImageDiff::of(&found, &found)?);
     }
     let images = ImageStore::open(&one.store).await?;
-    let comparison = Comparison::of(&inspecting::inspect(&images, &one).await?, &found)?;
+    let comparison = ImageDiff::of(&inspect::inspect(&images, &one).await?, &found)?;
     if depth == Depth::Packages || comparison.differing().is_empty() {
         return Ok(comparison);
     }
-    let first = anatomies(&images, &one, &comparison).await?;
-    let second = anatomies(&other_images, &other, &comparison).await?;
+    let first = rpm_metadata(&images, &one, &comparison).await?;
+    let second = rpm_metadata(&other_images, &other, &comparison).await?;
     Ok(comparison.explain(&first, &second))
 }
 
 /// What is in the packages that differ.
-async fn anatomies(
+async fn rpm_metadata(
     images: &ImageStore,
     name: &ImageRef,
-    comparison: &Comparison,
+    comparison: &ImageDiff,
 ) -> Result<BTreeMap<String, RpmMetadata>> {
-    let contents = Contents::open(images, name).await?;
-    Ok(contents.anatomies(&comparison.differing(), &comparison.shared_layers()).await?)
+    let contents = ImageRpms::open(images, name).await?;
+    Ok(contents.rpm_metadata(&comparison.differing(), &comparison.shared_layers()).await?)
 }
 
 fn name(image: &DigestRef) -> ImageRef {
@@ -60,7 +60,7 @@ fn name(image: &DigestRef) -> ImageRef {
 }
 
 /// The comparison as tables: layers, packages with what differs in them, and what the documents say differently.
-pub fn table(comparison: &Comparison) -> String {
+pub fn table(comparison: &ImageDiff) -> String {
     let layers = comparison.layers.iter().map(|layer| {
         [layer.part.clone().unwrap_or_else(|| "unknown".to_owned()), layer.result.as_str().to_owned()]
     });
@@ -91,7 +91,7 @@ pub fn table(comparison: &Comparison) -> String {
 }
 
 /// Whether it is a label that is an annotation of the manifest as well, as all of ours are.
-fn is_repeated(difference: &MemberDifference, comparison: &Comparison) -> bool {
+fn is_repeated(difference: &MemberDiff, comparison: &ImageDiff) -> bool {
     let Some(label) = difference.member.strip_prefix("/config/Labels/") else { return false };
     let annotation = format!("/annotations/{label}");
     comparison.documents.iter().any(|other| {
@@ -99,11 +99,11 @@ fn is_repeated(difference: &MemberDifference, comparison: &Comparison) -> bool {
     })
 }
 
-fn lines(difference: &PackageDifference) -> String {
+fn lines(difference: &RpmDiff) -> String {
     let files = difference.files.iter().map(|file| {
         let aspects: Vec<_> = file.aspects.iter().map(|aspect| aspect.as_str()).collect();
         let what = match file.result {
-            Verdict::Different => aspects.join(", "),
+            DiffResult::Different => aspects.join(", "),
             verdict => verdict.as_str().to_owned(),
         };
         format!("  file  {}: {what}\n", file.path)
@@ -131,32 +131,32 @@ mod tests {
 
     use super::*;
     use crate::model::Digest;
-    use crate::model::comparison::{FileDifference, PackageComparison};
+    use crate::model::image_diff::{FileDiff, PackageDiff};
 
     #[test]
     fn tables_are_for_people() {
-        let file = |number: usize| FileDifference {
+        let file = |number: usize| FileDiff {
             path: format!("/usr/src/{number}"),
-            result: Verdict::OnlyInFirst,
+            result: DiffResult::OnlyInFirst,
             aspects: BTreeSet::new(),
         };
         let files = (0..30).map(file).collect();
-        let difference = PackageDifference { files, tags: Vec::new() };
-        let label = |document, member: &str| MemberDifference {
+        let difference = RpmDiff { files, tags: Vec::new() };
+        let label = |document, member: &str| MemberDiff {
             document,
             member: format!("{member}/title"),
             first: Some("x".repeat(200).into()),
             second: None,
         };
-        let comparison = Comparison {
+        let comparison = ImageDiff {
             first: Digest::of(b"1"),
             second: Digest::of(b"2"),
             identical: false,
             documents: vec![label("manifest", "/annotations"), label("configuration", "/config/Labels")],
             layers: Vec::new(),
-            packages: vec![PackageComparison {
+            packages: vec![PackageDiff {
                 path: "zfs.rpm".to_owned(),
-                result: Verdict::Different,
+                result: DiffResult::Different,
                 difference: Some(difference),
             }],
         };

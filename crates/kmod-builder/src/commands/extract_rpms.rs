@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::io::contents::{Contents, Placed};
+use crate::io::image_rpms::{ExtractedRpm, ImageRpms};
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::PackageGroup;
@@ -47,7 +47,7 @@ pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
     let groups: BTreeSet<_> =
         if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };
     let images = ImageStore::open(&args.image.store).await?;
-    let contents = Contents::open(&images, &args.image).await?;
+    let contents = ImageRpms::open(&images, &args.image).await?;
     let rpms = contents.extract(&groups, &args.to, args.replace).await?;
     if rpms.is_empty() {
         tracing::warn!(image = %args.image, "the image has no packages of these groups");
@@ -60,16 +60,16 @@ pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
 struct Extracted {
     /// By digest.
     image: String,
-    rpms: Vec<Placed>,
+    rpms: Vec<ExtractedRpm>,
 }
 
 impl Show for Extracted {
     fn table(&self) -> String {
-        let rows = self.rpms.iter().map(|placed| {
+        let rows = self.rpms.iter().map(|extracted| {
             [
-                placed.file.display().to_string(),
-                HumanBytes(placed.size).to_string(),
-                placed.state.as_str().to_owned(),
+                extracted.file.display().to_string(),
+                HumanBytes(extracted.size).to_string(),
+                extracted.state.as_str().to_owned(),
             ]
         });
         output::columns(["FILE", "SIZE", "STATE"], rows)

@@ -6,11 +6,11 @@ use kmod_query::QueryError;
 use miette::Report;
 
 use super::gather::GatherError;
-use crate::io::contents::ContentsError;
+use crate::io::boot_test::GuestError;
 use crate::io::download::DownloadError;
 use crate::io::evidence::signer::SignError;
 use crate::io::github::GithubError;
-use crate::io::guest::GuestError;
+use crate::io::image_rpms::ImageRpmsError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
 use crate::io::published_images::UnknownImage;
@@ -51,9 +51,9 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
             _ => None,
         };
     }
-    if let Some(error) = error.downcast_ref::<ContentsError>() {
+    if let Some(error) = error.downcast_ref::<ImageRpmsError>() {
         return match error {
-            ContentsError::Store(error) => of(error),
+            ImageRpmsError::Store(error) => of(error),
             _ => Some(Class::Contract),
         };
     }

@@ -6,13 +6,13 @@ use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::io::contents::{Contents, Listed};
+use crate::io::image_rpms::{ImageRpms, ListedRpm};
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::{LayerKind, Package, PackageGroup};
 use crate::output::{self, Format, Show};
 
-/// List the RPMs of an image
+/// RpmList the RPMs of an image
 ///
 /// Reads them straight from the directory or the registry; no container is started. The sizes are those of the RPM
 /// files. As JSON, each comes with its digest, licence, and what it provides and requires.
@@ -28,21 +28,21 @@ pub struct ListRpmsArgs {
 /// Gather, show.
 pub async fn run(args: ListRpmsArgs, format: Format) -> Result<Outcome> {
     let images = ImageStore::open(&args.image.store).await?;
-    let contents = Contents::open(&images, &args.image).await?;
-    let rpms = contents.list().await?.into_iter().map(Row::from).collect();
-    output::show(format, &List { image: contents.image().to_string(), rpms }).into_diagnostic()?;
+    let contents = ImageRpms::open(&images, &args.image).await?;
+    let rpms = contents.list().await?.into_iter().map(RpmRow::from).collect();
+    output::show(format, &RpmList { image: contents.image().to_string(), rpms }).into_diagnostic()?;
     Ok(Outcome::Done)
 }
 
 #[derive(Serialize)]
-struct List {
+struct RpmList {
     /// By digest.
     image: String,
-    rpms: Vec<Row>,
+    rpms: Vec<RpmRow>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct RpmRow {
     path: String,
     group: PackageGroup,
     part: LayerKind,
@@ -53,13 +53,13 @@ struct Row {
     package: Package,
 }
 
-impl From<Listed> for Row {
-    fn from(Listed { path, group, package }: Listed) -> Self {
+impl From<ListedRpm> for RpmRow {
+    fn from(ListedRpm { path, group, package }: ListedRpm) -> Self {
         Self { path, group, part: package.part(), nevra: package.nevra(), evr: package.evr(), package }
     }
 }
 
-impl Show for List {
+impl Show for RpmList {
     fn table(&self) -> String {
         let rows = self.rpms.iter().map(|row| {
             [

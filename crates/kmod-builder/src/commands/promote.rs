@@ -14,7 +14,7 @@ use super::args::signing::TrustArgs;
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::io::store::ImageStore;
-use crate::io::{evidence, inspecting, promote};
+use crate::io::{evidence, inspect, promote};
 use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
@@ -146,7 +146,7 @@ async fn examine(
         store: image.store.clone(),
         tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())),
     };
-    let inspection = inspecting::inspect(&images, &name).await?;
+    let inspection = inspect::inspect(&images, &name).await?;
     let evidence = evidence::stored_evidence(registry, &image.digest).await;
     Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &evidence, trust, now))
 }

@@ -16,7 +16,7 @@ use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish;
 use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
 use crate::io::store::ImageStore;
-use crate::io::{evidence, inputs, inspecting};
+use crate::io::{evidence, inputs, inspect};
 use crate::model::Target;
 use crate::model::evidence::verify::{EvidenceStatus, ImageFacts, StoredEvidence, evidence_status};
 use crate::model::evidence::{
@@ -28,7 +28,7 @@ use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::oci::{self, Manifest};
 use crate::model::publish::{Evidence, Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
-use crate::model::verification::{self, Inspection, Report};
+use crate::model::verify::{self, Inspection, VerificationReport};
 use crate::output::{self, Format, Show};
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
@@ -139,7 +139,7 @@ pub async fn publish(
     inputs: Option<PathBuf>,
     to: &ImageLocation,
     options: &PublishOptions,
-) -> Result<Result<PublishReport, Box<Report>>> {
+) -> Result<Result<PublishReport, Box<VerificationReport>>> {
     let (ImageLocation::Layout(directory), ImageLocation::Registry(repository)) = (&from.store, to) else {
         return Err(miette::miette!(
             help = "publish --from oci:DIR --to docker://HOST/NAME",
@@ -147,8 +147,8 @@ pub async fn publish(
         ));
     };
     let signer = options.signing.signer().await?;
-    let inspection = inspecting::inspect(&ImageStore::open(&from.store).await?, from).await?;
-    let report = verification::verify(&inspection, None);
+    let inspection = inspect::inspect(&ImageStore::open(&from.store).await?, from).await?;
+    let report = verify::verify(&inspection, None);
     let verified = match report.verified() {
         Ok(verified) => verified,
         Err(report) => return Ok(Err(report)),

@@ -13,8 +13,8 @@ use crate::io::inputs;
 use crate::io::podman::Reuse;
 use crate::io::progress;
 use crate::io::store::ImageStore;
-use crate::model::comparison::Comparison;
 use crate::model::image::{DigestRef, ImageRef};
+use crate::model::image_diff::ImageDiff;
 use crate::output::{self, Format, Show};
 
 /// Build an image again from its own inputs, and compare the two bit for bit
@@ -61,7 +61,7 @@ struct ReproduceReport {
     /// The one that it was compared with; none if it was built for the comparison.
     with: Option<String>,
     #[serde(flatten)]
-    comparison: Comparison,
+    comparison: ImageDiff,
 }
 
 impl Show for ReproduceReport {

@@ -6,10 +6,10 @@ use miette::{IntoDiagnostic as _, Result};
 use super::Outcome;
 use super::args::signing::TrustArgs;
 use crate::io::store::{ImageStore, StoreError};
-use crate::io::{evidence, inspecting};
+use crate::io::{evidence, inspect};
 use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
-use crate::model::verification::{self, Answer, Inspection, Outcome as Judgement, Report};
+use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport};
 use crate::model::{Target, evidence as model_evidence};
 use crate::output::{self, Format, Show};
 
@@ -57,9 +57,9 @@ pub enum EvidenceLevel {
 pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
-    let inspection = inspecting::inspect(&images, &args.image).await?;
+    let inspection = inspect::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
-    let report = verification::verify(&inspection, None).and(answers);
+    let report = verify::verify(&inspection, None).and(answers);
     output::show(format, &report).into_diagnostic()?;
     Ok(if report.passed() { Outcome::Done } else { Outcome::Refused })
 }
@@ -70,7 +70,7 @@ async fn evidence_of(
     inspection: &Inspection,
     level: Option<EvidenceLevel>,
     trust: Option<&TrustPolicy>,
-) -> Result<Vec<Answer>> {
+) -> Result<Vec<CheckResult>> {
     let ImageStore::Registry(registry) = images else {
         return match level {
             None | Some(EvidenceLevel::Off) if trust.is_none() => Ok(Vec::new()),
@@ -102,28 +102,28 @@ async fn evidence_of(
 }
 
 /// The contract's answers about one exact image, for a target if one is named.
-pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<Report, StoreError> {
+pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<VerificationReport, StoreError> {
     let name = ImageRef {
         store: image.store.clone(),
         tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())),
     };
     let images = ImageStore::open(&image.store).await?;
-    Ok(verification::verify(&inspecting::inspect(&images, &name).await?, target))
+    Ok(verify::verify(&inspect::inspect(&images, &name).await?, target))
 }
 
-impl Show for Report {
+impl Show for VerificationReport {
     fn table(&self) -> String {
-        let rows = self.answers().iter().map(|answer| {
+        let rows = self.checks().iter().map(|answer| {
             let result = match answer.outcome() {
-                Judgement::Passed => "ok",
-                Judgement::Failed(_) => "FAILED",
-                Judgement::Unknown(_) => "unknown",
+                CheckStatus::Passed => "ok",
+                CheckStatus::Failed(_) => "FAILED",
+                CheckStatus::Unknown(_) => "unknown",
             };
             [answer.check.to_owned(), result.to_owned()]
         });
         let table = output::columns(["CHECK", "RESULT"], rows);
         let reasons: String = self
-            .answers()
+            .checks()
             .iter()
             .filter_map(|answer| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?)))
             .collect();

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::contents::{Contents, ContentsError};
 use super::evidence;
+use super::image_rpms::{ImageRpms, ImageRpmsError};
 use super::registry::{Registry, RegistryError};
 use super::store::ImageStore;
 use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::inputs::{BuildInputs, ParseInputsError};
-use crate::model::verification::Outcome;
+use crate::model::verify::CheckStatus;
 use crate::model::{Digest, Target, compose};
 
 /// Ours have about a kibibyte.
@@ -26,7 +26,7 @@ pub async fn of(
     name: &ImageRef,
     trust: Option<&TrustPolicy>,
 ) -> Result<(DigestRef, BuildInputs), InputsError> {
-    let contents = Contents::open(images, name).await?;
+    let contents = ImageRpms::open(images, name).await?;
     let image = contents.image();
     let label: Option<Digest> = contents.labels().get(compose::INPUTS).and_then(|label| label.parse().ok());
     let label = label.ok_or_else(|| InputsError::NoLabel(image.clone()))?;
@@ -37,7 +37,7 @@ pub async fn of(
             proven_inputs(&image.digest, &attached, trust).map_err(|outcome| InputsError::Unproven {
                 image: image.clone(),
                 reason: outcome.reason().unwrap_or_default().to_owned(),
-                unknown: matches!(outcome, Outcome::Unknown(_)),
+                unknown: matches!(outcome, CheckStatus::Unknown(_)),
             })?
         }
         (ImageStore::Layout(layout), None) => {
@@ -86,7 +86,7 @@ pub enum InputsError {
     /// The image cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Contents(#[from] ContentsError),
+    ImageRpms(#[from] ImageRpmsError),
     /// The registry does not answer.
     #[error(transparent)]
     #[diagnostic(transparent)]

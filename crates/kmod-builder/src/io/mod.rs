@@ -1,16 +1,17 @@
 //! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
 
 pub mod blocking;
+pub mod boot_test;
 pub mod cmd;
-pub mod composing;
+pub mod compose;
 pub mod content_cache;
-pub mod contents;
+pub mod decompress;
 pub mod download;
 pub mod evidence;
 pub mod github;
-pub mod guest;
+pub mod image_rpms;
 pub mod inputs;
-pub mod inspecting;
+pub mod inspect;
 pub mod layer;
 pub mod layout;
 pub mod podman;
@@ -18,7 +19,6 @@ pub mod progress;
 pub mod promote;
 pub mod publish;
 pub mod published_images;
-pub mod qemu;
 pub mod records;
 pub mod registry;
 pub mod retention;

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::inspecting;
+use super::inspect;
 use super::registry::{Registry, RegistryError};
 use super::store::{ImageStore, StoreError};
 use crate::model::Digest;
@@ -22,7 +22,7 @@ pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<Tag
                 return Ok((tag, None));
             };
             let target = if promotion.moves(&tag) && digest != *ours {
-                inspecting::labelled_target(&images, &digest).await?
+                inspect::labelled_target(&images, &digest).await?
             } else {
                 Err("nobody asked".to_owned())
             };

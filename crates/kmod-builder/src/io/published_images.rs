@@ -11,7 +11,7 @@ use crate::model::Target;
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, TagOrDigest};
 use crate::model::plan::Existing;
-use crate::model::verification::Outcome as Judgement;
+use crate::model::verify::CheckStatus;
 
 /// A repository of published images, and whose word counts there.
 pub struct PublishedImages {
@@ -54,7 +54,7 @@ impl PublishedImages {
         let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
         match proven_inputs(&digest, &evidence, &self.trust) {
             Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
-            Err(Judgement::Unknown(reason)) => Err(UnknownImage(reason)),
+            Err(CheckStatus::Unknown(reason)) => Err(UnknownImage(reason)),
             Err(outcome) => {
                 let why = outcome.reason().unwrap_or("it does not hold").to_owned();
                 Ok(Existing::Unproven { digest, why })

@@ -36,17 +36,17 @@ pub fn kernel_devel_file(inputs: &BuildInputs) -> String {
     "these inputs are of a Containerfile.in with the digest {template}, and this program has another one"
 )]
 #[diagnostic(help("build with zfs-kmods {tool}, from the same commit: its template is one of the inputs"))]
-pub struct OtherTemplate {
+pub struct TemplateMismatch {
     template: Digest,
     tool: String,
 }
 
 /// Makes sure that what this program would do is what the inputs say.
-pub fn check_template(inputs: &BuildInputs) -> Result<(), OtherTemplate> {
+pub fn check_template(inputs: &BuildInputs) -> Result<(), TemplateMismatch> {
     if inputs.template == Digest::of(TEMPLATE.as_bytes()) {
         return Ok(());
     }
-    Err(OtherTemplate { template: inputs.template.clone(), tool: inputs.tool.clone() })
+    Err(TemplateMismatch { template: inputs.template.clone(), tool: inputs.tool.clone() })
 }
 
 /// The `Containerfile` for these inputs.
@@ -73,11 +73,11 @@ pub fn containerfile(inputs: &BuildInputs) -> Result<String, TemplateError> {
 pub struct TemplateError {
     name: String,
     source_code: NamedSource<String>,
-    faults: Vec<Fault>,
+    faults: Vec<TemplateErrorKind>,
 }
 
 #[derive(Debug)]
-enum Fault {
+enum TemplateErrorKind {
     Unknown { placeholder: String, span: SourceSpan },
     Unused { placeholder: String },
     Unsafe { placeholder: String, value: String },
@@ -90,20 +90,20 @@ impl miette::Diagnostic for TemplateError {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.faults.iter().filter_map(|fault| match fault {
-            Fault::Unknown { placeholder, span } => {
+            TemplateErrorKind::Unknown { placeholder, span } => {
                 Some(LabeledSpan::new_with_span(Some(format!("no value is called `{placeholder}`")), *span))
             }
-            Fault::Unused { .. } | Fault::Unsafe { .. } => None,
+            TemplateErrorKind::Unused { .. } | TemplateErrorKind::Unsafe { .. } => None,
         })))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         let sentences = self.faults.iter().filter_map(|fault| match fault {
-            Fault::Unknown { .. } => None,
-            Fault::Unused { placeholder } => {
+            TemplateErrorKind::Unknown { .. } => None,
+            TemplateErrorKind::Unused { placeholder } => {
                 Some(format!("the value `{placeholder}` is used nowhere: add `@{placeholder}@` or drop it"))
             }
-            Fault::Unsafe { placeholder, value } => Some(format!(
+            TemplateErrorKind::Unsafe { placeholder, value } => Some(format!(
                 "the value of `{placeholder}` has a character that a shell would act on: {value:?}"
             )),
         });
@@ -127,7 +127,7 @@ pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<Str
                 used[position] = true;
                 rendered.push_str(values[position].1);
             }
-            None => faults.push(Fault::Unknown {
+            None => faults.push(TemplateErrorKind::Unknown {
                 placeholder: placeholder.to_owned(),
                 span: (start, end - start).into(),
             }),
@@ -138,9 +138,9 @@ pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<Str
     for ((placeholder, value), used) in values.iter().zip(used) {
         let placeholder = (*placeholder).to_owned();
         if !used {
-            faults.push(Fault::Unused { placeholder });
+            faults.push(TemplateErrorKind::Unused { placeholder });
         } else if !is_plain_word(value) {
-            faults.push(Fault::Unsafe { placeholder, value: (*value).to_owned() });
+            faults.push(TemplateErrorKind::Unsafe { placeholder, value: (*value).to_owned() });
         }
     }
     if faults.is_empty() {

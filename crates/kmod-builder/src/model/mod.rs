@@ -1,13 +1,14 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
-pub mod boot;
-pub mod comparison;
+pub mod boot_test;
 pub mod compose;
 mod compression;
 pub mod containerfile;
 mod digest;
+pub mod elf;
 pub mod evidence;
 pub mod image;
+pub mod image_diff;
 pub mod inputs;
 pub mod manifest;
 pub mod oci;
@@ -21,7 +22,7 @@ pub mod retention;
 pub mod service;
 pub mod tags;
 mod target;
-pub mod verification;
+pub mod verify;
 
 pub use compression::Compression;
 pub use digest::{Digest, ParseDigestError};

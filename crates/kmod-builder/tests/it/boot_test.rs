@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use kmod_builder::model::Compression;
-use kmod_builder::model::boot::{Boot, Step};
+use kmod_builder::model::boot_test::{Boot, BootStep};
 use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// An emulator that prints what the guest of each boot says; `change` may change the lines.
-    pub(crate) fn emulator(&self, change: impl Fn(Boot, Step, String) -> String) {
+    pub(crate) fn emulator(&self, change: impl Fn(Boot, BootStep, String) -> String) {
         let mut script = String::from(
             "#!/bin/sh\ncase \"$*\" in --version) echo 'QEMU emulator version 0.0'; exit ;; esac\n\
              run=${*##*zfs_kmods.run=}; run=${run%% *}\ntest -s disk && test -s vmlinuz && test -s initramfs || exit 1\n\
@@ -83,11 +83,11 @@ impl World {
             writeln!(script, "case \"$*\" in *zfs_kmods.boot={}*)", boot.number()).unwrap();
             for step in boot.steps() {
                 let detail = match step {
-                    Step::Start => KERNEL,
-                    Step::Zfs => "2.4.3-1",
-                    Step::Write | Step::Read | Step::Rollback => DIGEST,
-                    Step::Change => &DIGEST.replace('6', "7"),
-                    Step::Taint => "12289",
+                    BootStep::Start => KERNEL,
+                    BootStep::Zfs => "2.4.3-1",
+                    BootStep::Write | BootStep::Read | BootStep::Rollback => DIGEST,
+                    BootStep::Change => &DIGEST.replace('6', "7"),
+                    BootStep::Taint => "12289",
                     _ => "",
                 };
                 let line = format!("say {} {step} ok {detail}", boot.number());
@@ -161,7 +161,7 @@ async fn a_guest_that_does_everything_passes() {
 async fn a_pool_that_does_not_come_back_fails() {
     let world = World::new(KERNEL).await;
     world.emulator(|boot, step, line| match (boot, step) {
-        (Boot::Second, Step::Import) => {
+        (Boot::Second, BootStep::Import) => {
             "say 2 import failed \"cannot import 'tank': no such pool available\"; exit 0".to_owned()
         }
         _ => line,
@@ -181,7 +181,7 @@ async fn a_pool_that_does_not_come_back_fails() {
 #[tokio::test]
 async fn a_guest_that_hangs_is_ended() {
     let world = World::new(KERNEL).await;
-    world.emulator(|_, step, line| if step == Step::Scrub { "exec sleep 600".to_owned() } else { line });
+    world.emulator(|_, step, line| if step == BootStep::Scrub { "exec sleep 600".to_owned() } else { line });
     let started = Instant::now();
     let test = world.json(&["--timeout", "5s"], 3);
     assert!(started.elapsed() < Duration::from_mins(1));
@@ -194,7 +194,7 @@ async fn a_guest_that_oopsed_is_not_waited_for() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, step, line| {
         let oops = "echo '[    3.000000] kernel BUG at zfs.c:1!'; exec sleep 600";
-        if step == Step::Zfs { oops.to_owned() } else { line }
+        if step == BootStep::Zfs { oops.to_owned() } else { line }
     });
     let started = Instant::now();
     let test = world.json(&["--timeout", "500s"], 3);

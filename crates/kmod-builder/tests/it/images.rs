@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kmod_builder::io::composing::{self, Built};
+use kmod_builder::io::compose::{self, ComposedImage};
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::inputs::BuildInputs;
 use kmod_builder::model::{Compression, Digest};
@@ -52,7 +52,7 @@ impl Rpms {
         self.directory.path().join("kmod")
     }
 
-    pub(crate) async fn compose(&self, compression: Compression, layout: &Path) -> (Layout, Built) {
+    pub(crate) async fn compose(&self, compression: Compression, layout: &Path) -> (Layout, ComposedImage) {
         self.compose_from(&inputs(), compression, layout).await
     }
 
@@ -61,10 +61,10 @@ impl Rpms {
         inputs: &BuildInputs,
         compression: Compression,
         layout: &Path,
-    ) -> (Layout, Built) {
+    ) -> (Layout, ComposedImage) {
         let layout = Layout::create(layout).unwrap();
         let built =
-            composing::compose(inputs, &self.userland(), &self.kmod(), compression, &layout).await.unwrap();
+            compose::compose(inputs, &self.userland(), &self.kmod(), compression, &layout).await.unwrap();
         (layout, built)
     }
 }

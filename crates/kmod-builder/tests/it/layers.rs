@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use kmod_builder::io::layer::{LayerError, Reader};
+use kmod_builder::io::layer::{LayerError, LayerReader};
 use kmod_builder::model::oci::Descriptor;
 use kmod_builder::model::{Compression, Digest};
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ fn read_blob(
     diff_id: &Digest,
 ) -> Result<Vec<(String, Vec<u8>)>, LayerError> {
     let mut files = Vec::new();
-    Reader::new().read::<LayerError>(blob, descriptor, diff_id, |entry| {
+    LayerReader::new().read::<LayerError>(blob, descriptor, diff_id, |entry| {
         let mut bytes = Vec::new();
         // An error is reported for the layer as a whole.
         entry.reader.read_to_end(&mut bytes).ok();
@@ -124,7 +124,7 @@ fn a_name_may_occur_once() {
         "`./zfs.rpm`, which occurs twice",
     );
     let (blob, descriptor, diff_id) = layer(&archive(&[entry("zfs.rpm", b'0', b"a")]), Compression::Zstd);
-    let mut reader = Reader::new();
+    let mut reader = LayerReader::new();
     let mut again = || reader.read::<LayerError>(blob.as_slice(), &descriptor, &diff_id, |_| Ok(())).err();
     assert!(again().is_none());
     assert!(again().unwrap().to_string().contains("occurs twice"), "also not in another layer");

@@ -4,18 +4,18 @@
 
 mod boot_test;
 mod command_output;
-mod contract;
 mod docker;
-mod extract;
-mod headers;
+mod extract_rpms;
 mod images;
 mod layers;
 mod promote;
 mod publish;
 mod registry;
 mod registry_server;
-mod reproducing;
+mod reproduce;
 mod retention;
+mod rpm_reader;
 mod rpms;
 mod service;
+mod verify;
 mod workflows;

@@ -59,7 +59,7 @@ pub(crate) fn module_file(machine: u16, vermagic: &str) -> Vec<u8> {
     let (names_at, info_at) = (64_u64, 64 + names.len() as u64);
     let table_at = info_at + info.len() as u64;
     let mut header = [0; 64];
-    header[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    header[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     header[18..20].copy_from_slice(&machine.to_le_bytes());
     header[40..48].copy_from_slice(&table_at.to_le_bytes());
     for (at, value) in [(58, 64_u16), (60, 3), (62, 2)] {

@@ -8,7 +8,7 @@ use crate::io::evidence::signer::Signer;
 use crate::io::progress;
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::model::Digest;
-use crate::model::boot::BootTest;
+use crate::model::boot_test::BootTest;
 use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::Digest;
-use crate::model::boot::{BootTest, Step, Verdict};
+use crate::model::boot_test::{BootStep, BootTest, BootVerdict};
 use crate::output::{self, Show};
 
 /// A test, and what became of its result.
@@ -26,7 +26,7 @@ impl Show for Tested {
 impl Show for BootTest {
     fn table(&self) -> String {
         let rows = self.boots.iter().flat_map(|report| {
-            let row = |step: Step, passed: bool, at: Duration, detail: &str| {
+            let row = |step: BootStep, passed: bool, at: Duration, detail: &str| {
                 [
                     report.boot.number().to_string(),
                     step.to_string(),
@@ -41,9 +41,9 @@ impl Show for BootTest {
         });
         let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
         let (word, reason) = match &self.verdict {
-            Verdict::Passed => ("passed", None),
-            Verdict::Failed(fault) => ("FAILED", Some(fault.to_string())),
-            Verdict::NotTested(reason) => ("not tested", Some(reason.clone())),
+            BootVerdict::Passed => ("passed", None),
+            BootVerdict::Failed(failure) => ("FAILED", Some(failure.to_string())),
+            BootVerdict::NotTested(reason) => ("not tested", Some(reason.clone())),
         };
         write!(text, "\n{word}: {}", self.target).expect("writing to a String cannot fail");
         if let Some(guest) = &self.guest {

@@ -9,7 +9,7 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::image::{DigestRef, Tag};
 use crate::model::promote::{PromotedImage, PromotionCheck, PromotionChecks, PromotionRejection, TagUpdate};
 use crate::model::tags::Channel;
-use crate::model::verification::Outcome;
+use crate::model::verify::CheckStatus;
 use crate::output::{self, Show};
 
 /// What became of a promotion.
@@ -98,9 +98,9 @@ impl Show for PromotionReport {
     fn table(&self) -> String {
         let rows = self.checks.iter().map(|check| {
             let result = match (check.answer.outcome(), check.required) {
-                (Outcome::Passed, _) => "ok",
-                (Outcome::Failed(_), true) => "FAILED",
-                (Outcome::Unknown(_), true) => "unknown",
+                (CheckStatus::Passed, _) => "ok",
+                (CheckStatus::Failed(_), true) => "FAILED",
+                (CheckStatus::Unknown(_), true) => "unknown",
                 (_, false) => "not ok, not required",
             };
             [check.answer.check.to_owned(), result.to_owned()]

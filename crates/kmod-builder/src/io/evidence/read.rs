@@ -114,7 +114,7 @@ mod tests {
     use crate::model::evidence::verify::{ImageFacts, TrustPolicy, verify_evidence};
     use crate::model::evidence::{EvidenceKind, SigningKey, Statement, StatementSubject};
     use crate::model::manifest::{Content, ManifestWithBlobs};
-    use crate::model::verification::Outcome;
+    use crate::model::verify::CheckStatus;
 
     async fn put(server: &MockServer, at: String, answer: ResponseTemplate) {
         Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(server).await;
@@ -178,7 +178,7 @@ mod tests {
         let answers = verify_evidence(&image, &stored_evidence, &TrustPolicy::Key(key.public().clone()));
         let passed: Vec<_> = answers
             .iter()
-            .filter(|answer| *answer.outcome() == Outcome::Passed)
+            .filter(|answer| *answer.outcome() == CheckStatus::Passed)
             .map(|answer| answer.check)
             .collect();
         assert_eq!(passed, ["signature is good", "signature for podman and bootc is good"]);

@@ -5,5 +5,5 @@ mod read;
 mod write;
 
 pub use hash::Hashing;
-pub use read::{Entry, EntryFault, LayerError, Reader};
-pub use write::{Source, write};
+pub use read::{EntryRejection, LayerEntry, LayerError, LayerReader};
+pub use write::{LayerFile, write};

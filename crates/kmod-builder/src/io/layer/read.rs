@@ -21,12 +21,12 @@ const MAX_PATH: u64 = 1024;
 /// The image may come from anywhere, and what it holds is written to disks and installed by root. So nothing is
 /// believed: not the sizes, not the names, not that a name occurs once.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct LayerReader {
     seen: BTreeSet<String>,
 }
 
 /// One RPM of a layer.
-pub struct Entry<'a> {
+pub struct LayerEntry<'a> {
     /// Its path in the image, without a slash at its beginning; harmless.
     pub path: &'a str,
     /// The name of the file alone.
@@ -39,7 +39,7 @@ pub struct Entry<'a> {
     pub reader: &'a mut dyn Read,
 }
 
-impl Reader {
+impl LayerReader {
     /// A reader for an image of which no layer has been read.
     pub fn new() -> Self {
         Self::default()
@@ -55,7 +55,7 @@ impl Reader {
         blob: impl Read,
         descriptor: &Descriptor,
         diff_id: &Digest,
-        mut on_file: impl FnMut(Entry<'_>) -> Result<(), E>,
+        mut on_file: impl FnMut(LayerEntry<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let compression =
             Compression::of_media_type(&descriptor.media_type).ok_or_else(|| LayerError::MediaType {
@@ -93,7 +93,7 @@ impl Reader {
         blob: &mut impl Read,
         compression: Compression,
         descriptor: &Descriptor,
-        on_file: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
+        on_file: &mut impl FnMut(LayerEntry<'_>) -> Result<(), E>,
     ) -> Result<Digest, E> {
         let fail = |error| LayerError::Unpack { layer: descriptor.digest.clone(), compression, error };
         let blob = BufReader::new(blob);
@@ -116,7 +116,7 @@ impl Reader {
             let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
             let refuse = |fault| LayerError::Entry { name: name.escape_ascii().to_string(), fault };
             if count > MAX_ENTRIES {
-                Err(refuse(EntryFault::TooMany))?;
+                Err(refuse(EntryRejection::TooMany))?;
             }
             let size = entry.size();
             let Some((path, group)) = self.admit(&name, entry.header().entry_type(), size).map_err(refuse)?
@@ -124,8 +124,8 @@ impl Reader {
                 continue;
             };
             let file_name = path.rsplit_once('/').map_or(path, |(_, file_name)| file_name);
-            let mut reader = Exactly { inner: &mut entry, remaining: size };
-            on_file(Entry { path, file_name, group, size, reader: &mut reader })?;
+            let mut reader = ExactReader { inner: &mut entry, remaining: size };
+            on_file(LayerEntry { path, file_name, group, size, reader: &mut reader })?;
         }
         let mut rest = archive.into_inner();
         let zeros = only_zeros(&mut rest).map_err(fail)?;
@@ -145,38 +145,38 @@ impl Reader {
         name: &'a [u8],
         kind: tar::EntryType,
         size: u64,
-    ) -> Result<Option<(&'a str, PackageGroup)>, EntryFault> {
-        let name = std::str::from_utf8(name).map_err(|_| EntryFault::Foreign)?;
+    ) -> Result<Option<(&'a str, PackageGroup)>, EntryRejection> {
+        let name = std::str::from_utf8(name).map_err(|_| EntryRejection::Foreign)?;
         if name.starts_with('/') {
-            return Err(EntryFault::Absolute);
+            return Err(EntryRejection::Absolute);
         }
         if name.split('/').any(|part| part == "..") {
-            return Err(EntryFault::Traversal);
+            return Err(EntryRejection::Traversal);
         }
         match kind {
             tar::EntryType::Regular | tar::EntryType::Directory => {}
-            tar::EntryType::Symlink => return Err(EntryFault::Symlink),
-            tar::EntryType::Link => return Err(EntryFault::HardLink),
-            tar::EntryType::Char | tar::EntryType::Block => return Err(EntryFault::Device),
-            _ => return Err(EntryFault::Kind),
+            tar::EntryType::Symlink => return Err(EntryRejection::Symlink),
+            tar::EntryType::Link => return Err(EntryRejection::HardLink),
+            tar::EntryType::Char | tar::EntryType::Block => return Err(EntryRejection::Device),
+            _ => return Err(EntryRejection::Kind),
         }
         // Some tools write `./` before every path.
         let name = name.strip_prefix("./").unwrap_or(name);
         let path = name.strip_suffix('/').unwrap_or(name);
         if kind == tar::EntryType::Directory {
             let ours = path.is_empty() || path == "." || PackageGroup::of_directory(path).is_some();
-            return if ours && size == 0 { Ok(None) } else { Err(EntryFault::Foreign) };
+            return if ours && size == 0 { Ok(None) } else { Err(EntryRejection::Foreign) };
         }
         let (directory, file_name) = name.rsplit_once('/').unwrap_or(("", name));
-        let group = PackageGroup::of_directory(directory).ok_or(EntryFault::Foreign)?;
+        let group = PackageGroup::of_directory(directory).ok_or(EntryRejection::Foreign)?;
         if !is_rpm_name(file_name) {
-            return Err(EntryFault::Foreign);
+            return Err(EntryRejection::Foreign);
         }
         if size > MAX_ENTRY {
-            return Err(EntryFault::Oversized(size));
+            return Err(EntryRejection::Oversized(size));
         }
         if !self.seen.insert(name.to_owned()) {
-            return Err(EntryFault::Duplicate);
+            return Err(EntryRejection::Duplicate);
         }
         Ok(Some((name, group)))
     }
@@ -216,12 +216,12 @@ fn only_zeros(reader: &mut impl Read) -> io::Result<bool> {
 }
 
 /// A reader that ends early with an error, as files that end early would otherwise look whole.
-struct Exactly<R> {
+struct ExactReader<R> {
     inner: R,
     remaining: u64,
 }
 
-impl<R: Read> Read for Exactly<R> {
+impl<R: Read> Read for ExactReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         if read == 0 && self.remaining > 0 && !buffer.is_empty() {
@@ -276,7 +276,7 @@ pub enum LayerError {
         /// The entry's path, with escapes for what is not printable.
         name: String,
         /// What is wrong with it.
-        fault: EntryFault,
+        fault: EntryRejection,
     },
     /// There is something after the end of the archive, or a name without a file.
     #[error("the layer {layer} goes on after the end of its archive")]
@@ -322,7 +322,7 @@ pub enum LayerError {
 
 /// What is wrong with an entry; continues "the layer holds `name`, which …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryFault {
+pub enum EntryRejection {
     /// Begins with `/`.
     Absolute,
     /// Has `..` in it.
@@ -345,7 +345,7 @@ pub enum EntryFault {
     TooMany,
 }
 
-impl fmt::Display for EntryFault {
+impl fmt::Display for EntryRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absolute => f.write_str("is an absolute path: it would be written outside of the target"),

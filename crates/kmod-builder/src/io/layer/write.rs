@@ -13,7 +13,7 @@ const GZIP_LEVEL: u32 = 6;
 
 /// Where the bytes of a layer's file are.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct LayerFile {
     /// The file on this machine.
     pub file: PathBuf,
     /// Its size in bytes. The file must not change while it is read.
@@ -28,7 +28,7 @@ pub struct Source {
 ///
 /// Returns what the bytes went to and the digest of the uncompressed archive.
 pub fn write<W: Write>(
-    files: &BTreeMap<String, Source>,
+    files: &BTreeMap<String, LayerFile>,
     source_date_epoch: u64,
     compression: Compression,
     output: W,
@@ -54,12 +54,12 @@ pub fn write<W: Write>(
 }
 
 fn archive<W: Write>(
-    files: &BTreeMap<String, Source>,
+    files: &BTreeMap<String, LayerFile>,
     source_date_epoch: u64,
     output: W,
 ) -> io::Result<(W, Digest)> {
     // A directory sorts before what is in it: `devel/` is the beginning of `devel/zfs.rpm`.
-    let mut entries: BTreeMap<String, Option<&Source>> = BTreeMap::new();
+    let mut entries: BTreeMap<String, Option<&LayerFile>> = BTreeMap::new();
     for (path, source) in files {
         if let Some((directory, _)) = path.rsplit_once('/') {
             entries.insert(format!("{directory}/"), None);

@@ -15,7 +15,7 @@ pub use blob::BlobWriter;
 use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
 use crate::model::oci::{self, Descriptor, Index, Manifest, REF_NAME};
-use crate::model::verification::Verified;
+use crate::model::verify::VerifiedImage;
 
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
@@ -161,7 +161,7 @@ impl Layout {
     }
 
     /// Gives a tag to an image of this layout that was verified.
-    pub fn tag(&self, tag: &Tag, image: &Verified) -> Result<(), LayoutError> {
+    pub fn tag(&self, tag: &Tag, image: &VerifiedImage) -> Result<(), LayoutError> {
         let digest = &image.image().digest;
         let bytes = self.read_blob(digest)?;
         let manifest = self.parse(digest, &bytes)?;

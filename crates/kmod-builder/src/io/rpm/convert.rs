@@ -71,9 +71,9 @@ fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, RpmError> {
         (ScriptletKind::AfterTransaction, IndexTag::RPMTAG_POSTTRANS),
     ];
     let mut scriptlets = Vec::new();
-    for (moment, tag) in tags {
+    for (kind, tag) in tags {
         if let Some(text) = optional(metadata.header.get_entry_data_as_string(tag))? {
-            scriptlets.push(Scriptlet { moment, text: text.to_owned() });
+            scriptlets.push(Scriptlet { kind, text: text.to_owned() });
         }
     }
     Ok(scriptlets)

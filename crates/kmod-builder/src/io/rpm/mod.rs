@@ -1,8 +1,7 @@
 //! RPMs, read with suspicion: what their headers say, and the kernel modules in them.
 
 mod convert;
-mod elf;
-mod head;
+mod headers;
 mod modules;
 mod payload;
 mod rpm_metadata;
@@ -19,14 +18,14 @@ pub use rpm_metadata::rpm_metadata;
 use super::layer::Hashing;
 use crate::model::Digest;
 use crate::model::packages::Package;
-use crate::model::verification::Module;
+use crate::model::verify::PackagedModule;
 
 /// Reads an RPM to its end, and returns what its header says.
 ///
 /// The header's own digests, also that of the payload, are proven on the way. Only the header is held in memory.
 pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
-    let (head, metadata) = head::read(reader)?;
-    let mut rest = head.rest;
+    let (headers, metadata) = headers::read(reader)?;
+    let mut rest = headers.rest;
     let payload = drain(&mut rest, &mut io::sink())?;
     finish(&metadata, &payload, rest)
 }
@@ -35,16 +34,16 @@ pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
 ///
 /// An RPM with modules is written to an unnamed temporary file, because its payload is read after its header was
 /// understood; of the others nothing is kept.
-pub fn inspect(reader: impl Read) -> Result<(Package, Vec<Module>), RpmError> {
-    let (head, metadata) = head::read(reader)?;
+pub fn inspect(reader: impl Read) -> Result<(Package, Vec<PackagedModule>), RpmError> {
+    let (headers, metadata) = headers::read(reader)?;
     let has_modules = convert::files(&metadata)?.iter().any(|path| Package::is_module(path));
-    let mut rest = head.rest;
+    let mut rest = headers.rest;
     if !has_modules {
         let payload = drain(&mut rest, &mut io::sink())?;
         return Ok((finish(&metadata, &payload, rest)?, Vec::new()));
     }
     let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
-    file.write_all(&head.bytes).map_err(RpmError::Read)?;
+    file.write_all(&headers.bytes).map_err(RpmError::Read)?;
     let payload = drain(&mut rest, &mut file)?;
     let package = finish(&metadata, &payload, rest)?;
     file.rewind().map_err(RpmError::Read)?;

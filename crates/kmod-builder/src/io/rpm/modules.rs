@@ -1,15 +1,16 @@
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, Write as _};
+use std::io::{self, BufReader, Read};
 
-use super::{RpmError, elf};
+use object::read::ReadCache;
+
+use super::RpmError;
+use crate::io::decompress;
+use crate::model::elf::ElfFile;
 use crate::model::packages::Package;
-use crate::model::verification::Module;
-
-/// The largest module, zfs.ko, has about six mebibytes, and ten times that with debug information.
-const MAX_MODULE: u64 = 512 << 20;
+use crate::model::verify::PackagedModule;
 
 /// Reads the kernel modules in the payload of an RPM whose header has been judged.
-pub(super) fn read(file: File) -> Result<Vec<Module>, RpmError> {
+pub(super) fn read(file: File) -> Result<Vec<PackagedModule>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut modules = Vec::new();
     while let Some(mut file) = reader.next_file().map_err(RpmError::from_crate)? {
@@ -25,20 +26,13 @@ pub(super) fn read(file: File) -> Result<Vec<Module>, RpmError> {
 }
 
 /// Unpacks a module into an unnamed temporary file (its tables are at its end) and reads what it says of itself.
-fn module(path: &str, file: &mut impl Read) -> io::Result<Module> {
-    let reader: Box<dyn Read + '_> = match path.rsplit_once('.') {
-        Some((_, "xz")) => Box::new(liblzma::read::XzDecoder::new(file)),
-        Some((_, "zst")) => Box::new(zstd::Decoder::new(file)?),
-        Some((_, "gz")) => Box::new(flate2::read::GzDecoder::new(file)),
-        _ => Box::new(file),
-    };
+fn module(path: &str, file: &mut impl Read) -> io::Result<PackagedModule> {
     let mut unpacked = tempfile::tempfile()?;
-    let size = io::copy(&mut reader.take(MAX_MODULE + 1), &mut unpacked)?;
-    if size > MAX_MODULE {
-        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_MODULE >> 20)));
+    io::copy(&mut decompress::module_reader(path, file)?, &mut unpacked)?;
+    let elf = ElfFile::parse(&ReadCache::new(BufReader::new(unpacked))).map_err(io::Error::other)?;
+    if elf.modinfo.is_none() {
+        return Err(io::Error::other("no section `.modinfo`"));
     }
-    unpacked.flush()?;
-    unpacked.rewind()?;
-    let info = elf::module_info(&mut BufReader::new(unpacked))?;
-    Ok(Module { path: path.to_owned(), arch: info.arch, vermagic: info.vermagic })
+    let vermagic = elf.modinfo("vermagic").map(str::to_owned);
+    Ok(PackagedModule { path: path.to_owned(), arch: elf.arch, vermagic })
 }

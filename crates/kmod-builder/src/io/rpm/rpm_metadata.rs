@@ -6,19 +6,19 @@ use std::io::{self, BufReader, Read, Seek as _};
 use num_traits::FromPrimitive as _;
 use rpm::{IndexData, IndexSignatureTag, IndexTag, PackageMetadata};
 
-use super::{RpmError, drain, finish, head};
+use super::{RpmError, drain, finish, headers};
 use crate::io::layer::Hashing;
-use crate::model::comparison::{self, RpmMetadata};
+use crate::model::image_diff::{self, RpmMetadata};
 
 /// Reads an RPM to its end, and returns every tag and every file of it.
 ///
 /// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was proven; of
 /// the files themselves nothing is kept but their digests.
 pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
-    let (head, metadata) = head::read(reader)?;
-    let mut rest = head.rest;
+    let (headers, metadata) = headers::read(reader)?;
+    let mut rest = headers.rest;
     let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
-    io::Write::write_all(&mut file, &head.bytes).map_err(RpmError::Read)?;
+    io::Write::write_all(&mut file, &headers.bytes).map_err(RpmError::Read)?;
     let payload = drain(&mut rest, &mut file)?;
     finish(&metadata, &payload, rest)?;
     file.rewind().map_err(RpmError::Read)?;
@@ -74,7 +74,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// The files of a payload whose digest was proven.
-fn files(file: File) -> Result<BTreeMap<String, comparison::File>, RpmError> {
+fn files(file: File) -> Result<BTreeMap<String, image_diff::RpmFileEntry>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut files = BTreeMap::new();
     while let Some(mut file) = reader.next_file().map_err(RpmError::from_crate)? {
@@ -88,7 +88,7 @@ fn files(file: File) -> Result<BTreeMap<String, comparison::File>, RpmError> {
         };
         let metadata = &file.metadata;
         let path = metadata.path().to_string_lossy().into_owned();
-        let found = comparison::File {
+        let found = image_diff::RpmFileEntry {
             content,
             size: metadata.size() as u64,
             mode: metadata.mode().raw_mode(),

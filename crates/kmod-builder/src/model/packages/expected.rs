@@ -7,7 +7,7 @@ use crate::model::Target;
 /// Names as OpenZFS's generic spec files give them on Fedora (`rpm/generic/zfs.spec.in`, `rpm/generic/zfs-kmod.spec.in`
 /// and `scripts/kmodtool`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedPackages {
     /// Packages that must be there: name, and whether it is the source package of that name.
     pub required: Vec<(String, bool)>,
     /// Binary packages that may be there: what depends on what the builder has installed.
@@ -17,13 +17,13 @@ pub struct Expected {
 /// The number that the names of `libzfs` and `libzpool` end with, or `None` for lines this program does not know yet.
 ///
 /// Upstream raises it when a line breaks the library's interface.
-pub fn soname(line: ZfsLine) -> Option<u32> {
+pub fn so_version(line: ZfsLine) -> Option<u32> {
     const KNOWN: [(&str, u32); 4] = [("2.1", 5), ("2.2", 5), ("2.3", 6), ("2.4", 7)];
     let line = line.to_string();
     KNOWN.iter().find_map(|&(known, number)| (known == line).then_some(number))
 }
 
-impl Expected {
+impl ExpectedPackages {
     /// The packages of the image for a target. `found` are the names in an image, from which the number of a line's
     /// libraries is taken if it is not known.
     pub fn new<'a>(target: &Target, found: impl IntoIterator<Item = &'a str>) -> Self {
@@ -65,7 +65,7 @@ impl Expected {
 }
 
 fn library_number<'a>(zfs: ZfsVersion, found: impl IntoIterator<Item = &'a str>) -> String {
-    if let Some(number) = soname(zfs.line()) {
+    if let Some(number) = so_version(zfs.line()) {
         return number.to_string();
     }
     let number = found.into_iter().find_map(|name| {
@@ -88,15 +88,15 @@ mod tests {
         for (zfs, library) in
             [("2.1.11", "libzfs5"), ("2.2.8", "libzfs5"), ("2.3.2", "libzfs6"), ("2.4.3", "libzfs7")]
         {
-            assert!(Expected::new(&target(zfs), []).allows(library, false), "{zfs}");
-            assert!(!Expected::new(&target(zfs), ["libzfs8"]).allows("libzfs8", false), "{zfs}");
+            assert!(ExpectedPackages::new(&target(zfs), []).allows(library, false), "{zfs}");
+            assert!(!ExpectedPackages::new(&target(zfs), ["libzfs8"]).allows("libzfs8", false), "{zfs}");
         }
-        assert!(Expected::new(&target("2.5.0"), ["libzfs8", "libzpool8"]).allows("libzpool8", false));
+        assert!(ExpectedPackages::new(&target("2.5.0"), ["libzfs8", "libzpool8"]).allows("libzpool8", false));
     }
 
     #[test]
     fn packages_of_other_ways_to_build_are_not_ours() {
-        let expected = Expected::new(&target("2.4.3"), []);
+        let expected = ExpectedPackages::new(&target("2.4.3"), []);
         for name in ["zfs-dkms", "zfs-initramfs", "kernel-core", "kmod-zfs-6.17.9-300.fc43.x86_64"] {
             assert!(!expected.allows(name, false), "{name}");
         }

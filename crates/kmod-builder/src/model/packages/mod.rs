@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use expected::{Expected, soname};
+pub use expected::{ExpectedPackages, so_version};
 pub use package::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
 
 /// The two halves of an image, each a layer and a build of its own.

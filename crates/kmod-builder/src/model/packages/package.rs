@@ -179,7 +179,7 @@ impl VersionOperator {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scriptlet {
     /// When it runs.
-    pub moment: ScriptletKind,
+    pub kind: ScriptletKind,
     /// Its text.
     pub text: String,
 }

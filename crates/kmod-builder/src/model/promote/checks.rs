@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use crate::model::Target;
 use crate::model::evidence::EvidenceKind;
-use crate::model::evidence::verify::{self, ImageFacts, StoredEvidence, TrustPolicy};
+use crate::model::evidence::verify::{self as evidence_checks, ImageFacts, StoredEvidence, TrustPolicy};
 use crate::model::image::DigestRef;
-use crate::model::verification::{self, Answer, Inspection, Outcome, Report, Verified};
+use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport, VerifiedImage};
 
 /// Everything that can be asked of an image in a registry, and the answers.
 #[derive(Clone, Debug)]
 pub struct PromotionChecks {
-    contract: Report,
-    evidence: Vec<(EvidenceKind, Answer)>,
+    contract: VerificationReport,
+    evidence: Vec<(EvidenceKind, CheckResult)>,
 }
 
 impl PromotionChecks {
@@ -30,14 +30,15 @@ impl PromotionChecks {
         let image = ImageFacts::of(repository, inspection);
         let newest_boot_test = match trust {
             // Whatever anybody says of an image proves nothing.
-            TrustPolicy::Unverified => Outcome::Unknown("nobody is trusted".to_owned()),
+            TrustPolicy::Unverified => CheckStatus::Unknown("nobody is trusted".to_owned()),
             TrustPolicy::Key(_) | TrustPolicy::Identity(_) => {
-                verify::newest_boot_test(&image.digest, evidence, trust, now)
+                evidence_checks::newest_boot_test(&image.digest, evidence, trust, now)
             }
         };
-        let mut evidence = verify::verify_evidence_by_kind(&image, evidence, trust);
-        evidence.push((EvidenceKind::BootTest, Answer::new("newest boot test passed", newest_boot_test)));
-        Self { contract: verification::verify(inspection, None), evidence }
+        let mut evidence = evidence_checks::verify_evidence_by_kind(&image, evidence, trust);
+        evidence
+            .push((EvidenceKind::BootTest, CheckResult::new("newest boot test passed", newest_boot_test)));
+        Self { contract: verify::verify(inspection, None), evidence }
     }
 
     /// What the image is for, if it says so.
@@ -47,9 +48,10 @@ impl PromotionChecks {
 
     /// Every check, and whether it is demanded: the contract always is.
     pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
-        let contract = self.contract.answers().iter().map(|answer| (answer, true));
+        let contract = self.contract.checks().iter().map(|answer| (answer, true));
         let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required.contains(kind)));
-        let check = |(answer, required): (&Answer, bool)| PromotionCheck { answer: answer.clone(), required };
+        let check =
+            |(answer, required): (&CheckResult, bool)| PromotionCheck { answer: answer.clone(), required };
         contract.chain(evidence).map(check).collect()
     }
 
@@ -57,7 +59,7 @@ impl PromotionChecks {
     pub fn proven(&self, required: &BTreeSet<EvidenceKind>) -> Option<ProvenImage> {
         let holds = |kind: &EvidenceKind| {
             let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();
-            answers.peek().is_some() && answers.all(|(_, answer)| *answer.outcome() == Outcome::Passed)
+            answers.peek().is_some() && answers.all(|(_, answer)| *answer.outcome() == CheckStatus::Passed)
         };
         let verified = self.contract.clone().verified().ok()?;
         let waived = EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect();
@@ -70,7 +72,7 @@ impl PromotionChecks {
 pub struct PromotionCheck {
     /// What was asked, and the answer.
     #[serde(flatten)]
-    pub answer: Answer,
+    pub answer: CheckResult,
     /// Whether the image is proven only if it passed.
     pub required: bool,
 }
@@ -79,7 +81,7 @@ pub struct PromotionCheck {
 /// [`PromotionChecks::proven`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenImage {
-    verified: Verified,
+    verified: VerifiedImage,
     waived: BTreeSet<EvidenceKind>,
 }
 
@@ -100,7 +102,7 @@ impl ProvenImage {
     }
 
     #[cfg(test)]
-    pub(super) fn assume_proven(verified: Verified) -> Self {
+    pub(super) fn assume_proven(verified: VerifiedImage) -> Self {
         Self { verified, waived: BTreeSet::new() }
     }
 }

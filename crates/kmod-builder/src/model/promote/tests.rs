@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::verification::{Answer, Outcome, Report};
+use crate::model::verify::{CheckResult, CheckStatus, VerificationReport};
 
 const KERNEL: &str = "6.17.9-300.fc43.x86_64";
 
@@ -11,8 +11,8 @@ fn target(zfs: &str, kernel: &str) -> Target {
 
 fn promotion_to(channel: &str, overrides: PromotionOverrides) -> Promotion {
     let image = format!("docker://localhost/zfs-kmods@{}", Digest::of(b"ours")).parse().unwrap();
-    let answers = vec![Answer::new("it is an example", Outcome::Passed)];
-    let report = Report::new(image, Some(target("2.4.3", KERNEL)), answers);
+    let answers = vec![CheckResult::new("it is an example", CheckStatus::Passed)];
+    let report = VerificationReport::new(image, Some(target("2.4.3", KERNEL)), answers);
     let channel: Channel = channel.parse().unwrap();
     let audit_tag = channel.audit_tag(kmod_compat::Arch::X86_64, "1", "0123abc").unwrap();
     Promotion::new(ProvenImage::assume_proven(report.verified().unwrap()), channel, audit_tag, overrides)

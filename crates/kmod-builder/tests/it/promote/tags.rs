@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kmod_builder::io::evidence::stored_evidence;
-use kmod_builder::io::inspecting::inspect;
+use kmod_builder::io::inspect::inspect;
 use kmod_builder::io::promote::{PromoteError, promote, tag_state};
 use kmod_builder::io::store::ImageStore;
 use kmod_builder::model::Compression;

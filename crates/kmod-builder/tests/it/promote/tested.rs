@@ -5,7 +5,7 @@ use std::process::Output;
 use fake_sigstore::FakeSigstore;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
-use kmod_builder::model::boot::{Boot, Step};
+use kmod_builder::model::boot_test::{Boot, BootStep};
 use kmod_builder::model::evidence::EvidenceKind;
 use kmod_builder::model::image::{Tag, TagOrDigest};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
     // The time in statements has whole seconds, and of two results of one second the failure counts.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     bench.booting.emulator(|boot, step, line| match (boot, step) {
-        (Boot::Second, Step::Import) => "say 2 import failed no such pool; exit 0".to_owned(),
+        (Boot::Second, BootStep::Import) => "say 2 import failed no such pool; exit 0".to_owned(),
         _ => line,
     });
     bench.test(&["--key", &key], 3);

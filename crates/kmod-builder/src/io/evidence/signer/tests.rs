@@ -9,7 +9,7 @@ use crate::model::Digest;
 use crate::model::evidence::verify::{ImageFacts, StoredBundle, StoredEvidence, verify_evidence};
 use crate::model::evidence::{provenance, sbom};
 use crate::model::inputs::tests::inputs;
-use crate::model::verification::Outcome;
+use crate::model::verify::CheckStatus;
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
@@ -83,7 +83,7 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
         let answers = verify_evidence(accepted);
         assert_eq!(answers.len(), 5);
-        assert!(answers.iter().all(|answer| *answer.outcome() == Outcome::Passed), "{answers:?}");
+        assert!(answers.iter().all(|answer| *answer.outcome() == CheckStatus::Passed), "{answers:?}");
     }
     for refused in [
         identity().workflow("other.yaml"),
@@ -93,7 +93,7 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
         CertificateIdentity::github("owner/zfs-kmods", trusted_root(None).await.unwrap()).unwrap(),
     ] {
         let answers = verify_evidence(refused);
-        assert!(answers.iter().all(|answer| *answer.outcome() != Outcome::Passed), "{answers:?}");
+        assert!(answers.iter().all(|answer| *answer.outcome() != CheckStatus::Passed), "{answers:?}");
     }
 }
 
@@ -108,7 +108,7 @@ async fn both_parties_make_evidence_that_is_complete_for_each() {
         let trust = signer.trust(signer_kind, root(&sigstore)).await.unwrap().unwrap();
         let answers = verify_evidence(&image(), &attached, &trust);
         assert!(
-            answers.iter().all(|answer| *answer.outcome() == Outcome::Passed),
+            answers.iter().all(|answer| *answer.outcome() == CheckStatus::Passed),
             "{signer_kind:?} {answers:?}"
         );
     }

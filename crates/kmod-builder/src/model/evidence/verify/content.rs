@@ -3,32 +3,34 @@
 use super::{ImageFacts, TrustPolicy, VerifiedBundle, identity};
 use crate::model::evidence::provenance::{self, ProvenanceInputs};
 use crate::model::evidence::sbom;
-use crate::model::verification::Outcome;
+use crate::model::verify::CheckStatus;
 
 /// Reads a provenance that holds, and checks that it is whole and, if signed by a workflow, about that workflow.
 pub(super) fn read_provenance(
     verified: &VerifiedBundle,
     trust: &TrustPolicy,
-) -> Result<ProvenanceInputs, Outcome> {
+) -> Result<ProvenanceInputs, CheckStatus> {
     let stated_inputs = provenance::read(&verified.statement.predicate)
-        .map_err(|error| Outcome::Failed(error.to_string()))?;
+        .map_err(|error| CheckStatus::Failed(error.to_string()))?;
     match trust {
-        TrustPolicy::Identity(_) => identity::provenance_is_of_signer(verified).map_err(Outcome::Failed)?,
+        TrustPolicy::Identity(_) => {
+            identity::provenance_is_of_signer(verified).map_err(CheckStatus::Failed)?;
+        }
         TrustPolicy::Key(_) | TrustPolicy::Unverified => {}
     }
     Ok(stated_inputs)
 }
 
 /// Whether the image's label has the digest of the inputs that the provenance states.
-pub(super) fn inputs_match(image: &ImageFacts, stated_inputs: Option<&ProvenanceInputs>) -> Outcome {
+pub(super) fn inputs_match(image: &ImageFacts, stated_inputs: Option<&ProvenanceInputs>) -> CheckStatus {
     let Some(stated_inputs) = stated_inputs else {
-        return Outcome::Unknown("there is no good provenance to compare with".to_owned());
+        return CheckStatus::Unknown("there is no good provenance to compare with".to_owned());
     };
     match &image.inputs_label {
-        Err(reason) => Outcome::Unknown(reason.clone()),
-        Ok(None) => Outcome::Failed("the image has no label with the digest of its inputs".to_owned()),
-        Ok(Some(label)) if *label == stated_inputs.digest => Outcome::Passed,
-        Ok(Some(label)) => Outcome::Failed(format!(
+        Err(reason) => CheckStatus::Unknown(reason.clone()),
+        Ok(None) => CheckStatus::Failed("the image has no label with the digest of its inputs".to_owned()),
+        Ok(Some(label)) if *label == stated_inputs.digest => CheckStatus::Passed,
+        Ok(Some(label)) => CheckStatus::Failed(format!(
             "the provenance is of inputs {}, the image's label says {label}",
             stated_inputs.digest
         )),
@@ -36,23 +38,23 @@ pub(super) fn inputs_match(image: &ImageFacts, stated_inputs: Option<&Provenance
 }
 
 /// Whether the SBOM lists the RPMs of the image, all of them and nothing else.
-pub(super) fn packages_match(image: &ImageFacts, sbom: Option<&VerifiedBundle>) -> Outcome {
+pub(super) fn packages_match(image: &ImageFacts, sbom: Option<&VerifiedBundle>) -> CheckStatus {
     let Some(sbom) = sbom else {
-        return Outcome::Unknown("there is no good SBOM to compare with".to_owned());
+        return CheckStatus::Unknown("there is no good SBOM to compare with".to_owned());
     };
     let listed = match sbom::listed_files(&sbom.statement.predicate) {
         Ok(listed) => listed,
-        Err(error) => return Outcome::Failed(error.to_string()),
+        Err(error) => return CheckStatus::Failed(error.to_string()),
     };
     let rpms = match &image.rpms {
         Ok(rpms) => rpms,
-        Err(reason) => return Outcome::Unknown(reason.clone()),
+        Err(reason) => return CheckStatus::Unknown(reason.clone()),
     };
     let unlisted = rpms.keys().filter(|file| !listed.contains_key(*file));
     let missing = listed.keys().filter(|file| !rpms.contains_key(*file));
     let other =
         rpms.iter().filter(|(file, digest)| listed.get(*file).is_some_and(|listed| listed != *digest));
-    Outcome::of(
+    CheckStatus::of(
         (unlisted.map(|file| format!("it does not list {file}")))
             .chain(missing.map(|file| format!("it lists {file}, which is not in the image")))
             .chain(other.map(|(file, _)| format!("its digest of {file} is another one"))),

@@ -18,7 +18,7 @@ pub use test_results::newest_boot_test;
 use super::simple_signing::SimpleSignature;
 use super::{EvidenceKind, PublicKey};
 use crate::model::inputs::BuildInputs;
-use crate::model::verification::{Answer, Fault, Inspection, Outcome};
+use crate::model::verify::{BlobFault, CheckResult, CheckStatus, Inspection};
 use crate::model::{Digest, compose};
 
 /// Something that was looked for: what was found, or why that could not be found out.
@@ -79,23 +79,27 @@ fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
     if let Some(fault) = faults.next() {
         return Err(sentence(fault).to_owned());
     }
-    let digest = |found: &crate::model::verification::Found| match &found.content {
+    let digest = |found: &crate::model::verify::ImageRpm| match &found.content {
         Ok((package, _)) => Ok((found.path.clone(), package.digest.clone())),
         Err(reason) => Err(format!("{}: {reason}", found.path)),
     };
     inspection.packages.iter().map(digest).collect()
 }
 
-fn sentence(fault: &Fault) -> &str {
+fn sentence(fault: &BlobFault) -> &str {
     match fault {
-        Fault::Changed(sentence) | Fault::Content(sentence) | Fault::Entry(sentence) => sentence,
+        BlobFault::Changed(sentence) | BlobFault::Content(sentence) | BlobFault::Entry(sentence) => sentence,
     }
 }
 
 /// Makes every check of the evidence.
 ///
 /// The signature at the signature tag is checked with a key only; where an identity is expected, it is left out.
-pub fn verify_evidence(image: &ImageFacts, evidence: &StoredEvidence, trust: &TrustPolicy) -> Vec<Answer> {
+pub fn verify_evidence(
+    image: &ImageFacts,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+) -> Vec<CheckResult> {
     verify_evidence_by_kind(image, evidence, trust).into_iter().map(|(_, answer)| answer).collect()
 }
 
@@ -104,35 +108,43 @@ pub fn verify_evidence_by_kind(
     image: &ImageFacts,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
-) -> Vec<(EvidenceKind, Answer)> {
+) -> Vec<(EvidenceKind, CheckResult)> {
     let found = |kind| find(kind, &image.digest, evidence, trust);
     let (provenance, sbom) = (found(EvidenceKind::Provenance), found(EvidenceKind::Sbom));
     let stated_inputs = provenance.and_then(|verified| content::read_provenance(&verified, trust));
     let inputs = content::inputs_match(image, stated_inputs.as_ref().ok());
     let packages = content::packages_match(image, sbom.as_ref().ok());
     let mut answers = vec![
-        (EvidenceKind::Provenance, Answer::new("provenance is signed and whole", outcome(stated_inputs))),
-        (EvidenceKind::Provenance, Answer::new("provenance is of the image's inputs", inputs)),
-        (EvidenceKind::Sbom, Answer::new("SBOM is signed", outcome(sbom))),
-        (EvidenceKind::Sbom, Answer::new("SBOM lists exactly the RPMs of the image", packages)),
-        (EvidenceKind::Signature, Answer::new("signature is good", outcome(found(EvidenceKind::Signature)))),
+        (
+            EvidenceKind::Provenance,
+            CheckResult::new("provenance is signed and whole", outcome(stated_inputs)),
+        ),
+        (EvidenceKind::Provenance, CheckResult::new("provenance is of the image's inputs", inputs)),
+        (EvidenceKind::Sbom, CheckResult::new("SBOM is signed", outcome(sbom))),
+        (EvidenceKind::Sbom, CheckResult::new("SBOM lists exactly the RPMs of the image", packages)),
+        (
+            EvidenceKind::Signature,
+            CheckResult::new("signature is good", outcome(found(EvidenceKind::Signature))),
+        ),
     ];
     if let TrustPolicy::Key(key) = trust {
         let simple = simple_signature(image, evidence, key);
-        answers
-            .push((EvidenceKind::Signature, Answer::new("signature for podman and bootc is good", simple)));
+        answers.push((
+            EvidenceKind::Signature,
+            CheckResult::new("signature for podman and bootc is good", simple),
+        ));
     }
     answers
 }
 
 /// Checks only that evidence of each required kind is stored and is about the image; who signed it is not asked.
-pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<Answer> {
+pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
     let checks = ["provenance is attached", "SBOM is attached", "signature is attached"];
     let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified));
     EvidenceKind::REQUIRED
         .into_iter()
         .zip(checks)
-        .map(|(kind, check)| Answer::new(check, found(kind)))
+        .map(|(kind, check)| CheckResult::new(check, found(kind)))
         .collect()
 }
 
@@ -162,20 +174,20 @@ pub fn evidence_status(
                     content::inputs_match(image, Some(&stated_inputs))
                 }
                 EvidenceKind::Sbom => content::packages_match(image, Some(&verified)),
-                EvidenceKind::Signature | EvidenceKind::BootTest => Outcome::Passed,
+                EvidenceKind::Signature | EvidenceKind::BootTest => CheckStatus::Passed,
             };
-            if outcome == Outcome::Passed { Ok(verified) } else { Err(outcome) }
+            if outcome == CheckStatus::Passed { Ok(verified) } else { Err(outcome) }
         };
         match find(kind, &image.digest, evidence, trust).and_then(holds) {
             Ok(verified) => drop(evidence_status.accepted.insert(verified.referrer)),
-            Err(Outcome::Unknown(reason)) => return Err(reason),
+            Err(CheckStatus::Unknown(reason)) => return Err(reason),
             Err(_) => evidence_status.missing.push(kind),
         }
     }
     if let TrustPolicy::Key(key) = trust {
         evidence_status.simple_signature_missing = match simple_signature(image, evidence, key) {
-            Outcome::Unknown(reason) => return Err(reason),
-            outcome => outcome != Outcome::Passed,
+            CheckStatus::Unknown(reason) => return Err(reason),
+            outcome => outcome != CheckStatus::Passed,
         };
     }
     Ok(evidence_status)
@@ -187,7 +199,7 @@ pub fn proven_inputs(
     image: &Digest,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
-) -> Result<BuildInputs, Outcome> {
+) -> Result<BuildInputs, CheckStatus> {
     for kind in EvidenceKind::REQUIRED {
         find(kind, image, evidence, trust)?;
     }
@@ -202,7 +214,7 @@ pub fn find(
     image: &Digest,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
-) -> Result<VerifiedBundle, Outcome> {
+) -> Result<VerifiedBundle, CheckStatus> {
     let mut reasons = Vec::new();
     for verified_bundles in verified_bundles(kind, image, evidence, trust)? {
         match verified_bundles {
@@ -219,8 +231,8 @@ fn verified_bundles<'a>(
     image: &'a Digest,
     evidence: &'a StoredEvidence,
     trust: &'a TrustPolicy,
-) -> Result<impl Iterator<Item = Result<VerifiedBundle, String>> + 'a, Outcome> {
-    let bundles = evidence.bundles.as_ref().map_err(|reason| Outcome::Unknown(reason.clone()))?;
+) -> Result<impl Iterator<Item = Result<VerifiedBundle, String>> + 'a, CheckStatus> {
+    let bundles = evidence.bundles.as_ref().map_err(|reason| CheckStatus::Unknown(reason.clone()))?;
     Ok(bundles.iter().filter_map(move |stored| match verify_bundle(stored, kind, image, trust) {
         Ok(verified) => Some(Ok(verified)),
         Err(BundleRejection::OtherKind) => None,
@@ -228,8 +240,8 @@ fn verified_bundles<'a>(
     }))
 }
 
-fn none_accepted(kind: EvidenceKind, reasons: &[String]) -> Outcome {
-    Outcome::Failed(match reasons {
+fn none_accepted(kind: EvidenceKind, reasons: &[String]) -> CheckStatus {
+    CheckStatus::Failed(match reasons {
         [] => format!("no {kind} is attached"),
         [reason] => format!("the attached {kind} is not accepted: {reason}"),
         _ => {
@@ -242,23 +254,23 @@ fn none_accepted(kind: EvidenceKind, reasons: &[String]) -> Outcome {
     })
 }
 
-fn outcome<T>(found: Result<T, Outcome>) -> Outcome {
-    found.map_or_else(|outcome| outcome, |_| Outcome::Passed)
+fn outcome<T>(found: Result<T, CheckStatus>) -> CheckStatus {
+    found.map_or_else(|outcome| outcome, |_| CheckStatus::Passed)
 }
 
-fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicKey) -> Outcome {
+fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicKey) -> CheckStatus {
     let signatures = match &evidence.simple_signatures {
         Ok(signatures) => signatures,
-        Err(reason) => return Outcome::Unknown(reason.clone()),
+        Err(reason) => return CheckStatus::Unknown(reason.clone()),
     };
     let mut reasons = Vec::new();
     for signature in signatures {
         match signature.verify(key, &image.repository, &image.digest) {
-            Ok(()) => return Outcome::Passed,
+            Ok(()) => return CheckStatus::Passed,
             Err(reason) => reasons.push(reason),
         }
     }
-    Outcome::Failed(if reasons.is_empty() {
+    CheckStatus::Failed(if reasons.is_empty() {
         "there is none at the signature tag, where podman, skopeo and bootc look".to_owned()
     } else {
         format!("none of those at the signature tag is accepted: {}", reasons.join("; "))

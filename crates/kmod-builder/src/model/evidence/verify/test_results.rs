@@ -6,7 +6,7 @@ use super::{StoredEvidence, TrustPolicy, none_accepted, verified_bundles};
 use crate::model::Digest;
 use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::test_result::{self, ParsedTestResult};
-use crate::model::verification::Outcome;
+use crate::model::verify::CheckStatus;
 
 /// So much may the clock of whoever tested be ahead of ours.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
@@ -30,7 +30,7 @@ pub fn newest_boot_test(
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
     now: Timestamp,
-) -> Outcome {
+) -> CheckStatus {
     let (mut newest, mut reasons) = (None::<ParsedTestResult>, Vec::new());
     let verified_bundles = match verified_bundles(EvidenceKind::BootTest, image, evidence, trust) {
         Ok(verified_bundles) => verified_bundles,
@@ -46,11 +46,11 @@ pub fn newest_boot_test(
         };
         let result = match test_result::read(&verified.statement.predicate) {
             Ok(result) => result,
-            Err(error) => return Outcome::Unknown(format!("{}: {error}", verified.referrer)),
+            Err(error) => return CheckStatus::Unknown(format!("{}: {error}", verified.referrer)),
         };
         if result.finished > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX) {
             let (referrer, finished) = (&verified.referrer, result.finished);
-            return Outcome::Unknown(format!("{referrer}: its test will only end at {finished}"));
+            return CheckStatus::Unknown(format!("{referrer}: its test will only end at {finished}"));
         }
         let age = |result: &ParsedTestResult| (result.finished, result.failure.is_some());
         if newest.as_ref().is_none_or(|newest| age(newest) < age(&result)) {
@@ -59,9 +59,9 @@ pub fn newest_boot_test(
     }
     match newest {
         None => none_accepted(EvidenceKind::BootTest, &reasons),
-        Some(ParsedTestResult { failure: None, .. }) => Outcome::Passed,
+        Some(ParsedTestResult { failure: None, .. }) => CheckStatus::Passed,
         Some(ParsedTestResult { failure: Some(failure), finished }) => {
-            Outcome::Failed(format!("the newest test, of {finished}, failed: {failure}"))
+            CheckStatus::Failed(format!("the newest test, of {finished}, failed: {failure}"))
         }
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         StoredEvidence { bundles: Ok(predicates.iter().map(bundle).collect()), simple_signatures: Ok(vec![]) }
     }
 
-    fn judge(key: &SigningKey, evidence: &StoredEvidence) -> Outcome {
+    fn judge(key: &SigningKey, evidence: &StoredEvidence) -> CheckStatus {
         let now = Timestamp::from_second(NOW).unwrap();
         newest_boot_test(&subject().digest, evidence, &TrustPolicy::Key(key.public().clone()), now)
     }
@@ -111,28 +111,28 @@ mod tests {
             let predicates: Vec<_> = results.iter().map(|&(ago, passed)| predicate(ago, passed)).collect();
             judge(&key, &evidence(&key, &predicates))
         };
-        assert_eq!(of(&[(10, true)]), Outcome::Passed);
+        assert_eq!(of(&[(10, true)]), CheckStatus::Passed);
         for results in [[(20, true), (10, false)], [(10, false), (20, true)], [(10, true), (10, false)]] {
             assert_eq!(
                 of(&results),
-                Outcome::Failed(
+                CheckStatus::Failed(
                     "the newest test, of 2027-01-15T07:59:50Z, failed: it is FAILED, and what failed is load"
                         .into()
                 )
             );
         }
-        assert_eq!(of(&[(10, true), (20, false), (30, true)]), Outcome::Passed);
-        assert_eq!(of(&[]), Outcome::Failed("no boot test is attached".into()));
+        assert_eq!(of(&[(10, true), (20, false), (30, true)]), CheckStatus::Passed);
+        assert_eq!(of(&[]), CheckStatus::Failed("no boot test is attached".into()));
     }
 
     #[test]
     fn strangers_neither_prove_nor_spoil() {
         let (key, stranger) = (signing_key(), signing_key());
         let theirs = evidence(&stranger, &[predicate(0, false), predicate(0, true), json!({})]);
-        assert!(matches!(judge(&key, &theirs), Outcome::Failed(_)));
+        assert!(matches!(judge(&key, &theirs), CheckStatus::Failed(_)));
         let mut both = evidence(&key, &[predicate(10, true)]);
         both.bundles.as_mut().unwrap().extend(theirs.bundles.unwrap());
-        assert_eq!(judge(&key, &both), Outcome::Passed);
+        assert_eq!(judge(&key, &both), CheckStatus::Passed);
     }
 
     #[test]
@@ -142,10 +142,10 @@ mod tests {
         timeless.as_object_mut().unwrap().remove("finishedOn");
         for other in [timeless, predicate(-3600, true)] {
             let outcome = judge(&key, &evidence(&key, &[predicate(10, true), other]));
-            assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+            assert!(matches!(outcome, CheckStatus::Unknown(_)), "{outcome:?}");
         }
         let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Ok(vec![]) };
-        assert_eq!(judge(&key, &unreachable), Outcome::Unknown("403".into()));
+        assert_eq!(judge(&key, &unreachable), CheckStatus::Unknown("403".into()));
     }
 
     proptest! {
@@ -160,7 +160,7 @@ mod tests {
             for _ in 0..results.len() {
                 results.rotate_left(1);
                 let predicates: Vec<_> = results.iter().map(|&(ago, passed)| predicate(ago, passed)).collect();
-                prop_assert_eq!(judge(&key, &evidence(&key, &predicates)) == Outcome::Passed, passed);
+                prop_assert_eq!(judge(&key, &evidence(&key, &predicates)) == CheckStatus::Passed, passed);
             }
         }
     }

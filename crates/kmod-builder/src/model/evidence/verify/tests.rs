@@ -51,10 +51,10 @@ fn trust(key: &SigningKey) -> TrustPolicy {
 }
 
 /// The checks that did not pass, and what they came to instead.
-fn not_passed(answers: &[Answer]) -> Vec<String> {
+fn not_passed(answers: &[CheckResult]) -> Vec<String> {
     answers
         .iter()
-        .filter(|answer| *answer.outcome() != Outcome::Passed)
+        .filter(|answer| *answer.outcome() != CheckStatus::Passed)
         .map(|answer| format!("{}: {}", answer.check, answer.outcome().as_str()))
         .collect()
 }
@@ -94,7 +94,7 @@ fn what_could_not_be_found_out_is_unknown() {
     let key = signing_key();
     let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Err("403".into()) };
     let answers = verify_evidence(&image(), &unreachable, &trust(&key));
-    assert!(answers.iter().all(|answer| matches!(answer.outcome(), Outcome::Unknown(_))), "{answers:?}");
+    assert!(answers.iter().all(|answer| matches!(answer.outcome(), CheckStatus::Unknown(_))), "{answers:?}");
     let unread = ImageFacts { inputs_label: Err("no".into()), rpms: Err("no".into()), ..image() };
     assert_eq!(
         not_passed(&verify_evidence(&unread, &attach(&key, &subject()), &trust(&key))),
@@ -156,7 +156,7 @@ fn label_and_packages_are_compared() {
         change(&mut rpms);
         let answers = verify_evidence(&ImageFacts { rpms: Ok(rpms), ..image() }, &evidence, &trust(&key));
         assert_eq!(not_passed(&answers), ["SBOM lists exactly the RPMs of the image: failed"]);
-        let Outcome::Failed(reason) = answers[3].outcome().clone() else { panic!("{answers:?}") };
+        let CheckStatus::Failed(reason) = answers[3].outcome().clone() else { panic!("{answers:?}") };
         reason
     };
     let reason = with(|rpms| drop(rpms.insert("extra.rpm".into(), Digest::of(b""))));

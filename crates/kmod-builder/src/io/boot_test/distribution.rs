@@ -1,0 +1,83 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kmod_compat::Arch;
+use kmod_query::PinnedImage;
+
+use super::{GuestError, GuestSources};
+use crate::io::podman::{Build, Podman, Reuse};
+use crate::io::progress::ProgressSection;
+use crate::model::boot_test::{InitramfsContents, LibraryClosure, STAGE, containerfile, search_paths};
+use crate::model::elf::ElfFile;
+
+const BUSYBOX: &str = "busybox";
+
+/// Has podman hand over busybox and the libraries that are missing, with all that they need themselves.
+pub(super) async fn export(
+    image: &PinnedImage,
+    closure: &LibraryClosure,
+    sources: GuestSources<'_>,
+    section: &mut ProgressSection,
+) -> Result<PathBuf, GuestError> {
+    let [file, context, destination] =
+        ["Containerfile", "context", "distribution"].map(|name| sources.scratch.join(name));
+    let write = || {
+        fs::create_dir_all(&context)?;
+        fs::write(&file, containerfile(image, &closure.missing()).map_err(io::Error::other)?)
+    };
+    write().map_err(|error| GuestError::Io { path: file.clone(), error })?;
+    let podman = Podman::probe(image, section).await?;
+    let build = Build {
+        containerfile: &file,
+        context: &context,
+        stage: STAGE,
+        destination: &destination,
+        log: sources.log,
+        compiler_cache: None,
+        keep_containers: false,
+        jobs: None,
+        reuse: Reuse::Layers,
+    };
+    podman.build(image, build, section).await?;
+    Ok(destination)
+}
+
+/// Adds busybox and every library that is still missing, from a root file system.
+pub(super) fn complete(
+    root: &Path,
+    arch: Arch,
+    closure: &mut LibraryClosure,
+    contents: &mut InitramfsContents,
+) -> Result<(), GuestError> {
+    let (busybox, elf) = find(root, BUSYBOX, arch)?;
+    closure.add(&elf);
+    contents.programs.insert(BUSYBOX.to_owned(), busybox);
+    while let Some(name) = closure.missing().into_iter().next() {
+        let (bytes, elf) = find(root, &name, arch)?;
+        closure.provide(&name, &elf);
+        contents.libraries.insert(name, bytes);
+    }
+    Ok(())
+}
+
+/// A program or library for this architecture.
+fn find(root: &Path, name: &str, arch: Arch) -> Result<(Vec<u8>, ElfFile), GuestError> {
+    for place in search_paths(name) {
+        let path = root.join(place);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+                continue;
+            }
+            Err(error) => return Err(GuestError::Io { path, error }),
+        };
+        // A system can have libraries for several architectures side by side.
+        if let Ok(elf) = ElfFile::parse(bytes.as_slice())
+            && elf.arch == Some(arch)
+        {
+            return Ok((bytes, elf));
+        }
+    }
+    Err(GuestError::NotInDistribution { name: name.to_owned(), arch, root: root.to_owned() })
+}

@@ -1,0 +1,109 @@
+//! The guest of a boot test, gathered from where its parts are: published packages, the kernel's packages, and the
+//! distribution under them.
+
+mod distribution;
+mod error;
+mod kernel;
+mod packages;
+pub mod qemu;
+
+use std::path::{Path, PathBuf};
+
+use kmod_query::{PinnedImage, Upstream};
+
+pub use error::GuestError;
+pub use kernel::{GuestKernel, PackageLocation};
+pub use packages::GuestPackages;
+
+use super::blocking;
+use super::progress::ProgressSection;
+use crate::model::boot_test::{self, BootStep, DRIVERS, InitramfsContents, PackageSource};
+
+/// Everything that the emulator is given.
+#[derive(Clone, Debug)]
+pub struct GuestFiles {
+    /// The kernel, as the emulator takes it.
+    pub vmlinuz: Vec<u8>,
+    /// The first file system.
+    pub initramfs: Vec<u8>,
+    /// The kernel's packages.
+    pub kernel: Vec<PackageSource>,
+    /// Where the libraries are from.
+    pub libraries: String,
+}
+
+/// Where the libraries of the distribution, and busybox, are taken from.
+#[derive(Clone, Debug)]
+pub enum Distribution {
+    /// An image, with podman.
+    Image(PinnedImage),
+    /// A directory that is the root of a file system.
+    Root(PathBuf),
+}
+
+/// Where to look for what is not published, and where to put it meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestSources<'a> {
+    /// Where kernels can be had.
+    pub upstream: &'a Upstream,
+    /// The package kernel-core.
+    pub core: &'a PackageLocation,
+    /// The package kernel-modules-core.
+    pub modules: &'a PackageLocation,
+    /// The libraries.
+    pub distribution: &'a Distribution,
+    /// A directory for downloads, which is removed afterwards.
+    pub scratch: &'a Path,
+    /// The file that gets podman's log.
+    pub log: &'a Path,
+}
+
+/// Puts the guest together.
+pub async fn assemble(
+    published: GuestPackages,
+    sources: GuestSources<'_>,
+    section: &mut ProgressSection,
+) -> Result<GuestFiles, GuestError> {
+    let GuestPackages { target, programs, libraries, mut closure, modules } = published;
+    section.part("the kernel and its drivers");
+    let mut kernel = GuestKernel::fetch(sources, &target.kernel, section).await?;
+    // The modules of OpenZFS may use the kernel's, so both are ordered together.
+    for module in modules {
+        kernel.module_set.add(module);
+    }
+    let goals = [&DRIVERS[..], &["spl", "zfs"]].concat();
+    kernel.complete(sources, &goals, section).await?;
+    let drivers = kernel.module_set.order(&DRIVERS, &[])?;
+    let spl = kernel.module_set.order(&["spl"], &drivers)?;
+    let zfs = kernel.module_set.order(&["zfs"], &[drivers.clone(), spl.clone()].concat())?;
+    let modules = [(BootStep::Drivers, drivers), (BootStep::Spl, spl), (BootStep::Zfs, zfs)]
+        .map(|(step, names)| {
+            (step, names.iter().filter_map(|name| kernel.module_set.get(name).cloned()).collect())
+        })
+        .into();
+
+    section.part("the libraries of the distribution");
+    let (root, from) = match sources.distribution {
+        Distribution::Root(root) => (root.clone(), root.display().to_string()),
+        Distribution::Image(image) => {
+            let root = distribution::export(image, &closure, sources, section).await?;
+            (root, image.to_string())
+        }
+    };
+    let arch = target.arch();
+    let (found, mut contents) = blocking::run(move |_| {
+        let mut contents = InitramfsContents { programs, libraries, modules, ..InitramfsContents::default() };
+        let found = distribution::complete(&root, arch, &mut closure, &mut contents);
+        contents.interpreters = closure.interpreters().map(str::to_owned).collect();
+        (found, contents)
+    })
+    .await;
+    found?;
+    contents.interpreters.sort();
+    Ok(GuestFiles {
+        initramfs: boot_test::initramfs(contents),
+        vmlinuz: kernel.vmlinuz,
+        kernel: kernel.origins,
+        libraries: from,
+    })
+}

@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::GuestError;
+use crate::io::{decompress, rpm};
+use crate::model::Target;
+use crate::model::boot_test::{BootFailure, KernelModule, LibraryClosure};
+use crate::model::elf::{ElfError, ElfFile};
+use crate::model::packages::Package;
+
+/// The programs that the guest uses.
+const PROGRAMS: [&str; 2] = ["zpool", "zfs"];
+
+/// What the published packages bring along.
+#[derive(Clone, Debug)]
+pub struct GuestPackages {
+    /// What they are for, by the packages' own words.
+    pub target: Target,
+    /// `zpool` and `zfs`.
+    pub programs: BTreeMap<String, Vec<u8>>,
+    /// Their libraries, by the names under which they are needed.
+    pub libraries: BTreeMap<String, Vec<u8>>,
+    /// What both need.
+    pub closure: LibraryClosure,
+    /// The modules.
+    pub modules: Vec<KernelModule>,
+}
+
+impl GuestPackages {
+    /// Reads the packages in these files.
+    pub fn read(rpms: &[PathBuf]) -> Result<Self, GuestError> {
+        let (mut programs, mut libraries) = (BTreeMap::new(), BTreeMap::new());
+        let (mut modules, mut targets) = (Vec::new(), Vec::new());
+        let mut closure = LibraryClosure::new();
+        for rpm in rpms {
+            let (package, files) = rpm::files(rpm, |path| {
+                Package::is_module(path) || program(path).is_some() || is_library(path)
+            })?;
+            if package.modules().next().is_some() {
+                targets.push(target(&package)?);
+            }
+            for (path, bytes) in files {
+                let refuse = |error| GuestError::File { path: path.clone(), error };
+                if Package::is_module(&path) {
+                    let bytes = decompress::module(&path, &bytes).map_err(|error| GuestError::Unpack {
+                        path: path.clone(),
+                        reason: error.to_string(),
+                    })?;
+                    modules.push(KernelModule::parse(&path, bytes).map_err(refuse)?);
+                } else if let Some(name) = program(&path) {
+                    // A script needs no libraries.
+                    match ElfFile::parse(bytes.as_slice()) {
+                        Ok(elf) => closure.add(&elf),
+                        Err(ElfError::NotElf) => {}
+                        Err(error) => return Err(refuse(error)),
+                    }
+                    programs.insert(name.to_owned(), bytes);
+                } else {
+                    let elf = ElfFile::parse(bytes.as_slice()).map_err(refuse)?;
+                    closure.add(&elf);
+                    if let Some(name) = elf.soname {
+                        libraries.insert(name, bytes);
+                    }
+                }
+            }
+        }
+        if let Some(missing) = PROGRAMS.into_iter().find(|name| !programs.contains_key(*name)) {
+            return Err(GuestError::NoProgram(missing));
+        }
+        for name in ["spl", "zfs"] {
+            if !modules.iter().any(|module: &KernelModule| module.name == name) {
+                return Err(GuestError::NoModule(name));
+            }
+        }
+        let [target] = <[Target; 1]>::try_from(targets)
+            .map_err(|targets| GuestError::Targets(targets.iter().map(Target::to_string).collect()))?;
+        Ok(Self { target, programs, libraries, closure, modules })
+    }
+
+    /// Whether each module was built for exactly the kernel of the image.
+    pub fn check_modules(&self) -> Result<(), BootFailure> {
+        self.modules.iter().try_for_each(|module| module.check_kernel(&self.target.kernel))
+    }
+}
+
+/// The kernel that a package with modules requires, and the version that it has itself.
+fn target(package: &Package) -> Result<Target, GuestError> {
+    let kernel = package.requires("kernel-uname-r").find_map(|capability| capability.exactly()?.parse().ok());
+    match (package.version.parse(), kernel) {
+        (Ok(zfs), Some(kernel)) => Ok(Target { zfs, kernel }),
+        _ => Err(GuestError::NoTarget(package.nevra())),
+    }
+}
+
+/// The program of ours at a path.
+fn program(path: &str) -> Option<&'static str> {
+    let (directory, name) = path.rsplit_once('/')?;
+    let is_program = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].contains(&directory);
+    PROGRAMS.into_iter().find(|program| is_program && *program == name)
+}
+
+fn is_library(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(directory, name)| {
+        ["/usr/lib64", "/lib64", "/usr/lib", "/lib"].contains(&directory) && name.contains(".so.")
+    })
+}

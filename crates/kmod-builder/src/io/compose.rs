@@ -1,0 +1,216 @@
+//! From two directories of RPMs to an image in a layout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::blocking;
+use super::layer::{self, LayerFile};
+use super::layout::{Layout, LayoutError};
+use super::rpm::{self, RpmFileError};
+use crate::model::compose::{self, Composition, EpochError, Layer, USERLAND};
+use crate::model::image::{DigestRef, ImageLocation};
+use crate::model::inputs::BuildInputs;
+use crate::model::oci::{self, Config, Descriptor, Manifest};
+use crate::model::packages::LayerKind;
+use crate::model::{Compression, Digest, Target};
+
+/// An image that is whole and stored, and of which nothing has been proven; it has no tag yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComposedImage {
+    target: Target,
+    manifest: Descriptor,
+    directory: PathBuf,
+}
+
+impl ComposedImage {
+    /// What the image is for.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The manifest: type, digest and size.
+    pub const fn manifest(&self) -> &Descriptor {
+        &self.manifest
+    }
+
+    /// The digest of the manifest, which names the image.
+    pub const fn digest(&self) -> &Digest {
+        &self.manifest.digest
+    }
+
+    /// Where the image is, and which it is.
+    pub fn pinned(&self) -> DigestRef {
+        DigestRef {
+            store: ImageLocation::Layout(self.directory.clone()),
+            digest: self.manifest.digest.clone(),
+        }
+    }
+}
+
+/// Composes the image of these RPMs and stores it, without listing it in the layout's index.
+///
+/// The directories hold RPMs as rpmbuild names them; other files in them are an error, directories are passed over.
+/// The same inputs and the same RPMs give the same digest.
+pub async fn compose(
+    inputs: &BuildInputs,
+    userland: &Path,
+    kmod: &Path,
+    compression: Compression,
+    layout: &Layout,
+) -> Result<ComposedImage, ComposeError> {
+    let (userland, kmod) = futures_util::future::try_join(
+        layer(inputs, LayerKind::Userland, userland, compression, layout),
+        layer(inputs, LayerKind::Kmod, kmod, compression, layout),
+    )
+    .await?;
+    image(inputs, &userland, &kmod, layout)
+}
+
+/// Stores the layer of the RPMs in a directory.
+pub async fn layer(
+    inputs: &BuildInputs,
+    part: LayerKind,
+    directory: &Path,
+    compression: Compression,
+    layout: &Layout,
+) -> Result<Layer, ComposeError> {
+    let epoch =
+        u64::try_from(inputs.source_date_epoch).map_err(|_| EpochError::new(inputs.source_date_epoch))?;
+    let (directory, layout) = (directory.to_owned(), layout.clone());
+    blocking::run(move |stop| {
+        let mut files = BTreeMap::new();
+        let mut groups = BTreeSet::new();
+        for (file, size) in rpms(&directory)? {
+            let package = rpm::read(&file)?;
+            if package.part() != part {
+                return Err(ComposeError::WrongLayer { file, part });
+            }
+            groups.insert(package.group());
+            if files.insert(package.path(), LayerFile { file: file.clone(), size }).is_some() {
+                return Err(ComposeError::Twice { file, name: package.nevra() });
+            }
+        }
+        if files.is_empty() {
+            return Err(ComposeError::Empty { directory, part });
+        }
+        let writer = stop.watch(layout.writer()?);
+        let (writer, diff_id) = layer::write(&files, epoch, compression, writer)
+            .map_err(|error| ComposeError::Io { path: directory, error })?;
+        let (digest, size) = writer.into_inner().finish()?;
+        let descriptor = Descriptor::new(compression.media_type(), digest, size);
+        Ok(Layer::new(descriptor, diff_id, part, &groups))
+    })
+    .await
+}
+
+/// Stores configuration and manifest of the image with these layers, which need not be in the layout.
+pub fn image(
+    inputs: &BuildInputs,
+    userland: &Layer,
+    kmod: &Layer,
+    layout: &Layout,
+) -> Result<ComposedImage, ComposeError> {
+    let Composition { config, manifest } = compose::compose(inputs, userland, kmod)?;
+    layout.put(oci::CONFIG, &config)?;
+    let manifest = layout.put(oci::MANIFEST, &manifest)?;
+    let directory = layout.directory().to_owned();
+    Ok(ComposedImage { target: inputs.target(), manifest, directory })
+}
+
+/// The userland layer that another image of the layout was made of the same inputs with, if there is one.
+///
+/// Images that cannot be read are passed over: at worst, the layer is made once more.
+pub fn find_userland(layout: &Layout, userland_digest: &Digest) -> Result<Option<Layer>, LayoutError> {
+    let images = layout.index()?.manifests;
+    Ok(images.iter().find_map(|image| userland_of(layout, &image.digest, userland_digest)))
+}
+
+fn userland_of(layout: &Layout, image: &Digest, userland_digest: &Digest) -> Option<Layer> {
+    let manifest = Manifest::parse(&layout.read_blob(image).ok()?).ok()?;
+    if manifest.annotations.get(USERLAND)? != userland_digest.as_str() {
+        return None;
+    }
+    let config: Config = serde_json::from_slice(&layout.read_blob(&manifest.config.digest).ok()?).ok()?;
+    let number = manifest.layers.iter().position(|layer| compose::is_part(layer, LayerKind::Userland))?;
+    let (descriptor, diff_id) =
+        (manifest.layers.get(number)?.clone(), config.rootfs.diff_ids.get(number)?.clone());
+    layout.has(&descriptor.digest).then_some(Layer { descriptor, diff_id })
+}
+
+/// The RPMs in a directory, with their sizes.
+fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>, ComposeError> {
+    let fail = |error| ComposeError::Io { path: directory.to_owned(), error };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        // Of links nothing is followed: what a build leaves is not trusted.
+        let metadata = entry.metadata().map_err(fail)?;
+        let path = entry.path();
+        if metadata.is_dir() {
+            continue;
+        }
+        if !metadata.is_file() || path.extension().is_none_or(|extension| extension != "rpm") {
+            return Err(ComposeError::NoRpm { file: path });
+        }
+        files.push((path, metadata.len()));
+    }
+    Ok(files)
+}
+
+/// The RPMs cannot be made an image of.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ComposeError {
+    /// The build left something else.
+    #[error("{} is not an RPM, and nothing else belongs into an image", file.display())]
+    NoRpm {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file is called an RPM and is none.
+    #[error(transparent)]
+    Rpm(#[from] RpmFileError),
+    /// The build left an RPM in the wrong place.
+    #[error("{} is not one of the {part} packages", file.display())]
+    WrongLayer {
+        /// The file.
+        file: PathBuf,
+        /// In whose directory it is.
+        part: LayerKind,
+    },
+    /// Two files are the same package.
+    #[error("{} is a second file of the package {name}", file.display())]
+    Twice {
+        /// The second one.
+        file: PathBuf,
+        /// What both are.
+        name: String,
+    },
+    /// The build left nothing.
+    #[error("there are no {part} packages in {}", directory.display())]
+    #[diagnostic(help(
+        "the build ended without an error and without an RPM; its log says what rpmbuild did"
+    ))]
+    Empty {
+        /// Where they should be.
+        directory: PathBuf,
+        /// Which ones.
+        part: LayerKind,
+    },
+    /// The inputs name an impossible moment.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// The image cannot be stored.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Layout(#[from] LayoutError),
+    /// The RPMs cannot be read, or the layer not written.
+    #[error("could not make a layer of {}", path.display())]
+    Io {
+        /// Where the RPMs are.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+}

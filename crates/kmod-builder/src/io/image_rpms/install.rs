@@ -1,0 +1,120 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::error::FileList;
+use super::{Hashing, ImageRpmsError, StagedRpm};
+use crate::model::Digest;
+use crate::model::packages::PackageGroup;
+
+/// An RPM that is in the target now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExtractedRpm {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Of which use it is.
+    pub group: PackageGroup,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub digest: Digest,
+    /// How it came to be there.
+    pub state: ExtractState,
+}
+
+/// How an RPM came to be in the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExtractState {
+    /// It was not there before.
+    StagedRpm,
+    /// Another file of this name was there.
+    Replaced,
+    /// It was there, and the same.
+    Present,
+}
+
+impl ExtractState {
+    /// `written`, `replaced` or `present`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StagedRpm => "written",
+            Self::Replaced => "replaced",
+            Self::Present => "present",
+        }
+    }
+}
+
+/// A directory beside the target: on the same file system, so that files can be renamed into it.
+pub(super) fn staging(target: &Path) -> Result<TempDir, ImageRpmsError> {
+    let parent = match target.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        // The root of the file system, or the current directory.
+        None => target,
+    };
+    let make = || {
+        fs::create_dir_all(parent)?;
+        tempfile::Builder::new().prefix(".zfs-kmods-").tempdir_in(parent)
+    };
+    make().map_err(|error| ImageRpmsError::Io { path: parent.to_owned(), error })
+}
+
+/// Gives files their final names; see [`super::ImageRpms::extract`].
+pub(super) fn install(
+    written: Vec<StagedRpm>,
+    staging: &Path,
+    target: &Path,
+    replace: bool,
+) -> Result<Vec<ExtractedRpm>, ImageRpmsError> {
+    let mut extracted = Vec::new();
+    for StagedRpm { path, group, size, digest } in written {
+        let file = target.join(&path);
+        let state =
+            state(&file, size, &digest).map_err(|error| ImageRpmsError::Io { path: file.clone(), error })?;
+        extracted.push((path, ExtractedRpm { file, group, size, digest, state }));
+    }
+    let differing: Vec<_> = extracted
+        .iter()
+        .filter(|(_, extracted)| extracted.state == ExtractState::Replaced)
+        .map(|(_, extracted)| extracted.file.clone())
+        .collect();
+    if !replace && !differing.is_empty() {
+        return Err(ImageRpmsError::Differs { files: FileList(differing) });
+    }
+    for (path, ExtractedRpm { file, state, .. }) in &extracted {
+        if *state == ExtractState::Present {
+            continue;
+        }
+        let rename = || {
+            if let Some(directory) = file.parent() {
+                fs::create_dir_all(directory)?;
+            }
+            fs::rename(staging.join(path), file)
+        };
+        rename().map_err(|error| ImageRpmsError::Io { path: file.clone(), error })?;
+    }
+    let mut extracted: Vec<_> = extracted.into_iter().map(|(_, extracted)| extracted).collect();
+    extracted.sort_by(|one, other| (one.group, &one.file).cmp(&(other.group, &other.file)));
+    Ok(extracted)
+}
+
+/// What placing a file here will come to.
+fn state(file: &Path, size: u64, digest: &Digest) -> io::Result<ExtractState> {
+    let metadata = match fs::symlink_metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ExtractState::StagedRpm),
+        Err(error) => return Err(error),
+    };
+    // A link may lead anywhere; it is not the file, whatever it leads to.
+    if !metadata.is_file() || metadata.len() != size {
+        return Ok(ExtractState::Replaced);
+    }
+    let mut hashing = Hashing::new(File::open(file)?);
+    io::copy(&mut hashing, &mut io::sink())?;
+    let (_, found, _) = hashing.finish();
+    Ok(if found == *digest { ExtractState::Present } else { ExtractState::Replaced })
+}

@@ -1,0 +1,208 @@
+//! The RPMs in an image: listed and extracted, straight from the store, fetching only the layers that are needed.
+
+mod error;
+mod install;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::blocking::{self, Stop};
+use super::layer::{Hashing, LayerEntry, LayerReader};
+use super::rpm;
+use super::store::{ImageStore, Stored};
+use crate::model::Digest;
+use crate::model::compose;
+use crate::model::image::{DigestRef, ImageRef};
+use crate::model::image_diff::RpmMetadata;
+use crate::model::oci::{Annotations, Config, Descriptor, Manifest};
+use crate::model::packages::{Package, PackageGroup};
+
+pub use error::ImageRpmsError;
+pub use install::{ExtractState, ExtractedRpm};
+
+/// An image whose own documents were read and fit together; of its layers nothing is proven yet.
+pub struct ImageRpms<'a> {
+    images: &'a ImageStore,
+    image: DigestRef,
+    labels: Annotations,
+    /// Each with the digest of what it unpacks to.
+    layers: Vec<(Descriptor, Digest)>,
+}
+
+/// An RPM in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRpm {
+    /// Its path in the image.
+    pub path: String,
+    /// The group in whose directory it lies.
+    pub group: PackageGroup,
+    /// What its header says.
+    pub package: Package,
+}
+
+impl<'a> ImageRpms<'a> {
+    /// Reads manifest and configuration of an image.
+    pub async fn open(images: &'a ImageStore, name: &ImageRef) -> Result<Self, ImageRpmsError> {
+        let Stored { digest, bytes, .. } = images.find(name).await?;
+        let manifest = Manifest::parse(&bytes)
+            .map_err(|error| ImageRpmsError::Manifest { image: name.clone(), error })?;
+        let config: Config = serde_json::from_slice(&images.document(&manifest.config).await?)
+            .map_err(|error| ImageRpmsError::Config { image: name.clone(), error })?;
+        let diff_ids = config.rootfs.diff_ids;
+        if diff_ids.len() != manifest.layers.len() {
+            let (layers, diff_ids) = (manifest.layers.len(), diff_ids.len());
+            return Err(ImageRpmsError::Layers { image: name.clone(), layers, diff_ids });
+        }
+        let layers = manifest.layers.into_iter().zip(diff_ids).collect();
+        let (image, labels) = (DigestRef { store: name.store.clone(), digest }, config.config.labels);
+        Ok(Self { images, image, labels, layers })
+    }
+
+    /// Which image it is.
+    pub const fn image(&self) -> &DigestRef {
+        &self.image
+    }
+
+    /// What the image says of itself.
+    pub const fn labels(&self) -> &Annotations {
+        &self.labels
+    }
+
+    /// The RPMs, sorted by group and name. Every layer is read once, and nothing but headers is held in memory.
+    pub async fn list(&self) -> Result<Vec<ListedRpm>, ImageRpmsError> {
+        let mut listed = Vec::new();
+        self.read(
+            self.layers.iter(),
+            |_, entry| {
+                let (path, group) = (entry.path.to_owned(), entry.group);
+                match rpm::parse(&mut *entry.reader) {
+                    Ok(package) => Ok(Some(ListedRpm { path, group, package })),
+                    Err(error) => Err(ImageRpmsError::Rpm { path, error }),
+                }
+            },
+            &mut listed,
+        )
+        .await?;
+        listed.sort_by(|one, other| (one.group, &one.path).cmp(&(other.group, &other.path)));
+        Ok(listed)
+    }
+
+    /// What is in the RPMs at some paths. Layers that are known and need not be read are passed over.
+    pub async fn rpm_metadata(
+        &self,
+        paths: &BTreeSet<String>,
+        passed_over: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<String, RpmMetadata>, ImageRpmsError> {
+        let paths = paths.clone();
+        let mut read = Vec::new();
+        self.read(
+            self.layers.iter().filter(|(layer, _)| !passed_over.contains(&layer.digest)),
+            move |_, entry| {
+                if !paths.contains(entry.path) {
+                    return Ok(None);
+                }
+                let path = entry.path.to_owned();
+                match rpm::rpm_metadata(&mut *entry.reader) {
+                    Ok(rpm_metadata) => Ok(Some((path, rpm_metadata))),
+                    Err(error) => Err(ImageRpmsError::Rpm { path, error }),
+                }
+            },
+            &mut read,
+        )
+        .await?;
+        Ok(read.into_iter().collect())
+    }
+
+    /// Writes the RPMs of some groups into a directory, laid out as in the image.
+    ///
+    /// Everything is first written beside the target and proven; only then does any file get its final name, by
+    /// renaming. A file that is there already and the same stays; one that differs is an error before anything is
+    /// named, unless it is to be replaced.
+    pub async fn extract(
+        &self,
+        groups: &BTreeSet<PackageGroup>,
+        target: &Path,
+        replace: bool,
+    ) -> Result<Vec<ExtractedRpm>, ImageRpmsError> {
+        let staging = install::staging(target)?;
+        let directory = staging.path().to_owned();
+        let wanted = groups.clone();
+        let needed = self.layers.iter().filter(|(layer, _)| {
+            // A layer that does not say what it holds may hold anything.
+            compose::groups(layer).is_none_or(|there| !there.is_disjoint(groups))
+        });
+        let mut written = Vec::new();
+        self.read(
+            needed,
+            move |stop, entry| {
+                if wanted.contains(&entry.group) {
+                    write(stop, entry, &directory).map(Some)
+                } else {
+                    Ok(None)
+                }
+            },
+            &mut written,
+        )
+        .await?;
+        let target = target.to_owned();
+        blocking::run(move |_| install::install(written, staging.path(), &target, replace)).await
+    }
+
+    /// Reads layers one after the other and collects what `on_file` makes of the RPMs in them.
+    async fn read<T: Send + 'static>(
+        &self,
+        layers: impl Iterator<Item = &(Descriptor, Digest)>,
+        on_file: impl FnMut(&Stop, &mut LayerEntry<'_>) -> Result<Option<T>, ImageRpmsError> + Send + 'static,
+        collected: &mut Vec<T>,
+    ) -> Result<(), ImageRpmsError> {
+        let mut state = (LayerReader::new(), on_file);
+        for (descriptor, diff_id) in layers {
+            let blob = self.images.blob(descriptor).await?;
+            let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
+            let (outcome, returned) = blocking::run(move |stop| {
+                let (reader, on_file) = &mut state;
+                let mut found = Vec::new();
+                let outcome =
+                    reader.read::<ImageRpmsError>(stop.watch(blob), &descriptor, &diff_id, |mut entry| {
+                        found.extend(on_file(stop, &mut entry)?);
+                        Ok(())
+                    });
+                (outcome.map(|()| found), state)
+            })
+            .await;
+            state = returned;
+            collected.extend(outcome?);
+        }
+        Ok(())
+    }
+}
+
+/// A file beside the target.
+#[derive(Debug)]
+struct StagedRpm {
+    path: String,
+    group: PackageGroup,
+    size: u64,
+    digest: Digest,
+}
+
+fn write(stop: &Stop, entry: &mut LayerEntry<'_>, staging: &Path) -> Result<StagedRpm, ImageRpmsError> {
+    let path = staging.join(entry.path);
+    let mut copy = || -> io::Result<(Digest, u64)> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let mut file = Hashing::new(File::create_new(&path)?);
+        io::copy(entry.reader, &mut stop.watch(&mut file))?;
+        let (file, digest, size) = file.finish();
+        file.sync_all()?;
+        Ok((digest, size))
+    };
+    let (path, group) = (entry.path.to_owned(), entry.group);
+    match copy() {
+        Ok((digest, size)) => Ok(StagedRpm { path, group, size, digest }),
+        Err(error) => Err(ImageRpmsError::Io { path: PathBuf::from(path), error }),
+    }
+}

@@ -1,0 +1,91 @@
+use std::io::Read;
+
+use super::RpmError;
+use crate::io::layer::Hashing;
+
+/// The lead, an obsolete header that only marks the file as an RPM.
+const LEAD: usize = 96;
+const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
+/// The beginning of a header structure, with its version.
+const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
+/// An entry of a header's index: tag, type, offset, count.
+const ENTRY: usize = 16;
+/// Ours have about a hundred.
+const MAX_ENTRIES: usize = 1 << 12;
+/// The largest of ours, that of the test suite with its thousands of files, has under a mebibyte.
+const MAX_DATA: usize = 8 << 20;
+
+/// The headers of an RPM, and what follows them.
+pub(super) struct RpmHeaders<R> {
+    /// The lead and both headers, as read.
+    pub(super) bytes: Vec<u8>,
+    /// What follows: the payload. Its digest and size count from the file's beginning.
+    pub(super) rest: Hashing<R>,
+}
+
+/// Reads the headers.
+///
+/// The rpm crate trusts the offsets and counts of a header's index and panics or allocates without bounds where they
+/// lie; so they are judged here before the crate sees them (rpm's manual, "Package format").
+pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMetadata), RpmError> {
+    let mut rest = Hashing::new(reader);
+    let mut bytes = Vec::new();
+    take(&mut rest, &mut bytes, LEAD)?;
+    if bytes[..4] != LEAD_MAGIC {
+        return Err(RpmError::Malformed("it does not begin as RPMs do"));
+    }
+    let signature_data = header(&mut rest, &mut bytes)?;
+    // The second header begins at a multiple of eight.
+    take(&mut rest, &mut bytes, signature_data.next_multiple_of(8) - signature_data)?;
+    header(&mut rest, &mut bytes)?;
+    let metadata = rpm::PackageMetadata::parse(&mut bytes.as_slice()).map_err(RpmError::from_crate)?;
+    Ok((RpmHeaders { bytes, rest }, metadata))
+}
+
+/// Reads one header structure, judges it, and returns the size of its data.
+fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError> {
+    let start = bytes.len();
+    take(reader, bytes, ENTRY)?;
+    if bytes[start..start + 4] != HEADER_MAGIC {
+        return Err(RpmError::Malformed("a header does not begin as headers do"));
+    }
+    let (entries, data) = (number(&bytes[start + 8..]), number(&bytes[start + 12..]));
+    if entries > MAX_ENTRIES || data > MAX_DATA {
+        return Err(RpmError::Malformed("a header is larger than any that rpmbuild makes of OpenZFS"));
+    }
+    let index = bytes.len();
+    take(reader, bytes, entries * ENTRY + data)?;
+    let mut total = 0_usize;
+    for entry in bytes[index..index + entries * ENTRY].chunks_exact(ENTRY) {
+        let (kind, offset, count) = (number(&entry[4..]), number(&entry[8..]), number(&entry[12..]));
+        let size = match kind {
+            0 => 0,
+            // Of a string only the least is known: the zero byte at its end.
+            1 | 2 | 6..=9 => count,
+            3 => count.saturating_mul(2),
+            4 => count.saturating_mul(4),
+            5 => count.saturating_mul(8),
+            _ => return Err(RpmError::Malformed("a header has data of an unknown type")),
+        };
+        total = total.saturating_add(size);
+        // Entries do not share data; if they claim to, a small file could ask for much memory.
+        if offset > data || size > data - offset || total > data.saturating_mul(2) {
+            return Err(RpmError::Malformed("a header points to data that it does not have"));
+        }
+    }
+    Ok(data)
+}
+
+fn take(reader: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> Result<(), RpmError> {
+    let wanted = bytes.len() + count;
+    reader.take(count as u64).read_to_end(bytes).map_err(RpmError::Read)?;
+    if bytes.len() < wanted {
+        return Err(RpmError::Malformed("it ends within its headers"));
+    }
+    Ok(())
+}
+
+/// A number of four bytes, the highest first. Everything this size fits into `usize` on the machines we know.
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().take(4).fold(0, |number, &byte| number << 8 | usize::from(byte))
+}

@@ -1,0 +1,375 @@
+//! What the guest's serial console says, line by line, held against what it must say.
+//!
+//! `init.sh` speaks between the kernel's own messages, one line for each step:
+//!
+//! ```text
+//! zfs-kmods-boot-test 1 RUN BOOT STEP ok|failed DETAIL
+//! ```
+//!
+//! 1 is the version of this form, RUN a word that is new for each run, so that no echo and no old log can pass for an
+//! answer, BOOT the number of the boot, and DETAIL printable ASCII, to the end of the line.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use kmod_compat::{KernelRelease, ZfsVersion};
+use serde::Serialize;
+
+use super::{Boot, BootFailure, BootStep, Taints};
+
+/// How each line of the guest's begins.
+const MARK: &str = "zfs-kmods-boot-test";
+/// The version of the form.
+const FORM: &str = "1";
+/// The kernel's last words before it powers off (`kernel_power_off` in its `kernel/reboot.c`), at a level that no
+/// console leaves out.
+const POWER_OFF: &str = "reboot: Power down";
+/// What the kernel says when it is broken (its `lib/bug.c`, `arch/*/kernel/traps.c`, `arch/*/mm/failure.c`).
+const OOPSES: [&str; 8] = [
+    "kernel BUG at ",
+    "Oops: ",
+    "BUG: ",
+    "Unable to handle kernel ",
+    "Internal error: ",
+    "general protection failure",
+    "invalid opcode: ",
+    "divide error: ",
+];
+/// What it says when it gives up (its `kernel/panic.c`).
+const PANIC: &str = "Kernel panic - not syncing";
+/// What OpenZFS says before either (its `module/os/linux/spl/spl-err.c`).
+const ASSERTION: &str = "PANIC at ";
+/// Why a module is refused (the kernel's `kernel/module/version.c` and `kernel/module/main.c`).
+const OTHER_KERNEL: [&str; 2] = ["version magic '", "disagrees about version of symbol "];
+const UNKNOWN_SYMBOL: &str = "Unknown symbol ";
+/// As `insmod` words the kernel's load_rejection.
+const REFUSED: &str = "invalid module format";
+/// So much of a line is kept for a sentence.
+const LONGEST: usize = 300;
+/// So much must a line have at most to be one of the guest's.
+const LONGEST_LINE: usize = 1000;
+
+/// What the guest has to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedConsole {
+    /// The word of this run: letters and digits.
+    pub run: String,
+    /// The kernel that must be running.
+    pub kernel: KernelRelease,
+    /// The version of the modules.
+    pub zfs: ZfsVersion,
+    /// The digest of what the first boot wrote, in the second.
+    pub written: Option<String>,
+    /// How long the guest may take, in seconds; for the sentences.
+    pub limit: u64,
+}
+
+/// Reads the console of one boot.
+#[derive(Clone, Debug)]
+pub struct ConsoleParser {
+    boot: Boot,
+    expected: ExpectedConsole,
+    steps: Vec<StepReport>,
+    written: Option<String>,
+    /// The first thing that went wrong with a step.
+    failure: Option<BootFailure>,
+    /// The first sign that the kernel itself is broken, which explains every later failure.
+    kernel_fault: Option<BootFailure>,
+    /// The kernel's reason to refuse a module.
+    load_rejection: Option<(LoadRejection, String)>,
+    spoke: bool,
+    saw_power_off: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LoadRejection {
+    OtherKernel,
+    UnknownSymbol,
+}
+
+/// How a step went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepReport {
+    /// The step.
+    pub step: BootStep,
+    /// Whether the guest said `ok`, and was right.
+    pub passed: bool,
+    /// What else it said.
+    pub detail: String,
+    /// When it was done, counted from the start of the boot.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub at: Duration,
+}
+
+/// How a boot went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootReport {
+    /// Which one.
+    pub boot: Boot,
+    /// The steps that were made, in their order.
+    pub steps: Vec<StepReport>,
+    /// Why it failed; `None` only if every step was made and went well, and the guest then powered off.
+    pub failure: Option<BootFailure>,
+    /// The digest of the files that it wrote.
+    #[serde(skip)]
+    pub written: Option<String>,
+    /// How long it took.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub time: Duration,
+}
+
+impl BootReport {
+    /// The step that broke the boot without being made: the guest never came to say how it went.
+    pub fn broken_at(&self) -> Option<BootStep> {
+        let went_well = self.steps.iter().all(|step| step.passed);
+        let next = self.boot.steps().get(self.steps.len()).copied();
+        next.filter(|_| self.failure.is_some() && went_well)
+    }
+}
+
+/// How the emulator ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QemuExit {
+    /// By itself.
+    Exited {
+        /// Whether its exit status says that it did well.
+        success: bool,
+        /// What it wrote to standard error.
+        words: String,
+    },
+    /// It was ended because all was known already.
+    Stopped,
+    /// It was ended because the time was over.
+    TimeUp,
+}
+
+pub(super) fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    // A tenth is as exact as a console is.
+    serializer.serialize_f64((time.as_secs_f64() * 10.0).round() / 10.0)
+}
+
+impl ConsoleParser {
+    /// A console that has said nothing yet.
+    pub fn new(boot: Boot, expected: ExpectedConsole) -> Self {
+        Self {
+            boot,
+            expected,
+            steps: Vec::new(),
+            written: None,
+            failure: None,
+            kernel_fault: None,
+            load_rejection: None,
+            spoke: false,
+            saw_power_off: false,
+        }
+    }
+
+    /// Which boot it is of.
+    pub const fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    /// The word of this run, which the guest has to be told.
+    pub fn run(&self) -> &str {
+        &self.expected.run
+    }
+
+    /// Takes the next line, without its end, and the time since the boot began.
+    pub fn line(&mut self, line: &str, at: Duration) {
+        let line = line.trim_end();
+        if line.is_empty() {
+            return;
+        }
+        self.spoke = true;
+        if line.contains(MARK) {
+            if self.failure.is_none() {
+                self.failure = self.guest(line, at).err();
+            }
+        } else {
+            self.kernel(line);
+        }
+    }
+
+    /// Whether the boot has failed already, whatever may follow.
+    pub const fn is_decided(&self) -> bool {
+        self.failure.is_some() || self.kernel_fault.is_some()
+    }
+
+    /// The last step that was made.
+    pub fn last(&self) -> Option<&StepReport> {
+        self.steps.last()
+    }
+
+    /// The console has ended; what was it?
+    pub fn finish(self, ending: QemuExit, time: Duration) -> BootReport {
+        let next = self.next();
+        let failure = self.kernel_fault.or(self.failure).or(match (next, ending) {
+            (_, QemuExit::Exited { success: false, words }) => Some(BootFailure::Emulator(words)),
+            (_, QemuExit::TimeUp) if !self.spoke => Some(BootFailure::NeverSpoke(self.expected.limit)),
+            (Some(step), QemuExit::TimeUp) => {
+                Some(BootFailure::TimeUp { seconds: self.expected.limit, step })
+            }
+            (Some(step), QemuExit::Exited { .. } | QemuExit::Stopped) => Some(BootFailure::Ended { step }),
+            (None, QemuExit::Exited { success: true, .. }) if self.saw_power_off => None,
+            (None, _) => Some(BootFailure::StayedOn),
+        });
+        BootReport { boot: self.boot, steps: self.steps, failure, written: self.written, time }
+    }
+
+    /// The step that has to come.
+    fn next(&self) -> Option<BootStep> {
+        self.boot.steps().get(self.steps.len()).copied()
+    }
+
+    /// A line of `init.sh`.
+    fn guest(&mut self, line: &str, at: Duration) -> Result<(), BootFailure> {
+        let garbled = || BootFailure::Garbled(shorten(line));
+        let said = StatusLine::parse(line).ok_or_else(garbled)?;
+        if said.run != self.expected.run || said.boot != self.boot.number().to_string() {
+            return Err(BootFailure::OtherRun(shorten(line)));
+        }
+        let expected = self.next();
+        let step = match (BootStep::from_word(said.step), expected) {
+            // After its saw_power_off the kernel runs nothing.
+            (Some(found), Some(next)) if found == next && !self.saw_power_off => next,
+            _ => return Err(BootFailure::OutOfOrder { expected, found: said.step.to_owned() }),
+        };
+        let outcome =
+            if said.ok { self.judge(step, said.detail) } else { Err(self.failure(step, said.detail)) };
+        self.steps.push(StepReport { step, passed: outcome.is_ok(), detail: said.detail.to_owned(), at });
+        outcome
+    }
+
+    /// Whether what a successful step says is what it has to say.
+    fn judge(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
+        let ExpectedConsole { kernel, zfs, .. } = &self.expected;
+        let found = || detail.to_owned();
+        match step {
+            BootStep::Start if detail != kernel.to_string() => {
+                Err(BootFailure::WrongKernel { expected: kernel.to_string(), found: found() })
+            }
+            // Version and release of the package: `2.4.3-1`.
+            BootStep::Zfs if detail.split('-').next() != Some(&zfs.to_string()) => {
+                Err(BootFailure::WrongVersion { expected: zfs.to_string(), found: found() })
+            }
+            BootStep::Write | BootStep::Read | BootStep::Change | BootStep::Rollback => {
+                self.judge_digest(step, detail)
+            }
+            BootStep::Taint => match Taints::parse(detail).map(Taints::unexpected) {
+                Some(None) => Ok(()),
+                Some(Some(taints)) => Err(BootFailure::Taint(taints)),
+                None => Err(BootFailure::BootStep { step, words: found() }),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_digest(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
+        let is_digest = detail.len() == 64 && detail.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_digest {
+            return Err(BootFailure::NoDigest { step, words: detail.to_owned() });
+        }
+        if step == BootStep::Write {
+            self.written = Some(detail.to_owned());
+            return Ok(());
+        }
+        // A second boot without a first has nothing to compare with, and so nothing is right.
+        let expected = self.expected.written.clone().unwrap_or_default();
+        let other =
+            |when| BootFailure::OtherData { when, expected: expected.clone(), found: detail.to_owned() };
+        match (step, expected == detail) {
+            (BootStep::Change, true) => Err(BootFailure::Unchanged),
+            (BootStep::Change, false) | (_, true) => Ok(()),
+            (BootStep::Read, false) => Err(other("after the reboot")),
+            (_, false) => Err(other("after the rollback")),
+        }
+    }
+
+    /// Why a step failed, by all that was said.
+    fn failure(&self, step: BootStep, detail: &str) -> BootFailure {
+        let words = detail.trim().to_owned();
+        let module = || if step == BootStep::Drivers { "a driver".to_owned() } else { step.to_string() };
+        match (step, &self.load_rejection) {
+            (
+                BootStep::Drivers | BootStep::Spl | BootStep::Zfs,
+                Some((LoadRejection::OtherKernel, reason)),
+            ) => BootFailure::OtherKernel { module: module(), reason: reason.clone() },
+            (
+                BootStep::Drivers | BootStep::Spl | BootStep::Zfs,
+                Some((LoadRejection::UnknownSymbol, words)),
+            ) => BootFailure::UnknownSymbol { module: module(), words: words.clone() },
+            (BootStep::Spl | BootStep::Zfs, None) if words.to_ascii_lowercase().contains(REFUSED) => {
+                BootFailure::OtherKernel { module: module(), reason: words }
+            }
+            (BootStep::Import, _) => {
+                BootFailure::Lost(if words.is_empty() { "it does not say why".into() } else { words })
+            }
+            _ => BootFailure::BootStep { step, words },
+        }
+    }
+
+    /// A line of the kernel's, or of anybody's.
+    fn kernel(&mut self, line: &str) {
+        let words = || shorten(without_time(line));
+        if line.contains(POWER_OFF) {
+            self.saw_power_off = true;
+        }
+        if OTHER_KERNEL.iter().any(|sign| line.contains(sign)) {
+            self.load_rejection = Some((LoadRejection::OtherKernel, words()));
+        } else if line.contains(UNKNOWN_SYMBOL) && self.load_rejection.is_none() {
+            self.load_rejection = Some((LoadRejection::UnknownSymbol, words()));
+        }
+        if self.kernel_fault.is_some() {
+            return;
+        }
+        let step = self.next();
+        if line.contains(ASSERTION) {
+            self.kernel_fault = Some(BootFailure::Assertion { step, words: words() });
+        } else if line.contains(PANIC) {
+            self.kernel_fault = Some(BootFailure::Panic { step, words: words() });
+        } else if OOPSES.iter().any(|sign| line.contains(sign)) {
+            self.kernel_fault = Some(BootFailure::Oops { step, words: words() });
+        }
+    }
+}
+
+/// A line of the guest's, taken apart.
+struct StatusLine<'a> {
+    run: &'a str,
+    boot: &'a str,
+    step: &'a str,
+    ok: bool,
+    detail: &'a str,
+}
+
+impl<'a> StatusLine<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        if line.len() > LONGEST_LINE || !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return None;
+        }
+        let mut words = line.splitn(7, ' ');
+        let (mark, form) = (words.next()?, words.next()?);
+        let (run, boot, step) = (words.next()?, words.next()?, words.next()?);
+        let ok = match words.next()? {
+            "ok" => true,
+            "failed" => false,
+            _ => return None,
+        };
+        let detail = words.next().unwrap_or_default();
+        // A second mark means that two lines became one.
+        let is_whole = mark == MARK && form == FORM && !detail.contains(MARK);
+        is_whole.then_some(Self { run, boot, step, ok, detail })
+    }
+}
+
+/// Without the time stamp at the beginning of a kernel's line: `[    2.345678] `.
+fn without_time(line: &str) -> &str {
+    let rest = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    rest.filter(|(time, _)| time.trim().parse::<f64>().is_ok()).map_or(line, |(_, rest)| rest).trim()
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
+}

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+/// A cpio archive of the form `newc`, which the kernel unpacks into its first file system (kernel documentation,
+/// `driver-api/early-userspace/buffer-format.rst`).
+///
+/// The same nodes give the same bytes: sorted by path, no time, no owner but root.
+#[derive(Clone, Debug, Default)]
+pub struct CpioArchive {
+    nodes: BTreeMap<String, CpioEntry>,
+}
+
+/// What can be in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CpioEntry {
+    /// A directory, readable for everybody.
+    Directory,
+    /// A file, which everybody may read and execute.
+    File(Vec<u8>),
+    /// A symbolic link to this path.
+    Link(String),
+    /// A character device with its major and minor number, for root.
+    Device(u32, u32),
+}
+
+impl CpioEntry {
+    /// The type and the permissions, as `stat` has them.
+    const fn mode(&self) -> u32 {
+        match self {
+            Self::Directory => 0o040_755,
+            Self::File(_) => 0o100_755,
+            Self::Link(_) => 0o120_777,
+            Self::Device(..) => 0o020_600,
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::File(bytes) => bytes,
+            Self::Link(target) => target.as_bytes(),
+            Self::Directory | Self::Device(..) => &[],
+        }
+    }
+}
+
+impl CpioArchive {
+    /// An archive without anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a node and the directories above it. The path has no slash at its beginning.
+    pub fn add(&mut self, path: &str, node: CpioEntry) {
+        for (position, _) in path.match_indices('/') {
+            self.nodes.entry(path[..position].to_owned()).or_insert(CpioEntry::Directory);
+        }
+        self.nodes.insert(path.to_owned(), node);
+    }
+
+    /// The archive's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, (path, node)) in (1..).zip(&self.nodes) {
+            entry(&mut bytes, number, path, node);
+        }
+        // The end is marked by a name; what else its entry says is not read.
+        entry(&mut bytes, 0, "TRAILER!!!", &CpioEntry::File(Vec::new()));
+        bytes
+    }
+}
+
+/// Appends an entry: 13 numbers of eight hexadecimal digits, then the name, then the data, each filled up to a
+/// multiple of four.
+fn entry(bytes: &mut Vec<u8>, inode: u32, path: &str, node: &CpioEntry) {
+    let data = node.data();
+    let size =
+        |size: usize| u32::try_from(size).expect("nothing in the guest is larger than memory can be here");
+    let (major, minor) = match node {
+        CpioEntry::Device(major, minor) => (*major, *minor),
+        _ => (0, 0),
+    };
+    let links = if *node == CpioEntry::Directory { 2 } else { 1 };
+    let fields = [
+        inode,
+        node.mode(),
+        0, // user
+        0, // group
+        links,
+        0, // time of modification
+        size(data.len()),
+        0, // major number of the device it lies on
+        0, // minor number of that
+        major,
+        minor,
+        size(path.len() + 1),
+        0, // checksum, which this form leaves out
+    ];
+    bytes.extend_from_slice(b"070701");
+    for field in fields {
+        write!(bytes, "{field:08X}").expect("writing to a Vec cannot fail");
+    }
+    bytes.extend_from_slice(path.as_bytes());
+    bytes.push(0);
+    fill(bytes);
+    bytes.extend_from_slice(data);
+    fill(bytes);
+}
+
+fn fill(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_byte_for_byte() {
+        let mut archive = CpioArchive::new();
+        archive.add("etc/hello", CpioEntry::File(b"hello".to_vec()));
+        archive.add("dev/console", CpioEntry::Device(5, 1));
+        archive.add("sh", CpioEntry::Link("busybox".to_owned()));
+        let bytes = archive.to_bytes();
+        assert!(bytes.starts_with(b"07070100000001000041ED00000000"));
+        // The number of the node, its mode, and its data, each filled up.
+        let text = String::from_utf8(bytes).unwrap().replace('\0', ".");
+        let entries: Vec<_> = text
+            .split("070701")
+            .skip(1)
+            .map(|entry| {
+                let (numbers, rest) = entry.split_at(104);
+                let fields: Vec<_> = (0..13)
+                    .map(|field| u32::from_str_radix(&numbers[field * 8..][..8], 16).unwrap())
+                    .collect();
+                format!("{} {:o} {} {}:{} {rest}", fields[0], fields[1], fields[6], fields[9], fields[10])
+            })
+            .collect();
+        insta::assert_snapshot!(entries.join("\n"), @r"
+        1 40755 0 0:0 dev...
+        2 20600 0 5:1 dev/console...
+        3 40755 0 0:0 etc...
+        4 100755 5 0:0 etc/hello.hello...
+        5 120777 7 0:0 sh....busybox.
+        0 100755 0 0:0 TRAILER!!!....
+        ");
+    }
+
+    #[test]
+    fn the_order_of_adding_does_not_matter() {
+        let archive = |paths: &[&str]| {
+            let mut archive = CpioArchive::new();
+            for path in paths {
+                archive.add(path, CpioEntry::File(path.as_bytes().to_vec()));
+            }
+            archive.to_bytes()
+        };
+        assert_eq!(archive(&["b/c/d", "b/a", "a"]), archive(&["a", "b/a", "b/c/d"]));
+    }
+}

@@ -1,0 +1,173 @@
+use std::str::FromStr;
+
+use kmod_compat::Arch;
+use serde::Serialize;
+
+use super::Boot;
+
+/// The files of the guest, in the directory in which the emulator runs: paths in its arguments would have to be
+/// written in its own way.
+pub const KERNEL: &str = "vmlinuz";
+/// See [`KERNEL`].
+pub const INITRAMFS: &str = "initramfs";
+/// See [`KERNEL`].
+pub const DISK: &str = "disk";
+
+/// How the guest's instructions are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// By the processor itself.
+    Kvm,
+    /// One by one, translated by QEMU.
+    Tcg,
+}
+
+impl Accelerator {
+    /// As QEMU calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+/// Which accelerator is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AcceleratorMode {
+    /// KVM where it works, which is tried; emulation elsewhere
+    #[default]
+    Auto,
+    /// KVM; without it nothing is tested
+    Kvm,
+    /// Emulation, which works everywhere
+    Tcg,
+}
+
+/// The virtual machine; x86_64 and aarch64 differ in these values only. aarch64 was never run by its makers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The processor's architecture.
+    pub arch: Arch,
+    /// How it is made fast.
+    pub accelerator: Accelerator,
+    /// Its memory in MiB.
+    pub memory: u32,
+}
+
+impl Machine {
+    /// The emulator's program.
+    pub fn program(arch: Arch) -> String {
+        format!("qemu-system-{arch}")
+    }
+
+    /// The machine type.
+    pub const fn kind(self) -> &'static str {
+        match self.arch {
+            Arch::X86_64 => "q35",
+            Arch::Aarch64 => "virt",
+        }
+    }
+
+    const fn processor(self) -> &'static str {
+        match (self.accelerator, self.arch) {
+            (Accelerator::Kvm, _) => "host",
+            (Accelerator::Tcg, Arch::X86_64) => "max",
+            // Signed pointers in the way that the architecture proposes take half of the time.
+            (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
+        }
+    }
+
+    const fn console(self) -> &'static str {
+        match self.arch {
+            Arch::X86_64 => "ttyS0",
+            Arch::Aarch64 => "ttyAMA0",
+        }
+    }
+
+    /// The emulator's arguments. Its standard output is the guest's serial console.
+    pub fn arguments(self, boot: Boot, run: &str) -> Vec<String> {
+        // No network, no display, no devices but these. A restart, which a panic leads to at once, ends it.
+        let command_line = format!(
+            "console={} panic=-1 oops=panic selinux=0 zfs_kmods.boot={} zfs_kmods.run={run}",
+            self.console(),
+            boot.number()
+        );
+        [
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-machine",
+            self.kind(),
+            "-accel",
+            self.accelerator.as_str(),
+            "-cpu",
+            self.processor(),
+            // Two, so that what may happen at the same time does.
+            "-smp",
+            "2",
+            "-m",
+            &self.memory.to_string(),
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+            "-kernel",
+            KERNEL,
+            "-initrd",
+            INITRAMFS,
+            "-append",
+            &command_line,
+            // This machine will not lose its power between the boots, so nothing needs to reach its own disk.
+            "-drive",
+            &format!("file={DISK},format=raw,if=none,id=pool,cache=unsafe"),
+            "-device",
+            "virtio-blk-pci,drive=pool",
+        ]
+        .map(str::to_owned)
+        .into()
+    }
+}
+
+/// The text is no amount of memory for a guest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no amount of memory (expected from `512M` to `64G`)")]
+pub struct ParseMemoryError(String);
+
+/// Reads an amount of memory, in MiB: `1G`, `1536M`.
+pub fn parse_memory(text: &str) -> Result<u32, ParseMemoryError> {
+    let amount = || {
+        let (number, factor) = match text.strip_suffix('G') {
+            Some(number) => (number, 1024),
+            None => (text.strip_suffix('M')?, 1),
+        };
+        u32::from_str(number).ok()?.checked_mul(factor).filter(|amount| (512..=65536).contains(amount))
+    };
+    amount().ok_or_else(|| ParseMemoryError(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines() {
+        let arguments = |arch, accelerator| {
+            Machine { arch, accelerator, memory: 1024 }.arguments(Boot::First, "abc").join(" ")
+        };
+        insta::assert_snapshot!(arguments(Arch::X86_64, Accelerator::Tcg), @"-nodefaults -no-user-config -no-reboot -display none -machine q35 -accel tcg -cpu max -smp 2 -m 1024 -chardev stdio,id=console,signal=off -serial chardev:console -kernel vmlinuz -initrd initramfs -append console=ttyS0 panic=-1 oops=panic selinux=0 zfs_kmods.boot=1 zfs_kmods.run=abc -drive file=disk,format=raw,if=none,id=pool,cache=unsafe -device virtio-blk-pci,drive=pool");
+        insta::assert_snapshot!(arguments(Arch::Aarch64, Accelerator::Kvm), @"-nodefaults -no-user-config -no-reboot -display none -machine virt -accel kvm -cpu host -smp 2 -m 1024 -chardev stdio,id=console,signal=off -serial chardev:console -kernel vmlinuz -initrd initramfs -append console=ttyAMA0 panic=-1 oops=panic selinux=0 zfs_kmods.boot=1 zfs_kmods.run=abc -drive file=disk,format=raw,if=none,id=pool,cache=unsafe -device virtio-blk-pci,drive=pool");
+        assert_eq!(Machine::program(Arch::Aarch64), "qemu-system-aarch64");
+    }
+
+    #[test]
+    fn amounts_of_memory() {
+        assert_eq!((parse_memory("1G"), parse_memory("1536M")), (Ok(1024), Ok(1536)));
+        for text in ["", "G", "1", "511M", "65G", "4194305G", "1g", "-1G"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+/// Compressions that [`ZbootPayload`] kernels have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZbootCompression {
+    /// gzip
+    Gzip,
+    /// Zstandard
+    Zstd,
+}
+
+/// A kernel within a program for EFI that unpacks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZbootPayload<'a> {
+    /// How it is compressed.
+    pub compression: ZbootCompression,
+    /// The compressed kernel.
+    pub kernel: &'a [u8],
+}
+
+/// The kernel within a kernel, if there is one.
+///
+/// Fedora's kernels for aarch64 unpack themselves with the help of EFI, which the guest does not have (the kernel's
+/// `drivers/firmware/efi/libstub/zboot-header.S`; those for x86_64 need no help). `Err` names a compression that is
+/// not known here.
+pub fn zboot_payload(vmlinuz: &[u8]) -> Result<Option<ZbootPayload<'_>>, String> {
+    let Some(header) = vmlinuz.first_chunk::<56>() else { return Ok(None) };
+    if header[..2] != *b"MZ" || header[4..8] != *b"zimg" {
+        return Ok(None);
+    }
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let name: Vec<u8> = header[24..56].iter().copied().take_while(|&byte| byte != 0).collect();
+    let compression = match name.as_slice() {
+        b"gzip" => ZbootCompression::Gzip,
+        b"zstd" | b"zstd22" => ZbootCompression::Zstd,
+        other => return Err(format!("it is compressed with `{}`", other.escape_ascii())),
+    };
+    let (start, size) = (number(8) as usize, number(12) as usize);
+    let kernel = start.checked_add(size).and_then(|end| vmlinuz.get(start..end));
+    kernel
+        .map(|kernel| Some(ZbootPayload { compression, kernel }))
+        .ok_or_else(|| "it ends too early".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zimg(compression: &str) -> Vec<u8> {
+        let mut bytes = b"MZ\0\0zimg".to_vec();
+        bytes.extend(64_u32.to_le_bytes());
+        bytes.extend(6_u32.to_le_bytes());
+        bytes.resize(24, 0);
+        bytes.extend(compression.as_bytes());
+        bytes.resize(64, 0);
+        bytes.extend(b"kernel");
+        bytes
+    }
+
+    #[test]
+    fn kernels_in_kernels_are_found() {
+        assert_eq!(
+            zboot_payload(&zimg("gzip")).unwrap().unwrap(),
+            ZbootPayload { compression: ZbootCompression::Gzip, kernel: b"kernel" }
+        );
+        assert_eq!(zboot_payload(&zimg("zstd22")).unwrap().unwrap().compression, ZbootCompression::Zstd);
+        // x86_64: also a program for EFI, but one that needs none.
+        assert_eq!(zboot_payload(&[&b"MZ"[..], &[0; 100]].concat()), Ok(None));
+        assert_eq!(zboot_payload(b"MZ"), Ok(None));
+        assert!(zboot_payload(&zimg("lzma")).is_err());
+        assert!(zboot_payload(&zimg("gzip")[..66]).is_err());
+    }
+}

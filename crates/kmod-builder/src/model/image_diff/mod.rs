@@ -1,0 +1,270 @@
+//! What differs between two images: documents, layers, packages, and within a package files and header tags.
+//!
+//! All of it is found from the first to the last: an image whose digest differs is never said to be the same, and one
+//! whose digest is the same has no differences, because its digest covers every byte.
+
+mod rpm_metadata;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Digest;
+use super::compose::{self, Layer};
+use super::verify::{BlobFault, Inspection};
+
+pub use rpm_metadata::{FileAspect, FileDiff, RpmDiff, RpmFileEntry, RpmMetadata, TagDiff};
+
+/// Two images, side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageDiff {
+    /// The digest of the first image.
+    pub first: Digest,
+    /// The digest of the second image.
+    pub second: Digest,
+    /// Whether the images are the same, bit for bit.
+    pub identical: bool,
+    /// What the documents say differently, beside which layers there are.
+    pub documents: Vec<MemberDiff>,
+    /// The layers, in their order.
+    pub layers: Vec<LayerDiff>,
+    /// The packages, by their paths in the image.
+    pub packages: Vec<PackageDiff>,
+}
+
+/// Whether something is in both images, and the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiffResult {
+    /// In both, bit for bit.
+    Same,
+    /// In both, not the same.
+    Different,
+    /// A layer with the same archive in both, compressed to different bytes.
+    DifferentlyCompressed,
+    /// In the first image only.
+    OnlyInFirst,
+    /// In the second image only.
+    OnlyInSecond,
+}
+
+impl DiffResult {
+    fn of<T: PartialEq>(first: Option<&T>, second: Option<&T>) -> Self {
+        match (first, second) {
+            (Some(_), None) => Self::OnlyInFirst,
+            (None, Some(_)) => Self::OnlyInSecond,
+            (first, second) if first == second => Self::Same,
+            _ => Self::Different,
+        }
+    }
+
+    /// As a table says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different => "different",
+            Self::DifferentlyCompressed => "differently compressed",
+            Self::OnlyInFirst => "only in the first",
+            Self::OnlyInSecond => "only in the second",
+        }
+    }
+}
+
+/// A member of the manifest or the configuration that is not the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberDiff {
+    /// `manifest` or `configuration`.
+    pub document: &'static str,
+    /// Which member, as a JSON pointer (RFC 6901); empty where the document is only written in other bytes.
+    pub member: String,
+    /// What it is in the first image, if it is there.
+    pub first: Option<Value>,
+    /// What it is in the second image, if it is there.
+    pub second: Option<Value>,
+}
+
+/// A layer of either image, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LayerDiff {
+    /// Which part of the image it says it is.
+    pub part: Option<String>,
+    /// How the two compare.
+    pub result: DiffResult,
+    /// The digest in the first image.
+    pub first: Option<Digest>,
+    /// The digest in the second image.
+    pub second: Option<Digest>,
+}
+
+/// A package of either image, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackageDiff {
+    /// Its path in the image.
+    pub path: String,
+    /// How the two compare.
+    pub result: DiffResult,
+    /// What differs in it, once somebody has [looked](ImageDiff::explain).
+    #[serde(flatten)]
+    pub difference: Option<RpmDiff>,
+}
+
+/// An image cannot be compared, because not all of it could be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error("{image} cannot be compared: {reason}")]
+#[diagnostic(help("`zfs-kmods verify` checks all of an image"))]
+pub struct UnreadableImage {
+    image: String,
+    reason: String,
+}
+
+/// What of an inspection is compared.
+struct ImageSide<'a> {
+    digest: &'a Digest,
+    manifest: Value,
+    config: Value,
+    config_digest: &'a Digest,
+    layers: Vec<Layer>,
+    packages: BTreeMap<&'a str, &'a Digest>,
+}
+
+impl<'a> ImageSide<'a> {
+    fn of(inspection: &'a Inspection) -> Result<Self, UnreadableImage> {
+        let fail =
+            |reason: &str| UnreadableImage { image: inspection.image.to_string(), reason: reason.to_owned() };
+        let faulty = |fault: &BlobFault| {
+            let (BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason)) = fault;
+            fail(reason)
+        };
+        let manifest = inspection.manifest.as_ref().map_err(|reason| fail(reason))?;
+        let config = inspection.config.as_ref().map_err(faulty)?;
+        inspection.layers.iter().try_for_each(|layer| layer.as_ref().copied().map_err(faulty))?;
+        let mut packages = BTreeMap::new();
+        for found in &inspection.packages {
+            let (package, _) =
+                found.content.as_ref().map_err(|reason| fail(&format!("{}: {reason}", found.path)))?;
+            packages.insert(found.path.as_str(), &package.digest);
+        }
+        let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned());
+        let value = |document: serde_json::Result<Value>| document.expect("documents are text and numbers");
+        Ok(Self {
+            digest: &inspection.image.digest,
+            manifest: without(value(serde_json::to_value(manifest)), &["layers", "config"]),
+            config: without(value(serde_json::to_value(config)), &["rootfs"]),
+            config_digest: &manifest.config.digest,
+            layers: layers.map(|(descriptor, diff_id)| Layer { descriptor, diff_id }).collect(),
+            packages,
+        })
+    }
+}
+
+/// A document without the members that only repeat digests.
+fn without(mut document: Value, members: &[&str]) -> Value {
+    if let Some(object) = document.as_object_mut() {
+        object.retain(|name, _| !members.contains(&name.as_str()));
+    }
+    document
+}
+
+impl ImageDiff {
+    /// Compares two images as far as documents and digests go.
+    pub fn of(first: &Inspection, second: &Inspection) -> Result<Self, UnreadableImage> {
+        let (first, second) = (ImageSide::of(first)?, ImageSide::of(second)?);
+        let mut documents = Vec::new();
+        for (document, one, other) in [
+            ("manifest", &first.manifest, &second.manifest),
+            ("configuration", &first.config, &second.config),
+        ] {
+            members(document, "", Some(one), Some(other), &mut documents);
+        }
+        let layers_differ = first.layers != second.layers;
+        if documents.is_empty() && !layers_differ && first.digest != second.digest {
+            // The same in other bytes: written by another program, or with members that this one does not know.
+            let differs = first.config_digest != second.config_digest;
+            let document = if differs { "configuration" } else { "manifest" };
+            documents.push(MemberDiff { document, member: String::new(), first: None, second: None });
+        }
+        let count = first.layers.len().max(second.layers.len());
+        let layers = (0..count).map(|number| layer(first.layers.get(number), second.layers.get(number)));
+        let paths: BTreeSet<_> = first.packages.keys().chain(second.packages.keys()).collect();
+        let packages = paths.into_iter().map(|path| PackageDiff {
+            path: (*path).to_owned(),
+            result: DiffResult::of(first.packages.get(path), second.packages.get(path)),
+            difference: None,
+        });
+        Ok(Self {
+            first: first.digest.clone(),
+            second: second.digest.clone(),
+            identical: first.digest == second.digest,
+            documents,
+            layers: layers.collect(),
+            packages: packages.collect(),
+        })
+    }
+
+    /// The packages that are in both images and differ.
+    pub fn differing(&self) -> BTreeSet<String> {
+        let differing = self.packages.iter().filter(|package| package.result == DiffResult::Different);
+        differing.map(|package| package.path.clone()).collect()
+    }
+
+    /// The digests of the layers that are in both images.
+    pub fn shared_layers(&self) -> BTreeSet<Digest> {
+        let shared = self.layers.iter().filter(|layer| layer.result == DiffResult::Same);
+        shared.filter_map(|layer| layer.first.clone()).collect()
+    }
+
+    /// Adds what differs within the packages that differ, from what is in them. Those that are in neither map stay as
+    /// they are.
+    #[must_use]
+    pub fn explain(
+        mut self,
+        first: &BTreeMap<String, RpmMetadata>,
+        second: &BTreeMap<String, RpmMetadata>,
+    ) -> Self {
+        for package in &mut self.packages {
+            if let (Some(first), Some(second)) = (first.get(&package.path), second.get(&package.path)) {
+                package.difference = Some(RpmDiff::of(first, second));
+            }
+        }
+        self
+    }
+}
+
+fn layer(first: Option<&Layer>, second: Option<&Layer>) -> LayerDiff {
+    let digest = |layer: Option<&Layer>| layer.map(|layer| layer.descriptor.digest.clone());
+    let diff_id = |layer: Option<&Layer>| layer.map(|layer| layer.diff_id.clone());
+    let (one, other) = (digest(first), digest(second));
+    let result = match DiffResult::of(one.as_ref(), other.as_ref()) {
+        DiffResult::Different if diff_id(first) == diff_id(second) => DiffResult::DifferentlyCompressed,
+        verdict => verdict,
+    };
+    let part = first.or(second).and_then(|layer| layer.descriptor.annotations.get(compose::PART).cloned());
+    LayerDiff { part, result, first: one, second: other }
+}
+
+/// Collects the members that differ, the innermost that can be named.
+fn members(
+    document: &'static str,
+    pointer: &str,
+    first: Option<&Value>,
+    second: Option<&Value>,
+    found: &mut Vec<MemberDiff>,
+) {
+    if first == second {
+        return;
+    }
+    if let (Some(Value::Object(one)), Some(Value::Object(other))) = (first, second) {
+        let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+        for name in names {
+            let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+            members(document, &pointer, one.get(name), other.get(name), found);
+        }
+        return;
+    }
+    let (first, second) = (first.cloned(), second.cloned());
+    found.push(MemberDiff { document, member: pointer.to_owned(), first, second });
+}
+
+#[cfg(test)]
+mod tests;

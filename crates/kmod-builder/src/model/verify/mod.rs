@@ -1,0 +1,167 @@
+//! The RPM contract: what must hold of an image before anybody may install from it.
+//!
+//! `io` gathers what the image is (an [`Inspection`]), each check judges it, and the [`VerificationReport`] holds every result.
+//! Only from a report of passed checks can a [`VerifiedImage`] be had. To add a check, write one function in `image` or
+//! `packages` and name it in `CHECKS`.
+
+mod image;
+mod packages;
+mod report;
+
+use kmod_compat::Arch;
+
+use super::Target;
+use super::image::{DigestRef, Tag};
+use super::oci::{Config, Manifest};
+use super::packages::Package;
+
+pub use report::{CheckResult, CheckStatus, VerificationReport, VerifiedImage};
+
+/// An image as it was found in its store.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Which image.
+    pub image: DigestRef,
+    /// The tag by which it was asked for.
+    pub tag: Option<Tag>,
+    /// The manifest, or a sentence that says why there is none.
+    pub manifest: Result<Manifest, String>,
+    /// The configuration, or a sentence that says why there is none.
+    pub config: Result<Config, BlobFault>,
+    /// What became of each layer of the manifest; none if the manifest or the configuration cannot be read.
+    pub layers: Vec<Result<(), BlobFault>>,
+    /// Every RPM in every layer, in their order.
+    pub packages: Vec<ImageRpm>,
+}
+
+/// Why a blob is not what it should be, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobFault {
+    /// Its bytes are not those of which the image was made.
+    Changed(String),
+    /// It has the right digest, and yet is not what the image says it is.
+    Content(String),
+    /// It holds an entry that must not be there.
+    Entry(String),
+}
+
+/// An RPM in a layer.
+#[derive(Clone, Debug)]
+pub struct ImageRpm {
+    /// Its path in the image.
+    pub path: String,
+    /// The layer's number, beginning with zero.
+    pub layer: usize,
+    /// What it is, or a sentence that says why it cannot be read.
+    pub content: Result<(Package, Vec<PackagedModule>), String>,
+}
+
+/// A kernel module in the payload of an RPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackagedModule {
+    /// Its absolute path.
+    pub path: String,
+    /// For which machines it was compiled; `None` if for others than ours.
+    pub arch: Option<Arch>,
+    /// The text that a kernel compares with its own before it loads the module.
+    pub vermagic: Option<String>,
+}
+
+/// What a check looks at: the image, and what it is to be for.
+struct CheckSubject<'a> {
+    inspection: &'a Inspection,
+    target: Target,
+    packages: Vec<&'a (Package, Vec<PackagedModule>)>,
+}
+
+impl CheckSubject<'_> {
+    /// The binary package of a name.
+    fn package(&self, name: &str) -> Option<&Package> {
+        self.packages
+            .iter()
+            .map(|(package, _)| package)
+            .find(|package| package.name == name && !package.source)
+    }
+
+    /// The name of the package with the modules.
+    fn kmod_name(&self) -> String {
+        format!("kmod-zfs-{}", self.target.kernel)
+    }
+
+    /// The package with the modules; without it, what depends on it cannot be known.
+    fn kmod(&self) -> Result<&Package, CheckStatus> {
+        let name = self.kmod_name();
+        self.package(&name).ok_or_else(|| CheckStatus::Unknown(format!("the image has no package {name}")))
+    }
+}
+
+/// One question and who results it.
+struct ContractCheck {
+    name: &'static str,
+    /// Checks of packages have no result when a layer could not be read.
+    needs_packages: bool,
+    judge: fn(&CheckSubject<'_>) -> CheckStatus,
+}
+
+const fn of_image(name: &'static str, judge: fn(&CheckSubject<'_>) -> CheckStatus) -> ContractCheck {
+    ContractCheck { name, needs_packages: false, judge }
+}
+
+const fn of_packages(name: &'static str, judge: fn(&CheckSubject<'_>) -> CheckStatus) -> ContractCheck {
+    ContractCheck { name, needs_packages: true, judge }
+}
+
+/// The contract, in the order in which it is shown: what fails first explains what fails after.
+const CHECKS: [ContractCheck; 16] = [
+    of_image("blobs are unchanged", image::blobs),
+    of_image("layers are what the configuration says", image::layers),
+    of_image("layers hold RPMs and nothing else", image::entries),
+    of_image("labels match", image::labels),
+    of_packages("RPMs are whole", packages::whole),
+    of_packages("no kernel is among the packages", packages::no_kernel),
+    of_packages("every expected package is there", packages::complete),
+    of_packages("no other package is there", packages::nothing_else),
+    of_packages("packages are named for the image", packages::names),
+    of_packages("packages are for the architecture", packages::architecture),
+    of_packages("kmod requires its kernel", packages::kernel_requirement),
+    of_packages("kmod runs depmod for its kernel", packages::depmod),
+    of_packages("kmod provides what the userland needs", packages::kmod_provides),
+    of_packages("userland requires its kmod", packages::userland_requirement),
+    of_packages("modules are in their place", packages::modules),
+    of_packages("modules are built for the kernel", packages::vermagic),
+];
+
+/// Judges an image, for a target if one is given, else for the one that its tag or its labels name.
+pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationReport {
+    let target = target
+        .cloned()
+        .or_else(|| inspection.tag.as_ref().and_then(Target::from_tag))
+        .or_else(|| image::labelled_target(inspection));
+    let Some(target) = target else {
+        let why = match (&inspection.manifest, &inspection.config) {
+            (Err(reason), _) => reason.clone(),
+            (_, Err(BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason))) => {
+                reason.clone()
+            }
+            _ => "neither its tag nor its labels say which OpenZFS and kernel it is for".to_owned(),
+        };
+        let unknown = || CheckStatus::Unknown("what the image is for is not known".to_owned());
+        let (first, others) = CHECKS.split_at(1);
+        let results = first
+            .iter()
+            .map(|check| CheckResult::new(check.name, CheckStatus::Failed(why.clone())))
+            .chain(others.iter().map(|check| CheckResult::new(check.name, unknown())));
+        return VerificationReport::new(inspection.image.clone(), None, results.collect());
+    };
+    let packages = inspection.packages.iter().filter_map(|found| found.content.as_ref().ok()).collect();
+    let subject = CheckSubject { inspection, target: target.clone(), packages };
+    let readable = image::all_readable(inspection);
+    let results = CHECKS.iter().map(|check| {
+        let outcome = match &readable {
+            Err(why) if check.needs_packages => CheckStatus::Unknown(why.clone()),
+            _ => (check.judge)(&subject),
+        };
+        CheckResult::new(check.name, outcome)
+    });
+    VerificationReport::new(inspection.image.clone(), Some(target), results.collect())
+}

@@ -1,0 +1,243 @@
+//! Checks of the packages: which there are, what they promise, and what is in them.
+
+use super::{CheckStatus, CheckSubject};
+use crate::model::compose::FEDORA;
+use crate::model::packages::{ExpectedPackages, LayerKind, Package, ScriptletKind};
+
+pub(super) fn whole(subject: &CheckSubject<'_>) -> CheckStatus {
+    let failures = subject.inspection.packages.iter().filter_map(|found| {
+        let reason = found.content.as_ref().err()?;
+        Some(format!("{}: {reason}", found.path))
+    });
+    CheckStatus::of(failures)
+}
+
+/// A kernel among the packages would be installed beside the one that the host runs.
+pub(super) fn no_kernel(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kernels = packages(subject).filter(|package| is_kernel(&package.name));
+    CheckStatus::of(kernels.map(|package| format!("{} is a part of a kernel", package.file_name())))
+}
+
+fn is_kernel(name: &str) -> bool {
+    name == "kernel" || name.starts_with("kernel-")
+}
+
+pub(super) fn complete(subject: &CheckSubject<'_>) -> CheckStatus {
+    let there = |name: &str, source: bool| {
+        packages(subject).any(|package| package.name == name && package.source == source)
+    };
+    let missing: Vec<_> = expected(subject)
+        .required
+        .into_iter()
+        .filter(|(name, source)| !there(name, *source))
+        .map(|(name, source)| if source { format!("{name} (source)") } else { name })
+        .collect();
+    if missing.is_empty() {
+        return CheckStatus::Passed;
+    }
+    let sentence = format!("missing: {}", missing.join(", "));
+    if subject.inspection.packages.iter().any(|found| found.content.is_err()) {
+        return CheckStatus::Unknown(format!("{sentence}, unless it is what cannot be read"));
+    }
+    CheckStatus::Failed(sentence)
+}
+
+pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> CheckStatus {
+    let expected = expected(subject);
+    let kernel = &subject.target.kernel;
+    let mut failures = Vec::new();
+    for package in packages(subject) {
+        let (name, file) = (package.name.as_str(), package.file_name());
+        if expected.allows(name, package.source) {
+            continue;
+        }
+        // The best explanation that can be given of a package that should not be there.
+        failures.push(match name {
+            "zfs-dkms" => format!("{file} would compile modules on the host, beside those of this image"),
+            "zfs-initramfs" => format!("{file} is for Debian's initramfs, which Fedora does not have"),
+            _ if is_kernel(name) => format!("{file} is a part of a kernel"),
+            _ if name.starts_with("kmod-zfs-") => {
+                format!("{file} is for another kernel than {kernel}")
+            }
+            _ => format!("{file} is not a package of OpenZFS {}", subject.target.zfs),
+        });
+    }
+    CheckStatus::of(failures)
+}
+
+/// What a package is called, in its header, by its file and in its place, must all be the same thing.
+pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
+    let mut failures = Vec::new();
+    let zfs = subject.target.zfs.to_string();
+    let labels = subject.inspection.config.as_ref().map(|config| &config.config.labels);
+    let dist = labels.ok().and_then(|labels| labels.get(FEDORA)).map(|fedora| format!(".fc{fedora}"));
+    let release = packages(subject).find(|package| package.name == "zfs").map(|package| &package.release);
+    for found in &subject.inspection.packages {
+        let Ok((package, _)) = &found.content else { continue };
+        let path = &found.path;
+        if *path != package.path() {
+            failures.push(format!("{path} is, by its header, {}", package.path()));
+        }
+        if LayerKind::ALL.get(found.layer) != Some(&package.part()) {
+            failures.push(format!("{path} is in the layer of the other packages"));
+        }
+        if package.version != zfs || package.epoch.is_some() {
+            failures.push(format!("{path} is of version {}, not {zfs}", package.evr()));
+        }
+        if release.is_some_and(|release| *release != package.release) {
+            failures.push(format!("{path} is of another release than zfs"));
+        }
+        if dist.as_ref().is_some_and(|dist| !package.release.ends_with(dist.as_str())) {
+            failures.push(format!("{path} was not built on the Fedora that the image's label names"));
+        }
+    }
+    CheckStatus::of(failures)
+}
+
+pub(super) fn architecture(subject: &CheckSubject<'_>) -> CheckStatus {
+    let arch = subject.target.arch().rpm();
+    // Scripts of dracut's and of Python's; everything else is compiled.
+    let scripts = |package: &Package| package.name == "zfs-dracut" || package.name.ends_with("-pyzfs");
+    let others = packages(subject).filter(|package| {
+        let independent = package.arch == "noarch" && scripts(package);
+        !package.source && package.arch != arch && !independent
+    });
+    let failure = |package: &Package| format!("{} is for {}, not {arch}", package.name, package.arch);
+    CheckStatus::of(others.map(failure))
+}
+
+/// OpenZFS's kmodtool looks for `/lib/modules/K/build/Makefile`. If it is there, the kernel passes for a home-made
+/// one, and the package requires no kernel at all (since OpenZFS 2.2.0, commit 1eca40f3ad).
+pub(super) fn kernel_requirement(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kmod = match subject.kmod() {
+        Ok(kmod) => kmod,
+        Err(unknown) => return unknown,
+    };
+    let kernel = subject.target.kernel.to_string();
+    let requirements: Vec<_> = kmod.requires("kernel-uname-r").collect();
+    if requirements.iter().any(|requirement| requirement.exactly() == Some(kernel.as_str())) {
+        return CheckStatus::Passed;
+    }
+    CheckStatus::Failed(match requirements.first() {
+        Some(requirement) => format!("{} requires `{requirement}`, which is another kernel", kmod.name),
+        None => format!(
+            "{} does not require `kernel-uname-r = {kernel}`: kernel-core was present in the builder, and \
+             kmodtool took its kernel for a home-made one, so these modules would be installed beside any kernel",
+            kmod.name
+        ),
+    })
+}
+
+pub(super) fn depmod(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kmod = match subject.kmod() {
+        Ok(kmod) => kmod,
+        Err(unknown) => return unknown,
+    };
+    let kernel = subject.target.kernel.to_string();
+    let mut failures = Vec::new();
+    for kind in [ScriptletKind::AfterInstall, ScriptletKind::AfterRemoval] {
+        let text = kmod.scriptlets.iter().find(|scriptlet| scriptlet.kind == kind);
+        let text = text.map(|scriptlet| scriptlet.text.as_str()).unwrap_or_default();
+        if text.contains("uname -r") {
+            failures.push(format!(
+                "the {} of {} runs depmod only on a host that runs {kernel} already: kernel-core was present in \
+                 the builder; installed into an image, the modules would not be found",
+                kind.as_str(),
+                kmod.name
+            ));
+        } else if !(text.contains("depmod") && text.contains(&kernel)) {
+            failures.push(format!("the {} of {} does not run depmod for {kernel}", kind.as_str(), kmod.name));
+        }
+    }
+    CheckStatus::of(failures)
+}
+
+pub(super) fn kmod_provides(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kmod = match subject.kmod() {
+        Ok(kmod) => kmod,
+        Err(unknown) => return unknown,
+    };
+    let evr = format!("{}-{}", subject.target.zfs, kmod.release);
+    if kmod.provides("zfs-kmod").any(|capability| capability.exactly() == Some(evr.as_str())) {
+        return CheckStatus::Passed;
+    }
+    CheckStatus::Failed(format!("{} does not provide `zfs-kmod = {evr}`", kmod.name))
+}
+
+pub(super) fn userland_requirement(subject: &CheckSubject<'_>) -> CheckStatus {
+    let Some(package) = subject.package("zfs") else {
+        return CheckStatus::Unknown("the image has no package zfs".to_owned());
+    };
+    let zfs = subject.target.zfs.to_string();
+    let requirements: Vec<_> = package.requires("zfs-kmod").collect();
+    if requirements.iter().any(|requirement| requirement.exactly() == Some(zfs.as_str())) {
+        return CheckStatus::Passed;
+    }
+    CheckStatus::Failed(match requirements.first() {
+        Some(requirement) => format!("zfs requires `{requirement}`, not `zfs-kmod = {zfs}`"),
+        None => format!("zfs does not require `zfs-kmod = {zfs}`"),
+    })
+}
+
+pub(super) fn modules(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kmod = match subject.kmod() {
+        Ok(kmod) => kmod,
+        Err(unknown) => return unknown,
+    };
+    let extra = format!("/lib/modules/{}/extra/", subject.target.kernel);
+    // Fedora's /lib is a link to /usr/lib; packages may name either.
+    let in_place = |path: &str| path.strip_prefix("/usr").unwrap_or(path).starts_with(&extra);
+    let mut failures = Vec::new();
+    for name in ["spl", "zfs"] {
+        let is_it = |path: &str| {
+            let file_name = path.rsplit_once('/').map_or(path, |(_, file_name)| file_name);
+            in_place(path) && file_name.split_once('.').is_some_and(|(stem, _)| stem == name)
+        };
+        if !kmod.modules().any(is_it) {
+            failures.push(format!("{} has no {name}.ko below {extra}", kmod.name));
+        }
+    }
+    for package in packages(subject) {
+        let strays = package.modules().filter(|path| package.name != kmod.name || !in_place(path));
+        failures.extend(strays.map(|path| format!("{} brings {path}", package.name)));
+    }
+    CheckStatus::of(failures)
+}
+
+pub(super) fn vermagic(subject: &CheckSubject<'_>) -> CheckStatus {
+    let kernel = subject.target.kernel.to_string();
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for (package, modules) in &subject.packages {
+        let name = &package.name;
+        for path in package.modules() {
+            count += 1;
+            let Some(module) = modules.iter().find(|module| module.path == path) else {
+                failures.push(format!("{name} names {path}, but does not contain it"));
+                continue;
+            };
+            if module.arch != Some(subject.target.arch()) {
+                failures.push(format!("{path} is not compiled for {}", subject.target.arch()));
+            }
+            // Release first, then the kernel's options; a kernel compares all of it.
+            let built_for = module.vermagic.as_deref().and_then(|text| text.split(' ').next());
+            match built_for {
+                Some(release) if release == kernel => {}
+                Some(release) => failures.push(format!("{path} was built for {release}, not for {kernel}")),
+                None => failures.push(format!("{path} does not say for which kernel it was built")),
+            }
+        }
+    }
+    if count == 0 {
+        return CheckStatus::Unknown("the image has no kernel module".to_owned());
+    }
+    CheckStatus::of(failures)
+}
+
+fn packages<'a>(subject: &'a CheckSubject<'_>) -> impl Iterator<Item = &'a Package> {
+    subject.packages.iter().map(|(package, _)| package)
+}
+
+fn expected(subject: &CheckSubject<'_>) -> ExpectedPackages {
+    ExpectedPackages::new(&subject.target, packages(subject).map(|package| package.name.as_str()))
+}

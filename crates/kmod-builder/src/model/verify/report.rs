@@ -1,0 +1,133 @@
+use serde::Serialize;
+
+use crate::model::Target;
+use crate::model::image::DigestRef;
+
+/// What a check came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckStatus {
+    /// It holds.
+    Passed,
+    /// It does not, for the reason in this sentence.
+    Failed(String),
+    /// Nobody can say, for the reason in this sentence. Counts as not passed.
+    Unknown(String),
+}
+
+impl CheckStatus {
+    /// Passed if there is no complaint, else failed with all of them.
+    pub(in crate::model) fn of(failures: impl IntoIterator<Item = String>) -> Self {
+        let failures: Vec<_> = failures.into_iter().collect();
+        if failures.is_empty() { Self::Passed } else { Self::Failed(failures.join("; ")) }
+    }
+
+    /// `passed`, `failed` or `unknown`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// The sentence, unless it passed.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Passed => None,
+            Self::Failed(reason) | Self::Unknown(reason) => Some(reason),
+        }
+    }
+}
+
+/// A check and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckResult {
+    /// What was checked, as a sentence that holds if it passed.
+    pub check: &'static str,
+    outcome: &'static str,
+    reason: Option<String>,
+    #[serde(skip)]
+    value: CheckStatus,
+}
+
+impl CheckResult {
+    pub(in crate::model) fn new(check: &'static str, value: CheckStatus) -> Self {
+        let (outcome, reason) = (value.as_str(), value.reason().map(str::to_owned));
+        Self { check, outcome, reason, value }
+    }
+
+    /// What the check came to.
+    pub const fn outcome(&self) -> &CheckStatus {
+        &self.value
+    }
+}
+
+/// Every check of the contract and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VerificationReport {
+    image: DigestRef,
+    target: Option<Target>,
+    passed: bool,
+    checks: Vec<CheckResult>,
+}
+
+impl VerificationReport {
+    pub(in crate::model) fn new(image: DigestRef, target: Option<Target>, checks: Vec<CheckResult>) -> Self {
+        let passed = target.is_some() && checks.iter().all(|result| result.value == CheckStatus::Passed);
+        Self { image, target, passed, checks }
+    }
+
+    /// The report with more checks: it passes only if they pass, too.
+    #[must_use]
+    pub fn and(self, more: Vec<CheckResult>) -> Self {
+        let checks = self.checks.into_iter().chain(more).collect();
+        Self::new(self.image, self.target, checks)
+    }
+
+    /// Which image was judged.
+    pub const fn image(&self) -> &DigestRef {
+        &self.image
+    }
+
+    /// For what it was judged, if that could be found out.
+    pub const fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    /// Whether every check passed.
+    pub const fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Every check and its outcome, in the order of the contract.
+    pub fn checks(&self) -> &[CheckResult] {
+        &self.checks
+    }
+
+    /// The proof that the image was verified, or the report back if it was not.
+    pub fn verified(self) -> Result<VerifiedImage, Box<Self>> {
+        match (self.passed, &self.target) {
+            (true, Some(target)) => Ok(VerifiedImage { target: target.clone(), image: self.image }),
+            _ => Err(Box::new(self)),
+        }
+    }
+}
+
+/// An image of which every check of the contract passed; there is no other way to one than [`VerificationReport::verified`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedImage {
+    image: DigestRef,
+    target: Target,
+}
+
+impl VerifiedImage {
+    /// Which image.
+    pub const fn image(&self) -> &DigestRef {
+        &self.image
+    }
+
+    /// What it is for.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+}

@@ -1,0 +1,388 @@
+//! The contract: images that are as they should be pass, and each kind of other ones is refused in its own words.
+
+use std::fs;
+use std::path::Path;
+
+use kmod_builder::commands::verify;
+use kmod_builder::io::compose::{self, ComposedImage};
+use kmod_builder::io::layout::Layout;
+use kmod_builder::model::compose::Layer;
+use kmod_builder::model::oci::Manifest;
+use kmod_builder::model::packages::{LayerKind, PackageGroup};
+use kmod_builder::model::verify::{CheckStatus, VerificationReport};
+use kmod_builder::model::{Compression, Digest, Target};
+use kmod_builder::output::Show as _;
+use proptest::prelude::*;
+use rpm::Dependency;
+use tempfile::TempDir;
+
+use crate::images::{Rpms, inputs};
+use crate::layers;
+use crate::rpms::{self, KERNEL, Recipe};
+
+type Recipes = (Vec<Recipe>, Vec<Recipe>);
+
+const OTHER_KERNEL: &str = "6.17.9-300.fc43.x86_64";
+
+struct Bench {
+    directory: TempDir,
+    layout: Layout,
+    built: ComposedImage,
+}
+
+impl Bench {
+    async fn new(recipes: Recipes) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, built) = Rpms::new(recipes).compose(Compression::Zstd, directory.path()).await;
+        Self { directory, layout, built }
+    }
+
+    async fn report(&self) -> VerificationReport {
+        verify::contract(&self.built.pinned(), Some(&rpms::target())).await.unwrap()
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest::parse(&self.layout.read_blob(self.built.digest()).unwrap()).unwrap()
+    }
+
+    fn blob(&self, digest: &Digest) -> std::path::PathBuf {
+        self.directory.path().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The layers, to be composed in another way.
+    fn layers(&self) -> [Layer; 2] {
+        let config: kmod_builder::model::oci::Config =
+            serde_json::from_slice(&self.layout.read_blob(&self.manifest().config.digest).unwrap()).unwrap();
+        let layers = self.manifest().layers.into_iter().zip(config.rootfs.diff_ids);
+        let mut layers = layers.map(|(descriptor, diff_id)| Layer { descriptor, diff_id });
+        [layers.next().unwrap(), layers.next().unwrap()]
+    }
+
+    async fn composed(&self, userland: &Layer, kmod: &Layer) -> VerificationReport {
+        let built = compose::image(&inputs(), userland, kmod, &self.layout).unwrap();
+        verify::contract(&built.pinned(), Some(&rpms::target())).await.unwrap()
+    }
+}
+
+/// The check of this name failed for this reason.
+#[track_caller]
+fn failed(report: &VerificationReport, check: &str, reason: &str) {
+    let answer = report.checks().iter().find(|answer| answer.check == check).unwrap();
+    match answer.outcome() {
+        CheckStatus::Failed(sentence) => assert!(sentence.contains(reason), "{sentence}"),
+        other => panic!("{check}: {other:?}"),
+    }
+    assert!(!report.passed() && report.clone().verified().is_err());
+}
+
+fn failures(report: &VerificationReport) -> Vec<&str> {
+    let failed = report.checks().iter().filter(|answer| matches!(answer.outcome(), CheckStatus::Failed(_)));
+    failed.map(|answer| answer.check).collect()
+}
+
+/// The good packages, with another package for the kernel.
+fn with_kmod(kmod: Recipe) -> Recipes {
+    let (userland, mut others) = rpms::good();
+    others.remove(0);
+    others.push(kmod);
+    (userland, others)
+}
+
+/// The good packages without the one of this name.
+fn without(name: &str) -> Recipes {
+    let (mut userland, mut kmod) = rpms::good();
+    userland.retain(|recipe| recipe.name != name);
+    kmod.retain(|recipe| recipe.name != name);
+    (userland, kmod)
+}
+
+fn with(recipe: Recipe) -> Recipes {
+    let (mut userland, kmod) = rpms::good();
+    userland.push(recipe);
+    (userland, kmod)
+}
+
+#[tokio::test]
+async fn a_good_image_passes() {
+    let bench = Bench::new(rpms::good()).await;
+    let report = bench.report().await;
+    let table = report.table();
+    assert!(report.passed(), "{table}");
+    assert!(table.ends_with(&format!("verified: OpenZFS 2.4.3 for {KERNEL}\n{}\n", bench.built.pinned())));
+    let verified = report.verified().unwrap();
+    assert_eq!((verified.image(), verified.target()), (&bench.built.pinned(), &rpms::target()));
+    bench.layout.tag(&rpms::target().tag(), &verified).unwrap();
+    assert_eq!(bench.layout.tags().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_target_is_that_of_the_tag_or_the_labels() {
+    let bench = Bench::new(rpms::good()).await;
+    let report = verify::contract(&bench.built.pinned(), None).await.unwrap();
+    assert_eq!(report.target(), Some(&rpms::target()));
+    let other = Target { kernel: OTHER_KERNEL.parse().unwrap(), ..rpms::target() };
+    let report = verify::contract(&bench.built.pinned(), Some(&other)).await.unwrap();
+    failed(
+        &report,
+        "labels match",
+        &format!("io.github.zfs-kmods.kernel is `{KERNEL}`, not `{OTHER_KERNEL}`"),
+    );
+    failed(&report, "every expected package is there", &format!("missing: kmod-zfs-{OTHER_KERNEL}"));
+}
+
+#[tokio::test]
+async fn one_changed_byte_is_noticed_in_every_blob() {
+    let bench = Bench::new(rpms::good()).await;
+    let manifest = bench.manifest();
+    let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| &blob.digest);
+    for digest in blobs.chain([bench.built.digest()]) {
+        let path = bench.blob(digest);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let report = bench.report().await;
+        failed(&report, "blobs are unchanged", "its bytes now have the digest sha256:");
+        failed(&report, "blobs are unchanged", digest.as_str());
+        assert_eq!(failures(&report).len(), 1, "{}", report.table());
+        fs::write(&path, whole).unwrap();
+    }
+    fs::remove_file(bench.blob(&manifest.layers[1].digest)).unwrap();
+    failed(&bench.report().await, "blobs are unchanged", "has no blob sha256:");
+}
+
+#[tokio::test]
+async fn modules_of_another_kernel_are_refused() {
+    let path = format!("/lib/modules/{KERNEL}/extra/zfs/zfs.ko");
+    let mut modules = rpms::modules(KERNEL);
+    modules[1] = rpms::module(&path, OTHER_KERNEL);
+    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let sentence = format!("{path} was built for {OTHER_KERNEL}, not for {KERNEL}");
+    failed(&report, "modules are built for the kernel", &sentence);
+    assert_eq!(failures(&report).len(), 1, "{}", report.table());
+
+    // One that only begins like the kernel is another one.
+    modules[1] = rpms::module(&path, &format!("{KERNEL}+debug"));
+    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    failed(&report, "modules are built for the kernel", &format!("was built for {KERNEL}+debug"));
+
+    modules[1] = (path.clone(), rpms::module_file(183, &format!("{KERNEL} SMP ")));
+    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    failed(&report, "modules are built for the kernel", "is not compiled for x86_64");
+}
+
+#[tokio::test]
+async fn a_package_for_another_kernel_is_refused() {
+    let kmod = rpms::kmod(OTHER_KERNEL, &rpms::modules(OTHER_KERNEL));
+    let report = Bench::new(with_kmod(kmod)).await.report().await;
+    failed(&report, "every expected package is there", &format!("missing: kmod-zfs-{KERNEL}"));
+    failed(&report, "no other package is there", &format!("is for another kernel than {KERNEL}"));
+}
+
+#[tokio::test]
+async fn a_kernel_in_the_builder_is_noticed() {
+    let report = Bench::new(with_kmod(rpms::trapped_kmod(KERNEL))).await.report().await;
+    let sentence = format!(
+        "kmod-zfs-{KERNEL} does not require `kernel-uname-r = {KERNEL}`: kernel-core was present in the builder"
+    );
+    failed(&report, "kmod requires its kernel", &sentence);
+    failed(&report, "kmod runs depmod for its kernel", "runs depmod only on a host that runs");
+    assert_eq!(failures(&report).len(), 2, "{}", report.table());
+}
+
+#[tokio::test]
+async fn each_missing_package_is_named() {
+    for name in ["libuutil3", "zfs-dracut", "python3-pyzfs", "kmod-zfs-devel"] {
+        let report = Bench::new(without(name)).await.report().await;
+        failed(&report, "every expected package is there", &format!("missing: {name}"));
+        assert_eq!(failures(&report).len(), 1, "{}", report.table());
+    }
+    let report = Bench::new(without("zfs")).await.report().await;
+    failed(&report, "every expected package is there", "missing: zfs, zfs (source)");
+}
+
+#[tokio::test]
+async fn each_package_too_many_is_explained() {
+    for (name, arch, sentence) in [
+        ("zfs-dkms", "noarch", "zfs-dkms-2.4.3-1.fc43.noarch.rpm would compile modules on the host"),
+        ("zfs-initramfs", "x86_64", "is for Debian's initramfs"),
+        ("kernel-core", "x86_64", "kernel-core-2.4.3-1.fc43.x86_64.rpm is a part of a kernel"),
+        ("libzfs6", "x86_64", "is not a package of OpenZFS 2.4.3"),
+    ] {
+        let report = Bench::new(with(rpms::package(name, arch))).await.report().await;
+        failed(&report, "no other package is there", sentence);
+    }
+    let report = Bench::new(with(rpms::package("kernel-core", "x86_64"))).await.report().await;
+    failed(&report, "no kernel is among the packages", "is a part of a kernel");
+}
+
+#[tokio::test]
+async fn packages_for_other_machines_are_refused() {
+    let (mut userland, kmod) = without("libuutil3");
+    userland.push(rpms::package("libuutil3", "aarch64"));
+    let report = Bench::new((userland, kmod)).await.report().await;
+    failed(&report, "packages are for the architecture", "libuutil3 is for aarch64, not x86_64");
+    let (mut userland, kmod) = without("libuutil3");
+    userland.push(rpms::package("libuutil3", "noarch"));
+    let report = Bench::new((userland, kmod)).await.report().await;
+    failed(&report, "packages are for the architecture", "libuutil3 is for noarch, not x86_64");
+}
+
+#[tokio::test]
+async fn promises_between_userland_and_kmod_are_checked() {
+    let (mut userland, kmod) = without("zfs");
+    let mut zfs = rpms::package("zfs", "x86_64");
+    zfs.builder.requires(Dependency::eq("zfs-kmod", "2.4.2"));
+    userland.extend([zfs, rpms::source("zfs")]);
+    let report = Bench::new((userland, kmod)).await.report().await;
+    failed(&report, "userland requires its kmod", "zfs requires `zfs-kmod = 2.4.2`, not `zfs-kmod = 2.4.3`");
+
+    let mut kmod = rpms::package(&format!("kmod-zfs-{KERNEL}"), "x86_64");
+    kmod.builder.requires(Dependency::eq("kernel-uname-r", OTHER_KERNEL));
+    let report = Bench::new(with_kmod(kmod)).await.report().await;
+    failed(&report, "kmod requires its kernel", "which is another kernel");
+    failed(&report, "kmod provides what the userland needs", "does not provide `zfs-kmod = 2.4.3-1.fc43`");
+    failed(&report, "kmod runs depmod for its kernel", "%post of kmod-zfs");
+    failed(&report, "modules are in their place", "has no spl.ko below");
+}
+
+#[tokio::test]
+async fn modules_elsewhere_are_refused() {
+    let mut modules = rpms::modules(KERNEL);
+    modules.push(rpms::module(&format!("/lib/modules/{KERNEL}/kernel/fs/ext4.ko"), KERNEL));
+    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    failed(&report, "modules are in their place", "/kernel/fs/ext4.ko");
+}
+
+#[tokio::test]
+async fn a_hostile_entry_is_refused() {
+    let bench = Bench::new(rpms::good()).await;
+    let [userland, _] = bench.layers();
+    let archive = layers::archive(&[layers::entry("../../etc/passwd", b'0', b"root::0:0")]);
+    let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Zstd);
+    bench.layout.put(&descriptor.media_type, &blob).unwrap();
+    let hostile = Layer::new(descriptor, diff_id, LayerKind::Kmod, &[PackageGroup::Main].into());
+    let report = bench.composed(&userland, &hostile).await;
+    let sentence = "the layer holds `../../etc/passwd`, which leads out of the image by `..`";
+    failed(&report, "layers hold RPMs and nothing else", sentence);
+    assert_eq!(failures(&report).len(), 1, "{}", report.table());
+}
+
+/// A client that unpacks both layers would have one of the two, and nobody knows which it was that was verified.
+#[tokio::test]
+async fn no_layer_hides_what_another_one_holds() {
+    let bench = Bench::new(rpms::good()).await;
+    let [userland, kmod] = bench.layers();
+    let twice = Layer { descriptor: kmod.descriptor, diff_id: kmod.diff_id };
+    let report = bench.composed(&twice.clone(), &twice).await;
+    failed(&report, "layers hold RPMs and nothing else", "which occurs twice");
+    let report = bench.composed(&userland, &twice).await;
+    assert!(report.passed(), "{}", report.table());
+}
+
+#[tokio::test]
+async fn layers_must_be_what_the_image_says() {
+    let bench = Bench::new(rpms::good()).await;
+    let [userland, kmod] = bench.layers();
+    let report = bench.composed(&userland, &Layer { diff_id: Digest::of(b""), ..kmod.clone() }).await;
+    failed(&report, "layers are what the configuration says", "unpacked it has the digest sha256:");
+    let report = bench.composed(&kmod, &userland).await;
+    failed(&report, "layers are what the configuration says", "does not have one layer of userland and one");
+    failed(&report, "packages are named for the image", "is in the layer of the other packages");
+    let lie = Layer::new(kmod.descriptor, kmod.diff_id, LayerKind::Kmod, &[PackageGroup::Src].into());
+    let report = bench.composed(&userland, &lie).await;
+    failed(
+        &report,
+        "layers are what the configuration says",
+        "layer 2 does not hold the groups that it says",
+    );
+}
+
+#[tokio::test]
+async fn files_must_be_called_what_they_are() {
+    let bench = Bench::new(rpms::good()).await;
+    let [_, kmod] = bench.layers();
+    let rpm = fs::read(rpms::package("libzfs7", "x86_64").write(bench.directory.path())).unwrap();
+    let archive = layers::archive(&[
+        layers::entry("devel/zfs-2.4.3-1.fc43.x86_64.rpm", b'0', &rpm),
+        layers::entry("junk.rpm", b'0', b"junk"),
+    ]);
+    let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Gzip);
+    bench.layout.put(&descriptor.media_type, &blob).unwrap();
+    let userland = Layer::new(descriptor, diff_id, LayerKind::Userland, &[PackageGroup::Main].into());
+    let report = bench.composed(&userland, &kmod).await;
+    let sentence = "devel/zfs-2.4.3-1.fc43.x86_64.rpm is, by its header, libzfs7-2.4.3-1.fc43.x86_64.rpm";
+    failed(&report, "packages are named for the image", sentence);
+    failed(&report, "RPMs are whole", "junk.rpm: it is not an RPM: it ends within its headers");
+}
+
+#[tokio::test]
+async fn what_is_no_image_of_ours_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::create(directory.path()).unwrap();
+    let index = layout.put("x", br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+    let tag = "some".parse().unwrap();
+    layout.list(&index, Some(&tag)).unwrap();
+    let pinned = kmod_builder::model::image::DigestRef {
+        store: kmod_builder::model::image::ImageLocation::Layout(directory.path().to_owned()),
+        digest: index.digest,
+    };
+    let report = verify::contract(&pinned, None).await.unwrap();
+    failed(&report, "blobs are unchanged", "it is not the manifest of an image");
+    assert_eq!(report.target(), None);
+}
+
+#[tokio::test]
+async fn a_userland_layer_is_found_again_by_its_inputs() {
+    let bench = Bench::new(rpms::good()).await;
+    let digest = inputs().userland_digest();
+    assert_eq!(compose::find_userland(&bench.layout, &digest).unwrap(), None);
+    bench.layout.list(bench.built.manifest(), None).unwrap();
+    let [userland, _] = bench.layers();
+    assert_eq!(compose::find_userland(&bench.layout, &digest).unwrap(), Some(userland));
+    assert_eq!(compose::find_userland(&bench.layout, &Digest::of(b"")).unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_image_can_be_taken_from_another_layout() {
+    let bench = Bench::new(rpms::good()).await;
+    let other = tempfile::tempdir().unwrap();
+    let layout = Layout::create(other.path()).unwrap();
+    let tag = rpms::target().tag();
+    layout.adopt(&bench.layout, bench.built.manifest(), Some(&tag)).unwrap();
+    drop(bench);
+    let name = format!("oci:{}:{tag}", other.path().display()).parse().unwrap();
+    let images = kmod_builder::io::store::ImageStore::Layout(layout);
+    let inspection = kmod_builder::io::inspect::inspect(&images, &name).await.unwrap();
+    assert!(kmod_builder::model::verify::verify(&inspection, None).passed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// No image passes of which a byte was changed, anywhere.
+    #[test]
+    fn no_changed_image_passes(position in any::<prop::sample::Index>(), change in 1..=255_u8) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new(rpms::good()).await;
+            let blobs = bench.directory.path().join("blobs/sha256");
+            let sizes = |path: &Path| fs::read(path).unwrap().len();
+            let mut paths: Vec<_> = fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path()).collect();
+            paths.sort();
+            let mut position = position.index(paths.iter().map(|path| sizes(path)).sum());
+            let mut path = paths.iter();
+            let path = loop {
+                let path = path.next().unwrap();
+                if position < sizes(path) {
+                    break path;
+                }
+                position -= sizes(path);
+            };
+            let mut bytes = fs::read(path).unwrap();
+            bytes[position] ^= change;
+            fs::write(path, bytes).unwrap();
+            assert!(!bench.report().await.passed());
+        });
+    }
+}
