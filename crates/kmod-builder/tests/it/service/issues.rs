@@ -23,7 +23,7 @@ fn record(verb: &str, target: Option<&str>, failure: Option<Failure>, shown: Val
         ending: if failure.is_some() { Ending::Failed } else { Ending::Done },
         failure,
         began,
-        command_output: began + jiff::SignedDuration::from_secs(60),
+        ended: began + jiff::SignedDuration::from_secs(60),
         shown: vec![shown],
     }
 }
