@@ -1,7 +1,6 @@
 //! `boot-test`: boot the kernel of an image with its modules, and use a pool.
 
 mod attach;
-mod show;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,8 +13,8 @@ use kmod_query::Upstream;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 use tokio::time::Instant;
 
+use super::view::boot_test::BootTestReport;
 use attach::TestResultPublisher;
-use show::Tested;
 
 use super::Outcome;
 use super::args::signing::SigningArgs;
@@ -117,7 +116,7 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
         Ok(attached) => (attached, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    let tested = Tested { test, attached };
+    let tested = BootTestReport::new(test, attached);
     output::show(format, &tested).into_diagnostic()?;
     if let Some(error) = failure {
         let what = "the result cannot be attached to the image (--no-sign leaves that out)";

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use miette::{IntoDiagnostic as _, Result};
-use serde::Serialize;
 
 use super::Outcome;
-use crate::io::image_rpms::{ExtractedRpm, ImageRpms};
+use super::view::extract_rpms::ExtractReport;
+use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::PackageGroup;
-use crate::output::{self, Format, Show};
+use crate::output::{self, Format};
 
 /// Write the RPMs of an image into a directory
 ///
@@ -52,26 +51,6 @@ pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
     if rpms.is_empty() {
         tracing::warn!(image = %args.image, "the image has no packages of these groups");
     }
-    output::show(format, &Extracted { image: contents.image().to_string(), rpms }).into_diagnostic()?;
+    output::show(format, &ExtractReport::new(contents.image(), rpms)).into_diagnostic()?;
     Ok(Outcome::Done)
-}
-
-#[derive(Serialize)]
-struct Extracted {
-    /// By digest.
-    image: String,
-    rpms: Vec<ExtractedRpm>,
-}
-
-impl Show for Extracted {
-    fn table(&self) -> String {
-        let rows = self.rpms.iter().map(|extracted| {
-            [
-                extracted.file.display().to_string(),
-                HumanBytes(extracted.size).to_string(),
-                extracted.state.as_str().to_owned(),
-            ]
-        });
-        output::columns(["FILE", "SIZE", "STATE"], rows)
-    }
 }

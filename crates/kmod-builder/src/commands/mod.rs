@@ -7,7 +7,6 @@ pub mod build;
 pub mod building;
 pub mod check;
 pub mod cleanup;
-pub mod comparing;
 pub mod extract_rpms;
 pub mod failure;
 pub mod gather;

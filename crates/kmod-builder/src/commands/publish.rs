@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::args::signing::SigningArgs;
-use super::comparing::{self, Depth};
+use super::view;
 use crate::io::evidence::signer::{self, Signer, SignerKind};
+use crate::io::image_diff::{self, Depth};
 use crate::io::layout::Layout;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish;
@@ -221,9 +222,12 @@ pub async fn publish(
 
 /// Says what differs between the image that has the tag and ours.
 async fn show_difference(there: DigestRef, ours: &DigestRef) {
-    let text = match comparing::compare(&there, ours, Depth::Packages).await {
+    let text = match image_diff::compare(&there, ours, Depth::Packages).await {
         Ok(comparison) => {
-            format!("what differs, first the image that has the tag:\n\n{}", comparing::table(&comparison))
+            format!(
+                "what differs, first the image that has the tag:\n\n{}",
+                view::image_diff::table(&comparison)
+            )
         }
         Err(error) => format!("what differs could not be found out: {error}"),
     };

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::Outcome;
 use super::args::signing::TrustArgs;
 use super::building::{self, BuildingArgs};
-use super::comparing::{self, Depth};
 use super::upstream::UpstreamArgs;
+use super::view;
+use crate::io::image_diff::{self, Depth};
 use crate::io::inputs;
 use crate::io::podman::Reuse;
 use crate::io::progress;
@@ -73,7 +74,7 @@ impl Show for ReproduceReport {
             (false, Some(_)) => "NOT THE SAME",
         };
         let second = self.with.clone().unwrap_or_else(|| format!("{}, built now", self.comparison.second));
-        let table = comparing::table(&self.comparison);
+        let table = view::image_diff::table(&self.comparison);
         format!("{table}\n{verdict}\nfirst   {}\nsecond  {second}\n", self.image)
     }
 }
@@ -83,7 +84,7 @@ pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -
     let report = match &args.with {
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);
-            let comparison = comparing::compare(&first, &second, Depth::Files).await?;
+            let comparison = image_diff::compare(&first, &second, Depth::Files).await?;
             ReproduceReport { image: first.to_string(), with: Some(second.to_string()), comparison }
         }
         None => reproduce(&args, upstream).await?,
@@ -104,7 +105,7 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
         ));
     }
     let composed = building::build(&inputs, &args.building, Reuse::Nothing, &upstream.cache()).await?;
-    let comparison = comparing::compare(&image, &composed.built.pinned(), Depth::Files).await?;
+    let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport { image: image.to_string(), with: None, comparison })
 }
 

@@ -9,9 +9,9 @@ use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspect};
 use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
-use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport};
+use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
 use crate::model::{Target, evidence as model_evidence};
-use crate::output::{self, Format, Show};
+use crate::output::{self, Format};
 
 /// Check that an image holds the right RPMs, and that they will load
 ///
@@ -109,26 +109,4 @@ pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<Veri
     };
     let images = ImageStore::open(&image.store).await?;
     Ok(verify::verify(&inspect::inspect(&images, &name).await?, target))
-}
-
-impl Show for VerificationReport {
-    fn table(&self) -> String {
-        let rows = self.checks().iter().map(|answer| {
-            let result = match answer.outcome() {
-                CheckStatus::Passed => "ok",
-                CheckStatus::Failed(_) => "FAILED",
-                CheckStatus::Unknown(_) => "unknown",
-            };
-            [answer.check.to_owned(), result.to_owned()]
-        });
-        let table = output::columns(["CHECK", "RESULT"], rows);
-        let reasons: String = self
-            .checks()
-            .iter()
-            .filter_map(|answer| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?)))
-            .collect();
-        let what = self.target().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
-        let verdict = if self.passed() { "verified" } else { "NOT VERIFIED" };
-        format!("{table}{reasons}\n{verdict}: {what}\n{}\n", self.image())
-    }
 }

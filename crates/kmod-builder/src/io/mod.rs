@@ -9,6 +9,7 @@ pub mod decompress;
 pub mod download;
 pub mod evidence;
 pub mod github;
+pub mod image_diff;
 pub mod image_rpms;
 pub mod inputs;
 pub mod inspect;

@@ -5,6 +5,7 @@ pub mod compose;
 mod compression;
 pub mod containerfile;
 mod digest;
+pub mod document;
 pub mod elf;
 pub mod evidence;
 pub mod image;

@@ -140,7 +140,7 @@ async fn a_guest_that_does_everything_passes() {
     world.emulator(|_, _, line| line);
     let test = world.json(&["--memory", "2G"], 0);
     assert_eq!(
-        (&test["result"], &test["zfs"], &test["kernel"]),
+        (&test["result"], &test["target"]["zfs"], &test["target"]["kernel"]),
         (&"passed".into(), &"2.4.3".into(), &KERNEL.into())
     );
     assert_eq!((&test["guest"]["accelerator"], &test["guest"]["memory"]), (&"tcg".into(), &2048.into()));

@@ -1,4 +1,8 @@
 //! What the commands show.
 
-/// `promote`.
+pub mod boot_test;
+pub mod extract_rpms;
+pub mod image_diff;
+pub mod list_rpms;
 pub mod promote;
+pub mod verify;

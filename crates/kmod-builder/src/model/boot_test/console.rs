@@ -18,6 +18,7 @@ use kmod_compat::{KernelRelease, ZfsVersion};
 use serde::Serialize;
 
 use super::{Boot, BootFailure, BootStep, Taints};
+use crate::model::document;
 
 /// How each line of the guest's begins.
 const MARK: &str = "zfs-kmods-boot-test";
@@ -89,35 +90,36 @@ enum LoadRejection {
     UnknownSymbol,
 }
 
-/// How a step went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepReport {
-    /// The step.
+    #[serde(flatten, serialize_with = "step")]
     pub step: BootStep,
     /// Whether the guest said `ok`, and was right.
     pub passed: bool,
-    /// What else it said.
+    /// What else the guest said.
     pub detail: String,
-    /// When it was done, counted from the start of the boot.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    /// From the start of the boot to the end of the step.
+    #[serde(rename = "elapsed_seconds", serialize_with = "document::seconds")]
     pub at: Duration,
 }
 
-/// How a boot went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootReport {
-    /// Which one.
     pub boot: Boot,
-    /// The steps that were made, in their order.
+    /// The completed steps, in their order.
     pub steps: Vec<StepReport>,
-    /// Why it failed; `None` only if every step was made and went well, and the guest then powered off.
+    /// `None` only if every step passed and the guest then powered off.
     pub failure: Option<BootFailure>,
-    /// The digest of the files that it wrote.
+    /// The digest of the files that the guest wrote.
     #[serde(skip)]
     pub written: Option<String>,
-    /// How long it took.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    #[serde(rename = "duration_seconds", serialize_with = "document::seconds")]
     pub time: Duration,
+}
+
+/// `id` and `step`: the id of a step and its text.
+fn step<S: serde::Serializer>(step: &BootStep, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::json!({ "id": step.as_str(), "step": step.doing() }).serialize(serializer)
 }
 
 impl BootReport {
@@ -143,11 +145,6 @@ pub enum QemuExit {
     Stopped,
     /// It was ended because the time was over.
     TimeUp,
-}
-
-pub(super) fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    // A tenth is as exact as a console is.
-    serializer.serialize_f64((time.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 impl ConsoleParser {
@@ -231,7 +228,7 @@ impl ConsoleParser {
             return Err(BootFailure::OtherRun(shorten(line)));
         }
         let expected = self.next();
-        let step = match (BootStep::from_word(said.step), expected) {
+        let step = match (BootStep::from_id(said.step), expected) {
             // After its saw_power_off the kernel runs nothing.
             (Some(found), Some(next)) if found == next && !self.saw_power_off => next,
             _ => return Err(BootFailure::OutOfOrder { expected, found: said.step.to_owned() }),

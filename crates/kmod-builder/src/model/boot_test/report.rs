@@ -7,22 +7,18 @@ use serde_json::{Value, json};
 use super::{Accelerator, Boot, BootFailure, BootReport, BootStep};
 use crate::model::evidence::test_result::TestResult;
 use crate::model::image::DigestRef;
-use crate::model::{Digest, Target};
+use crate::model::{Digest, Target, document};
 
-/// What is known after a boot test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootTest {
-    /// The image.
+    #[serde(serialize_with = "document::image")]
     pub image: DigestRef,
-    /// What it is for.
-    #[serde(flatten)]
+    #[serde(serialize_with = "document::target")]
     pub target: Target,
-    /// The answer.
     #[serde(flatten)]
     pub verdict: BootVerdict,
-    /// What it was run with; `None` if nothing was run.
+    /// `None` if nothing was booted.
     pub guest: Option<GuestConfig>,
-    /// The boots that were made.
     pub boots: Vec<BootReport>,
     /// The file with everything that the guest said, if it was kept.
     pub console: Option<String>,
@@ -237,6 +233,6 @@ mod tests {
     fn as_json() {
         let mut test = test(vec![report(Boot::First, 2, Some(BootFailure::NeverSpoke(300)))]);
         test.guest = None;
-        insta::assert_snapshot!(serde_json::to_string(&test).unwrap(), @r#"{"image":"docker://localhost/zfs-kmods@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","zfs":"2.4.3","kernel":"6.12.107-200.fc43.x86_64","result":"failed","reason":"the kernel never spoke within 300 s","guest":null,"boots":[{"boot":1,"steps":[{"step":"start","passed":true,"detail":"","seconds":1.2},{"step":"drivers","passed":true,"detail":"","seconds":1.2}],"failure":"the kernel never spoke within 300 s","seconds":10.0}],"console":null}"#);
+        insta::assert_snapshot!(serde_json::to_string(&test).unwrap(), @r#"{"image":{"digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","reference":"docker://localhost/zfs-kmods@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"},"target":{"arch":"x86_64","kernel":"6.12.107-200.fc43.x86_64","zfs":"2.4.3"},"result":"failed","reason":"the kernel never spoke within 300 s","guest":null,"boots":[{"boot":1,"steps":[{"id":"start","step":"starting","passed":true,"detail":"","elapsed_seconds":1.2},{"id":"drivers","step":"loading the drivers of the disk","passed":true,"detail":"","elapsed_seconds":1.2}],"failure":"the kernel never spoke within 300 s","duration_seconds":10.0}],"console":null}"#);
     }
 }

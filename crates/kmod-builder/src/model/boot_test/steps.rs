@@ -5,11 +5,8 @@ use serde::{Serialize, Serializer};
 /// One start of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Boot {
-    /// Finds out whether the machine can be virtualized; nothing is tested.
     Probe,
-    /// Makes a pool and leaves it.
     First,
-    /// Finds it again.
     Second,
 }
 
@@ -47,122 +44,67 @@ impl Serialize for Boot {
     }
 }
 
-/// Something that the guest does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+/// What the guest does; [`STEPS`] describes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BootStep {
-    /// Says which kernel runs.
     Start,
-    /// Loads the drivers of the disk.
     Drivers,
-    /// Loads spl.ko.
     Spl,
-    /// Loads zfs.ko; says its version.
     Zfs,
-    /// Makes a pool.
     Create,
-    /// Makes a dataset in it.
     Dataset,
-    /// Writes files; says their digest.
     Write,
-    /// Makes a snapshot of them.
     Snapshot,
-    /// Has the pool read all that is in it.
     Scrub,
-    /// Asks whether the pool is healthy.
     Status,
-    /// Lets go of the pool.
     Export,
-    /// Finds the pool that the first boot made.
     Import,
-    /// Reads the files; says their digest.
     Read,
-    /// Overwrites a part of them; says their digest.
     Change,
-    /// Goes back to the snapshot; says the digest of the files.
     Rollback,
-    /// Destroys the pool.
     Destroy,
-    /// Says how the kernel is tainted, as a number.
     Taint,
-    /// Is about to power off.
     End,
 }
 
+/// Every step: the id on the console and in JSON, and the text that continues "while".
+const STEPS: [(BootStep, &str, &str); 18] = [
+    (BootStep::Start, "start", "starting"),
+    (BootStep::Drivers, "drivers", "loading the drivers of the disk"),
+    (BootStep::Spl, "spl", "loading spl"),
+    (BootStep::Zfs, "zfs", "loading zfs"),
+    (BootStep::Create, "create", "creating the pool"),
+    (BootStep::Dataset, "dataset", "creating a dataset"),
+    (BootStep::Write, "write", "writing to the pool"),
+    (BootStep::Snapshot, "snapshot", "making a snapshot"),
+    (BootStep::Scrub, "scrub", "scrubbing the pool"),
+    (BootStep::Status, "status", "checking the pool's health"),
+    (BootStep::Export, "export", "exporting the pool"),
+    (BootStep::Import, "import", "importing the pool"),
+    (BootStep::Read, "read", "reading from the pool"),
+    (BootStep::Change, "change", "overwriting a file"),
+    (BootStep::Rollback, "rollback", "rolling back to the snapshot"),
+    (BootStep::Destroy, "destroy", "destroying the pool"),
+    (BootStep::Taint, "taint", "reading the taint flags of the kernel"),
+    (BootStep::End, "end", "finishing"),
+];
+
 impl BootStep {
-    /// Every step.
-    pub const ALL: [Self; 18] = [
-        Self::Start,
-        Self::Drivers,
-        Self::Spl,
-        Self::Zfs,
-        Self::Create,
-        Self::Dataset,
-        Self::Write,
-        Self::Snapshot,
-        Self::Scrub,
-        Self::Status,
-        Self::Export,
-        Self::Import,
-        Self::Read,
-        Self::Change,
-        Self::Rollback,
-        Self::Destroy,
-        Self::Taint,
-        Self::End,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        STEPS.into_iter().map(|(step, ..)| step)
+    }
 
-    /// The word for it on the console.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Drivers => "drivers",
-            Self::Spl => "spl",
-            Self::Zfs => "zfs",
-            Self::Create => "create",
-            Self::Dataset => "dataset",
-            Self::Write => "write",
-            Self::Snapshot => "snapshot",
-            Self::Scrub => "scrub",
-            Self::Status => "status",
-            Self::Export => "export",
-            Self::Import => "import",
-            Self::Read => "read",
-            Self::Change => "change",
-            Self::Rollback => "rollback",
-            Self::Destroy => "destroy",
-            Self::Taint => "taint",
-            Self::End => "end",
-        }
+        STEPS[self as usize].1
     }
 
-    /// The step of this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.as_str() == word)
+    pub fn from_id(id: &str) -> Option<Self> {
+        STEPS.into_iter().find(|(_, found, _)| *found == id).map(|(step, ..)| step)
     }
 
-    /// As the object of "while": `loading zfs`.
+    /// Continues "while": `loading zfs`.
     pub const fn doing(self) -> &'static str {
-        match self {
-            Self::Start => "starting",
-            Self::Drivers => "loading the drivers of the disk",
-            Self::Spl => "loading spl",
-            Self::Zfs => "loading zfs",
-            Self::Create => "creating the pool",
-            Self::Dataset => "creating a dataset",
-            Self::Write => "writing to the pool",
-            Self::Snapshot => "making a snapshot",
-            Self::Scrub => "scrubbing the pool",
-            Self::Status => "asking for the pool's health",
-            Self::Export => "exporting the pool",
-            Self::Import => "importing the pool",
-            Self::Read => "reading from the pool",
-            Self::Change => "overwriting a file",
-            Self::Rollback => "rolling back to the snapshot",
-            Self::Destroy => "destroying the pool",
-            Self::Taint => "reading how the kernel is tainted",
-            Self::End => "finishing",
-        }
+        STEPS[self as usize].2
     }
 }
 
@@ -177,13 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guest_has_a_function_for_each_step() {
+    fn has_a_row_and_a_function_of_the_guest_for_each_step() {
         let init = include_str!("init.sh");
-        for step in BootStep::ALL {
+        for (number, step) in BootStep::all().enumerate() {
+            assert_eq!(step as usize, number, "{step}");
             assert!(init.contains(&format!("\nrun_{step}() {{\n")), "{step}");
-            assert_eq!(BootStep::from_word(step.as_str()), Some(step));
+            assert_eq!(BootStep::from_id(step.as_str()), Some(step));
         }
-        assert_eq!(init.matches("\nrun_").count(), BootStep::ALL.len());
+        assert_eq!(init.matches("\nrun_").count(), STEPS.len());
     }
 
     #[test]

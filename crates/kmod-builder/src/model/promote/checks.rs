@@ -36,8 +36,10 @@ impl PromotionChecks {
             }
         };
         let mut evidence = evidence_checks::verify_evidence_by_kind(&image, evidence, trust);
-        evidence
-            .push((EvidenceKind::BootTest, CheckResult::new("newest boot test passed", newest_boot_test)));
+        evidence.push((
+            EvidenceKind::BootTest,
+            CheckResult::new(("newest-boot-test-passed", "newest boot test passed"), newest_boot_test),
+        ));
         Self { contract: verify::verify(inspection, None), evidence }
     }
 

@@ -11,7 +11,7 @@ fn target(zfs: &str, kernel: &str) -> Target {
 
 fn promotion_to(channel: &str, overrides: PromotionOverrides) -> Promotion {
     let image = format!("docker://localhost/zfs-kmods@{}", Digest::of(b"ours")).parse().unwrap();
-    let answers = vec![CheckResult::new("it is an example", CheckStatus::Passed)];
+    let answers = vec![CheckResult::new(("example", "it is an example"), CheckStatus::Passed)];
     let report = VerificationReport::new(image, Some(target("2.4.3", KERNEL)), answers);
     let channel: Channel = channel.parse().unwrap();
     let audit_tag = channel.audit_tag(kmod_compat::Arch::X86_64, "1", "0123abc").unwrap();

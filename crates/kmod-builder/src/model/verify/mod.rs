@@ -1,6 +1,6 @@
 //! The RPM contract: what must hold of an image before anybody may install from it.
 //!
-//! `io` gathers what the image is (an [`Inspection`]), each check judges it, and the [`VerificationReport`] holds every result.
+//! `io` gathers what the image is (an [`Inspection`]), each check runs it, and the [`VerificationReport`] holds every result.
 //! Only from a report of passed checks can a [`VerifiedImage`] be had. To add a check, write one function in `image` or
 //! `packages` and name it in `CHECKS`.
 
@@ -15,6 +15,7 @@ use super::image::{DigestRef, Tag};
 use super::oci::{Config, Manifest};
 use super::packages::Package;
 
+pub(in crate::model) use report::CheckName;
 pub use report::{CheckResult, CheckStatus, VerificationReport, VerifiedImage};
 
 /// An image as it was found in its store.
@@ -97,38 +98,46 @@ impl CheckSubject<'_> {
 
 /// One question and who results it.
 struct ContractCheck {
-    name: &'static str,
+    name: CheckName,
     /// Checks of packages have no result when a layer could not be read.
     needs_packages: bool,
-    judge: fn(&CheckSubject<'_>) -> CheckStatus,
+    run: fn(&CheckSubject<'_>) -> CheckStatus,
 }
 
-const fn of_image(name: &'static str, judge: fn(&CheckSubject<'_>) -> CheckStatus) -> ContractCheck {
-    ContractCheck { name, needs_packages: false, judge }
+const fn of_image(
+    id: &'static str,
+    text: &'static str,
+    run: fn(&CheckSubject<'_>) -> CheckStatus,
+) -> ContractCheck {
+    ContractCheck { name: (id, text), needs_packages: false, run }
 }
 
-const fn of_packages(name: &'static str, judge: fn(&CheckSubject<'_>) -> CheckStatus) -> ContractCheck {
-    ContractCheck { name, needs_packages: true, judge }
+const fn of_packages(
+    id: &'static str,
+    text: &'static str,
+    run: fn(&CheckSubject<'_>) -> CheckStatus,
+) -> ContractCheck {
+    ContractCheck { name: (id, text), needs_packages: true, run }
 }
 
 /// The contract, in the order in which it is shown: what fails first explains what fails after.
 const CHECKS: [ContractCheck; 16] = [
-    of_image("blobs are unchanged", image::blobs),
-    of_image("layers are what the configuration says", image::layers),
-    of_image("layers hold RPMs and nothing else", image::entries),
-    of_image("labels match", image::labels),
-    of_packages("RPMs are whole", packages::whole),
-    of_packages("no kernel is among the packages", packages::no_kernel),
-    of_packages("every expected package is there", packages::complete),
-    of_packages("no other package is there", packages::nothing_else),
-    of_packages("packages are named for the image", packages::names),
-    of_packages("packages are for the architecture", packages::architecture),
-    of_packages("kmod requires its kernel", packages::kernel_requirement),
-    of_packages("kmod runs depmod for its kernel", packages::depmod),
-    of_packages("kmod provides what the userland needs", packages::kmod_provides),
-    of_packages("userland requires its kmod", packages::userland_requirement),
-    of_packages("modules are in their place", packages::modules),
-    of_packages("modules are built for the kernel", packages::vermagic),
+    of_image("blobs-unchanged", "blobs are unchanged", image::blobs),
+    of_image("layers-match-configuration", "layers are what the configuration says", image::layers),
+    of_image("layers-hold-only-rpms", "layers hold RPMs and nothing else", image::entries),
+    of_image("labels-match", "labels match", image::labels),
+    of_packages("rpms-whole", "RPMs are whole", packages::whole),
+    of_packages("no-kernel-packages", "no kernel is among the packages", packages::no_kernel),
+    of_packages("expected-packages-present", "every expected package is there", packages::complete),
+    of_packages("no-other-packages", "no other package is there", packages::nothing_else),
+    of_packages("package-names-match", "packages are named for the image", packages::names),
+    of_packages("package-architecture", "packages are for the architecture", packages::architecture),
+    of_packages("kmod-requires-kernel", "kmod requires its kernel", packages::kernel_requirement),
+    of_packages("kmod-runs-depmod", "kmod runs depmod for its kernel", packages::depmod),
+    of_packages("kmod-provides-zfs-kmod", "kmod provides what the userland needs", packages::kmod_provides),
+    of_packages("userland-requires-kmod", "userland requires its kmod", packages::userland_requirement),
+    of_packages("modules-in-place", "modules are in their place", packages::modules),
+    of_packages("modules-built-for-kernel", "modules are built for the kernel", packages::vermagic),
 ];
 
 /// Judges an image, for a target if one is given, else for the one that its tag or its labels name.
@@ -159,7 +168,7 @@ pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationR
     let results = CHECKS.iter().map(|check| {
         let outcome = match &readable {
             Err(why) if check.needs_packages => CheckStatus::Unknown(why.clone()),
-            _ => (check.judge)(&subject),
+            _ => (check.run)(&subject),
         };
         CheckResult::new(check.name, outcome)
     });

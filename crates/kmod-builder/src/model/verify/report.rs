@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use crate::model::Target;
+use crate::model::document::{self, DocumentSchema};
 use crate::model::image::DigestRef;
 
 /// What a check came to.
@@ -39,10 +40,14 @@ impl CheckStatus {
     }
 }
 
-/// A check and its outcome.
+/// Id and text of a check.
+pub(in crate::model) type CheckName = (&'static str, &'static str);
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
-    /// What was checked, as a sentence that holds if it passed.
+    /// In kebab-case; it does not change when the text does.
+    pub id: &'static str,
+    /// A sentence that holds if the check passed.
     pub check: &'static str,
     outcome: &'static str,
     reason: Option<String>,
@@ -51,9 +56,9 @@ pub struct CheckResult {
 }
 
 impl CheckResult {
-    pub(in crate::model) fn new(check: &'static str, value: CheckStatus) -> Self {
+    pub(in crate::model) fn new((id, check): CheckName, value: CheckStatus) -> Self {
         let (outcome, reason) = (value.as_str(), value.reason().map(str::to_owned));
-        Self { check, outcome, reason, value }
+        Self { id, check, outcome, reason, value }
     }
 
     /// What the check came to.
@@ -65,7 +70,10 @@ impl CheckResult {
 /// Every check of the contract and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
+    schema: DocumentSchema,
+    #[serde(serialize_with = "document::image")]
     image: DigestRef,
+    #[serde(serialize_with = "document::optional_target")]
     target: Option<Target>,
     passed: bool,
     checks: Vec<CheckResult>,
@@ -74,7 +82,7 @@ pub struct VerificationReport {
 impl VerificationReport {
     pub(in crate::model) fn new(image: DigestRef, target: Option<Target>, checks: Vec<CheckResult>) -> Self {
         let passed = target.is_some() && checks.iter().all(|result| result.value == CheckStatus::Passed);
-        Self { image, target, passed, checks }
+        Self { schema: DocumentSchema::new("verification", 1), image, target, passed, checks }
     }
 
     /// The report with more checks: it passes only if they pass, too.

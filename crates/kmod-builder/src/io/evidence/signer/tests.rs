@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use fake_sigstore::FakeSigstore;
+use secrecy::SecretString;
 
 use super::*;
 use crate::model::Digest;

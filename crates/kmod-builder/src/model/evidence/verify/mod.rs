@@ -117,21 +117,30 @@ pub fn verify_evidence_by_kind(
     let mut answers = vec![
         (
             EvidenceKind::Provenance,
-            CheckResult::new("provenance is signed and whole", outcome(stated_inputs)),
+            CheckResult::new(("provenance-signed", "provenance is signed and whole"), outcome(stated_inputs)),
         ),
-        (EvidenceKind::Provenance, CheckResult::new("provenance is of the image's inputs", inputs)),
-        (EvidenceKind::Sbom, CheckResult::new("SBOM is signed", outcome(sbom))),
-        (EvidenceKind::Sbom, CheckResult::new("SBOM lists exactly the RPMs of the image", packages)),
+        (
+            EvidenceKind::Provenance,
+            CheckResult::new(("provenance-matches-inputs", "provenance is of the image's inputs"), inputs),
+        ),
+        (EvidenceKind::Sbom, CheckResult::new(("sbom-signed", "SBOM is signed"), outcome(sbom))),
+        (
+            EvidenceKind::Sbom,
+            CheckResult::new(("sbom-lists-rpms", "SBOM lists exactly the RPMs of the image"), packages),
+        ),
         (
             EvidenceKind::Signature,
-            CheckResult::new("signature is good", outcome(found(EvidenceKind::Signature))),
+            CheckResult::new(
+                ("signature-valid", "signature is good"),
+                outcome(found(EvidenceKind::Signature)),
+            ),
         ),
     ];
     if let TrustPolicy::Key(key) = trust {
         let simple = simple_signature(image, evidence, key);
         answers.push((
             EvidenceKind::Signature,
-            CheckResult::new("signature for podman and bootc is good", simple),
+            CheckResult::new(("simple-signature-valid", "signature for podman and bootc is good"), simple),
         ));
     }
     answers
@@ -139,7 +148,11 @@ pub fn verify_evidence_by_kind(
 
 /// Checks only that evidence of each required kind is stored and is about the image; who signed it is not asked.
 pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
-    let checks = ["provenance is attached", "SBOM is attached", "signature is attached"];
+    let checks = [
+        ("provenance-attached", "provenance is attached"),
+        ("sbom-attached", "SBOM is attached"),
+        ("signature-attached", "signature is attached"),
+    ];
     let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified));
     EvidenceKind::REQUIRED
         .into_iter()

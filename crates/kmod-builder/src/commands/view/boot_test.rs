@@ -5,18 +5,29 @@ use serde::Serialize;
 
 use crate::model::Digest;
 use crate::model::boot_test::{BootStep, BootTest, BootVerdict};
+use crate::model::document::{self, DocumentSchema};
 use crate::output::{self, Show};
 
-/// A test, and what became of its result.
 #[derive(Serialize)]
-pub(super) struct Tested {
+pub(in crate::commands) struct BootTestReport {
+    schema: DocumentSchema,
     #[serde(flatten)]
-    pub(super) test: BootTest,
+    pub(in crate::commands) test: BootTest,
     /// The manifests that carry the result, beside the image.
-    pub(super) attached: Vec<Digest>,
+    pub(in crate::commands) attached: Vec<Digest>,
+    /// Of all boots together.
+    #[serde(serialize_with = "document::seconds")]
+    duration_seconds: Duration,
 }
 
-impl Show for Tested {
+impl BootTestReport {
+    pub(in crate::commands) fn new(test: BootTest, attached: Vec<Digest>) -> Self {
+        let duration_seconds = test.time();
+        Self { schema: DocumentSchema::new("boot-test", 1), test, attached, duration_seconds }
+    }
+}
+
+impl Show for BootTestReport {
     fn table(&self) -> String {
         let attached = self.attached.iter().map(|digest| format!("attached as {digest}\n"));
         self.test.table() + &attached.collect::<String>()

@@ -1,63 +1,14 @@
-//! Two images side by side: read, compared, and shown.
-
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use miette::Result;
 use serde_json::Value;
 
-use crate::io::image_rpms::ImageRpms;
-use crate::io::inspect;
-use crate::io::store::ImageStore;
-use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
-use crate::model::image_diff::{DiffResult, ImageDiff, MemberDiff, RpmDiff, RpmMetadata};
+use crate::model::image_diff::{DiffResult, ImageDiff, MemberDiff, RpmDiff};
 use crate::output;
 
 /// How many files of a package a table names; JSON has all of them.
 const SHOWN: usize = 20;
 /// How much of a document's member a table shows.
 const LONGEST: usize = 80;
-
-/// How closely is looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Which packages differ.
-    Packages,
-    /// What in them does, which means to unpack them.
-    Files,
-}
-
-/// Reads two images and compares them. Of two with one digest, only the second is read.
-pub async fn compare(first: &DigestRef, second: &DigestRef, depth: Depth) -> Result<ImageDiff> {
-    let (one, other) = (name(first), name(second));
-    let other_images = ImageStore::open(&other.store).await?;
-    let found = inspect::inspect(&other_images, &other).await?;
-    if first.digest == second.digest {
-        return Ok(ImageDiff::of(&found, &found)?);
-    }
-    let images = ImageStore::open(&one.store).await?;
-    let comparison = ImageDiff::of(&inspect::inspect(&images, &one).await?, &found)?;
-    if depth == Depth::Packages || comparison.differing().is_empty() {
-        return Ok(comparison);
-    }
-    let first = rpm_metadata(&images, &one, &comparison).await?;
-    let second = rpm_metadata(&other_images, &other, &comparison).await?;
-    Ok(comparison.explain(&first, &second))
-}
-
-/// What is in the packages that differ.
-async fn rpm_metadata(
-    images: &ImageStore,
-    name: &ImageRef,
-    comparison: &ImageDiff,
-) -> Result<BTreeMap<String, RpmMetadata>> {
-    let contents = ImageRpms::open(images, name).await?;
-    Ok(contents.rpm_metadata(&comparison.differing(), &comparison.shared_layers()).await?)
-}
-
-fn name(image: &DigestRef) -> ImageRef {
-    ImageRef { store: image.store.clone(), tag_or_digest: Some(TagOrDigest::Digest(image.digest.clone())) }
-}
 
 /// The comparison as tables: layers, packages with what differs in them, and what the documents say differently.
 pub fn table(comparison: &ImageDiff) -> String {

@@ -1,0 +1,25 @@
+use crate::model::Target;
+use crate::model::verify::{CheckStatus, VerificationReport};
+use crate::output::{self, Show};
+
+impl Show for VerificationReport {
+    fn table(&self) -> String {
+        let rows = self.checks().iter().map(|answer| {
+            let result = match answer.outcome() {
+                CheckStatus::Passed => "ok",
+                CheckStatus::Failed(_) => "FAILED",
+                CheckStatus::Unknown(_) => "unknown",
+            };
+            [answer.check.to_owned(), result.to_owned()]
+        });
+        let table = output::columns(["CHECK", "RESULT"], rows);
+        let reasons: String = self
+            .checks()
+            .iter()
+            .filter_map(|answer| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?)))
+            .collect();
+        let what = self.target().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
+        let verdict = if self.passed() { "verified" } else { "NOT VERIFIED" };
+        format!("{table}{reasons}\n{verdict}: {what}\n{}\n", self.image())
+    }
+}

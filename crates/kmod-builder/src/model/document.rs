@@ -1,0 +1,45 @@
+//! The members that all JSON documents write in the same form.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use super::Target;
+use super::image::DigestRef;
+
+/// `schema`: which document it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DocumentSchema {
+    name: &'static str,
+    version: u32,
+}
+
+impl DocumentSchema {
+    pub const fn new(name: &'static str, version: u32) -> Self {
+        Self { name, version }
+    }
+}
+
+/// `image`: reference and digest.
+pub fn image<S: Serializer>(image: &DigestRef, serializer: S) -> Result<S::Ok, S::Error> {
+    json!({ "reference": image.to_string(), "digest": image.digest }).serialize(serializer)
+}
+
+/// `target`: OpenZFS, kernel and architecture.
+pub fn target<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+    json!({ "zfs": target.zfs, "kernel": target.kernel, "arch": target.arch() }).serialize(serializer)
+}
+
+/// `target`, or null.
+pub fn optional_target<S: Serializer>(of: &Option<Target>, serializer: S) -> Result<S::Ok, S::Error> {
+    match of {
+        Some(of) => target(of, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Seconds, exact to a tenth.
+pub fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 10.0).round() / 10.0)
+}
