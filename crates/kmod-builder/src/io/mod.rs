@@ -2,6 +2,7 @@
 
 pub mod blocking;
 pub mod boot_test;
+pub mod cleanup;
 pub mod cmd;
 pub mod compose;
 pub mod content_cache;
@@ -22,7 +23,6 @@ pub mod publish;
 pub mod published_images;
 pub mod records;
 pub mod registry;
-pub mod retention;
 pub mod rpm;
 pub mod store;
 pub mod tarball;

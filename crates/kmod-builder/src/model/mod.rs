@@ -1,6 +1,7 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
 pub mod boot_test;
+pub mod cleanup;
 pub mod compose;
 mod compression;
 pub mod containerfile;
@@ -19,7 +20,6 @@ pub mod podman;
 pub mod promote;
 pub mod publish;
 pub mod referrers;
-pub mod retention;
 pub mod service;
 pub mod tags;
 mod target;

@@ -13,7 +13,7 @@ mod publish;
 mod registry;
 mod registry_server;
 mod reproduce;
-mod retention;
+mod cleanup;
 mod rpm_reader;
 mod rpms;
 mod service;

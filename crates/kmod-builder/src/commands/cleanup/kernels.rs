@@ -10,7 +10,7 @@ use kmod_query::{CoreOsVersion, Stream};
 use miette::{Result, WrapErr as _};
 
 use crate::commands::upstream::UpstreamArgs;
-use crate::model::retention::{HostKernel, releases_in_use};
+use crate::model::cleanup::{HostKernel, releases_in_use};
 
 /// How many releases are asked for at the same time.
 const CONCURRENT: usize = 8;
@@ -19,7 +19,7 @@ const CONCURRENT: usize = 8;
 pub(super) struct KernelArgs {
     /// Keep images for every kernel that hosts of these streams can still run, or `none`
     #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values = Stream::with_channel().map(Stream::name))]
-    keep_kernels_of: Vec<Followed>,
+    keep_kernels_of: Vec<FollowedStream>,
 
     /// So many of the last releases of each of these streams; beyond them, all that upstream itself still keeps
     #[arg(long, value_name = "NUMBER", default_value_t = 6)]
@@ -27,12 +27,12 @@ pub(super) struct KernelArgs {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Followed {
+enum FollowedStream {
     Stream(Stream),
     None,
 }
 
-impl FromStr for Followed {
+impl FromStr for FollowedStream {
     type Err = ParseStreamError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -50,8 +50,8 @@ impl KernelArgs {
             .keep_kernels_of
             .iter()
             .filter_map(|followed| match followed {
-                Followed::Stream(stream) => Some(*stream),
-                Followed::None => None,
+                FollowedStream::Stream(stream) => Some(*stream),
+                FollowedStream::None => None,
             })
             .collect();
         if streams.is_empty() {

@@ -13,15 +13,15 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
 use super::Outcome;
 use super::upstream::UpstreamArgs;
+use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend};
 use crate::io::progress;
-use crate::io::retention::{self, Cache, Journal, Stock};
 use crate::model::Digest;
+use crate::model::cleanup::{Age, Percentage, PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::image::ImageLocation;
-use crate::model::retention::{Age, Policy, Refusal, RetentionPlan, Share};
 use crate::output::{self, Format};
 use kernels::KernelArgs;
-use place::PlaceArgs;
-use show::{Report, summary};
+use place::StoreAccessArgs;
+use show::{CleanupReport, summary};
 
 const EXAMPLES: &str = "Examples:
   zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run
@@ -42,14 +42,14 @@ const EXAMPLES: &str = "Examples:
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
 pub struct CleanupArgs {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<CleanupCommand>,
 
     #[command(flatten)]
     clean: CleanArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum CleanupCommand {
     Restore(RestoreArgs),
 }
 
@@ -60,35 +60,35 @@ struct CleanArgs {
     store: Option<ImageLocation>,
 
     /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
-    #[arg(long, value_name = "AGE", default_value_t = Policy::default().older_than)]
+    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().older_than)]
     older_than: Age,
 
     /// Delete candidates that were never promoted at this age
-    #[arg(long, value_name = "AGE", default_value_t = Policy::default().candidates_older_than)]
+    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().candidates_older_than)]
     candidates_older_than: Age,
 
     /// Delete images of branches (beta-…) at this age
-    #[arg(long, value_name = "AGE", default_value_t = Policy::default().betas_older_than)]
-    betas_older_than: Age,
+    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().branches_older_than)]
+    branches_older_than: Age,
 
     /// Keep so many of the newest images per OpenZFS line and architecture, whatever their age
-    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().keep_newest)]
+    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().keep_newest)]
     keep_newest: usize,
 
     #[command(flatten)]
     kernels: KernelArgs,
 
     /// Refuse to leave fewer images for users than this
-    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().minimum)]
+    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().minimum)]
     minimum: usize,
 
     /// Refuse to delete more than this share of all manifests
-    #[arg(long, value_name = "SHARE", default_value_t = Policy::default().max_delete)]
-    max_delete: Share,
+    #[arg(long, value_name = "SHARE", default_value_t = RetentionPolicy::default().max_delete)]
+    max_delete: Percentage,
 
     /// Delete although the minimum or the share speaks against it
     #[arg(long)]
-    yes_really: bool,
+    override_limits: bool,
 
     /// Delete nothing: show what would be done
     #[arg(long, env = "ZFS_KMODS_DRY_RUN", conflicts_with = "apply")]
@@ -107,7 +107,7 @@ struct CleanArgs {
     journal: Option<PathBuf>,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    place: StoreAccessArgs,
 }
 
 /// Bring back what a clean-up deleted
@@ -125,24 +125,24 @@ struct RestoreArgs {
     digests: Vec<Digest>,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    place: StoreAccessArgs,
 }
 
 /// Gather, decide, show, do.
 pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
     let now = Timestamp::now();
     match (args.verb, args.clean.apply.clone()) {
-        (Some(Verb::Restore(args)), _) => restore(args, upstream, format).await,
+        (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, format).await,
         (None, Some(file)) => {
             let plan = read_plan(&file)?;
             let store: ImageLocation = plan.store().parse().into_diagnostic()?;
-            let stock = args.clean.place.open(&store, upstream).await?;
-            carry_out(&stock, plan, &args.clean, upstream, format, now).await
+            let backend = args.clean.place.open(&store, upstream).await?;
+            carry_out(&backend, plan, &args.clean, upstream, format, now).await
         }
         (None, None) => {
             let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
-            let stock = args.clean.place.open(&store, upstream).await?;
-            let plan = decide(&store, &stock, &args.clean, upstream, now).await?;
+            let backend = args.clean.place.open(&store, upstream).await?;
+            let plan = decide(&store, &backend, &args.clean, upstream, now).await?;
             if let Some(file) = &args.clean.plan {
                 write_plan(file, &plan)?;
             }
@@ -151,57 +151,57 @@ pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> 
                 summary(&show::dry(&plan));
                 return Ok(Outcome::Done);
             }
-            carry_out(&stock, plan, &args.clean, upstream, format, now).await
+            carry_out(&backend, plan, &args.clean, upstream, format, now).await
         }
     }
 }
 
 async fn decide(
     store: &ImageLocation,
-    stock: &Stock,
+    backend: &RetentionBackend,
     args: &CleanArgs,
     upstream: &UpstreamArgs,
     now: Timestamp,
 ) -> Result<RetentionPlan> {
-    let policy = Policy {
+    let policy = RetentionPolicy {
         older_than: args.older_than,
         candidates_older_than: args.candidates_older_than,
-        betas_older_than: args.betas_older_than,
+        branches_older_than: args.branches_older_than,
         keep_newest: args.keep_newest,
         keep_kernels: args.kernels.find(upstream, now).await?,
         minimum: args.minimum,
         max_delete: args.max_delete,
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    let inventory = stock.gather(&cache(upstream), now).await?;
+    let inventory = backend.gather(&cache(upstream), now).await?;
     let started = Instant::now();
     let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
-    let cost = stock.cost();
+    let cost = backend.cost();
     progress::note(&format!(
         "looked at {} manifests with {} list requests, {} manifests read and {} other requests; decided in {:.2} s",
         inventory.all().len(),
         cost.lists,
         cost.manifests,
-        cost.others,
+        cost.backends,
         started.elapsed().as_secs_f64(),
     ));
     Ok(plan)
 }
 
 async fn carry_out(
-    stock: &Stock,
+    backend: &RetentionBackend,
     plan: RetentionPlan,
     args: &CleanArgs,
     upstream: &UpstreamArgs,
     format: Format,
     now: Timestamp,
 ) -> Result<Outcome> {
-    let refusals = plan.refusals();
-    let overruled = |refusal: &Refusal| args.yes_really && refusal.can_be_overruled();
-    if let Some(refusal) = refusals.iter().find(|refusal| !overruled(refusal)) {
+    let rejections = plan.rejections();
+    let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
+    if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {
         output::show(format, &plan).into_diagnostic()?;
-        let hint = if refusal.can_be_overruled() { "; --yes-really overrules this" } else { "" };
-        summary(&format!("Nothing was deleted: {refusal}{hint}."));
+        let hint = if rejection.can_be_overridden() { "; --yes-really overrules this" } else { "" };
+        summary(&format!("Nothing was deleted: {rejection}{hint}."));
         return Ok(Outcome::Refused);
     }
     if plan.deletions().is_empty() {
@@ -215,13 +215,13 @@ async fn carry_out(
     let mut journal = Journal::begin(&path, plan.store(), now)?;
     progress::note(&format!("the way back is written to {}", path.display()));
     let (applied, inventory, fresh) =
-        retention::apply(stock, &cache(upstream), &plan, &mut journal, now, &progress::note).await?;
+        cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::note).await?;
     let checked = if applied.deleted.is_empty() {
-        retention::Checked::default()
+        cleanup::IntegrityCheck::default()
     } else {
-        retention::check(stock, &inventory, &fresh).await?
+        cleanup::check(backend, &inventory, &fresh).await?
     };
-    let report = Report { plan, applied, checked, cost: stock.cost(), journal: path };
+    let report = CleanupReport { plan, applied, checked, cost: backend.cost(), journal: path };
     output::show(format, &report).into_diagnostic()?;
     summary(&report.sentence());
     match report.checked.broken.first() {
@@ -235,20 +235,20 @@ async fn carry_out(
 }
 
 async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let (store, records) = retention::read_journal(&args.journal)?;
+    let (store, records) = cleanup::read_journal(&args.journal)?;
     if let Some(unknown) =
         args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
     {
         return Err(miette::miette!("{} says nothing of {unknown}", args.journal.display()));
     }
-    let stock = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
-    let restored = retention::restore(&stock, &records, &args.digests).await?;
-    output::show(format, &show::BroughtBack(restored)).into_diagnostic()?;
+    let backend = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
+    let restored = cleanup::restore(&backend, &records, &args.digests).await?;
+    output::show(format, &show::RestoreReport(restored)).into_diagnostic()?;
     Ok(Outcome::Done)
 }
 
-fn cache(upstream: &UpstreamArgs) -> Cache {
-    Cache::new(upstream.cache().join("retention"))
+fn cache(upstream: &UpstreamArgs) -> CleanupCache {
+    CleanupCache::new(upstream.cache().join("retention"))
 }
 
 fn read_plan(file: &Path) -> Result<RetentionPlan> {

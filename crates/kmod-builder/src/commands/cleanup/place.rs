@@ -4,18 +4,18 @@ use clap::{Args, ValueEnum};
 use miette::Result;
 
 use crate::commands::upstream::{UpstreamArgs, github_token};
+use crate::io::cleanup::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend};
 use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
-use crate::io::retention::{GithubStock, LayoutStock, RegistryStock, Stock};
 use crate::model::image::{ImageLocation, Repository};
 
 /// How the store is reached.
 #[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
+pub(super) struct StoreAccessArgs {
     /// How manifests are listed and deleted in a registry
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
-    through: Through,
+    delete_api: DeleteApi,
 
     /// Wait at least so many milliseconds between two deletions at GitHub, as GitHub asks
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000, hide_short_help = true)]
@@ -27,7 +27,7 @@ pub(super) struct PlaceArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Through {
+enum DeleteApi {
     /// GitHub's API for ghcr.io, the registry protocol for all others
     #[default]
     Auto,
@@ -37,28 +37,32 @@ enum Through {
     Registry,
 }
 
-impl PlaceArgs {
+impl StoreAccessArgs {
     /// The store, ready to be looked at.
-    pub(super) async fn open(&self, store: &ImageLocation, upstream: &UpstreamArgs) -> Result<Stock> {
+    pub(super) async fn open(
+        &self,
+        store: &ImageLocation,
+        upstream: &UpstreamArgs,
+    ) -> Result<RetentionBackend> {
         let repository = match store {
             ImageLocation::Layout(directory) => {
-                return Ok(Stock::Layout(LayoutStock::new(Layout::open(directory)?)));
+                return Ok(RetentionBackend::Layout(LayoutBackend::new(Layout::open(directory)?)));
             }
             ImageLocation::Registry(repository) => repository,
         };
-        let through_github = match self.through {
-            Through::Auto => repository.host() == "ghcr.io",
-            Through::Github => true,
-            Through::Registry => false,
+        let through_github = match self.delete_api {
+            DeleteApi::Auto => repository.host() == "ghcr.io",
+            DeleteApi::Github => true,
+            DeleteApi::Registry => false,
         };
         if through_github {
             return self.github(repository, upstream).await;
         }
         let registry = registry(repository, Access::Delete).await?;
-        Ok(Stock::Registry(RegistryStock::new(registry)))
+        Ok(RetentionBackend::Registry(RegistryBackend::new(registry)))
     }
 
-    async fn github(&self, repository: &Repository, upstream: &UpstreamArgs) -> Result<Stock> {
+    async fn github(&self, repository: &Repository, upstream: &UpstreamArgs) -> Result<RetentionBackend> {
         let pace = Pace {
             between_changes: Duration::from_millis(self.delete_interval),
             longest: Duration::from_secs(self.longest_wait),
@@ -68,7 +72,7 @@ impl PlaceArgs {
         let packages = Packages::connect(&api, github_token(), repository, pace).await?;
         // Nothing is deleted there; but what was deleted is put back there where GitHub cannot.
         let registry = registry(repository, Access::Push).await?;
-        Ok(Stock::Github(GithubStock::new(packages, registry)))
+        Ok(RetentionBackend::Github(GithubBackend::new(packages, registry)))
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::io::cleanup::{CleanupResult, IntegrityCheck, RequestStats, RestoredManifest};
 use crate::io::progress;
-use crate::io::retention::{Applied, Checked, Cost, Restored};
-use crate::model::retention::{Entry, RetentionPlan};
+use crate::model::cleanup::{RetentionEntry, RetentionPlan};
 use crate::output::{Show, columns};
 
 impl Show for RetentionPlan {
@@ -29,15 +29,15 @@ impl Show for RetentionPlan {
 
 /// What was done, with the plan that it was done by.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct CleanupReport {
     pub(super) plan: RetentionPlan,
-    pub(super) applied: Applied,
-    pub(super) checked: Checked,
-    pub(super) cost: Cost,
+    pub(super) applied: CleanupResult,
+    pub(super) checked: IntegrityCheck,
+    pub(super) cost: RequestStats,
     pub(super) journal: PathBuf,
 }
 
-impl Report {
+impl CleanupReport {
     /// All of it in a sentence or a few.
     pub(super) fn sentence(&self) -> String {
         let (applied, of) = (&self.applied, self.plan.entries().len());
@@ -63,7 +63,7 @@ impl Report {
     }
 }
 
-impl Show for Report {
+impl Show for CleanupReport {
     fn table(&self) -> String {
         let mut text = self.plan.table();
         let mut line = |line: String| {
@@ -88,9 +88,9 @@ impl Show for Report {
 /// What was brought back.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct BroughtBack(pub(super) Vec<Restored>);
+pub(super) struct RestoreReport(pub(super) Vec<RestoredManifest>);
 
-impl Show for BroughtBack {
+impl Show for RestoreReport {
     fn table(&self) -> String {
         let rows = self.0.iter().map(|restored| {
             let taken = match restored.taken.as_slice() {
@@ -112,8 +112,8 @@ pub(super) fn dry(plan: &RetentionPlan) -> String {
         "Nothing was deleted: {run}. It would delete {count} of {of} manifests, {}.",
         size(plan.freed())
     );
-    if let Some(refusal) = plan.refusals().first() {
-        write!(text, " It would be refused: {refusal}.").expect("writing to a String cannot fail");
+    if let Some(rejection) = plan.rejections().first() {
+        write!(text, " It would be refused: {rejection}.").expect("writing to a String cannot fail");
     }
     text
 }
@@ -129,7 +129,7 @@ pub(super) fn summary(text: &str) {
     }
 }
 
-fn age(entry: &Entry, plan: &RetentionPlan) -> String {
+fn age(entry: &RetentionEntry, plan: &RetentionPlan) -> String {
     match entry.since {
         None => "unknown".to_owned(),
         Some(since) => match plan.made().duration_since(since).as_hours() {
@@ -139,7 +139,7 @@ fn age(entry: &Entry, plan: &RetentionPlan) -> String {
     }
 }
 
-fn tags(entry: &Entry) -> String {
+fn tags(entry: &RetentionEntry) -> String {
     match entry.tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ") {
         tags if tags.is_empty() => "-".to_owned(),
         tags => tags,

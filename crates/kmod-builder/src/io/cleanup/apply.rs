@@ -1,0 +1,176 @@
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::{CleanupCache, Journal, JournalRecord, RetentionBackend, RetentionError};
+use crate::io::github::Removal;
+use crate::model::Digest;
+use crate::model::cleanup::{Dependencies, Inventory, RetentionEntry, RetentionPlan};
+
+/// How a plan was carried out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CleanupResult {
+    /// Gone, in this order.
+    pub deleted: Vec<Digest>,
+    /// Gone before, by whomever.
+    pub already_gone: Vec<Digest>,
+    /// Kept by the store's own rules, in its words.
+    pub retained: Vec<(Digest, String)>,
+    /// Not touched, because something is not as it was planned.
+    pub skipped: Vec<(Digest, SkipReason)>,
+    /// A rate limit that lasts too long ended the run. What is left can be done later.
+    pub stopped: Option<String>,
+}
+
+/// Why a planned deletion was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// By what the store holds now, it has to stay.
+    #[error("by now it has to stay")]
+    StaysNow,
+    /// Its tags are not those of the plan.
+    #[error("its tags have changed")]
+    TagsChanged,
+    /// Something that needs it was not deleted.
+    #[error("something that was not deleted needs it")]
+    StillNeeded,
+    /// Its bytes cannot be had, so that there would be no way back.
+    #[error("its manifest cannot be read, so that it could not be restored")]
+    NotRestorable,
+}
+
+/// A plan is about what was there when it was made.
+const OLDEST_PLAN: SignedDuration = SignedDuration::from_hours(7 * 24);
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Carries out a plan, and nothing that is not in it: everything is looked at again and decided again by the plan's own
+/// policy and time, and only what both plans delete goes. Just before each deletion its tags are asked for, and its
+/// bytes are written to the journal.
+///
+/// Returns the state that was found, with the plan for it, for the check afterwards.
+pub async fn apply(
+    backend: &RetentionBackend,
+    cache: &CleanupCache,
+    plan: &RetentionPlan,
+    journal: &mut Journal,
+    now: Timestamp,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(CleanupResult, Inventory, RetentionPlan), RetentionError> {
+    if plan.made().duration_since(now) > CLOCK_TOLERANCE {
+        return Err(RetentionError::Clock { here: now, whose: "the plan's", there: plan.made() });
+    }
+    if now.duration_since(plan.made()) > OLDEST_PLAN {
+        return Err(RetentionError::OldPlan { made: plan.made() });
+    }
+    let inventory = backend.gather(cache, now).await?;
+    let fresh = RetentionPlan::decide(plan.store(), &inventory, plan.policy(), plan.made().min(now));
+    let mut run = Run {
+        backend,
+        cache,
+        dependencies: Dependencies::of(&inventory),
+        protected: HashSet::new(),
+        applied: CleanupResult::default(),
+    };
+    run.agree(plan, &fresh, &inventory);
+    let planned: HashSet<&Digest> = plan.deletions().iter().map(|entry| &entry.digest).collect();
+    let going: Vec<&RetentionEntry> =
+        fresh.deletions().iter().filter(|entry| planned.contains(&entry.digest)).collect();
+    for (number, entry) in going.iter().enumerate() {
+        match run.delete(entry, plan, journal, now).await {
+            Ok(()) => {
+                let tags = entry.tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                say(&format!(
+                    "[{}/{}] {} {} {tags}",
+                    number + 1,
+                    going.len(),
+                    entry.kind,
+                    entry.digest.short()
+                ));
+            }
+            Err(error) if error.is_limit() => {
+                run.applied.stopped = Some(error.to_string());
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let applied = run.applied;
+    backend.collect_garbage(&applied.deleted, now)?;
+    Ok((applied, inventory, fresh))
+}
+
+struct Run<'a> {
+    backend: &'a RetentionBackend,
+    cache: &'a CleanupCache,
+    dependencies: Dependencies<'a>,
+    protected: HashSet<Digest>,
+    applied: CleanupResult,
+}
+
+impl Run<'_> {
+    /// Holds back what the plan deletes and the state of now does not, and what that needs; and the other way round.
+    fn agree(&mut self, plan: &RetentionPlan, fresh: &RetentionPlan, inventory: &Inventory) {
+        let goes: HashSet<&Digest> = fresh.deletions().iter().map(|entry| &entry.digest).collect();
+        let planned: HashSet<&Digest> = plan.deletions().iter().map(|entry| &entry.digest).collect();
+        for entry in plan.deletions().iter().filter(|entry| !goes.contains(&entry.digest)) {
+            if inventory.find(&entry.digest).is_none() {
+                self.applied.already_gone.push(entry.digest.clone());
+            } else {
+                self.protect(&entry.digest, SkipReason::StaysNow);
+            }
+        }
+        let unplanned = fresh.deletions().iter().filter(|entry| !planned.contains(&entry.digest));
+        self.dependencies.protect(&mut self.protected, unplanned.map(|entry| entry.digest.clone()));
+    }
+
+    fn protect(&mut self, digest: &Digest, why: SkipReason) {
+        self.applied.skipped.push((digest.clone(), why));
+        self.dependencies.protect(&mut self.protected, [digest.clone()]);
+    }
+
+    async fn delete(
+        &mut self,
+        entry: &RetentionEntry,
+        plan: &RetentionPlan,
+        journal: &mut Journal,
+        now: Timestamp,
+    ) -> Result<(), RetentionError> {
+        if self.protected.contains(&entry.digest) {
+            self.applied.skipped.push((entry.digest.clone(), SkipReason::StillNeeded));
+            return Ok(());
+        }
+        let Some(tags) = self.backend.tags_now(entry).await? else {
+            self.applied.already_gone.push(entry.digest.clone());
+            return Ok(());
+        };
+        let planned = plan.deletions().iter().find(|planned| planned.digest == entry.digest);
+        if planned.is_none_or(|planned| planned.tags != tags) {
+            self.protect(&entry.digest, SkipReason::TagsChanged);
+            return Ok(());
+        }
+        let Some(raw) = self.backend.manifest(self.cache, &entry.digest).await? else {
+            self.protect(&entry.digest, SkipReason::NotRestorable);
+            return Ok(());
+        };
+        journal.record(&JournalRecord {
+            digest: entry.digest.clone(),
+            id: entry.id,
+            tags,
+            media_type: raw.media_type.clone(),
+            bytes: raw.bytes.to_vec(),
+            why: entry.why.clone(),
+            at: now,
+        })?;
+        match self.backend.delete(entry).await? {
+            Removal::Deleted => self.applied.deleted.push(entry.digest.clone()),
+            Removal::AlreadyGone => self.applied.already_gone.push(entry.digest.clone()),
+            Removal::Retained(why) => {
+                self.applied.retained.push((entry.digest.clone(), why));
+                self.dependencies.protect(&mut self.protected, [entry.digest.clone()]);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+
+use super::backend::RequestStats;
+use super::{CONCURRENT, CleanupCache, RetentionError};
+use crate::io::github::{Packages, Removal, Version};
+use crate::io::registry::Registry;
+use crate::model::cleanup::{Inventory, ManifestInfo, RetentionEntry, StoredManifest};
+use crate::model::image::TagOrDigest;
+
+/// A package in GitHub's registry. Its API tells what exists, its registry what that is.
+#[derive(Debug)]
+pub struct GithubBackend {
+    packages: Packages,
+    registry: Registry,
+    manifests: AtomicU64,
+}
+
+/// Ages are days. A clock that is off by more than this is not just slow.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+
+impl GithubBackend {
+    /// The same repository, seen both ways.
+    pub fn new(packages: Packages, registry: Registry) -> Self {
+        Self { packages, registry, manifests: AtomicU64::new(0) }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) async fn gather(
+        &self,
+        cache: &CleanupCache,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
+        let versions = self.packages.versions().await?;
+        if let Some(there) = self.packages.server_time()
+            && there.duration_since(now).abs() > CLOCK_TOLERANCE
+        {
+            return Err(RetentionError::Clock { here: now, whose: "GitHub's", there });
+        }
+        let mut known =
+            cache.manifest_info(versions.iter().map(|version| version.digest.clone()).collect()).await;
+        let (found, unread): (Vec<_>, Vec<_>) =
+            versions.into_iter().partition(|version| known.contains_key(&version.digest));
+        let mut all: Vec<StoredManifest> = found
+            .into_iter()
+            .filter_map(|version| {
+                // A version that is listed twice is looked up twice.
+                let info = known.get(&version.digest).cloned()?;
+                Some(stored(version, info))
+            })
+            .collect();
+        known.clear();
+        let read = stream::iter(unread).map(|version| self.read(cache, version)).buffered(CONCURRENT);
+        let read: Vec<Option<StoredManifest>> = read.try_collect().await?;
+        all.extend(read.into_iter().flatten());
+        Ok(Inventory::new(all))
+    }
+
+    /// Only a 404 means that it is gone, and only if GitHub's list agrees when asked again.
+    async fn read(
+        &self,
+        cache: &CleanupCache,
+        version: Version,
+    ) -> Result<Option<StoredManifest>, RetentionError> {
+        self.manifests.fetch_add(1, Ordering::Relaxed);
+        let tag_or_digest = TagOrDigest::Digest(version.digest.clone());
+        if let Some(raw) = self.registry.manifest(&tag_or_digest).await? {
+            cache.keep(&raw);
+            let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
+            return Ok(Some(stored(version, info)));
+        }
+        match self.packages.version(version.id).await? {
+            None => Ok(None),
+            Some(_) => Err(RetentionError::unsure(
+                format!("what {} is", version.digest),
+                "GitHub lists it, and its registry says that it is not there",
+            )),
+        }
+    }
+
+    pub(super) async fn tags_now(
+        &self,
+        entry: &RetentionEntry,
+    ) -> Result<Option<BTreeSet<String>>, RetentionError> {
+        let Some(version) = self.packages.version(number(entry)?).await? else { return Ok(None) };
+        if version.digest != entry.digest {
+            let reason = format!("its number {} now stands for {}", version.id, version.digest);
+            return Err(RetentionError::unsure(format!("where {} is", entry.digest), reason));
+        }
+        Ok(Some(version.tags))
+    }
+
+    pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<Removal, RetentionError> {
+        Ok(self.packages.delete(number(entry)?).await?)
+    }
+
+    /// True if GitHub brought it back; false if it cannot any more, and only the bytes are left.
+    pub(super) async fn restore(&self, id: Option<u64>) -> Result<bool, RetentionError> {
+        match id {
+            Some(id) => Ok(self.packages.restore(id).await?),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn cost(&self) -> RequestStats {
+        let requests = self.packages.requests();
+        RequestStats {
+            lists: requests.lists,
+            manifests: self.manifests.load(Ordering::Relaxed),
+            backends: requests.reads,
+            changes: requests.changes,
+        }
+    }
+}
+
+fn stored(version: Version, info: ManifestInfo) -> StoredManifest {
+    StoredManifest {
+        digest: version.digest,
+        id: Some(version.id),
+        tags: version.tags,
+        created: Some(version.created),
+        updated: Some(version.updated),
+        info,
+    }
+}
+
+fn number(entry: &RetentionEntry) -> Result<u64, RetentionError> {
+    entry.id.ok_or_else(|| {
+        RetentionError::unsure(format!("which version {} is", entry.digest), "the plan has no number for it")
+    })
+}

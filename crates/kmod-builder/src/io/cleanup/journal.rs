@@ -1,0 +1,157 @@
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::RetentionError;
+use crate::model::Digest;
+use crate::model::manifest::RawManifest;
+
+/// What is being deleted, written down before it is: the way back.
+///
+/// JSON, one value a line. The first names the store; each deletion has one line with everything that brings the
+/// manifest back, which is on the disk before the store is asked to delete it.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct JournalHeader {
+    schema: u32,
+    store: String,
+    begun: Timestamp,
+}
+
+/// A manifest that was, or was about to be, deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalRecord {
+    /// Its digest.
+    pub digest: Digest,
+    /// GitHub's number for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The tags that pointed to it.
+    pub tags: BTreeSet<String>,
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes, in base64: a digest is of exactly these.
+    #[serde(with = "in_base64")]
+    pub bytes: Vec<u8>,
+    /// Why it was deleted.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl JournalRecord {
+    /// The manifest as it was.
+    pub fn manifest(&self) -> RawManifest {
+        RawManifest::new(self.bytes.clone(), &self.media_type)
+    }
+}
+
+impl Journal {
+    /// Begins a journal in a file that must not exist yet.
+    pub fn begin(path: &Path, store: &str, now: Timestamp) -> Result<Self, RetentionError> {
+        let fail = |error| RetentionError::File { what: "write", path: path.to_owned(), error };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(fail)?;
+        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(fail)?;
+        // The name must survive a crash as well as the bytes.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        let mut journal = Self { file, path: path.to_owned() };
+        journal.line(&JournalHeader { schema: 1, store: store.to_owned(), begun: now })?;
+        Ok(journal)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes down a deletion. Once this returns, it is on the disk.
+    pub(super) fn record(&mut self, record: &JournalRecord) -> Result<(), RetentionError> {
+        self.line(record)
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<(), RetentionError> {
+        let mut line = serde_json::to_vec(value).expect("text, times and numbers can be written");
+        line.push(b'\n');
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        written.map_err(|error| RetentionError::File { what: "write", path: self.path.clone(), error })
+    }
+}
+
+/// Reads a journal: the store that it is about, and what was deleted, in that order.
+///
+/// A last line that is not whole was being written when the run ended; its deletion never began.
+pub fn read_journal(path: &Path) -> Result<(String, Vec<JournalRecord>), RetentionError> {
+    let text = fs::read_to_string(path).map_err(|error| RetentionError::File {
+        what: "read",
+        path: path.to_owned(),
+        error,
+    })?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut lines = whole.lines().enumerate();
+    let broken =
+        |line: usize| move |error| RetentionError::Journal { path: path.to_owned(), line: line + 1, error };
+    let (_, first) = lines.next().unwrap_or_default();
+    let heading: JournalHeader = serde_json::from_str(first).map_err(broken(0))?;
+    let records: Result<Vec<JournalRecord>, RetentionError> =
+        lines.map(|(number, line)| serde_json::from_str(line).map_err(broken(number))).collect();
+    Ok((heading.store, records?))
+}
+
+mod in_base64 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use base64::Engine as _;
+
+    use super::STANDARD;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_read_up_to_where_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/journal.jsonl");
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let record = JournalRecord {
+            digest: Digest::of(b"{}"),
+            id: Some(7),
+            tags: ["a".to_owned()].into(),
+            media_type: "x".into(),
+            bytes: b"{}".to_vec(),
+            why: "old".into(),
+            at: now,
+        };
+        let mut journal = Journal::begin(&path, "oci:x", now).unwrap();
+        journal.record(&record).unwrap();
+        journal.record(&record).unwrap();
+        assert!(Journal::begin(&path, "oci:x", now).is_err(), "no journal is ever written over");
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(read_journal(&path).unwrap(), ("oci:x".to_owned(), vec![record.clone(), record.clone()]));
+        fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+        assert_eq!(read_journal(&path).unwrap().1, [record]);
+        fs::write(&path, "{}\n").unwrap();
+        assert!(matches!(read_journal(&path), Err(RetentionError::Journal { line: 1, .. })));
+    }
+}

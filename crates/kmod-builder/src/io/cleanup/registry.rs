@@ -1,0 +1,254 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+
+use super::backend::RequestStats;
+use super::{CONCURRENT, CleanupCache, RetentionError};
+use crate::io::github::Removal;
+use crate::io::registry::Registry;
+use crate::model::Digest;
+use crate::model::cleanup::{
+    Inventory, ManifestInfo, ManifestKind, RetentionEntry, StoredManifest, TagClass,
+};
+use crate::model::image::{Tag, TagOrDigest};
+use crate::model::manifest::RawManifest;
+
+/// A repository in a registry, by the OCI distribution specification alone.
+///
+/// Such a registry lists tags and nothing else. What has none is found through what lists it or refers to it, and
+/// through the memory of what was found in earlier runs: the rest of an interrupted clean-up has nothing else that
+/// leads to it. No registry tells when something was pushed; an image is as old as it says, and no older than the
+/// youngest evidence for it.
+#[derive(Debug)]
+pub struct RegistryBackend {
+    registry: Registry,
+    known_tags: Mutex<BTreeSet<Tag>>,
+    lists: AtomicU64,
+    manifests: AtomicU64,
+    backends: AtomicU64,
+    changes: AtomicU64,
+}
+
+/// A configuration is small; what is larger says nothing about an age.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+impl RegistryBackend {
+    /// A repository to which we may write.
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            known_tags: Mutex::default(),
+            lists: AtomicU64::new(0),
+            manifests: AtomicU64::new(0),
+            backends: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) async fn gather(
+        &self,
+        cache: &CleanupCache,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
+        let store = self.registry.repository().to_string();
+        let seen = cache.seen(&store);
+        let tags = self.tagged().await?;
+        let mut found: BTreeMap<Digest, StoredManifest> = BTreeMap::new();
+        let mut asked: BTreeSet<Digest> = tags.keys().chain(seen.keys()).cloned().collect();
+        let mut next: Vec<Digest> = asked.iter().cloned().collect();
+        while !next.is_empty() {
+            let looks = stream::iter(next).map(|digest| self.look(cache, &tags, digest)).buffered(CONCURRENT);
+            let looks: Vec<Option<(StoredManifest, Vec<Digest>)>> = looks.try_collect().await?;
+            next = Vec::new();
+            for (stored, near) in looks.into_iter().flatten() {
+                next.extend(near.into_iter().filter(|digest| asked.insert(digest.clone())));
+                found.insert(stored.digest.clone(), stored);
+            }
+        }
+        date(&mut found, &seen, now);
+        let memory = found.keys().map(|digest| (digest.clone(), seen.get(digest).copied().unwrap_or(now)));
+        cache.remember(&store, &memory.collect());
+        Ok(Inventory::new(found.into_values()))
+    }
+
+    /// What each tag points to, by digest.
+    async fn tagged(&self) -> Result<BTreeMap<Digest, BTreeSet<String>>, RetentionError> {
+        let names = self.names().await?;
+        let resolved: Vec<(Tag, Option<Digest>)> = self.resolve(names.iter().cloned()).await?;
+        *self.known_tags.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        let mut tagged: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        for (tag, digest) in resolved {
+            if let Some(digest) = digest {
+                tagged.entry(digest).or_default().insert(tag.to_string());
+            }
+        }
+        Ok(tagged)
+    }
+
+    async fn names(&self) -> Result<BTreeSet<Tag>, RetentionError> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        Ok(self.registry.tags().await?.into_iter().collect())
+    }
+
+    async fn resolve(
+        &self,
+        tags: impl Iterator<Item = Tag>,
+    ) -> Result<Vec<(Tag, Option<Digest>)>, RetentionError> {
+        let resolve = async |tag: Tag| {
+            self.backends.fetch_add(1, Ordering::Relaxed);
+            let digest = self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await?;
+            Ok::<_, RetentionError>((tag, digest))
+        };
+        stream::iter(tags.collect::<Vec<_>>()).map(resolve).buffered(CONCURRENT).try_collect().await
+    }
+
+    /// The manifest, if it is there, and everything that it leads to.
+    async fn look(
+        &self,
+        cache: &CleanupCache,
+        tagged: &BTreeMap<Digest, BTreeSet<String>>,
+        digest: Digest,
+    ) -> Result<Option<(StoredManifest, Vec<Digest>)>, RetentionError> {
+        let tag_or_digest = TagOrDigest::Digest(digest.clone());
+        let tags = tagged.get(&digest);
+        let raw = match cache.manifest(&digest) {
+            // What is remembered may be gone. What a tag points to was just seen.
+            Some(raw) if tags.is_some() || self.is_there(&tag_or_digest).await? => raw,
+            Some(_) => return Ok(None),
+            None => {
+                self.manifests.fetch_add(1, Ordering::Relaxed);
+                match (self.registry.manifest(&tag_or_digest).await?, tags) {
+                    (Some(raw), _) => raw,
+                    (None, None) => return Ok(None),
+                    (None, Some(tags)) => {
+                        let tag = tags.first().map_or("", String::as_str);
+                        let reason = format!("the tag {tag} points to it, and it is not there");
+                        return Err(RetentionError::unsure(format!("what {digest} is"), reason));
+                    }
+                }
+            }
+        };
+        cache.keep(&raw);
+        let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
+        self.backends.fetch_add(1, Ordering::Relaxed);
+        let referrers = self.registry.referrers(&digest).await?;
+        let mut near: Vec<Digest> = info.children.iter().chain(&info.subject).cloned().collect();
+        for referrer in referrers.found {
+            cache.keep(&referrer.manifest);
+            near.push(referrer.manifest.digest);
+        }
+        let created = self.created(cache, &info).await?;
+        let tags = tags.cloned().unwrap_or_default();
+        Ok(Some((StoredManifest { digest, id: None, tags, created, updated: None, info }, near)))
+    }
+
+    async fn is_there(&self, tag_or_digest: &TagOrDigest) -> Result<bool, RetentionError> {
+        self.backends.fetch_add(1, Ordering::Relaxed);
+        Ok(self.registry.resolve(tag_or_digest).await?.is_some())
+    }
+
+    /// By its annotation, else by its configuration.
+    async fn created(
+        &self,
+        cache: &CleanupCache,
+        info: &ManifestInfo,
+    ) -> Result<Option<Timestamp>, RetentionError> {
+        let (None, Some(config)) = (info.created, &info.config) else {
+            return Ok(info.created);
+        };
+        if let Some(config) = cache.manifest(config) {
+            return Ok(ManifestInfo::created_in_config(&config.bytes));
+        }
+        self.manifests.fetch_add(1, Ordering::Relaxed);
+        let Some(bytes) = self.registry.small_blob(config, LARGEST_CONFIG).await? else { return Ok(None) };
+        cache.keep(&RawManifest::new(bytes.clone(), "application/json"));
+        Ok(ManifestInfo::created_in_config(&bytes))
+    }
+
+    /// Tags that are new since everything was looked at are followed as well.
+    pub(super) async fn tags_now(
+        &self,
+        entry: &RetentionEntry,
+    ) -> Result<Option<BTreeSet<String>>, RetentionError> {
+        if !self.is_there(&TagOrDigest::Digest(entry.digest.clone())).await? {
+            return Ok(None);
+        }
+        let names = self.names().await?;
+        let known = self.known_tags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_new = |tag: &Tag| entry.tags.contains(tag.as_str()) || !known.contains(tag);
+        let resolved = self.resolve(names.into_iter().filter(is_new)).await?;
+        let points = resolved.into_iter().filter(|(_, digest)| digest.as_ref() == Some(&entry.digest));
+        Ok(Some(points.map(|(tag, _)| tag.to_string()).collect()))
+    }
+
+    pub(super) async fn delete(&self, digest: &Digest) -> Result<Removal, RetentionError> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        let deleted = self.registry.delete_manifest(digest).await?;
+        Ok(if deleted { Removal::Deleted } else { Removal::AlreadyGone })
+    }
+
+    pub(super) fn cost(&self) -> RequestStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RequestStats {
+            lists: read(&self.lists),
+            manifests: read(&self.manifests),
+            backends: read(&self.backends),
+            changes: read(&self.changes),
+        }
+    }
+}
+
+/// Makes images as young as their evidence, and gives what has no date, and belongs to nothing that is there, that of
+/// its first sight: it waits for nothing but its grace. Images without a date stay without one, and so stay.
+fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &BTreeMap<Digest, Timestamp>, now: Timestamp) {
+    let evidence: Vec<(Digest, Option<Timestamp>)> =
+        found.values().filter_map(|stored| Some((stored.info.subject.clone()?, stored.created))).collect();
+    for (subject, created) in evidence {
+        if let Some(stored) = found.get_mut(&subject) {
+            stored.updated = stored.updated.max(created);
+        }
+    }
+    let there: BTreeSet<Digest> = found.keys().cloned().collect();
+    for stored in found.values_mut().filter(|stored| stored.created.is_none()) {
+        let by_tag = stored.tags.iter().filter_map(|tag| match TagClass::of(tag) {
+            TagClass::Referrers(subject) | TagClass::Signature(subject) => Some(subject),
+            _ => None,
+        });
+        let subjects: Vec<Digest> = by_tag.chain(stored.info.subject.clone()).collect();
+        let is_alone = !subjects.iter().any(|subject| there.contains(subject));
+        if is_alone && (stored.info.kind != ManifestKind::Image || !subjects.is_empty()) {
+            stored.created = Some(seen.get(&stored.digest).copied().unwrap_or(now));
+        }
+    }
+}
+
+/// Stores a manifest under its digest and gives it those of its tags that point to nothing else by now. The tags that
+/// do, and that it does not get.
+pub(super) async fn restore_manifest(
+    registry: &Registry,
+    raw: &RawManifest,
+    tags: &BTreeSet<String>,
+) -> Result<Vec<String>, RetentionError> {
+    if registry.resolve(&TagOrDigest::Digest(raw.digest.clone())).await?.is_none() {
+        registry.put_manifest(raw).await?;
+    }
+    let mut taken = Vec::new();
+    for name in tags {
+        let Ok(tag) = name.parse::<Tag>() else { continue };
+        match registry.resolve(&TagOrDigest::Tag(tag.clone())).await? {
+            None => {
+                registry.put_tag(&tag, raw).await?;
+            }
+            Some(other) if other != raw.digest => taken.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,52 @@
+use std::collections::HashSet;
+
+use super::{JournalRecord, RetentionBackend, RetentionError};
+use crate::model::Digest;
+use crate::model::cleanup::{Dependencies, Inventory, ManifestInfo, StoredManifest};
+
+/// A manifest that is back.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RestoredManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// Tags that point to something else by now, and stay there.
+    pub taken: Vec<String>,
+}
+
+/// Brings back what a journal says was deleted, the last first: evidence is there again before its image is, as when it
+/// was published. What is there already stays as it is.
+///
+/// With digests, only these and what speaks about them.
+pub async fn restore(
+    backend: &RetentionBackend,
+    records: &[JournalRecord],
+    digests: &[Digest],
+) -> Result<Vec<RestoredManifest>, RetentionError> {
+    let mut restored = Vec::new();
+    for record in wanted(records, digests).into_iter().rev() {
+        let taken = backend.restore(record).await?;
+        restored.push(RestoredManifest { digest: record.digest.clone(), taken });
+    }
+    Ok(restored)
+}
+
+/// An image is nothing without its evidence, and an index nothing without its images: both come with it.
+fn wanted<'a>(records: &'a [JournalRecord], digests: &[Digest]) -> Vec<&'a JournalRecord> {
+    if digests.is_empty() {
+        return records.iter().collect();
+    }
+    let inventory = Inventory::new(records.iter().map(|record| {
+        let raw = record.manifest();
+        StoredManifest {
+            digest: record.digest.clone(),
+            id: record.id,
+            tags: record.tags.clone(),
+            created: None,
+            updated: None,
+            info: ManifestInfo::read(&raw.media_type, &raw.bytes),
+        }
+    }));
+    let mut needed = HashSet::new();
+    Dependencies::of(&inventory).protect(&mut needed, digests.iter().cloned());
+    records.iter().filter(|record| needed.contains(&record.digest)).collect()
+}

@@ -1,0 +1,240 @@
+//! Stores as they really come about.
+
+use super::random::{digest, hours_ago, inventory, manifest_info, now, version_tag};
+use crate::model::cleanup::{
+    Age, DeleteReason, HostKernel, KeepReason, ManifestKind, PlanRejection, RetentionDecision, RetentionPlan,
+    RetentionPolicy, StoredManifest,
+};
+
+const OLD: i64 = 200 * 24;
+
+fn stored(number: usize, tags: &[&str], hours: i64) -> StoredManifest {
+    StoredManifest {
+        digest: digest(number),
+        id: Some(number as u64),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        created: Some(hours_ago(hours)),
+        updated: Some(hours_ago(hours)),
+        info: manifest_info(ManifestKind::Image),
+    }
+}
+
+fn referrer(number: usize, subject: usize, hours: i64) -> StoredManifest {
+    let mut one = stored(number, &[], hours);
+    one.info.subject = Some(digest(subject));
+    one
+}
+
+fn index(number: usize, tags: &[&str], children: &[usize], hours: i64) -> StoredManifest {
+    let mut one = stored(number, tags, hours);
+    one.info.kind = ManifestKind::Index;
+    one.info.children = children.iter().map(|child| digest(*child)).collect();
+    one
+}
+
+/// An image with provenance, the index of it, and a signature: four manifests, numbered from the image's.
+fn published(number: usize, tags: &[&str], hours: i64) -> Vec<StoredManifest> {
+    let tag = format!("sha256-{}", digest(number).hex());
+    vec![
+        stored(number, tags, hours),
+        referrer(number + 1, number, hours),
+        index(number + 2, &[&tag], &[number + 1], hours),
+        stored(number + 3, &[&format!("{tag}.sig")], hours),
+    ]
+}
+
+fn policy() -> RetentionPolicy {
+    RetentionPolicy { keep_newest: 1, minimum: 1, ..RetentionPolicy::default() }
+}
+
+fn decide(all: &[StoredManifest], policy: &RetentionPolicy) -> RetentionPlan {
+    RetentionPlan::decide("oci:store", &inventory(all), policy, now())
+}
+
+fn deleted(plan: &RetentionPlan) -> Vec<usize> {
+    let number = |entry: &crate::model::cleanup::RetentionEntry| {
+        (0..200).find(|number| digest(*number) == entry.digest)
+    };
+    plan.deletions().iter().map(|entry| number(entry).unwrap()).collect()
+}
+
+#[track_caller]
+fn reason(plan: &RetentionPlan, number: usize) -> RetentionDecision {
+    plan.entries().iter().find(|entry| entry.digest == digest(number)).unwrap().decision.clone()
+}
+
+#[test]
+fn an_image_goes_first_then_the_index_then_what_it_lists_then_the_signature() {
+    let mut all = published(10, &[&version_tag(3, 0)], OLD);
+    all.extend(published(20, &[&version_tag(3, 2)], OLD - 24));
+    let plan = decide(&all, &policy());
+    assert_eq!(deleted(&plan), [10, 12, 11, 13]);
+    assert_eq!(
+        reason(&plan, 10),
+        RetentionDecision::DeleteReason(DeleteReason::Old { after: Age::days(90) })
+    );
+    assert_eq!(reason(&plan, 11), RetentionDecision::DeleteReason(DeleteReason::With { image: digest(10) }));
+    assert!(matches!(reason(&plan, 20), RetentionDecision::KeepReason(KeepReason::Newest { .. })));
+    assert_eq!(reason(&plan, 21), RetentionDecision::KeepReason(KeepReason::Needed { by: digest(20) }));
+}
+
+/// The shell predecessor kept the tagged index of the newest images and deleted the bundles that it lists.
+#[test]
+fn the_bundles_of_a_kept_image_stay_though_they_have_no_tag() {
+    let all = published(10, &["stable"], OLD);
+    assert_eq!(deleted(&decide(&all, &policy())), [0_usize; 0]);
+}
+
+/// dependabot/dependabot-core#16328: neither date moves when a tag does.
+#[test]
+fn an_old_image_that_was_promoted_yesterday_stays() {
+    let all = published(10, &[&version_tag(3, 0), "stable-77-0123abc"], OLD);
+    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, ..policy() });
+    assert!(matches!(reason(&plan, 10), RetentionDecision::KeepReason(KeepReason::Audit { .. })));
+    assert!(plan.deletions().is_empty());
+}
+
+/// moritzrinow/regmaid#2: "delete one of three tags" deleted all three.
+#[test]
+fn a_digest_with_one_tag_that_stays_stays() {
+    let candidate = format!("candidate-{}", version_tag(3, 0));
+    let all = vec![stored(10, &[&version_tag(3, 0), &candidate, "mine"], OLD)];
+    assert!(matches!(
+        reason(&decide(&all, &policy()), 10),
+        RetentionDecision::KeepReason(KeepReason::UnknownTag { .. })
+    ));
+}
+
+#[test]
+fn a_kernel_that_hosts_can_still_run_keeps_its_image() {
+    let tag = version_tag(3, 0);
+    let kernel = tag.split_once("_kernel-").unwrap().1.parse().unwrap();
+    let all = vec![stored(10, &[&tag], OLD)];
+    let keep_kernels = vec![HostKernel { kernel, seen: "stable 43.20260301.3.1".into() }];
+    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, keep_kernels, ..policy() });
+    assert!(matches!(reason(&plan, 10), RetentionDecision::KeepReason(KeepReason::HostKernel { .. })));
+}
+
+#[test]
+fn the_newest_are_counted_by_digest_per_line_and_architecture() {
+    let tag = |zfs: usize, kernel: usize| version_tag(zfs, kernel);
+    let all = vec![
+        // Two tags, one image.
+        stored(1, &[&tag(2, 0), &tag(3, 2)], OLD),
+        stored(2, &[&tag(3, 4)], OLD + 1),
+        stored(3, &[&tag(3, 6)], OLD + 2),
+        // The other architecture, and another line.
+        stored(4, &[&tag(3, 1)], OLD + 90),
+        stored(5, &[&tag(0, 0)], OLD + 90),
+    ];
+    assert_eq!(deleted(&decide(&all, &RetentionPolicy { keep_newest: 2, ..policy() })), [3]);
+}
+
+/// A plain registry has neither number nor time; an image says when its OpenZFS was released, which is the same for all.
+#[test]
+fn where_nobody_knows_when_they_came_the_newest_kernels_are_the_newest() {
+    let older_first = [(7, "6.12.107-152"), (3, "6.12.107-99"), (9, "6.12.107-151"), (1, "6.12.107-200")];
+    let all = older_first.map(|(number, kernel)| {
+        let mut one = stored(number, &[&format!("zfs-2.4.3_kernel-{kernel}.fc43.x86_64")], OLD);
+        one.id = None;
+        one
+    });
+    let mut gone = deleted(&decide(&all, &RetentionPolicy { keep_newest: 2, ..policy() }));
+    gone.sort_unstable();
+    assert_eq!(gone, [3, 9]);
+}
+
+#[test]
+fn evidence_of_something_that_is_not_there_goes_after_a_day() {
+    let all = vec![referrer(10, 99, 23), referrer(11, 99, 25), stored(20, &["stable"], OLD)];
+    let plan = decide(&all, &policy());
+    assert_eq!(deleted(&plan), [11]);
+    assert_eq!(
+        reason(&plan, 11),
+        RetentionDecision::DeleteReason(DeleteReason::Orphan { subject: digest(99) })
+    );
+    assert_eq!(reason(&plan, 10), RetentionDecision::KeepReason(KeepReason::Grace { until: Age::hours(24) }));
+}
+
+/// oras-project/oras#1228: each new state of the index leaves the one before without a tag.
+#[test]
+fn old_states_of_the_evidence_index_go_and_what_they_list_stays() {
+    let mut all = published(10, &["stable"], OLD);
+    all.push(index(14, &[], &[11], OLD));
+    let plan = decide(&all, &policy());
+    assert_eq!(deleted(&plan), [14]);
+    assert_eq!(reason(&plan, 14), RetentionDecision::DeleteReason(DeleteReason::Superseded));
+}
+
+#[test]
+fn children_of_an_index_live_as_long_as_it() {
+    let all = vec![
+        index(10, &["stable"], &[11, 12], OLD),
+        stored(11, &[], OLD),
+        stored(12, &[], OLD),
+        index(20, &["beta-main"], &[12, 21], OLD),
+        stored(21, &[], OLD),
+    ];
+    let plan = decide(&all, &policy());
+    assert_eq!(deleted(&plan), [20, 21], "what both list stays");
+}
+
+#[test]
+fn candidates_and_betas_have_ages_of_their_own() {
+    let candidate = format!("candidate-{}", version_tag(3, 0));
+    let young = format!("candidate-{}", version_tag(3, 2));
+    let all = vec![
+        stored(1, &[&candidate], 15 * 24),
+        stored(2, &[&young], 13 * 24),
+        stored(3, &["beta-main"], 15 * 24),
+        stored(4, &[], 15 * 24),
+        stored(5, &["stable"], 0),
+    ];
+    let mut gone = deleted(&decide(&all, &policy()));
+    gone.sort_unstable();
+    assert_eq!(gone, [1, 3]);
+}
+
+#[test]
+fn a_plan_that_goes_too_far_is_refused() {
+    let two = [stored(1, &[&version_tag(3, 0)], OLD), stored(2, &[&version_tag(3, 2)], OLD)];
+    let none = RetentionPolicy { keep_newest: 0, ..policy() };
+    let rejections = decide(&two, &none).rejections();
+    assert!(
+        rejections.contains(&PlanRejection::NothingLeft) && !PlanRejection::NothingLeft.can_be_overridden()
+    );
+    assert!(rejections.contains(&PlanRejection::TooMany { delete: 2, of: 2, share: policy().max_delete }));
+
+    let plan = decide(&two, &RetentionPolicy { minimum: 2, ..policy() });
+    assert_eq!(plan.rejections(), [PlanRejection::TooFew { left: 1, minimum: 2 }]);
+
+    // A small store may still lose its candidates.
+    let candidate = format!("candidate-{}", version_tag(3, 2));
+    let small = [stored(1, &[&version_tag(3, 0)], 0), stored(2, &[&candidate], OLD)];
+    let plan = decide(&small, &RetentionPolicy { minimum: 5, ..policy() });
+    assert_eq!((deleted(&plan), plan.rejections()), (vec![2], vec![]));
+}
+
+#[test]
+fn shared_layers_are_not_freed() {
+    let mut all = vec![stored(1, &[&version_tag(3, 0)], OLD), stored(2, &[&version_tag(3, 2)], OLD - 1)];
+    let blob = |name: usize, size| crate::model::cleanup::BlobRef { digest: digest(300 + name), size };
+    all[0].info.blobs = vec![blob(0, 1 << 30), blob(1, 1000), blob(1, 1000)];
+    all[1].info.blobs = vec![blob(0, 1 << 30)];
+    assert_eq!(decide(&all, &policy()).freed(), 1000 + 500);
+}
+
+#[test]
+fn only_a_whole_plan_is_a_plan() {
+    let all = published(10, &[&version_tag(3, 0)], OLD);
+    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, ..policy() });
+    let good = serde_json::to_value(&plan).unwrap();
+    let fails = |change: fn(&mut serde_json::Value)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        serde_json::from_value::<RetentionPlan>(bad).unwrap_err().to_string()
+    };
+    assert!(fails(|plan| plan["schema"] = 2.into()).contains("schema 2"));
+    assert!(fails(|plan| plan["entries"][1] = plan["entries"][0].clone()).contains("twice"));
+    assert!(fails(|plan| plan["policy"]["more"] = 1.into()).contains("unknown field"));
+}

@@ -1,0 +1,37 @@
+//! The table in `docs/cleanup.md` names a test for each guarantee, and the tests exist.
+
+use std::fs;
+use std::path::Path;
+
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    text
+}
+
+#[test]
+fn each_of_the_twelve_has_tests_that_exist() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let all = sources(&package.join("src")) + &sources(&package.join("tests/it/cleanup"));
+    let page = fs::read_to_string(package.join("../../docs/cleanup.md")).unwrap();
+    let (_, table) = page.split_once("## The twelve guarantees").unwrap();
+    let rows: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();
+    let rows: Vec<&&str> = rows.iter().filter(|row| !row.contains("---")).collect();
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        let tests: Vec<&str> = row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            let is_test = all.contains(&format!("fn {test}()"));
+            assert!(is_test, "docs/cleanup.md names `{test}`, and there is no such test");
+        }
+    }
+}

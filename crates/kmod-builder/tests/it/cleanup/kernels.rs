@@ -1,0 +1,79 @@
+//! What Fedora CoreOS hosts can still run stays, and not knowing it is a reason to delete nothing.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::environment::{CleanupEnvironment, all_of, version_tag};
+use super::program::Program;
+
+const OLD: i64 = 200 * 24;
+
+fn release(version: &str) -> Value {
+    let digest = kmod_builder::model::Digest::of(version.as_bytes());
+    let image = format!("quay.io/fedora/fedora-coreos@{digest}");
+    let images =
+        json!([{ "architecture": "x86_64", "image": "quay.io/fedora/fedora-coreos", "digest-ref": image }]);
+    json!({ "version": version, "metadata": "https://x", "commits": [], "oci-images": images })
+}
+
+async fn serve(server: &MockServer, at: &str, answer: ResponseTemplate) {
+    Mock::given(path(at)).respond_with(answer).mount(server).await;
+}
+
+#[tokio::test]
+async fn images_for_kernels_that_hosts_can_still_run_stay() {
+    let environment = CleanupEnvironment::memory().await;
+    let wanted = environment.publish("wanted", &[&version_tag(0)], OLD).await;
+    environment.publish("forgotten", &[&version_tag(1)], OLD).await;
+    let newest = environment.publish("newest", &[&version_tag(2)], 1).await;
+
+    let recent =
+        (Timestamp::now() - SignedDuration::from_hours(20 * 24)).strftime("43.%Y%m%d.3.0").to_string();
+    let coreos = MockServer::start().await;
+    let releases = json!({ "releases": [release("41.20240101.3.0"), release(&recent)] });
+    let index = "/prod/streams/stable/releases.json";
+    serve(&coreos, index, ResponseTemplate::new(200).set_body_json(releases)).await;
+
+    let mut program = Program::new(&environment);
+    program.set("ZFS_KMODS_COREOS_URL", coreos.uri());
+    let store = environment.store();
+    let arguments = [
+        "cleanup",
+        &store,
+        "--through",
+        "github",
+        "--delete-interval",
+        "0",
+        "--keep-newest",
+        "1",
+        "--minimum",
+        "1",
+        "--keep-kernels-of",
+        "stable",
+        "--keep-releases",
+        "1",
+    ];
+    // Its kernel is not known: there is neither metadata nor an image to be had.
+    let metadata = format!("/prod/streams/stable/builds/{recent}/x86_64/commitmeta.json");
+    let broken = Mock::given(path(metadata.as_str()))
+        .respond_with(ResponseTemplate::new(403))
+        .mount_as_scoped(&coreos)
+        .await;
+    let output = program.run(&arguments).await.with(1);
+    assert!(output.stderr.contains("it is not known which kernels hosts can still run"), "{}", output.stderr);
+    assert_eq!(environment.count("DELETE"), 0);
+    drop(broken);
+
+    let kernel = version_tag(0).split_once("_kernel-").unwrap().1.to_owned();
+    let answer = ResponseTemplate::new(200).set_body_json(json!({ "ostree.linux": kernel }));
+    serve(&coreos, &metadata, answer).await;
+    let output = program.run(&arguments).await.with(0);
+    assert_eq!(environment.digests(), all_of([&wanted, &newest]), "{}", output.stderr);
+    assert!(
+        output.stdout.contains(&format!("hosts can still run {kernel} (stable {recent})")),
+        "{}",
+        output.stdout
+    );
+}

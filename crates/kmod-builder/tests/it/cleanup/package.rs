@@ -1,0 +1,184 @@
+//! What GitHub knows about a package, and the rules by which it answers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use kmod_builder::model::Digest;
+use serde_json::{Value, json};
+
+/// A version: one manifest, deleted or not.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) digest: Digest,
+    pub(super) media_type: String,
+    pub(super) bytes: Bytes,
+    pub(super) tags: BTreeSet<String>,
+    pub(super) created: Timestamp,
+    pub(super) downloads: u64,
+    pub(super) deleted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Owner {
+    #[default]
+    User,
+    Organization,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    /// This page of the list answers 500.
+    pub(super) broken_page: Option<u32>,
+    /// This manifest answers this status.
+    pub(super) manifest: Option<(Digest, u16)>,
+    /// After so many changes, the next few are answered 403 with these seconds in `Retry-After`.
+    pub(super) secondary: Option<(usize, usize, u64)>,
+    /// Lists still show what was deleted.
+    pub(super) stale_lists: bool,
+    /// So many hours the clock is ahead.
+    pub(super) clock: i64,
+    /// Each version in the list lacks its `metadata.container`.
+    pub(super) no_metadata: bool,
+    /// A deletion takes so long.
+    pub(super) slow_deletions: std::time::Duration,
+}
+
+/// Everything that GitHub and its registry agree on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Package {
+    pub(super) owner: Owner,
+    pub(super) versions: BTreeMap<u64, Version>,
+    /// The newest version with this digest.
+    by_digest: HashMap<String, u64>,
+    pub(super) faults: Faults,
+    pub(super) log: Vec<String>,
+    pub(super) changes: usize,
+    /// What is pushed counts as pushed so many hours ago.
+    pub(super) age: i64,
+}
+
+/// GitHub's answer to the wish to delete.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Delete,
+    Missing,
+    Refuse(&'static str),
+}
+
+pub(super) const LAST_TAGGED: &str =
+    "You cannot delete the last tagged version of a package. You must delete the package instead.";
+pub(super) const DOWNLOADS: &str = "Publicly visible package versions with more than 5,000 downloads cannot be deleted. \
+     Contact GitHub support for further assistance.";
+
+impl Package {
+    pub(super) fn active(&self) -> impl Iterator<Item = (&u64, &Version)> {
+        self.versions.iter().filter(|(_, version)| !version.deleted)
+    }
+
+    pub(super) fn id(&self, digest: &Digest) -> Option<u64> {
+        let id = *self.by_digest.get(digest.as_str())?;
+        self.versions.get(&id).filter(|version| !version.deleted).map(|_| id)
+    }
+
+    /// What the registry answers to this tag or digest.
+    pub(super) fn find(&mut self, reference: &str) -> Option<&mut Version> {
+        let id = if reference.starts_with("sha256:") {
+            *self.by_digest.get(reference)?
+        } else {
+            *self.active().find(|(_, version)| version.tags.contains(reference))?.0
+        };
+        self.versions.get_mut(&id).filter(|version| !version.deleted)
+    }
+
+    /// A manifest that is known to be new was pushed, under a tag that is new as well or under none.
+    pub(super) fn push_new(&mut self, tag: &str, media_type: &str, bytes: &Bytes) -> Digest {
+        let digest = Digest::of(bytes);
+        let id = self.versions.keys().next_back().map_or(1000, |last| last + 1);
+        let version = Version {
+            digest: digest.clone(),
+            media_type: media_type.to_owned(),
+            bytes: bytes.clone(),
+            tags: Some(tag.to_owned()).into_iter().filter(|tag| !tag.is_empty()).collect(),
+            created: Timestamp::now() - SignedDuration::from_hours(self.age),
+            downloads: 0,
+            deleted: false,
+        };
+        self.versions.insert(id, version);
+        self.by_digest.insert(digest.to_string(), id);
+        digest
+    }
+
+    /// A manifest was pushed. Pushing what is there changes no date, and neither does a tag
+    /// (dependabot/dependabot-core#16328).
+    pub(super) fn pushed(&mut self, reference: &str, media_type: &str, bytes: &Bytes) -> Digest {
+        let digest = Digest::of(bytes);
+        let tag = Some(reference).filter(|reference| !reference.starts_with("sha256:")).unwrap_or_default();
+        let Some(id) = self.id(&digest) else {
+            self.take_tag(tag);
+            return self.push_new(tag, media_type, bytes);
+        };
+        if !tag.is_empty() {
+            self.take_tag(tag);
+            if let Some(version) = self.versions.get_mut(&id) {
+                version.tags.insert(tag.to_owned());
+            }
+        }
+        digest
+    }
+
+    /// A tag points to one version; to what is deleted it pointed once.
+    fn take_tag(&mut self, tag: &str) {
+        self.versions.values_mut().filter(|version| !version.deleted).for_each(|version| {
+            version.tags.remove(tag);
+        });
+    }
+
+    pub(super) fn may_delete(&self, id: u64) -> Verdict {
+        let Some(version) = self.versions.get(&id).filter(|version| !version.deleted) else {
+            return Verdict::Missing;
+        };
+        let other_tags = self.active().any(|(other, version)| *other != id && !version.tags.is_empty());
+        if version.downloads > 5000 {
+            Verdict::Refuse(DOWNLOADS)
+        } else if self.active().count() == 1 || (!version.tags.is_empty() && !other_tags) {
+            Verdict::Refuse(LAST_TAGGED)
+        } else {
+            Verdict::Delete
+        }
+    }
+
+    /// A page of the list, the newest first as GitHub has it, and how many pages there are.
+    pub(super) fn page(&self, number: usize, per_page: usize) -> (Value, usize) {
+        let shown =
+            self.versions.iter().rev().filter(|(_, version)| !version.deleted || self.faults.stale_lists);
+        let shown: Vec<_> = shown.collect();
+        let pages = shown.len().div_ceil(per_page).max(1);
+        let page = shown.into_iter().skip((number - 1) * per_page).take(per_page);
+        (page.map(|(id, version)| self.wire(*id, version)).collect(), pages)
+    }
+
+    pub(super) fn wire(&self, id: u64, version: &Version) -> Value {
+        let mut wire = json!({
+            "id": id,
+            "name": version.digest,
+            "url": format!("https://api.github.com/…/versions/{id}"),
+            "created_at": version.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "updated_at": version.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "metadata": { "package_type": "container", "container": { "tags": version.tags } },
+        });
+        if self.faults.no_metadata {
+            wire["metadata"] = json!({ "package_type": "container" });
+        }
+        wire
+    }
+
+    /// Whether this change is one that is answered with the secondary limit.
+    pub(super) fn limited(&mut self) -> Option<u64> {
+        let position = self.changes;
+        self.changes += 1;
+        let (after, count, seconds) = self.faults.secondary?;
+        (after..after + count).contains(&position).then_some(seconds)
+    }
+}
