@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
 mod boot_test;
+mod cleanup;
 mod command_output;
 mod docker;
 mod extract_rpms;
@@ -13,7 +14,6 @@ mod publish;
 mod registry;
 mod registry_server;
 mod reproduce;
-mod cleanup;
 mod rpm_reader;
 mod rpms;
 mod service;

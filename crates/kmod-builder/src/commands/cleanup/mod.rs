@@ -67,8 +67,8 @@ struct CleanArgs {
     #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().candidates_older_than)]
     candidates_older_than: Age,
 
-    /// Delete images of branches (beta-…) at this age
-    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().branches_older_than)]
+    /// Delete images of branches at this age
+    #[arg(long, alias = "betas-older-than", value_name = "AGE", default_value_t = RetentionPolicy::default().branches_older_than)]
     branches_older_than: Age,
 
     /// Keep so many of the newest images per OpenZFS line and architecture, whatever their age
@@ -87,7 +87,7 @@ struct CleanArgs {
     max_delete: Percentage,
 
     /// Delete although the minimum or the share speaks against it
-    #[arg(long)]
+    #[arg(long, alias = "yes-really")]
     override_limits: bool,
 
     /// Delete nothing: show what would be done
@@ -200,7 +200,7 @@ async fn carry_out(
     let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
     if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {
         output::show(format, &plan).into_diagnostic()?;
-        let hint = if rejection.can_be_overridden() { "; --yes-really overrules this" } else { "" };
+        let hint = if rejection.can_be_overridden() { "; --override-limits allows this" } else { "" };
         summary(&format!("Nothing was deleted: {rejection}{hint}."));
         return Ok(Outcome::Refused);
     }

@@ -14,7 +14,7 @@ use crate::model::image::{ImageLocation, Repository};
 #[derive(Debug, Args)]
 pub(super) struct StoreAccessArgs {
     /// How manifests are listed and deleted in a registry
-    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    #[arg(long, alias = "through", value_enum, default_value_t, hide_short_help = true)]
     delete_api: DeleteApi,
 
     /// Wait at least so many milliseconds between two deletions at GitHub, as GitHub asks

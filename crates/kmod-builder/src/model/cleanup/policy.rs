@@ -5,13 +5,14 @@ use super::{Age, Percentage};
 
 /// What the owner of a store wants to keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct RetentionPolicy {
     /// Images that users may have found go at this age.
     pub older_than: Age,
     /// Images that are published and not promoted go at this age.
     pub candidates_older_than: Age,
     /// Images of branches go at this age.
+    #[serde(alias = "betas_older_than")]
     pub branches_older_than: Age,
     /// Evidence whose image is not there goes at this age, never before: it may be pushed before its image
     /// (OCI distribution specification 1.1, "Pushing Manifests with Subject").

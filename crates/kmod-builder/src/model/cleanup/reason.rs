@@ -57,6 +57,7 @@ pub enum KeepReason {
         until: Age,
     },
     /// It was built from a branch, and is not old enough.
+    #[serde(alias = "young-beta")]
     YoungBranch {
         /// It goes at this age.
         until: Age,
@@ -90,6 +91,7 @@ pub enum DeleteReason {
         after: Age,
     },
     /// An old image of a branch.
+    #[serde(alias = "old-beta")]
     OldBranch {
         /// The age at which it goes.
         after: Age,

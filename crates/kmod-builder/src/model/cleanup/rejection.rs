@@ -28,7 +28,7 @@ pub enum PlanRejection {
 }
 
 impl PlanRejection {
-    /// Whether `--yes-really` is an answer to it.
+    /// Whether `--override-limits` is an answer to it.
     pub const fn can_be_overridden(&self) -> bool {
         !matches!(self, Self::NothingLeft)
     }

@@ -22,7 +22,12 @@ async fn four(environment: &CleanupEnvironment) -> Vec<Published> {
     all
 }
 
-fn nothing_happened(environment: &CleanupEnvironment, images: &[Published], output: CommandOutput, why: &str) {
+fn nothing_happened(
+    environment: &CleanupEnvironment,
+    images: &[Published],
+    output: CommandOutput,
+    why: &str,
+) {
     let output = output.with(1);
     // Wrapped lines have margins.
     let said: String =
@@ -128,7 +133,7 @@ async fn killed_in_the_middle_nothing_kept_is_lost() {
     environment.github.package().faults.slow_deletions = Duration::from_millis(50);
     for deletions in [1, 2, 4] {
         let (before, store) = (environment.count("DELETE"), environment.store());
-        let mut arguments = vec!["cleanup", &store, "--through", "github", "--keep-kernels-of", "none"];
+        let mut arguments = vec!["cleanup", &store, "--delete-api", "github", "--keep-kernels-of", "none"];
         arguments.extend(["--delete-interval", "0"]);
         arguments.extend(DELETING);
         let mut child = program.command(&arguments).spawn().unwrap();
@@ -154,7 +159,7 @@ async fn killed_in_the_middle_nothing_kept_is_lost() {
     // The last run is undone first: a registry takes no index whose images are not there.
     for journal in program.journals().into_iter().rev() {
         let arguments =
-            ["cleanup", "restore", text(&journal), "--through", "github", "--delete-interval", "0"];
+            ["cleanup", "restore", text(&journal), "--delete-api", "github", "--delete-interval", "0"];
         program.run(&arguments).await.with(0);
     }
     assert_eq!(environment.digests(), all_of(&images));

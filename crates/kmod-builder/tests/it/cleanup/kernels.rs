@@ -42,7 +42,7 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
     let arguments = [
         "cleanup",
         &store,
-        "--through",
+        "--delete-api",
         "github",
         "--delete-interval",
         "0",

@@ -53,10 +53,14 @@ impl Program {
     }
 
     /// `cleanup` of a package at GitHub, without asking Fedora for kernels.
-    pub(super) async fn cleanup(&self, environment: &CleanupEnvironment, arguments: &[&str]) -> CommandOutput {
+    pub(super) async fn cleanup(
+        &self,
+        environment: &CleanupEnvironment,
+        arguments: &[&str],
+    ) -> CommandOutput {
         let store = environment.store();
         let mut all = vec!["cleanup", &store];
-        all.extend(["--through", "github", "--keep-kernels-of", "none", "--delete-interval", "0"]);
+        all.extend(["--delete-api", "github", "--keep-kernels-of", "none", "--delete-interval", "0"]);
         all.extend(arguments);
         self.run(&all).await
     }
@@ -68,7 +72,7 @@ impl Program {
         arguments: &[&str],
     ) -> (CommandOutput, f64, u64) {
         let store = environment.store();
-        let mut all = vec!["cleanup", &store, "--through", "github", "--keep-kernels-of", "none"];
+        let mut all = vec!["cleanup", &store, "--delete-api", "github", "--keep-kernels-of", "none"];
         all.extend(arguments);
         let child = self.command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let process = format!("/proc/{}", child.id().unwrap());

@@ -21,7 +21,7 @@ async fn what_was_downloaded_too_often_stays_and_so_does_its_evidence() {
         let id = package.id(&popular.image).unwrap();
         package.versions.get_mut(&id).unwrap().downloads = 5001;
     }
-    let arguments = ["--keep-newest", "1", "--minimum", "1", "--yes-really", "--format", "json"];
+    let arguments = ["--keep-newest", "1", "--minimum", "1", "--override-limits", "--format", "json"];
     let output = Program::new(&environment).cleanup(&environment, &arguments).await.with(0);
     assert_eq!(environment.digests(), all_of([&popular, &newest]), "{}", output.stderr);
     let report = output.json();

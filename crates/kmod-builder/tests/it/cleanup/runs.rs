@@ -67,7 +67,7 @@ async fn old_images_go_with_their_evidence_and_come_back() {
     let [journal] = program.journals().try_into().unwrap();
     let digest = images[1].image.as_str();
     let arguments =
-        ["cleanup", "restore", text(&journal), digest, "--through", "github", "--delete-interval", "0"];
+        ["cleanup", "restore", text(&journal), digest, "--delete-api", "github", "--delete-interval", "0"];
     program.run(&arguments).await.with(0);
     assert_eq!(environment.digests(), all_of(images[3..].iter().chain([&images[1]])));
     for reference in images[1].all.values().map(ToString::to_string).chain([version_tag(1)]) {
@@ -84,7 +84,8 @@ async fn the_journal_alone_brings_everything_back_where_github_cannot() {
     // Thirty days later GitHub has forgotten.
     environment.github.package().versions.retain(|_, version| !version.deleted);
     let [journal] = program.journals().try_into().unwrap();
-    let arguments = ["cleanup", "restore", text(&journal), "--through", "github", "--delete-interval", "0"];
+    let arguments =
+        ["cleanup", "restore", text(&journal), "--delete-api", "github", "--delete-interval", "0"];
     program.run(&arguments).await.with(0);
     assert_eq!(environment.digests(), all_of(&images));
     assert!(environment.pusher.has(&version_tag(2)).await);
@@ -118,7 +119,7 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
 
     // Since then an image that was to go was promoted, and another one became old news.
     environment.pusher.tag(&images[0].image, "testing").await;
-    let apply = ["cleanup", "--apply", text(&file), "--through", "github", "--delete-interval", "0"];
+    let apply = ["cleanup", "--apply", text(&file), "--delete-api", "github", "--delete-interval", "0"];
     let output = program.run(&apply).await.with(0);
     assert_eq!(environment.digests(), all_of(images[3..].iter().chain([&images[0]])));
     assert!(output.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", output.stderr);
@@ -172,6 +173,6 @@ async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
     );
     cleanup(&program, &environment, &["--minimum", "6"]).await.with(3);
     assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
-    cleanup(&program, &environment, &["--max-delete", "10%", "--yes-really"]).await.with(0);
+    cleanup(&program, &environment, &["--max-delete", "10%", "--override-limits"]).await.with(0);
     assert_eq!(environment.digests(), all_of(&images[3..]));
 }
