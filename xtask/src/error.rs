@@ -1,9 +1,7 @@
 //! Errors of xtask are messages. Only [`NeedsRoot`] is handled.
 
-use std::{
-    error::Error,
-    fmt::{self, Display},
-};
+use std::error::Error;
+use std::fmt::{self, Display};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) type Result<T = ()> = std::result::Result<T, BoxError>;

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    error::{NeedsRoot, Result},
-    terminal, tools,
-};
+use crate::error::{NeedsRoot, Result};
+use crate::{terminal, tools};
 
 #[derive(Clone, Copy, PartialEq)]
 enum StepResult {

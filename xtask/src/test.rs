@@ -4,12 +4,9 @@ use std::{path::PathBuf, process::Command};
 
 use xshell::{Cmd, Shell, cmd};
 
-use crate::{
-    error::{Context, NeedsRoot, Result},
-    lab,
-    report::Report,
-    terminal, tools, workflows,
-};
+use crate::error::{Context, NeedsRoot, Result};
+use crate::report::Report;
+use crate::{lab, terminal, tools, workflows};
 
 /// The version that the rules in `.github/deny.toml` are written for.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";

@@ -1,17 +1,13 @@
 //! System programs: installing them, and running long ones with a log file.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::{
-    error::{Context, NeedsRoot, Result},
-    terminal,
-};
+use crate::error::{Context, NeedsRoot, Result};
+use crate::terminal;
 
 /// Interval between progress notices of a long step.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -99,6 +95,37 @@ pub(crate) fn run_logged(what: &str, command: &Command, log: &Path) -> Result {
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  | ");
     Err(format!("{what} failed ({status}).\n  | {tail}\nThe whole log: {}", log.display()).into())
+}
+
+/// Runs a short command and returns its standard output. A failure shows the last line of its standard error.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().display().to_string();
+    let output = tied(command).stdin(Stdio::null()).output().context(&program)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!("{program}: {}", last_line(&output.stderr)).into())
+}
+
+/// The last line that is not empty.
+pub(crate) fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
+}
+
+/// Every file below a directory, sorted. Symbolic links are not followed.
+pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(files_below(&entry.path())?)
+        } else {
+            files.push(entry.path())
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn wait(what: &str, child: &mut Child) -> Result<std::process::ExitStatus> {

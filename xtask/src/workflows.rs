@@ -1,16 +1,12 @@
 //! Linters of the workflows: zizmor for security, actionlint for correctness.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
-use crate::{
-    error::{Context, Result},
-    terminal, tools,
-};
+use crate::error::{Context, Result};
+use crate::{terminal, tools};
 
 /// From PyPI: a wheel with the program.
 const ZIZMOR: &str = "zizmor==1.32.0";

@@ -1,33 +1,26 @@
 //! Certificate authorities: keys, certificates, and signed certificate timestamps.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use der::{
-    Encode as _, EncodePem as _,
-    asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UtcTime, Utf8StringRef},
-    oid::AssociatedOid,
-    pem::LineEnding,
-};
+use der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UtcTime, Utf8StringRef};
+use der::oid::AssociatedOid;
+use der::pem::LineEnding;
+use der::{Encode as _, EncodePem as _};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use sigstore_crypto::KeyPair;
-use x509_cert::{
-    Certificate, TbsCertificate, Version,
-    ext::{
-        Extension,
-        pkix::{
-            AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
-            SubjectKeyIdentifier, name::GeneralName,
-        },
-    },
-    name::Name,
-    serial_number::SerialNumber,
-    spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
-    time::{Time, Validity},
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+    SubjectKeyIdentifier,
 };
+use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_cert::time::{Time, Validity};
+use x509_cert::{Certificate, TbsCertificate, Version};
 
 /// `ecdsa-with-SHA256`
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -38,8 +31,7 @@ const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.
 /// The list of signed certificate timestamps (RFC 6962, section 3.3).
 const TIMESTAMP_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 const ENCODES: &str = "these values encode";
-const MINUTE: Duration = Duration::from_secs(60);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// ECDSA over P-256.
 pub(crate) struct Key {
@@ -183,14 +175,17 @@ fn body(
 ) -> TbsCertificate {
     static SERIAL: AtomicU64 = AtomicU64::new(1);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let now = Duration::from_secs(u64::try_from(Timestamp::now().as_second()).expect("it is after 1970"));
-    let time = |time| Time::UtcTime(UtcTime::from_unix_duration(time).expect("it is before 2050"));
+    let now = u64::try_from(Timestamp::now().as_second()).expect("it is after 1970");
+    let time = |seconds| {
+        let time = UtcTime::from_unix_duration(Duration::from_secs(seconds));
+        Time::UtcTime(time.expect("it is before 2050"))
+    };
     TbsCertificate {
         version: Version::V3,
         serial_number: SerialNumber::from(serial),
         signature: ecdsa_sha256(),
         issuer: issuer.clone(),
-        validity: Validity { not_before: time(now - MINUTE), not_after: time(now + 10 * MINUTE + lifetime) },
+        validity: Validity { not_before: time(now - 60), not_after: time(now + 600 + lifetime.as_secs()) },
         subject: subject.clone(),
         subject_public_key_info: public.try_into().expect("a public key"),
         issuer_unique_id: None,

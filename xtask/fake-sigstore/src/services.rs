@@ -1,17 +1,13 @@
 //! The requests that each service answers.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::{Method, StatusCode, header::AUTHORIZATION, http::request::Parts};
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 
-use crate::{
-    authority::{Authority, Key, pem},
-    rekor, timestamp,
-};
+use crate::authority::{Authority, Key, pem};
+use crate::{rekor, timestamp};
 
 /// Keys and certificates of all services.
 pub(crate) struct Services {

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use cms::{
-    cert::{CertificateChoices, IssuerAndSerialNumber},
-    content_info::{CmsVersion, ContentInfo},
-    signed_data::{
-        CertificateSet, EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos,
-    },
+use cms::cert::{CertificateChoices, IssuerAndSerialNumber};
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::signed_data::{
+    CertificateSet, EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos,
 };
-use der::{
-    Any, Decode as _, Encode as _, EncodeValue, Sequence, Tag,
-    asn1::{GeneralizedTime, Int, ObjectIdentifier, OctetString, SetOfVec},
-};
+use der::asn1::{GeneralizedTime, Int, ObjectIdentifier, OctetString, SetOfVec};
+use der::{Any, Decode as _, Encode as _, EncodeValue, Sequence, Tag};
 use sha2::{Digest as _, Sha256};
 use x509_cert::{attr::Attribute, spki::AlgorithmIdentifierOwned};
 

@@ -1,16 +1,12 @@
 //! What the root takes over from this machine: apt sources, certificates, and how registries are reached.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
-use crate::{
-    bare::SUITE,
-    error::{Context, Result},
-    lab, tools,
-};
+use crate::bare::SUITE;
+use crate::error::{Context, Result};
+use crate::{lab, tools};
 
 /// Tables of a cargo configuration that say where crates come from. The others (compiler flags, wrappers, directories)
 /// belong to this machine alone.

@@ -7,23 +7,17 @@
 mod machine;
 mod record;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitStatus},
-    thread,
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use xshell::{Shell, cmd};
 
-use crate::{
-    error::{Context, NeedsRoot, Result},
-    lab,
-    report::Report,
-    terminal, tools,
-};
+use crate::error::{Context, NeedsRoot, Result};
+use crate::report::Report;
+use crate::{lab, terminal, tools};
 use record::BareRun;
 
 const SUITE: &str = "bookworm";

@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use crate::{
-    error::{Context, Result},
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::tools;
 
 const PAGE: &str = "docs/bare-machine.md";
 /// The line above the first row.

@@ -1,18 +1,14 @@
 //! Packages and sources of other Debian releases, from the machine's mirror, through a private apt root: the machine's apt
 //! state is not used.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    error::{Context, Result},
-    lab::cache::Cache,
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::cache::Cache;
+use crate::tools;
 
 /// The Debian release used in place of Fedora: its compiler and rpm have the same age.
 pub(crate) const SUITE: &str = "trixie";

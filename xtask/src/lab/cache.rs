@@ -3,18 +3,14 @@
 //! An entry is made in a temporary directory and then renamed, so an incomplete one is never used. One process at a time
 //! uses the cache.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::{Context, Result},
-    terminal, tools,
-};
+use crate::error::{Context, Result};
+use crate::{terminal, tools};
 
 /// The hash of an entry's inputs.
 #[derive(Default)]

@@ -18,16 +18,12 @@ mod oci;
 mod play;
 mod serve;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::{
-    error::{NeedsRoot, Result},
-    report::Report,
-    terminal, tools,
-};
+use crate::error::{NeedsRoot, Result};
+use crate::report::Report;
+use crate::{terminal, tools};
 pub(crate) use apt::mirror;
 pub(crate) use cache::Cache;
 use make::kernel::Kernels;

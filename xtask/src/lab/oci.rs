@@ -1,22 +1,18 @@
 //! Writes and reads OCI image layouts. The same content gives the same digests.
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::{self, Read, Write},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::{Context, Result},
-    lab::cache::hex,
-};
+use crate::error::{Context, Result};
+use crate::lab::cache::hex;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -1,20 +1,14 @@
 //! busybox for the guest of the boot test: Debian's program in an RPM with Fedora's name.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::{self, Apt},
-        cache::{Cache, Key},
-        make::fedora,
-    },
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::{self, Apt};
+use crate::lab::cache::{Cache, Key};
+use crate::lab::make::fedora;
+use crate::tools;
 
 /// Debian's package `busybox` is linked dynamically.
 const PACKAGE: &str = "busybox-static";

@@ -1,22 +1,16 @@
 //! CoreOS images with the labels of the real ones and an RPM database that contains the kernel packages.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{
-    error::Result,
-    lab::{
-        cache::{Cache, Key},
-        make::kernel::Kernels,
-        oci::{self, Image, Layout},
-    },
-    tools,
-};
+use crate::error::Result;
+use crate::lab::cache::{Cache, Key};
+use crate::lab::make::kernel::Kernels;
+use crate::lab::oci::{self, Image, Layout};
+use crate::tools;
 
 pub(crate) struct CoreOsRelease {
     pub(crate) stream: &'static str,

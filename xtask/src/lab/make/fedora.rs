@@ -1,25 +1,19 @@
 //! The builder image in place of Fedora's: a layer of Debian packages, and a small one that makes OpenZFS's build, rpm and
 //! dnf treat it as Fedora.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::{self, Apt},
-        cache::{Cache, Key},
-        environment,
-        oci::{self, Image, Layout},
-    },
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::{self, Apt};
+use crate::lab::cache::{Cache, Key};
+use crate::lab::environment;
+use crate::lab::oci::{self, Image, Layout};
+use crate::tools;
 
 /// The Fedora release that the image claims to be.
 pub(crate) const RELEASE: &str = "43";

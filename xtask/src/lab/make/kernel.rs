@@ -1,21 +1,15 @@
 //! Two real kernels with release names like Fedora's, as RPMs.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::Apt,
-        cache::{Cache, Key},
-        make::{fedora, podman},
-        oci,
-    },
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::Apt;
+use crate::lab::cache::{Cache, Key};
+use crate::lab::make::{fedora, podman};
+use crate::lab::oci;
+use crate::tools;
 
 /// Debian's package with the kernel's source.
 const PACKAGE: &str = "linux-source-6.12";

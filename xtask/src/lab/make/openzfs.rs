@@ -1,17 +1,11 @@
 //! A real release of OpenZFS: upstream's tarball from Debian's source archive.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    error::Result,
-    lab::{
-        apt::Apt,
-        cache::{Cache, Key},
-    },
-};
+use crate::error::Result;
+use crate::lab::apt::Apt;
+use crate::lab::cache::{Cache, Key};
 
 pub(crate) const VERSION: &str = "2.4.3";
 pub(crate) const SHA256: &str = "1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7";
@@ -33,13 +27,7 @@ pub(crate) fn tarball(cache: &Cache) -> Result<PathBuf> {
 /// The file `META` in the tarball.
 pub(crate) fn meta(tarball: &Path) -> Result<String> {
     let member = format!("zfs-{VERSION}/META");
-    let output = Command::new("tar")
-        .args(["--extract", "--gzip", "--to-stdout", "--file"])
-        .arg(tarball)
-        .arg(&member)
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("{} has no {member}", tarball.display()).into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--gzip", "--to-stdout", "--file"]).arg(tarball).arg(&member);
+    Ok(String::from_utf8(tools::output(&mut tar)?)?)
 }

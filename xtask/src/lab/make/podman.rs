@@ -3,11 +3,9 @@
 //! With `podman build`, because `podman run` fails on some machines on which `podman build` works. The command leaves its
 //! results in a mounted directory.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::{error::Result, tools};
 

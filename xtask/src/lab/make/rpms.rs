@@ -1,21 +1,16 @@
 //! The dnf repository: the kernels, busybox, and empty packages with Fedora's names of what the image already contains.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    error::Result,
-    lab::{
-        cache::{Cache, Key},
-        make::{busybox, fedora, kernel::Kernels},
-        oci,
-    },
-    tools,
-};
+use crate::error::Result;
+use crate::lab::cache::{Cache, Key};
+use crate::lab::make::kernel::Kernels;
+use crate::lab::make::{busybox, fedora};
+use crate::lab::oci;
+use crate::tools;
 
 const KERNEL_PACKAGES: [&str; 3] = ["kernel-core", "kernel-modules-core", "kernel-devel"];
 

@@ -2,20 +2,18 @@
 //!
 //! Both programs run in pairs and ratios are printed, because the load of the machine varies.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use crate::{
-    error::{Context, Result},
-    lab::{cache::Cache, oci::Layout, play::program, serve::services},
-    terminal, tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::cache::Cache;
+use crate::lab::oci::Layout;
+use crate::lab::play::program;
+use crate::lab::serve::services;
+use crate::{terminal, tools};
 
 const PAIRS: usize = 5;
 
@@ -132,18 +130,8 @@ impl EmptyRegistry {
         let root = tempfile::tempdir()?;
         // The registry does not report its port, therefore the port is chosen here.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let configuration = root.path().join("registry.yml");
-        let storage = root.path().join("storage");
-        fs::write(
-            &configuration,
-            format!(
-                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
-                storage.display()
-            ),
-        )?;
-        let mut serve = Command::new(program);
-        serve.arg("serve").arg(&configuration);
+        let serve =
+            services::registry(program, root.path(), &address, "level: error, accesslog: {disabled: true}")?;
         let process = tools::tied(&serve)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -2,15 +2,12 @@
 
 use serde_json::Value;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        make::{coreos, kernel::Kernels, openzfs},
-        oci::Layout,
-        play::program::{FIELDS, Output, Program, as_rpm_sees},
-    },
-    report::Report,
-};
+use crate::error::{Context, Result};
+use crate::lab::make::kernel::Kernels;
+use crate::lab::make::{coreos, openzfs};
+use crate::lab::oci::Layout;
+use crate::lab::play::program::{FIELDS, Output, Program, as_rpm_sees};
+use crate::report::Report;
 
 /// Limit for `versions`: requests, bytes.
 const QUESTION: (u64, u64) = (6, 300 * 1024);

@@ -23,11 +23,10 @@ mod workflows;
 
 use std::fs;
 
-use crate::{
-    error::Result,
-    lab::{cache::Cache, make::kernel::Kernels},
-    report::Report,
-};
+use crate::error::Result;
+use crate::lab::cache::Cache;
+use crate::lab::make::kernel::Kernels;
+use crate::report::Report;
 use program::Program;
 use publisher::Publisher;
 

@@ -1,22 +1,16 @@
 //! The program with its standard flags. Only its environment refers to the lab.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        environment,
-        serve::{http, services},
-    },
-    terminal, tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::environment;
+use crate::lab::serve::{http, services};
+use crate::{terminal, tools};
 
 pub(crate) struct Output {
     pub(crate) code: i32,
@@ -161,19 +155,13 @@ pub(crate) const FIELDS: [(&str, &str); 14] = [
 /// rpm's values of [`FIELDS`] for the packages in a directory, a row each.
 pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<Vec<String>>> {
     const BETWEEN: char = '\u{1f}';
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            if path.is_dir() { open.push(path) } else { files.push(path) }
-        }
-    }
+    let mut files = tools::files_below(directory)?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rpm"));
     let mut format = FIELDS.map(|(_, query)| query).join(&BETWEEN.to_string());
     format.push('\n');
-    let output = Command::new("rpm").args(["-qp", "--nosignature", "--qf", &format]).args(&files).output()?;
-    let text = String::from_utf8(output.stdout)?;
+    let mut rpm = Command::new("rpm");
+    rpm.args(["-qp", "--nosignature", "--qf", &format]).args(&files);
+    let text = String::from_utf8(tools::output(&mut rpm)?)?;
     let mut rows: Vec<Vec<String>> =
         text.lines().map(|line| line.split(BETWEEN).map(str::to_owned).collect()).collect();
     rows.sort();

@@ -3,21 +3,16 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        make::{kernel::Kernels, openzfs},
-        play::{
-            building,
-            derived_images::{BuiltImage, InjectedFault},
-            program::{Output, Program},
-            publisher::Publisher,
-            verifiers::Verifiers,
-        },
-    },
-    report::Report,
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::make::kernel::Kernels;
+use crate::lab::make::openzfs;
+use crate::lab::play::building;
+use crate::lab::play::derived_images::{BuiltImage, InjectedFault};
+use crate::lab::play::program::{Output, Program};
+use crate::lab::play::publisher::Publisher;
+use crate::lab::play::verifiers::Verifiers;
+use crate::report::Report;
+use crate::tools;
 
 /// Limit for an emulated boot test, in seconds.
 const BOOT: u64 = 60;

@@ -4,13 +4,9 @@ use std::{fs, path::PathBuf};
 
 use fake_sigstore::FakeSigstore;
 
-use crate::{
-    error::Result,
-    lab::{
-        environment::REGISTRY,
-        play::verifiers::{KeyPair, PublishedImage},
-    },
-};
+use crate::error::Result;
+use crate::lab::environment::REGISTRY;
+use crate::lab::play::verifiers::{KeyPair, PublishedImage};
 
 /// A repository of this run alone: earlier runs signed with other keys.
 pub(crate) fn repository(name: &str) -> String {

@@ -4,20 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        cache::Cache,
-        make::kernel::Kernels,
-        play::{
-            building,
-            program::Program,
-            publisher::{KeylessServices, repository},
-            verifiers::{KeyPair, PublishedImage, Verifiers},
-        },
-    },
-    report::Report,
-};
+use crate::error::{Context, Result};
+use crate::lab::cache::Cache;
+use crate::lab::make::kernel::Kernels;
+use crate::lab::play::building;
+use crate::lab::play::program::Program;
+use crate::lab::play::publisher::{KeylessServices, repository};
+use crate::lab::play::verifiers::{KeyPair, PublishedImage, Verifiers};
+use crate::report::Report;
 
 /// The workflow of [`fake_sigstore::claims`].
 const WORKFLOW: &str = "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main";

@@ -2,23 +2,17 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::Apt,
-        cache::{Cache, Key},
-        make::kernel::Kernels,
-        play::{
-            building,
-            derived_images::BuiltImage,
-            program::{Output, Program},
-            promotion::BY_HAND,
-            publisher::Publisher,
-            verifiers::Verifiers,
-        },
-    },
-    report::Report,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::Apt;
+use crate::lab::cache::{Cache, Key};
+use crate::lab::make::kernel::Kernels;
+use crate::lab::play::building;
+use crate::lab::play::derived_images::BuiltImage;
+use crate::lab::play::program::{Output, Program};
+use crate::lab::play::promotion::BY_HAND;
+use crate::lab::play::publisher::Publisher;
+use crate::lab::play::verifiers::Verifiers;
+use crate::report::Report;
 
 /// Releases of kernels that were never compiled, oldest first. The last one is among the newest three of all.
 const OLDER: [&str; 4] = ["-150", "-151", "-152", "-153"];

@@ -5,21 +5,16 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{
-    error::Result,
-    lab::{
-        environment,
-        make::{kernel::Kernels, openzfs},
-        play::{
-            program::Program,
-            publisher::{KeylessServices, repository},
-            workflow_runner::{Executor, JobConclusions, Run, RunLine},
-        },
-        serve::{http, issues},
-    },
-    report::Report,
-    tools,
-};
+use crate::error::Result;
+use crate::lab::environment;
+use crate::lab::make::kernel::Kernels;
+use crate::lab::make::openzfs;
+use crate::lab::play::program::Program;
+use crate::lab::play::publisher::{KeylessServices, repository};
+use crate::lab::play::workflow_runner::{Executor, JobConclusions, Run, RunLine};
+use crate::lab::serve::{http, issues};
+use crate::report::Report;
+use crate::tools;
 
 /// Limit for a scheduled run with nothing to do: requests, bytes.
 const NOTHING_TO_DO: (u64, u64) = (12, 400 * 1024);

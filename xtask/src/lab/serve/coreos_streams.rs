@@ -1,26 +1,18 @@
 //! The stream metadata of Fedora CoreOS and the release metadata of GitHub, as files.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::Result,
-    lab::{
-        cache::hex,
-        environment::{self, REGISTRY},
-        make::{
-            coreos::{CoreOs, CoreOsRelease},
-            openzfs,
-        },
-        serve::github,
-    },
-};
+use crate::error::Result;
+use crate::lab::cache::hex;
+use crate::lab::environment::{self, REGISTRY};
+use crate::lab::make::coreos::{CoreOs, CoreOsRelease};
+use crate::lab::make::openzfs;
+use crate::lab::serve::github;
 
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 /// Earlier releases of a stream. Real lists grow with every release.

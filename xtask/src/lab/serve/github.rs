@@ -6,10 +6,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::Result,
-    lab::{cache::hex, environment, make::openzfs},
-};
+use crate::error::Result;
+use crate::lab::cache::hex;
+use crate::lab::environment;
+use crate::lab::make::openzfs;
 
 const REPOSITORY: &str = "/github/repos/openzfs/zfs";
 

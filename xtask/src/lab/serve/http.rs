@@ -1,36 +1,29 @@
 //! The HTTP server: files below a directory, and GitHub's REST API. It supports what large sites do (HEAD, ETag, gzip for
 //! JSON) and logs requests with the size of the response.
 
-use std::{
-    convert::Infallible,
-    fs::{self, File},
-    io::Write as _,
-    path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::UNIX_EPOCH,
-};
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-        IF_NONE_MATCH, LINK,
-    },
-    server::conn::http1,
-    service::service_fn,
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH, LINK,
 };
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        environment,
-        serve::{github, issues::Issues},
-    },
-};
+use crate::error::{Context, Result};
+use crate::lab::environment;
+use crate::lab::serve::github;
+use crate::lab::serve::issues::Issues;
 
 /// A line for each request: method, URL, status, bytes of the body.
 pub(crate) const LOG: &str = "requests.log";

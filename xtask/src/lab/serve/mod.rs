@@ -9,11 +9,12 @@ pub(crate) mod services;
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{
-    error::Result,
-    lab::{cache::Cache, environment::REGISTRY, make::Products, oci::Layout},
-    tools,
-};
+use crate::error::Result;
+use crate::lab::cache::Cache;
+use crate::lab::environment::REGISTRY;
+use crate::lab::make::Products;
+use crate::lab::oci::Layout;
+use crate::tools;
 use services::Services;
 
 /// Starts the services with these products. `stay`: they outlive this process.

@@ -3,25 +3,19 @@
 //! In a run they end with this process. After `lab up` they stay; `lab down` finds them by files with their process ids,
 //! and ends only processes that were started with a path of the lab.
 
-use std::{
-    fs::{self, File},
-    net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::Apt,
-        cache::{Cache, Key},
-        environment::{HTTP, REGISTRY},
-    },
-    terminal, tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::Apt;
+use crate::lab::cache::{Cache, Key};
+use crate::lab::environment::{HTTP, REGISTRY};
+use crate::{terminal, tools};
 
 const NAMES: [&str; 2] = ["registry", "http"];
 const FREE_WITHIN: Duration = Duration::from_secs(2);
@@ -46,17 +40,7 @@ impl Services {
         }
         let mut services = Self { children: Vec::new(), run: run.clone() };
 
-        let configuration = run.join("registry.yml");
-        fs::write(
-            &configuration,
-            format!(
-                "version: 0.1\nlog: {{level: warn}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: \"{REGISTRY}\"}}\n",
-                run.join("registry").display()
-            ),
-        )?;
-        let mut registry = Command::new(registry_program(cache)?);
-        registry.arg("serve").arg(configuration);
+        let registry = registry(&registry_program(cache)?, &run, REGISTRY, "level: warn")?;
         services.spawn("registry", registry, stay)?;
 
         // Not its path: a later build (`cargo xtask test` runs several) replaces the file there.
@@ -117,6 +101,23 @@ impl Drop for Services {
             }
         }
     }
+}
+
+/// The command of a registry with its configuration and content in `directory`.
+pub(crate) fn registry(program: &Path, directory: &Path, address: &str, log: &str) -> Result<Command> {
+    let configuration = directory.join("registry.yml");
+    let content = directory.join("registry");
+    fs::write(
+        &configuration,
+        format!(
+            "version: 0.1\nlog: {{{log}}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+             http: {{addr: \"{address}\"}}\n",
+            content.display()
+        ),
+    )?;
+    let mut command = Command::new(program);
+    command.arg("serve").arg(configuration);
+    Ok(command)
 }
 
 /// Number of the program's requests in the registry's log, and bytes sent for them.

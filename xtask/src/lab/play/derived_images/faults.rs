@@ -1,13 +1,12 @@
 //! Faults, each of which only one check detects.
 
-use std::{
-    fs::{self, OpenOptions},
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::{Context, Result};
+use crate::tools;
 
 /// Lets a kernel module begin with `ud2`, the instruction behind the kernel's `BUG()`.
 pub(super) fn plant_bug(root: &Path) -> Result {
@@ -78,25 +77,15 @@ fn first_instruction(module: &Path) -> Result<u64> {
 }
 
 fn run(program: &str, arguments: &[&str], file: &Path) -> Result<String> {
-    let output = Command::new(program).args(arguments).arg(file).output().context(program)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("{program} cannot read {}", file.display()).into())
+    let output = tools::output(Command::new(program).args(arguments).arg(file))?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
 /// Finds a binary by its name.
 fn find(directory: &Path, name: &str) -> Result<PathBuf> {
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                open.push(entry.path());
-            } else if kind.is_file() && entry.file_name() == name && !is_text(&entry.path())? {
-                return Ok(entry.path());
-            }
+    for file in tools::files_below(directory)? {
+        if file.file_name().is_some_and(|found| found == name) && !file.is_symlink() && !is_text(&file)? {
+            return Ok(file);
         }
     }
     Err(format!("no {name} in {}", directory.display()).into())

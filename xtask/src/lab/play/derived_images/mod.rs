@@ -4,21 +4,16 @@
 mod faults;
 mod package;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        cache, oci,
-        play::{building, program::Program},
-    },
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::play::building;
+use crate::lab::play::program::Program;
+use crate::lab::{cache, oci};
+use crate::tools;
 use package::Renaming;
 
 /// Changes the files of a package in a directory.
@@ -103,7 +98,7 @@ impl BuiltImage {
         let renaming = Renaming::new(&self.kernel, kernel)?;
         let (store, tag) = (self.work.join(name), building::tag(kernel));
         let parts = [tempfile::tempdir_in(&self.work)?, tempfile::tempdir_in(&self.work)?];
-        for file in self.all()? {
+        for file in tools::files_below(&self.packages)? {
             let (package, is_kmod) = (name_of(&file)?, is_kmod(&file));
             let inside = file.strip_prefix(&self.packages)?;
             let place = parts[usize::from(is_kmod)].path().join(renaming.text(&inside.to_string_lossy()));
@@ -162,24 +157,10 @@ impl BuiltImage {
     }
 
     fn package(&self, name: &str) -> Result<PathBuf> {
-        let found = self.all()?.into_iter().find(|file| name_of(file).is_ok_and(|found| found == name));
+        let found = tools::files_below(&self.packages)?
+            .into_iter()
+            .find(|file| name_of(file).is_ok_and(|found| found == name));
         found.context(format_args!("the image has no package {name}"))
-    }
-
-    fn all(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.packages)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                for entry in fs::read_dir(path)? {
-                    files.push(entry?.path());
-                }
-            } else {
-                files.push(path);
-            }
-        }
-        files.sort();
-        Ok(files)
     }
 }
 

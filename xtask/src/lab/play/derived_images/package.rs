@@ -1,18 +1,14 @@
 //! Repacks a package with rpmbuild: the same metadata, changed files.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::Change;
-use crate::{
-    error::{Context, Result},
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::tools;
 
 /// Replaces a kernel's name by another one in text and in binaries.
 pub(super) struct Renaming {
@@ -52,17 +48,9 @@ impl Renaming {
 
 pub(super) fn unpack(package: &Path, to: &Path) -> Result {
     let script = "rpm2cpio \"$1\" | cpio --extract --make-directories --preserve-modification-time --quiet";
-    let output = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(package)
-        .current_dir(to)
-        .output()
-        .context("cpio")?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{} cannot be unpacked: {said}", package.display()).into())
+    let mut unpack = Command::new("sh");
+    unpack.args(["-c", script, "sh"]).arg(package).current_dir(to);
+    tools::output(&mut unpack).map(drop).context(package.display())
 }
 
 /// Repacks a package, renamed and with `change` applied to its files.
@@ -142,15 +130,9 @@ fn spec_of(package: &Path, root: &Path, renaming: &Renaming) -> Result<String> {
 }
 
 fn query(package: &Path, format: &str) -> Result<String> {
-    let output = Command::new("rpm")
-        .args(["--query", "--package", "--nosignature", "--queryformat", format])
-        .arg(package)
-        .output()
-        .context("rpm")?;
-    if output.status.success() {
-        return Ok(String::from_utf8(output.stdout)?);
-    }
-    Err(format!("rpm cannot read {}", package.display()).into())
+    let mut rpm = Command::new("rpm");
+    rpm.args(["--query", "--package", "--nosignature", "--queryformat", format]).arg(package);
+    Ok(String::from_utf8(tools::output(&mut rpm)?)?)
 }
 
 fn rename_below(directory: &Path, renaming: &Renaming) -> Result {

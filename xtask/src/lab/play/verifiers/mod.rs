@@ -4,24 +4,18 @@
 mod readme;
 mod tamper;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use readme::ReadmeSignatures;
 use serde_json::Value;
 
-use crate::{
-    error::{Context, Result},
-    lab::{
-        apt::Apt,
-        cache::{Cache, Key},
-    },
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::lab::apt::Apt;
+use crate::lab::cache::{Cache, Key};
+use crate::tools;
 
 const SUITE: &str = "sid";
 /// Packages with static programs.
@@ -96,7 +90,7 @@ impl Verifiers {
         fs::create_dir_all(directory)?;
         let mut command = self.program("cosign");
         command.arg("generate-key-pair").env("COSIGN_PASSWORD", PASSWORD).current_dir(directory);
-        succeeded("cosign generate-key-pair", &run(&mut command)?)?;
+        tools::output(&mut command)?;
         Ok(KeyPair { private: directory.join("cosign.key"), public: directory.join("cosign.pub") })
     }
 
@@ -135,9 +129,7 @@ impl Verifiers {
     /// Every tag of a repository with its digest.
     pub(crate) fn tags(&self, repository: &str) -> Result<BTreeMap<String, String>> {
         let ask = |arguments: &[&str]| -> Result<String> {
-            let output = run(self.program("oras").args(arguments).arg("--plain-http"))?;
-            succeeded("oras", &output)?;
-            Ok(String::from_utf8(output.stdout)?)
+            Ok(String::from_utf8(tools::output(self.program("oras").args(arguments).arg("--plain-http"))?)?)
         };
         let tags = ask(&["repo", "tags", repository])?;
         tags.lines()
@@ -172,19 +164,16 @@ impl Verifiers {
     fn referring(&self, image: &PublishedImage<'_>) -> Result<Vec<Value>> {
         let mut command = self.program("oras");
         command.args(["discover", "--plain-http", "--format", "json", &image.pinned()]);
-        let output = run(&mut command)?;
-        succeeded("oras discover", &output)?;
-        let tree: Value = serde_json::from_slice(&output.stdout)?;
+        let tree: Value = serde_json::from_slice(&tools::output(&mut command)?)?;
         let entries = tree["referrers"].as_array().or_else(|| tree["manifests"].as_array());
         Ok(entries.context("oras lists no referrers")?.clone())
     }
 
     pub(crate) fn is_there(&self, image: &PublishedImage<'_>) -> Result<bool> {
-        let output = run(self.program("oras").args(["resolve", "--plain-http", &image.pinned()]))?;
-        match last_line(&output) {
-            _ if output.status.success() => Ok(true),
-            said if said.contains("not found") => Ok(false),
-            said => Err(format!("oras resolve: {said}").into()),
+        match tools::output(self.program("oras").args(["resolve", "--plain-http", &image.pinned()])) {
+            Ok(_) => Ok(true),
+            Err(error) if error.to_string().contains("not found") => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -196,7 +185,7 @@ impl Verifiers {
         workflow: &str,
         trusted_root: &Path,
     ) -> Result<String> {
-        let verdict = |identity: &str| {
+        let check = |identity: &str| {
             let mut command = self.program("sigstore-go-verification");
             command
                 .args(["-artifact-digest", digest.trim_start_matches("sha256:")])
@@ -204,10 +193,10 @@ impl Verifiers {
                 .args(["-expectedSAN", identity])
                 .arg("-trustedrootJSONpath")
                 .args([trusted_root, bundle]);
-            run(&mut command)
+            verdict(&mut command)
         };
-        succeeded("sigstore-go", &verdict(workflow)?)?;
-        if verdict(&format!("{workflow}-other"))?.status.success() {
+        check(workflow)??;
+        if check(&format!("{workflow}-other"))?.is_ok() {
             return Err("sigstore-go accepts the bundle as that of another workflow".into());
         }
         Ok("accepted by sigstore-go for its workflow only".to_owned())
@@ -254,25 +243,10 @@ impl Verifiers {
     }
 }
 
-fn run(command: &mut Command) -> Result<Output> {
-    tools::tied(command).stdin(Stdio::null()).output().context(command.get_program().display())
-}
-
+/// A program that cannot be started is an error, not a rejection.
 fn verdict(command: &mut Command) -> Result<std::result::Result<(), String>> {
-    let output = run(command)?;
-    Ok(if output.status.success() { Ok(()) } else { Err(last_line(&output)) })
-}
-
-fn succeeded(what: &str, output: &Output) -> Result {
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{what}: {}", last_line(output)).into())
-}
-
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
+    let output = tools::tied(command).stdin(Stdio::null()).output()?;
+    Ok(if output.status.success() { Ok(()) } else { Err(tools::last_line(&output.stderr)) })
 }
 
 fn all_refuse(what: &str, verdicts: &[VerifierResult]) -> Result {

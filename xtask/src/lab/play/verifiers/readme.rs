@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use crate::{
-    error::{Context, Result},
-    tools,
-};
+use crate::error::{Context, Result};
+use crate::tools;
 
 const CHAPTER: &str = "\n## ReadmeSignatures\n";
 /// Placeholders in the README.

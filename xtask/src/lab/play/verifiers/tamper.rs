@@ -6,11 +6,10 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{PublishedImage, Verifiers, run, succeeded};
-use crate::{
-    error::{Context, Result},
-    lab::cache,
-};
+use super::{PublishedImage, Verifiers};
+use crate::error::{Context, Result};
+use crate::lab::cache;
+use crate::tools;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -71,9 +70,8 @@ impl Verifiers {
         let mut fetch = self.program("oras");
         let at = format!("{}@{digest}", image.repository);
         fetch.args(["blob", "fetch", "--plain-http", "--output", "-", &at]);
-        let output = run(&mut fetch)?;
-        succeeded("oras blob fetch", &output)?;
-        let bundle = other_character(&String::from_utf8(output.stdout)?, "\"payload\":\"", 60)?;
+        let bundle = String::from_utf8(tools::output(&mut fetch)?)?;
+        let bundle = other_character(&bundle, "\"payload\":\"", 60)?;
         layer["digest"] = format!("sha256:{}", cache::digest(&bundle)).into();
         layer["size"] = bundle.len().into();
         self.push(&["blob", "push", "--plain-http", image.repository], bundle.as_bytes())?;
@@ -83,9 +81,7 @@ impl Verifiers {
     fn fetch_manifest(&self, at: &str) -> Result<Vec<u8>> {
         let mut command = self.program("oras");
         command.args(["manifest", "fetch", "--plain-http", at]);
-        let output = run(&mut command)?;
-        succeeded(&format!("oras manifest fetch {at}"), &output)?;
-        Ok(output.stdout)
+        tools::output(&mut command)
     }
 
     fn push_manifest(&self, at: &str, media_type: &str, bytes: &[u8]) -> Result {
@@ -98,7 +94,7 @@ impl Verifiers {
         fs::write(directory.path().join("file"), bytes)?;
         let mut command = self.program("oras");
         command.args(arguments).arg(Path::new("file")).current_dir(directory.path());
-        succeeded(&format!("oras {}", arguments.join(" ")), &run(&mut command)?)
+        tools::output(&mut command).map(drop)
     }
 }
 

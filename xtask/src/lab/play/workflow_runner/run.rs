@@ -1,17 +1,13 @@
 //! Runs the jobs of a workflow in order, each in a directory of its own as if that were its machine.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{
-    expression::{Contexts, as_text, evaluate, interpolate, is_true},
-    workflow::{JobBody, JobMatrix, StepAction, Workflow, WorkflowJob, WorkflowStep},
-};
+use super::expression::{Contexts, as_text, evaluate, interpolate, is_true};
+use super::workflow::{JobBody, JobMatrix, StepAction, Workflow, WorkflowJob, WorkflowStep};
 use crate::error::{Context as _, Result};
 
 /// Runs the lines of steps.

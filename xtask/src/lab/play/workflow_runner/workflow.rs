@@ -143,7 +143,10 @@ fn in_order(mut jobs: Vec<WorkflowJob>) -> Result<Vec<WorkflowJob>> {
     while !jobs.is_empty() {
         let done = |need: &String| ordered.iter().any(|job| job.id == *need);
         let ready = jobs.iter().position(|job| job.needs.iter().all(done));
-        ordered.push(jobs.remove(ready.context("`needs` names a job that does not exist, or is circular")?));
+        let circular =
+            || format!("job {}: `needs` names a job that does not exist, or is circular", jobs[0].id);
+        let ready = ready.ok_or_else(circular)?;
+        ordered.push(jobs.remove(ready));
     }
     Ok(ordered)
 }
