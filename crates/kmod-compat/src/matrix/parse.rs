@@ -10,21 +10,10 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::{MatrixDiagnostic, MatrixError};
 use super::{CompatMatrix, rules};
 
-const POLICY: &str = "[policy]
-line = \"2.4\"
-unknown_release = \"hold\"";
-
-const RELEASE: &str = "[[release]]
-version = \"2.4.4\"
-linux_min = \"4.18\"
-linux_max = \"7.2\"
-source = \"https://github.com/openzfs/zfs/blob/zfs-2.4.4/META\"";
-
-const EXCLUDE: &str = "[[exclude]]
-zfs = \"2.1.9\"
-kernel = \"6.2.8\"
-reason = \"does not compile\"
-source = \"https://github.com/openzfs/zfs/issues/14658\"";
+const POLICY: &str = "`[policy]` has `line` and `unknown_release`, both strings";
+const RELEASE: &str = "`[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all strings, \
+                       because the number 6.10 is 6.1";
+const EXCLUDE: &str = "`[[exclude]]` has `zfs`, `kernel`, `reason` and `source`: all strings";
 
 pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError> {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -43,8 +32,12 @@ pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError>
     let (mut diagnostics, mut all_read) = (Vec::new(), true);
     let (mut policy, mut releases, mut exclusions) = (None, Vec::new(), Vec::new());
     if !document.get_ref().contains_key("policy") {
-        let help = format!("begin with one such as\n\n{POLICY}");
-        diagnostics.push(MatrixDiagnostic::new("missing table `policy`", 0..0, "before the first row", help));
+        diagnostics.push(MatrixDiagnostic::new(
+            "missing table `policy`",
+            0..0,
+            "before the first row",
+            POLICY,
+        ));
     }
     for (key, value) in document.into_inner() {
         let before = diagnostics.len();
@@ -74,19 +67,18 @@ pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError>
 
 /// The span of a syntax error; the last character for one at the end of the text, where nothing can be shown.
 fn visible_span(error: &toml::de::Error, text: &str) -> Range<usize> {
-    let last = text.floor_char_boundary(text.trim_end().len().saturating_sub(1));
-    error.span().filter(|span| span.start < text.len()).unwrap_or(last..last + 1)
+    let end = text.trim_end().len();
+    let last = text.floor_char_boundary(end.saturating_sub(1));
+    error.span().filter(|span| span.start < text.len()).unwrap_or(last..end)
 }
 
 fn table<T: DeserializeOwned>(
     value: Spanned<DeValue<'_>>,
-    example: &str,
+    help: &str,
     diagnostics: &mut Vec<MatrixDiagnostic>,
 ) -> Option<Spanned<T>> {
     let span = value.span();
     let invalid = |error: toml::de::Error| {
-        let help =
-            format!("versions are strings, because the number 6.10 is 6.1; a valid table is\n\n{example}");
         let place = error.span().unwrap_or_else(|| span.clone());
         diagnostics.push(MatrixDiagnostic::new(error.message(), place, "here", help));
     };
@@ -95,17 +87,16 @@ fn table<T: DeserializeOwned>(
 
 fn rows<T: DeserializeOwned>(
     value: Spanned<DeValue<'_>>,
-    example: &str,
+    help: &str,
     diagnostics: &mut Vec<MatrixDiagnostic>,
 ) -> Vec<Spanned<T>> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(values) => {
-            values.into_iter().filter_map(|value| table(value, example, diagnostics)).collect()
+            values.into_iter().filter_map(|value| table(value, help, diagnostics)).collect()
         }
         other => {
             let message = format!("invalid type: {}, expected an array of tables", other.type_str());
-            let help = format!("a valid row is\n\n{example}");
             diagnostics.push(MatrixDiagnostic::new(message, span, "here", help));
             Vec::new()
         }

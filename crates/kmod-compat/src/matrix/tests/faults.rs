@@ -1,11 +1,7 @@
 //! The diagnostics of an invalid matrix, as they are shown.
 
-mod rules;
-mod tables;
-mod values;
-
 use insta::assert_snapshot;
-use miette::{GraphicalReportHandler, GraphicalTheme};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 use crate::{CompatMatrix, MatrixError};
 
@@ -17,82 +13,84 @@ pub(super) fn render(error: &MatrixError) -> String {
     report.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-#[track_caller]
-fn report(text: &str) -> String {
-    render(&CompatMatrix::parse("compat/zfs.toml", text).unwrap_err())
+fn parse(text: &str) -> MatrixError {
+    CompatMatrix::parse("compat/zfs.toml", text).unwrap_err()
 }
 
-/// A valid policy and the rows under test.
+/// One line per diagnostic: the line and text of each label, then the message.
 #[track_caller]
-fn report_rows(rows: &str) -> String {
-    let policy = "policy = { line = \"2.4\", unknown_release = \"use-meta\" }\n";
-    report(&format!("{policy}{rows}"))
+fn summary(text: &str) -> String {
+    let error = parse(text);
+    let line = |offset: usize| text[..offset].lines().count().max(1);
+    let of = |diagnostic: &dyn Diagnostic| {
+        let labels = diagnostic.labels().into_iter().flatten().map(|label| {
+            let (offset, end) = (label.offset(), label.offset() + label.len());
+            format!("{} {}", line(end), &text[offset..end])
+        });
+        format!("{}: {diagnostic}", labels.collect::<Vec<_>>().join(" and "))
+    };
+    error.related().into_iter().flatten().map(of).collect::<Vec<_>>().join("\n")
+}
+
+/// Of a valid policy and the rows under test. The rows begin in line 2.
+#[track_caller]
+fn rows_summary(rows: &str) -> String {
+    summary(&format!("policy = {{ line = \"2.4\", unknown_release = \"use-meta\" }}\n{rows}"))
+}
+
+/// A row with one value replaced, or a line added where there is no such key.
+fn release(key: &str, value: &str) -> String {
+    row(
+        "release",
+        &[("version", "2.4.0"), ("linux_min", "4.18"), ("linux_max", "6.18"), ("source", LINK)],
+        key,
+        value,
+    )
+}
+
+fn exclusion(key: &str, value: &str) -> String {
+    row(
+        "exclude",
+        &[("zfs", "2.4.0"), ("kernel", "6.2.8"), ("reason", "of this"), ("source", LINK)],
+        key,
+        value,
+    )
+}
+
+const LINK: &str = "https://example.org/";
+
+fn row(table: &str, values: &[(&str, &str)], key: &str, value: &str) -> String {
+    let mut values = values.to_vec();
+    match values.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, old)) => *old = value,
+        None => values.push((key, value)),
+    }
+    let lines = values.iter().map(|(key, value)| format!("{key} = \"{value}\"\n"));
+    format!("[[{table}]]\n{}", lines.collect::<String>())
 }
 
 #[test]
 fn invalid_toml_is_the_only_diagnostic() {
-    assert_snapshot!(report("[policy]\nline = \"2.4\nunknown_release = hold\n[[release]]\nversion = \"x\"\n"), @r#"
-      × `compat/zfs.toml` is not a valid compatibility matrix
-
-    Error:
-      × invalid TOML: invalid basic string, expected `"`
-       ╭─[compat/zfs.toml:2:12]
-     1 │ [policy]
-     2 │ line = "2.4
-       ·            ▲
-       ·            ╰── here
-     3 │ unknown_release = hold
-       ╰────
-      help: fix the syntax first: nothing else was checked
-
-    Error:
-      × invalid TOML: string values must be quoted, expected literal string
-       ╭─[compat/zfs.toml:3:19]
-     2 │ line = "2.4
-     3 │ unknown_release = hold
-       ·                   ──┬─
-       ·                     ╰── here
-     4 │ [[release]]
-       ╰────
-      help: fix the syntax first: nothing else was checked
+    assert_snapshot!(summary("[policy]\nline = \"2.4\nunknown_release = hold\n[[release]]\nversion = \"x\"\n"), @r#"
+    2 : invalid TOML: invalid basic string, expected `"`
+    3 hold: invalid TOML: string values must be quoted, expected literal string
     "#);
 }
 
 #[test]
 fn truncated_text_is_reported_at_its_end() {
-    assert_snapshot!(report("[policy]\nline = "), @r#"
-      × `compat/zfs.toml` is not a valid compatibility matrix
-
-    Error:
-      × invalid TOML: string values must be quoted, expected literal string
-       ╭─[compat/zfs.toml:2:6]
-     1 │ [policy]
-     2 │ line =
-       ·      ┬
-       ·      ╰── here
-       ╰────
-      help: fix the syntax first: nothing else was checked
+    assert_snapshot!(summary("[policy]\nline = "), @r#"
+    2 =: invalid TOML: string values must be quoted, expected literal string
     "#);
-    assert_snapshot!(report("[policy]\nline = \"\"\"2.4é\n\n"), @r#"
-      × `compat/zfs.toml` is not a valid compatibility matrix
-
-    Error:
-      × invalid TOML: invalid multi-line basic string, expected `"`
-       ╭─[compat/zfs.toml:2:14]
-     1 │ [policy]
-     2 │ line = """2.4é
-       ·              ┬
-       ·              ╰── here
-     3 │
-       ╰────
-      help: fix the syntax first: nothing else was checked
+    assert_snapshot!(summary("[policy]\nline = \"\"\"2.4é\n\n"), @r#"
+    2 é: invalid TOML: invalid multi-line basic string, expected `"`
     "#);
 }
 
 /// One of each kind: value, key, missing key, range, order.
 #[test]
 fn the_faults_of_all_rows_are_reported_in_one_run() {
-    assert_snapshot!(report(r#"
+    assert_snapshot!(render(&parse(r#"
 [policy]
 line = "2.4"
 unknown_release = "guess"
@@ -120,7 +118,7 @@ source = "https://example.org/"
 version = "2.4.3"
 linux_min = "4.18"
 linux_max = "6.18"
-"#), @r#"
+"#)), @r#"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
@@ -132,11 +130,7 @@ linux_max = "6.18"
        ·                      ╰── here
      5 │
        ╰────
-      help: versions are strings, because the number 6.10 is 6.1; a valid table is
-
-            [policy]
-            line = "2.4"
-            unknown_release = "hold"
+      help: `[policy]` has `line` and `unknown_release`, both strings
 
     Error:
       × `linux_max` 6.9 is below `linux_min` 6.12
@@ -178,13 +172,8 @@ linux_max = "6.18"
         ·     ╰── here
      23 │ source = "https://example.org/"
         ╰────
-      help: versions are strings, because the number 6.10 is 6.1; a valid table is
-
-            [[release]]
-            version = "2.4.4"
-            linux_min = "4.18"
-            linux_max = "7.2"
-            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
+      help: `[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all
+            strings, because the number 6.10 is 6.1
 
     Error:
       × missing field `source`
@@ -195,12 +184,130 @@ linux_max = "6.18"
         ·      ╰── here
      26 │ version = "2.4.3"
         ╰────
-      help: versions are strings, because the number 6.10 is 6.1; a valid table is
+      help: `[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all
+            strings, because the number 6.10 is 6.1
+    "#);
+}
 
-            [[release]]
-            version = "2.4.4"
-            linux_min = "4.18"
-            linux_max = "7.2"
-            source = "https://github.com/openzfs/zfs/blob/zfs-2.4.4/META"
+#[test]
+fn each_value_of_a_row_is_checked() {
+    let rows = [
+        release("version", "2.4.0-rc1"),
+        release("linux_max", "6.18.1"),
+        release("version", "2.4.99"),
+        release("linux_min", "v4.18"),
+        release("sha256", "1F08"),
+        release("source", "see the release notes"),
+        release("linux_mx", "6.19"),
+    ];
+    assert_snapshot!(rows_summary(&rows.concat()), @r#"
+    3 "2.4.0-rc1": `2.4.0-rc1` is a release candidate of OpenZFS, not a released version (expected e.g. `2.4.0`)
+    10 "6.18.1": `6.18.1` is not a kernel series (expected major and minor, e.g. `6.17`)
+    13 "2.4.99": `2.4.99` is a development tag of OpenZFS, not a released version (expected e.g. `2.4.0`)
+    19 "v4.18": `v4.18` is not a kernel series (expected major and minor, e.g. `6.17`)
+    27 "1F08": `1F08` is not a sha256 (expected 64 lower-case hexadecimal digits, as `sha256sum` prints them)
+    32 "see the release notes": `see the release notes` is not a URL that begins with `https://`
+    38 linux_mx: unknown field `linux_mx`, expected one of `version`, `linux_min`, `linux_max`, `sha256`, `source`
+    "#);
+}
+
+#[test]
+fn each_value_of_an_exclusion_is_checked() {
+    let rows = [
+        exclusion("zfs", "zfs-2.4.1"),
+        exclusion("kernel", "6.2.8-200.fc37"),
+        exclusion("reason", "  "),
+        exclusion("source", "http://example.org/"),
+        exclusion("because", "of that"),
+    ];
+    assert_snapshot!(rows_summary(&rows.concat()), @r#"
+    3 "zfs-2.4.1": `zfs-2.4.1` is not a released OpenZFS version (expected e.g. `2.4.0`)
+    9 "6.2.8-200.fc37": `6.2.8-200.fc37` is not a kernel version (expected e.g. `6.2.8`, or `6.2` for all of that series)
+    15 "  ": the reason is empty
+    21 "http://example.org/": `http://example.org/` is not a URL that begins with `https://`
+    27 because: unknown field `because`, expected one of `zfs`, `kernel`, `reason`, `source`
+    "#);
+}
+
+#[test]
+fn each_value_of_the_policy_is_checked() {
+    assert_snapshot!(summary("[policy]\nline = \"2.4.0\"\nunknown_release = \"hold\"\n"), @r#"
+    2 "2.4.0": `2.4.0` is not a line of OpenZFS releases (expected e.g. `2.4`)
+    "#);
+    assert_snapshot!(summary("[policy]\nline = \"2.4\"\nunknown_release = \"\"\n"), @r#"
+    3 "": `` is not a policy for releases without a row (expected `hold` or `use-meta`)
+    "#);
+}
+
+#[test]
+fn a_missing_table_or_key_is_named() {
+    let without_source = |row: String| row.replace("source = \"https://example.org/\"\n", "");
+    let rows = without_source(release("version", "2.4.1")) + &without_source(exclusion("zfs", "2.4.1"));
+    assert_snapshot!(summary(&rows), @r#"
+    1 : missing table `policy`
+    1 [[release]]: missing field `source`
+    5 [[exclude]]: missing field `source`
+    "#);
+    assert_snapshot!(summary(""), @r#"
+    1 : missing table `policy`
+    "#);
+}
+
+#[test]
+fn values_of_other_types_are_named() {
+    assert_snapshot!(summary("policy = \"2.4\"\nexclude = [ \"2.1.9\" ]\npolic = 1\n\n[release]\nversion = \"2.4.1\"\n"), @r#"
+    1 "2.4": invalid type: string "2.4", expected a table
+    2 "2.1.9": invalid type: string "2.1.9", expected a table
+    3 polic: unknown table `polic`, expected one of `policy`, `release`, `exclude`
+    5 [release]: invalid type: table, expected an array of tables
+    "#);
+}
+
+#[test]
+fn a_number_is_not_a_version() {
+    assert_snapshot!(rows_summary(&release("linux_max", "6.10").replace("\"6.10\"", "6.10")), @r#"
+    5 6.10: invalid type: floating point `6.1`, expected a string
+    "#);
+}
+
+/// Rules between rows are not checked against rows that could not be read.
+#[test]
+fn an_unreadable_version_is_one_diagnostic_only() {
+    let rows = release("version", "2.4.x") + &exclusion("zfs", "2.4.1");
+    assert_snapshot!(summary(&format!("[policy]\nline = \"2.4\"\nunknown_release = \"hold\"\n{rows}")), @r#"
+    5 "2.4.x": `2.4.x` is not a released OpenZFS version (expected e.g. `2.4.0`)
+    "#);
+}
+
+#[test]
+fn rows_are_unique_and_sorted() {
+    let rows = ["2.2.10", "2.2.9", "2.2.11", "2.2.10"].map(|version| release("version", version));
+    assert_snapshot!(rows_summary(&rows.concat()), @r#"
+    7 [[release]] and 2 [[release]]: the row of OpenZFS 2.2.9 stands after the row of OpenZFS 2.2.10
+    17 [[release]] and 2 [[release]]: the row of OpenZFS 2.2.10 exists twice
+    "#);
+}
+
+#[test]
+fn a_range_is_not_empty() {
+    assert_snapshot!(rows_summary(&release("linux_max", "4.9")), @r#"
+    2 [[release]]: `linux_max` 4.9 is below `linux_min` 4.18
+    "#);
+}
+
+#[test]
+fn exclusions_are_unique_and_sorted_and_name_a_row() {
+    let rows = ["6.10", "6.9", "6.10"].map(|kernel| exclusion("kernel", kernel)).concat();
+    assert_snapshot!(rows_summary(&(release("version", "2.4.0") + &rows + &exclusion("zfs", "2.4.2"))), @r#"
+    12 [[exclude]] and 7 [[exclude]]: the exclusion of kernel 6.9 for OpenZFS 2.4.0 stands after the exclusion of kernel 6.10 for OpenZFS 2.4.0
+    17 [[exclude]] and 7 [[exclude]]: the exclusion of kernel 6.10 for OpenZFS 2.4.0 exists twice
+    22 [[exclude]]: the exclusion names OpenZFS 2.4.2, which has no row
+    "#);
+}
+
+#[test]
+fn the_line_of_the_policy_has_a_row() {
+    assert_snapshot!(summary("[policy]\nline = \"2.5\"\nunknown_release = \"hold\"\n"), @r#"
+    1 [policy]: the line 2.5 has no row, so nothing would ever be built
     "#);
 }
