@@ -23,8 +23,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("commands-do-not-retry", "crates/kmod-builder/src/commands/workflow"),
     ("prose-is-plain", "crates/kmod-builder/"),
     ("prose-is-plain", "crates/kmod-query/"),
-    ("prose-is-plain", "crates/sigstore-stand-in/"),
-    ("prose-is-plain", "xtask/src/"),
 ];
 
 fn is_excepted(rule: &Rule, name: &str) -> bool {
