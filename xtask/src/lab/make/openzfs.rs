@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::error::Result;
 use crate::lab::apt::Apt;
 use crate::lab::cache::{Cache, Key};
+use crate::tools;
 
 pub(crate) const VERSION: &str = "2.4.3";
 pub(crate) const SHA256: &str = "1f08f2d154f5189b5f1382848a32667b3d34066145b474c49cd3d41a5fba59a7";
