@@ -63,8 +63,10 @@ pub struct RetentionEntry {
 #[serde(tag = "decision", rename_all = "kebab-case")]
 pub enum RetentionDecision {
     /// It stays.
+    #[serde(rename = "keep")]
     KeepReason(KeepReason),
     /// It goes.
+    #[serde(rename = "delete")]
     DeleteReason(DeleteReason),
 }
 
