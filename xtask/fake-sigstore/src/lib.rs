@@ -6,21 +6,14 @@
 
 mod authority;
 mod rekor;
+pub mod server;
 mod services;
 mod timestamp;
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -65,9 +58,8 @@ impl FakeSigstore {
     /// Starts the services on an address of this machine (port 0: any), for a workflow with these claims.
     pub fn start(address: &str, claims: Value) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let services = Arc::new(Services::new(claims));
+        let services = Services::new(claims);
         let trusted_root = services.trusted_root(&format!("http://{address}")).to_string();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
@@ -75,7 +67,7 @@ impl FakeSigstore {
             runtime.block_on(async {
                 tokio::select! {
                     // An error of the listener ends the services; their clients report it.
-                    _ = serve(listener, services) => {}
+                    _ = server::serve(listener, move |request| services.answer(request)) => {}
                     _ = stopped => {}
                 }
             });
@@ -112,31 +104,4 @@ impl Drop for FakeSigstore {
             drop(thread.join());
         }
     }
-}
-
-async fn serve(listener: TcpListener, services: Arc<Services>) -> std::io::Result<Infallible> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let services = Arc::clone(&services);
-        let service = service_fn(move |request| {
-            let services = Arc::clone(&services);
-            async move { respond(&services, request).await }
-        });
-        tokio::spawn(async move {
-            // An aborted connection concerns only its client.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-async fn respond(
-    services: &Services,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (head, body) = request.into_parts();
-    let (status, body) = services.answer(&head, &body.collect().await?.to_bytes());
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    Ok(response)
 }

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hyper::{Method, StatusCode, header::AUTHORIZATION, http::request::Parts};
+use hyper::body::Bytes;
+use hyper::header::AUTHORIZATION;
+use hyper::{Method, Request, Response, StatusCode};
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 
@@ -32,10 +34,11 @@ impl Services {
         }
     }
 
-    pub(crate) fn answer(&self, request: &Parts, body: &[u8]) -> (StatusCode, Vec<u8>) {
+    pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Vec<u8>> {
+        let body = request.body();
         let parsed = || serde_json::from_slice::<Value>(body).map_err(|error| error.to_string());
         let text = |value: Value| value.to_string().into_bytes();
-        let answer = match (&request.method, request.uri.path()) {
+        let answer = match (request.method(), request.uri().path()) {
             (&Method::GET, "/idtoken") => self.token(request).map(text),
             (&Method::POST, "/api/v2/signingCert") => {
                 parsed().and_then(|body| self.certificate(&body)).map(text)
@@ -46,18 +49,21 @@ impl Services {
             (&Method::POST, "/api/v1/timestamp") => {
                 timestamp::answer(&self.timestamp, body).map_err(|error| error.to_string())
             }
-            _ => return (StatusCode::NOT_FOUND, text(json!({"message": "there is no such service"}))),
+            _ => Err("there is no such service".to_owned()),
         };
-        match answer {
-            // Rekor answers 201; the clients of the other services accept it.
+        // Rekor answers 201; the clients of the other services accept it.
+        let (status, body) = match answer {
             Ok(answer) => (StatusCode::CREATED, answer),
             Err(message) => (StatusCode::BAD_REQUEST, text(json!({"message": message}))),
-        }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response
     }
 
-    fn token(&self, request: &Parts) -> Result<Value, String> {
-        let query = request.uri.query().unwrap_or_default();
-        if !request.headers.contains_key(AUTHORIZATION) || !query.contains("audience=sigstore") {
+    fn token(&self, request: &Request<Bytes>) -> Result<Value, String> {
+        let query = request.uri().query().unwrap_or_default();
+        if !request.headers().contains_key(AUTHORIZATION) || !query.contains("audience=sigstore") {
             return Err("a token request needs a bearer token and the audience `sigstore`".to_owned());
         }
         let mut claims = self.claims.clone();

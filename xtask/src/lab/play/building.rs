@@ -36,7 +36,10 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
             ["plan", "--streams", "stable,testing,next", "--arches", "x86_64", "--format", "json"];
         let plan = program.run(&arguments)?.expect(0)?.json()?;
         let decision = |kernel: &str| {
-            plan["targets"].as_array().into_iter().flatten().find(|target| target["kernel"] == kernel)?["decision"].as_str()
+            plan["targets"].as_array().into_iter().flatten().find(|target| {
+                [&target["kernel"], &target["target"]["kernel"]].iter().any(|of| **of == kernel)
+            })?["decision"]
+                .as_str()
         };
         let decisions = [&kernels.current, &kernels.newer, &unsupported].map(|kernel| decision(kernel));
         if decisions != [Some("build"), Some("build"), Some("held")] {
@@ -80,8 +83,8 @@ pub(crate) fn reproduce(report: &mut Report, program: &Program, kernels: &Kernel
     let reproduced = |more: &[&str]| {
         let arguments = [&["reproduce", &image, "--format", "json"], more].concat();
         let compared = program.run(&arguments)?.expect(0)?.json()?;
-        match (compared["first"].as_str(), compared["second"].as_str()) {
-            (Some(first), Some(second)) if first == second => Ok(first.to_owned()),
+        match (digest_of(&compared["first"]), digest_of(&compared["second"])) {
+            (Some(first), Some(second)) if first == second => Ok(first),
             digests => Err(format!("the digests are {digests:?}").into()),
         }
     };
@@ -105,9 +108,13 @@ pub(crate) fn tag(kernel: &str) -> String {
 
 /// The digest in the member `image` of the program's JSON.
 pub(crate) fn digest_in(output: &Output) -> Result<String> {
-    let report = output.json()?;
-    let image = report["image"].as_str().context("no image")?;
-    Ok(image.rsplit('@').next().unwrap_or_default().to_owned())
+    digest_of(&output.json()?["image"]).context("the program's JSON names no image")
+}
+
+/// The digest of an image in the program's JSON: `{"reference": …, "digest": …}`, `NAME@DIGEST` or a digest.
+pub(crate) fn digest_of(image: &Value) -> Option<String> {
+    let text = image["digest"].as_str().or_else(|| image.as_str())?;
+    text.rsplit('@').next().map(str::to_owned)
 }
 
 fn build(program: &Program, kernel: &str) -> Result<String> {

@@ -102,8 +102,9 @@ pub(crate) fn all(
         let digest = digest(program, &signed, &kernels.current)?;
         let image = format!("docker://{signed}@{digest}");
         let again = program.run(&["build", "--inputs", &image, "--test", "--format", "json"])?.expect(0)?;
-        match again.json()?["digest"].as_str() {
-            Some(built) if built == digest => Ok(built.to_owned()),
+        let again = again.json()?;
+        match building::digest_of(&again["digest"]).or_else(|| building::digest_of(&again["image"])) {
+            Some(built) if built == digest => Ok(built),
             built => Err(format!("{digest} was built again as {built:?}").into()),
         }
     });
