@@ -1,22 +1,20 @@
-//! `attestations`: what is attached to an image, and a copy of it.
+//! `attestations`: lists and downloads the evidence of an image.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
-use serde::Serialize;
 
 use super::Outcome;
+use super::view::attestations::{Attestation, AttestationList};
 use crate::io::evidence;
 use crate::io::store::ImageStore;
-use crate::model::Digest;
-use crate::model::evidence::summary::{BundleSummary, ClaimedSigner};
 use crate::model::image::ImageRef;
-use crate::output::{self, Format, Show};
+use crate::output::{self, Format};
 
 /// List the evidence that is attached to an image, and fetch it
 ///
-/// What the list says is what the evidence says of itself; `verify` checks it.
+/// The list shows what the evidence claims; `verify` checks it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   zfs-kmods attestations docker://ghcr.io/OWNER/zfs-kmods:TAG
@@ -30,57 +28,25 @@ pub struct AttestationsArgs {
     download: Option<PathBuf>,
 }
 
-#[derive(Serialize)]
-struct Listing {
-    image: String,
-    attestations: Vec<Attestation>,
-    simple_signatures: usize,
-}
-
-#[derive(Serialize)]
-struct Attestation {
-    referrer: Digest,
-    summary: Option<BundleSummary>,
-    problem: Option<String>,
-    file: Option<PathBuf>,
-}
-
-impl Show for Listing {
-    fn table(&self) -> String {
-        let rows = self.attestations.iter().map(|attestation| {
-            let referrer = attestation.referrer.short().to_owned();
-            match &attestation.summary {
-                Some(summary) => [referrer, summary.predicate_type.clone(), signer(&summary.signer)],
-                None => [referrer, attestation.problem.clone().unwrap_or_default(), String::new()],
-            }
-        });
-        let table = output::columns(["REFERRER", "SAYS", "SIGNED BY"], rows);
-        format!(
-            "{table}\n{} simple signatures (for podman, bootc and rpm-ostree)\n{}\n",
-            self.simple_signatures, self.image
-        )
-    }
-}
-
-/// Gather, do, show.
+/// Lists the evidence, and writes it to files if asked.
 pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let ImageStore::Registry(registry) = &images else {
         return Err(miette::miette!(
             help = "name an image in a registry: docker://HOST/NAME:TAG",
-            "a directory holds images without evidence"
+            "images in a directory have no evidence"
         ));
     };
     let digest = images.find(&args.image).await?.digest;
-    let attached = evidence::stored_evidence(registry, &digest).await;
+    let stored = evidence::stored_evidence(registry, &digest).await;
     let unknown = |reason: String| {
         miette::miette!(
-            help = "run it again when the registry answers",
-            "what is attached is not known: {reason}"
+            help = "run it again when the registry responds",
+            "cannot read what is attached: {reason}"
         )
     };
-    let bundles = attached.bundles.map_err(unknown)?;
-    let simple_signatures = attached.simple_signatures.map_err(unknown)?.len();
+    let bundles = stored.bundles.map_err(unknown)?;
+    let simple_signatures = stored.simple_signatures.map_err(unknown)?.len();
     if let Some(directory) = &args.download {
         std::fs::create_dir_all(directory).into_diagnostic()?;
     }
@@ -101,13 +67,6 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
         attestations.push(Attestation { referrer, summary, problem, file });
     }
     let image = format!("{}@{digest}", args.image.store);
-    output::show(format, &Listing { image, attestations, simple_signatures }).into_diagnostic()?;
+    output::show(format, &AttestationList { image, attestations, simple_signatures }).into_diagnostic()?;
     Ok(Outcome::Done)
-}
-
-fn signer(signer: &ClaimedSigner) -> String {
-    match signer {
-        ClaimedSigner::Key(hint) => format!("key {hint}"),
-        ClaimedSigner::Identity(identity) => identity.clone(),
-    }
 }

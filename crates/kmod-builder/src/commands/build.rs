@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::building::{self, BuildingArgs, Composed};
 use super::place::PlaceArgs;
-use super::publish::{self, PublishOptions, PublishReport};
+use super::publish::{self, PublishOptions};
 use super::upstream::{self, UpstreamArgs};
+use super::view::publish::PublishReport;
 use super::{Outcome, gather, verify};
 use crate::io::compose::ComposedImage;
 use crate::io::inputs;
@@ -161,7 +162,7 @@ pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, format: Format) -> Re
     };
     if args.publish.is_some() {
         // Whoever cannot sign is told now, and not after the build.
-        args.how.signing_is_possible().await?;
+        args.how.check_signer().await?;
     }
     let inputs = match decide(&args, upstream).await? {
         Ok(inputs) => inputs,

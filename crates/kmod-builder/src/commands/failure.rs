@@ -8,11 +8,13 @@ use miette::Report;
 use super::gather::GatherError;
 use crate::io::boot_test::GuestError;
 use crate::io::download::DownloadError;
+use crate::io::evidence::builder::EvidenceError;
 use crate::io::evidence::signer::SignError;
 use crate::io::github::GithubError;
 use crate::io::image_rpms::ImageRpmsError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
+use crate::io::published_images::PublishedImagesError;
 use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::store::StoreError;
@@ -63,6 +65,19 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
             _ => None,
         };
     }
+    if let Some(error) = error.downcast_ref::<EvidenceError>() {
+        return match error {
+            EvidenceError::Sign(error) => of(error),
+            EvidenceError::Signer(_) => None,
+            EvidenceError::Unknown(_) => Some(Class::Registry),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PublishedImagesError>() {
+        return match error {
+            PublishedImagesError::Registry(error) => of(error),
+            PublishedImagesError::NotARegistry(_) => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return match error {
             PublishError::Registry(error) => of(error),
@@ -102,7 +117,6 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<GithubError>() {
         return Some(if error.is_refusal() { Class::Permission } else { Class::Upstream });
     }
-    // Whoever cannot sign lacks an identity or a key.
     error.downcast_ref::<SignError>().map(|_| Class::Permission)
 }
 

@@ -8,7 +8,7 @@ use kmod_compat::{Arch, ZfsVersion};
 use kmod_query::Stream;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::args::signing::TrustArgs;
+use super::args::trust::TrustArgs;
 use super::place::this_arch;
 use super::upstream::{self, UpstreamArgs};
 use super::{Outcome, gather};

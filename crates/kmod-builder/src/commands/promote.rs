@@ -10,7 +10,7 @@ use miette::{IntoDiagnostic as _, Result};
 use super::view::promote::{PromotionOutcome, PromotionReport};
 
 use super::Outcome;
-use super::args::signing::TrustArgs;
+use super::args::trust::TrustArgs;
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
 use crate::io::store::ImageStore;

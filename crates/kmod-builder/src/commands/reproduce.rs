@@ -5,7 +5,7 @@ use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use super::Outcome;
-use super::args::signing::TrustArgs;
+use super::args::trust::TrustArgs;
 use super::building::{self, BuildingArgs};
 use super::upstream::UpstreamArgs;
 use super::view;

@@ -1,25 +1,24 @@
-//! `verify`: hold an image against the RPM contract.
+//! `verify`: checks an image against the RPM contract, and its evidence.
 
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::Outcome;
-use super::args::signing::TrustArgs;
+use super::args::trust::TrustArgs;
 use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspect};
-use crate::model::evidence::verify::TrustPolicy;
+use crate::model::Target;
+use crate::model::evidence::verify::{self as evidence_checks, TrustPolicy};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
-use crate::model::{Target, evidence as model_evidence};
 use crate::output::{self, Format};
 
 /// Check that an image holds the right RPMs, and that they will load
 ///
-/// Reads the image as it is stored, every byte of it, and holds it against the contract: blobs and labels are what
-/// the image says, the expected packages are there and nothing else, the kmod package requires exactly its kernel and
-/// makes it find the modules, and every module is built for that kernel. In a registry, also that provenance, SBOM and
-/// signature are there, and, if you say whom you trust, that they are true. Each check is reported; what could not be
-/// found out is unknown, which is never passed.
+/// Reads every byte of the image and checks the contract: blobs and labels match the image, the expected packages are
+/// there and no others, the kmod package requires exactly its kernel and runs depmod for it, and every module is built
+/// for that kernel. In a registry, also checks that provenance, SBOM and signature are attached, and with a trusted
+/// signer that they are valid. Each check is reported as ok, failed or unknown; unknown does not pass.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if every check passed, 3 if not.
 
@@ -33,8 +32,8 @@ pub struct VerifyArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
     image: ImageRef,
 
-    /// What of provenance, SBOM and signature is asked for
-    /// [default: required if somebody is trusted, present in a registry, off in a directory]
+    /// Checks of provenance, SBOM and signature
+    /// [default: required with a trusted signer, present in a registry, off in a directory]
     #[arg(long, value_enum)]
     evidence: Option<EvidenceLevel>,
 
@@ -42,18 +41,18 @@ pub struct VerifyArgs {
     trust: TrustArgs,
 }
 
-/// What is asked of an image's evidence.
+/// Which evidence an image must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EvidenceLevel {
-    /// It is there, whole, for this image, signed by whom you trust, and true
+    /// Attached, signed by the trusted signer, and matching the image
     Required,
-    /// It is there, whoever signed it
+    /// Attached, by any signer
     Present,
-    /// Do not look
+    /// Not checked
     Off,
 }
 
-/// Gather, decide, show.
+/// Verifies an image and shows every check.
 pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
@@ -64,7 +63,7 @@ pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
     Ok(if report.passed() { Outcome::Done } else { Outcome::Refused })
 }
 
-/// The answers about an image's evidence, as far as they are asked for.
+/// The checks of an image's evidence at this level.
 async fn evidence_of(
     images: &ImageStore,
     inspection: &Inspection,
@@ -75,8 +74,8 @@ async fn evidence_of(
         return match level {
             None | Some(EvidenceLevel::Off) if trust.is_none() => Ok(Vec::new()),
             _ => Err(miette::miette!(
-                help = "verify the image where it is published: docker://HOST/NAME:TAG",
-                "evidence is kept beside an image in a registry, and a directory holds none"
+                help = "verify the published image: docker://HOST/NAME:TAG",
+                "images in a directory have no evidence"
             )),
         };
     };
@@ -86,22 +85,21 @@ async fn evidence_of(
         (EvidenceLevel::Off, _) => Ok(Vec::new()),
         (EvidenceLevel::Present, _) => {
             let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
-            Ok(model_evidence::verify::verify_evidence_presence(&inspection.image.digest, &stored_evidence))
+            Ok(evidence_checks::verify_evidence_presence(&inspection.image.digest, &stored_evidence))
         }
         (EvidenceLevel::Required, Some(trust)) => {
             let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
-            let image =
-                model_evidence::verify::ImageFacts::of(&registry.repository().to_string(), inspection);
-            Ok(model_evidence::verify::verify_evidence(&image, &stored_evidence, trust))
+            let image = evidence_checks::ImageFacts::of(&registry.repository().to_string(), inspection);
+            Ok(evidence_checks::verify_evidence(&image, &stored_evidence, trust))
         }
         (EvidenceLevel::Required, None) => Err(miette::miette!(
             help = "name a key with --public-key, or a repository on GitHub with --identity-repo",
-            "signatures can only be required of somebody"
+            "--evidence required needs a trusted signer"
         )),
     }
 }
 
-/// The contract's answers about one exact image, for a target if one is named.
+/// Checks the contract of one image, for a target if one is given.
 pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<VerificationReport, StoreError> {
     let name = ImageRef {
         store: image.store.clone(),

@@ -1,19 +1,17 @@
-//! What a registry has already of what is planned.
+//! The images that a registry has for planned targets.
 
 use std::path::Path;
 
-use miette::Result;
-
 use super::content_cache::ContentCache;
 use super::evidence;
-use super::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy, Usage};
+use super::registry::{Access, CredentialSources, Registries, Registry, RegistryError, RetryPolicy, Usage};
 use crate::model::Target;
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, TagOrDigest};
 use crate::model::plan::Existing;
 use crate::model::verify::CheckStatus;
 
-/// A repository of published images, and whose word counts there.
+/// A repository of published images, with the signers that are trusted.
 pub struct PublishedImages {
     registries: Registries,
     registry: Registry,
@@ -21,16 +19,15 @@ pub struct PublishedImages {
 }
 
 impl PublishedImages {
-    /// Opens the repository. Without anybody to trust, evidence counts whoever signed it, as long as it is whole.
-    ///
-    /// Evidence that was read once is kept in `cache`, so that a day on which nothing happened costs three small
-    /// requests for each image.
-    pub async fn open(store: &ImageLocation, trust: TrustPolicy, cache: &Path) -> Result<Self> {
+    /// Opens the repository. Evidence that was read is kept in `cache`, so that an unchanged image costs three small
+    /// requests.
+    pub async fn open(
+        store: &ImageLocation,
+        trust: TrustPolicy,
+        cache: &Path,
+    ) -> Result<Self, PublishedImagesError> {
         let ImageLocation::Registry(repository) = store else {
-            return Err(miette::miette!(
-                help = "name a repository in a registry: --image docker://HOST/NAME",
-                "{store} is a directory, in which images have no evidence"
-            ));
+            return Err(PublishedImagesError::NotARegistry(store.clone()));
         };
         let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
         let registries = Registries::new(sources, RetryPolicy::default());
@@ -39,32 +36,44 @@ impl PublishedImages {
         Ok(Self { registries, registry, trust })
     }
 
-    /// What asking has cost.
     pub fn usage(&self) -> Usage {
         self.registries.usage()
     }
 
-    /// What is there for a target: one HEAD, and a few small documents if there is an image.
+    /// The image for a target: one HEAD, and a few small documents if there is one.
     pub async fn existing(&self, target: &Target) -> Result<Existing, UnknownImage> {
         let tag = TagOrDigest::Tag(target.tag());
         let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
         let Some(digest) = resolved else { return Ok(Existing::Nothing) };
         let bundles = evidence::stored_bundles(&self.registry, &digest).await;
-        // What an image was built from stands in the bundles; simple signatures say nothing about it.
+        // Simple signatures do not state inputs.
         let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
         match proven_inputs(&digest, &evidence, &self.trust) {
             Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
             Err(CheckStatus::Unknown(reason)) => Err(UnknownImage(reason)),
             Err(outcome) => {
-                let why = outcome.reason().unwrap_or("it does not hold").to_owned();
+                let why = outcome.reason().unwrap_or("it is not valid").to_owned();
                 Ok(Existing::Unproven { digest, why })
             }
         }
     }
 }
 
-/// It could not be found out what is published.
+/// The repository cannot be opened.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("what is published is not known: {0}")]
-#[diagnostic(help("run it again when the registry answers; nothing is built over what is not known"))]
+pub enum PublishedImagesError {
+    /// Directories hold no evidence.
+    #[error("{0} is a directory, in which images have no evidence")]
+    #[diagnostic(help("name a repository in a registry: --image docker://HOST/NAME"))]
+    NotARegistry(ImageLocation),
+    /// The registry failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// The published image cannot be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot read what is published: {0}")]
+#[diagnostic(help("run it again when the registry responds; nothing is built meanwhile"))]
 pub struct UnknownImage(String);

@@ -1,3 +1,4 @@
 //! Flags that several commands share.
 
 pub mod signing;
+pub mod trust;

@@ -23,12 +23,12 @@ impl TestResultPublisher {
     /// a directory keeps no evidence, `--no-sign` forbids it, or nobody can sign, which is said.
     pub(super) async fn find(store: &ImageLocation, signing: &SigningArgs) -> Result<Option<Self>> {
         let ImageLocation::Registry(repository) = store else { return Ok(None) };
-        if signing.declined() {
+        if signing.no_sign() {
             return Ok(None);
         }
-        let Some(signer) = signing.anybody().await? else {
+        let Some(signer) = signing.sources().available_signer().await? else {
             progress::note(
-                "The result will not be attached to the image: nobody signs here (--key FILE, or `id-token: write` in \
+                "The result will not be attached to the image: there is no signer (give --key FILE, or `id-token: write` in \
                  GitHub Actions).",
             );
             return Ok(None);

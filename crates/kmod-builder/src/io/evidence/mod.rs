@@ -1,6 +1,7 @@
 //! The evidence beside an image in a registry: read, signed and attached.
 
 pub mod attach;
+pub mod builder;
 pub mod github_attestations;
 mod read;
 pub mod signer;

@@ -9,7 +9,7 @@ use crate::model::evidence::verify::{self as evidence_checks, ImageFacts, Stored
 use crate::model::image::DigestRef;
 use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport, VerifiedImage};
 
-/// Everything that can be asked of an image in a registry, and the answers.
+/// The checks of an image before it is promoted, with their results.
 #[derive(Clone, Debug)]
 pub struct PromotionChecks {
     contract: VerificationReport,
@@ -17,9 +17,9 @@ pub struct PromotionChecks {
 }
 
 impl PromotionChecks {
-    /// Examines an image: the RPM contract, and all evidence by those who are trusted.
+    /// Checks the RPM contract and all evidence of trusted signers.
     ///
-    /// `repository` is where the image is, as signatures name it; `now` is what results of tests cannot be newer than.
+    /// `repository` is the image's repository as signatures name it. No boot test may be newer than `now`.
     pub fn new(
         repository: &str,
         inspection: &Inspection,
@@ -28,27 +28,15 @@ impl PromotionChecks {
         now: Timestamp,
     ) -> Self {
         let image = ImageFacts::of(repository, inspection);
-        let newest_boot_test = match trust {
-            // Whatever anybody says of an image proves nothing.
-            TrustPolicy::Unverified => CheckStatus::Unknown("nobody is trusted".to_owned()),
-            TrustPolicy::Key(_) | TrustPolicy::Identity(_) => {
-                evidence_checks::newest_boot_test(&image.digest, evidence, trust, now)
-            }
-        };
-        let mut evidence = evidence_checks::verify_evidence_by_kind(&image, evidence, trust);
-        evidence.push((
-            EvidenceKind::BootTest,
-            CheckResult::new(("newest-boot-test-passed", "newest boot test passed"), newest_boot_test),
-        ));
+        let evidence = evidence_checks::verify_evidence_and_boot_test(&image, evidence, trust, now);
         Self { contract: verify::verify(inspection, None), evidence }
     }
 
-    /// What the image is for, if it says so.
     pub const fn target(&self) -> Option<&Target> {
         self.contract.target()
     }
 
-    /// Every check, and whether it is demanded: the contract always is.
+    /// Every check, and whether it is required: the contract always is.
     pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
         let contract = self.contract.checks().iter().map(|answer| (answer, true));
         let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required.contains(kind)));
@@ -57,7 +45,7 @@ impl PromotionChecks {
         contract.chain(evidence).map(check).collect()
     }
 
-    /// The proof that everything that is demanded holds; `None` if not.
+    /// The proof that every required check passed.
     pub fn proven(&self, required: &BTreeSet<EvidenceKind>) -> Option<ProvenImage> {
         let holds = |kind: &EvidenceKind| {
             let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();
@@ -69,18 +57,14 @@ impl PromotionChecks {
     }
 }
 
-/// One check of an examination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PromotionCheck {
-    /// What was asked, and the answer.
     #[serde(flatten)]
-    pub answer: CheckResult,
-    /// Whether the image is proven only if it passed.
+    pub answer: Answer,
     pub required: bool,
 }
 
-/// An image that is verified and whose evidence holds, as far as it is demanded; there is no other way to one than
-/// [`PromotionChecks::proven`].
+/// An image whose required checks passed. Only [`PromotionChecks::proven`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenImage {
     verified: VerifiedImage,
@@ -88,17 +72,15 @@ pub struct ProvenImage {
 }
 
 impl ProvenImage {
-    /// The image.
     pub const fn image(&self) -> &DigestRef {
         self.verified.image()
     }
 
-    /// What it is for.
     pub const fn target(&self) -> &Target {
         self.verified.target()
     }
 
-    /// The evidence that was not demanded, whether it holds or not.
+    /// Evidence that was not required, valid or not.
     pub const fn waived(&self) -> &BTreeSet<EvidenceKind> {
         &self.waived
     }

@@ -46,7 +46,7 @@ async fn cell(
         (Err(error), None) => {
             let sentence = error.to_string();
             let clear = sentence.contains(&server.repository().to_string())
-                || sentence.contains("is not published whole");
+                || sentence.contains("is not completely published");
             assert!(clear, "{what}: {sentence}");
             assert!(!stored.tags.contains_key(TAG), "{what}: a tag after {sentence}");
             ERROR

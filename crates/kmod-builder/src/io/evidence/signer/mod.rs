@@ -1,12 +1,14 @@
-//! Who signs: the owner of a key, a workflow of GitHub Actions without any key, both, or nobody.
+//! Signing with a private key, with the identity of a GitHub Actions workflow, or both.
 
 mod key;
 mod keyless;
+mod sources;
 mod token;
 
 pub use key::{KeyFileError, parse_key, read_key, read_password, read_public_key};
 pub(super) use keyless::retry_policy;
 pub use keyless::{Keyless, KeylessError, SigstoreServices};
+pub use sources::{SignerError, SignerSources};
 pub use token::{TokenError, TokenSource};
 
 use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
@@ -18,33 +20,25 @@ use crate::model::evidence::{
     EvidenceKind, PublicKey, SigningKey, SigningKeyError, Statement, StatementSubject,
 };
 
-/// What is said, loudly, when nothing is signed.
-pub const UNSIGNED: &str = "NOTHING IS SIGNED (--no-sign): nobody will be able to tell this image from a forged one, \
-     and hosts whose policy asks for signatures will refuse it";
+pub const UNSIGNED: &str = "NOT SIGNED (--no-sign): this image cannot be told from a forged one, and hosts that require \
+     signatures will reject it";
 
-/// Who signs. With both a key and an identity, each signs every statement: whichever of the two somebody trusts, the
-/// evidence is complete.
+/// With a key and an identity, each signs every statement, so that the evidence is complete for both.
 #[derive(Debug, Default)]
 pub struct Signer {
     key: Option<SigningKey>,
     keyless: Option<Keyless>,
 }
 
-/// One who signs, for asking what of theirs is stored already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignerKind {
-    /// The owner of the key.
     Key,
-    /// The workflow.
     Keyless,
 }
 
-/// A bundle that was just made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedStatement {
-    /// What it is about.
     pub kind: EvidenceKind,
-    /// Who signed it.
     pub signer_kind: SignerKind,
     /// The Sigstore bundle, as JSON.
     pub bundle: Vec<u8>,
@@ -64,38 +58,32 @@ pub enum SignError {
 }
 
 impl Signer {
-    /// Nobody: for local work. Writes [`UNSIGNED`] to the log, as a warning.
+    /// Signs nothing. Logs [`UNSIGNED`] as a warning.
     pub fn unsigned() -> Self {
         tracing::warn!("{UNSIGNED}");
         Self::default()
     }
 
-    /// The owner of a key, a workflow, or both. With neither, nothing is signed, and nothing is said about it:
-    /// whether that is wanted is for the caller to find out.
     pub fn new(key: Option<SigningKey>, keyless: Option<Keyless>) -> Self {
         Self { key, keyless }
     }
 
-    /// Whether anything is signed at all.
     pub const fn signs(&self) -> bool {
         self.key.is_some() || self.keyless.is_some()
     }
 
-    /// Who signs.
     pub fn signer_kinds(&self) -> Vec<SignerKind> {
         let key = self.key.as_ref().map(|_| SignerKind::Key);
         key.into_iter().chain(self.keyless.as_ref().map(|_| SignerKind::Keyless)).collect()
     }
 
-    /// The public half of the key, if there is one.
     pub fn public_key(&self) -> Option<&PublicKey> {
         self.key.as_ref().map(SigningKey::public)
     }
 
-    /// Where the build runs, for the provenance: what the workflow's token says, or the commit given.
+    /// The build platform for the provenance: the claims of the workflow's token, or else the local commit.
     ///
-    /// A token is asked for even if only the key signs, as long as `tokens` can be had: the provenance should say what
-    /// it can.
+    /// A token is requested even if only the key signs.
     pub async fn build_platform(
         &self,
         tokens: Option<&TokenSource>,
@@ -109,7 +97,7 @@ impl Signer {
         Ok(BuildPlatform::Actions(Box::new(claims)))
     }
 
-    /// How to recognise what a party signed before, so that a second run signs nothing twice.
+    /// The policy that accepts this signer's earlier signatures, so that a second run signs nothing twice.
     pub async fn trust(
         &self,
         signer_kind: SignerKind,
@@ -133,7 +121,7 @@ impl Signer {
         }
     }
 
-    /// Signs a statement as one of the parties; `None` if that party does not sign here.
+    /// `None` without that signer.
     pub async fn sign(
         &self,
         signer_kind: SignerKind,
@@ -148,16 +136,15 @@ impl Signer {
         Ok(Some(SignedStatement { kind: statement.kind(), signer_kind, bundle }))
     }
 
-    /// Signs in the older way, which needs a key; `None` without one.
+    /// `None` without a key.
     pub fn sign_simple(&self, subject: &StatementSubject) -> Result<Option<SimpleSignature>, SignError> {
         Ok(self.key.as_ref().map(|key| key.sign_simple(subject)).transpose()?)
     }
 }
 
-/// Whom to believe what a certificate says of a workflow: the file given, or else what came with this program, the
-/// keys of Sigstore's public services as they were when it was built.
+/// The root of trust in the file, or else the built-in one of Sigstore's public services.
 ///
-/// A newer one is written by `cosign trusted-root create` or `gh attestation trusted-root`.
+/// `cosign trusted-root create` and `gh attestation trusted-root` write newer ones.
 pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot, TrustedRootError> {
     let Some(file) = file else {
         return SigstoreInstance::PublicGood.embedded_trusted_root().map_err(TrustedRootError::Embedded);
@@ -167,13 +154,12 @@ pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot,
     TrustedRoot::from_json(&text).map_err(|error| in_file(error.to_string()))
 }
 
-/// There is no trusted root.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TrustedRootError {
     /// The file cannot be used.
-    #[error("`{}` is no trusted root: {reason}", file.display())]
+    #[error("invalid trusted root `{}`: {reason}", file.display())]
     #[diagnostic(help(
-        "`cosign trusted-root create` writes one; of the lines that `gh attestation trusted-root` prints, take one"
+        "`cosign trusted-root create` writes one; or use one line of `gh attestation trusted-root`"
     ))]
     File {
         /// Which.
@@ -181,8 +167,8 @@ pub enum TrustedRootError {
         /// Why.
         reason: String,
     },
-    /// The one that came with this program cannot be read.
-    #[error("the trusted root that came with this program cannot be read")]
+    /// The built-in one.
+    #[error("invalid built-in trusted root")]
     Embedded(#[source] sigstore_trust_root::Error),
 }
 

@@ -1,9 +1,9 @@
-//! Whether the evidence for an image holds: each check by its name, with one of three answers.
+//! Verification of an image's evidence. Each check passes, fails or is unknown.
 //!
-//! Pure, but for one thing: the trusted root's keys have validity periods, and the library that checks certificates
-//! compares them with the clock.
+//! Pure with one exception: the library that checks certificates compares validity periods with the clock.
 
 mod bundle;
+mod checks;
 mod content;
 mod identity;
 mod test_results;
@@ -12,19 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use bundle::read as read_bundle;
 pub use bundle::{BundleRejection, TrustPolicy, VerifiedBundle, verify_bundle};
+pub use checks::{verify_evidence, verify_evidence_and_boot_test, verify_evidence_presence};
 pub use identity::{CertificateIdentity, CertificateIdentityError};
 pub use test_results::newest_boot_test;
 
 use super::simple_signing::SimpleSignature;
 use super::{EvidenceKind, PublicKey};
 use crate::model::inputs::BuildInputs;
-use crate::model::verify::{BlobFault, CheckResult, CheckStatus, Inspection};
+use crate::model::verify::{BlobFault, CheckStatus, Inspection};
 use crate::model::{Digest, compose};
 
-/// Something that was looked for: what was found, or why that could not be found out.
+/// What was read, or why it could not be read.
 pub type Lookup<T> = Result<T, String>;
 
-/// What is stored beside an image.
 #[derive(Clone, Debug)]
 pub struct StoredEvidence {
     /// The Sigstore bundles among the image's referrers, of every kind.
@@ -33,21 +33,18 @@ pub struct StoredEvidence {
     pub simple_signatures: Lookup<Vec<SimpleSignature>>,
 }
 
-/// A bundle and where it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBundle {
     /// The digest of the manifest that carries it.
     pub referrer: Digest,
-    /// The bundle.
     pub json: Vec<u8>,
 }
 
-/// What the image itself says, for the evidence to be compared with.
+/// What the image itself states; evidence is compared with it.
 #[derive(Clone, Debug)]
 pub struct ImageFacts {
     /// The repository that it is in: `ghcr.io/owner/zfs-kmods`.
     pub repository: String,
-    /// The digest of its manifest.
     pub digest: Digest,
     /// The label with the digest of the inputs, if there is one.
     pub inputs_label: Lookup<Option<Digest>>,
@@ -56,7 +53,6 @@ pub struct ImageFacts {
 }
 
 impl ImageFacts {
-    /// An image as it was read from its store.
     pub fn of(repository: &str, inspection: &Inspection) -> Self {
         let label = inspection.config.as_ref().map_err(|fault| sentence(fault).to_owned());
         let label = label
@@ -92,93 +88,23 @@ fn sentence(fault: &BlobFault) -> &str {
     }
 }
 
-/// Makes every check of the evidence.
-///
-/// The signature at the signature tag is checked with a key only; where an identity is expected, it is left out.
-pub fn verify_evidence(
-    image: &ImageFacts,
-    evidence: &StoredEvidence,
-    trust: &TrustPolicy,
-) -> Vec<CheckResult> {
-    verify_evidence_by_kind(image, evidence, trust).into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// The same, each answer with the kind of evidence that it is about.
-pub fn verify_evidence_by_kind(
-    image: &ImageFacts,
-    evidence: &StoredEvidence,
-    trust: &TrustPolicy,
-) -> Vec<(EvidenceKind, CheckResult)> {
-    let found = |kind| find(kind, &image.digest, evidence, trust);
-    let (provenance, sbom) = (found(EvidenceKind::Provenance), found(EvidenceKind::Sbom));
-    let stated_inputs = provenance.and_then(|verified| content::read_provenance(&verified, trust));
-    let inputs = content::inputs_match(image, stated_inputs.as_ref().ok());
-    let packages = content::packages_match(image, sbom.as_ref().ok());
-    let mut answers = vec![
-        (
-            EvidenceKind::Provenance,
-            CheckResult::new(("provenance-signed", "provenance is signed and whole"), outcome(stated_inputs)),
-        ),
-        (
-            EvidenceKind::Provenance,
-            CheckResult::new(("provenance-matches-inputs", "provenance is of the image's inputs"), inputs),
-        ),
-        (EvidenceKind::Sbom, CheckResult::new(("sbom-signed", "SBOM is signed"), outcome(sbom))),
-        (
-            EvidenceKind::Sbom,
-            CheckResult::new(("sbom-lists-rpms", "SBOM lists exactly the RPMs of the image"), packages),
-        ),
-        (
-            EvidenceKind::Signature,
-            CheckResult::new(
-                ("signature-valid", "signature is good"),
-                outcome(found(EvidenceKind::Signature)),
-            ),
-        ),
-    ];
-    if let TrustPolicy::Key(key) = trust {
-        let simple = simple_signature(image, evidence, key);
-        answers.push((
-            EvidenceKind::Signature,
-            CheckResult::new(("simple-signature-valid", "signature for podman and bootc is good"), simple),
-        ));
-    }
-    answers
-}
-
-/// Checks only that evidence of each required kind is stored and is about the image; who signed it is not asked.
-pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
-    let checks = [
-        ("provenance-attached", "provenance is attached"),
-        ("sbom-attached", "SBOM is attached"),
-        ("signature-attached", "signature is attached"),
-    ];
-    let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified));
-    EvidenceKind::REQUIRED
-        .into_iter()
-        .zip(checks)
-        .map(|(kind, check)| CheckResult::new(check, found(kind)))
-        .collect()
-}
-
-/// What is stored already of what a party signs.
+/// Which evidence of one signer is stored already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceStatus {
-    /// The manifests that carry what holds.
+    /// Manifests with evidence that is valid.
     pub accepted: BTreeSet<Digest>,
-    /// What is still to be signed.
     pub missing: Vec<EvidenceKind>,
-    /// Whether the signature at the signature tag is still to be made; never without a key.
+    /// Always false without a key.
     pub simple_signature_missing: bool,
 }
 
-/// Finds out what a party signed already, so that nothing is signed twice. The error says why that is not known.
+/// Finds what a signer has signed already, so that nothing is signed twice.
 pub fn evidence_status(
     image: &ImageFacts,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
 ) -> Lookup<EvidenceStatus> {
-    let mut evidence_status = EvidenceStatus::default();
+    let mut status = EvidenceStatus::default();
     for kind in EvidenceKind::REQUIRED {
         let holds = |verified: VerifiedBundle| {
             let outcome = match kind {
@@ -192,22 +118,22 @@ pub fn evidence_status(
             if outcome == CheckStatus::Passed { Ok(verified) } else { Err(outcome) }
         };
         match find(kind, &image.digest, evidence, trust).and_then(holds) {
-            Ok(verified) => drop(evidence_status.accepted.insert(verified.referrer)),
+            Ok(verified) => drop(status.accepted.insert(verified.referrer)),
             Err(CheckStatus::Unknown(reason)) => return Err(reason),
-            Err(_) => evidence_status.missing.push(kind),
+            Err(_) => status.missing.push(kind),
         }
     }
     if let TrustPolicy::Key(key) = trust {
-        evidence_status.simple_signature_missing = match simple_signature(image, evidence, key) {
+        status.simple_signature_missing = match simple_signature(image, evidence, key) {
             CheckStatus::Unknown(reason) => return Err(reason),
             outcome => outcome != CheckStatus::Passed,
         };
     }
-    Ok(evidence_status)
+    Ok(status)
 }
 
-/// The inputs that an image was built from, by its provenance; an answer only if everything that is
-/// [required](Kind::REQUIRED) of an image's evidence is there and holds. The layers are not read for it.
+/// The inputs that an image was built from, from its provenance, if all [required](EvidenceKind::REQUIRED) evidence is
+/// valid. Layers are not read.
 pub fn proven_inputs(
     image: &Digest,
     evidence: &StoredEvidence,
@@ -220,8 +146,8 @@ pub fn proven_inputs(
     Ok(content::read_provenance(&provenance, trust)?.inputs)
 }
 
-/// Finds a bundle of this kind that holds. Others may lie beside it: anybody who may write to a repository can attach
-/// more, and they must not be able to spoil what is there.
+/// Finds a valid bundle of this kind. Invalid ones are skipped: anyone with write access to the repository can attach
+/// more, and must not be able to invalidate others' evidence.
 pub fn find(
     kind: EvidenceKind,
     image: &Digest,
@@ -238,7 +164,7 @@ pub fn find(
     Err(none_accepted(kind, &reasons))
 }
 
-/// Every bundle of this kind, one after the other: what holds, and for the others why they do not.
+/// Every bundle of this kind, verified or with the reason of its rejection.
 fn verified_bundles<'a>(
     kind: EvidenceKind,
     image: &'a Digest,
@@ -267,10 +193,6 @@ fn none_accepted(kind: EvidenceKind, reasons: &[String]) -> CheckStatus {
     })
 }
 
-fn outcome<T>(found: Result<T, CheckStatus>) -> CheckStatus {
-    found.map_or_else(|outcome| outcome, |_| CheckStatus::Passed)
-}
-
 fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicKey) -> CheckStatus {
     let signatures = match &evidence.simple_signatures {
         Ok(signatures) => signatures,
@@ -284,9 +206,9 @@ fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicK
         }
     }
     CheckStatus::Failed(if reasons.is_empty() {
-        "there is none at the signature tag, where podman, skopeo and bootc look".to_owned()
+        "the signature tag, which podman, skopeo and bootc read, has no signature".to_owned()
     } else {
-        format!("none of those at the signature tag is accepted: {}", reasons.join("; "))
+        format!("no signature at the signature tag is accepted: {}", reasons.join("; "))
     })
 }
 

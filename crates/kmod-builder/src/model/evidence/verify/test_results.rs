@@ -1,4 +1,4 @@
-//! Whether an image counts as tested, given every result that was ever attached to it.
+//! Whether an image counts as tested, given every attached result.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,36 +8,37 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::test_result::{self, ParsedTestResult};
 use crate::model::verify::CheckStatus;
 
-/// So much may the clock of whoever tested be ahead of ours.
+/// Allowed clock difference between the machine that tested and this one.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whether the newest result of a boot test passed.
 ///
-/// A test may be repeated, and every result stays attached; so this is the rule:
+/// Tests may be repeated, and every result stays attached:
 ///
-/// * Only results that are signed as expected and are about this image count. Those of strangers prove nothing and
-///   spoil nothing.
-/// * Of these the newest one decides, by the time in the signed statement: annotations, the order of a list and the
-///   age of a manifest can be changed by anybody who may write to the repository. A later failure un-proves an image,
-///   and a success after that proves it again.
-/// * Of two results of the same second, the failure decides.
-/// * A result that counts and cannot be read, or is from the future, makes the whole unknown, which is never passed:
-///   the one might be the newest, and the other would be for long.
+/// * Only results of trusted signers about this image count; others are ignored.
+/// * The newest decides, by the time in the signed statement: anyone with write access to the repository can change
+///   annotations, list order and manifest age. A later failure revokes an earlier success, and vice versa.
+/// * Of two results with the same second, the failure decides.
+/// * A trusted result that is unreadable or from the future makes the check unknown: the former might be the newest,
+///   and the latter would stay the newest.
 ///
-/// Whoever may delete from the repository can hide a failure; signatures do not help against that.
+/// Signatures do not prevent hiding a failure by deleting its result from the repository.
 pub fn newest_boot_test(
     image: &Digest,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
     now: Timestamp,
 ) -> CheckStatus {
+    if matches!(trust, TrustPolicy::Unverified) {
+        return CheckStatus::Unknown("no trusted signer is given".to_owned());
+    }
     let (mut newest, mut reasons) = (None::<ParsedTestResult>, Vec::new());
     let verified_bundles = match verified_bundles(EvidenceKind::BootTest, image, evidence, trust) {
         Ok(verified_bundles) => verified_bundles,
         Err(outcome) => return outcome,
     };
-    for verified_bundles in verified_bundles {
-        let verified = match verified_bundles {
+    for verified in verified_bundles {
+        let verified = match verified {
             Ok(verified) => verified,
             Err(reason) => {
                 reasons.push(reason);
@@ -50,7 +51,7 @@ pub fn newest_boot_test(
         };
         if result.finished > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX) {
             let (referrer, finished) = (&verified.referrer, result.finished);
-            return CheckStatus::Unknown(format!("{referrer}: its test will only end at {finished}"));
+            return CheckStatus::Unknown(format!("{referrer}: its test ends in the future, at {finished}"));
         }
         let age = |result: &ParsedTestResult| (result.finished, result.failure.is_some());
         if newest.as_ref().is_none_or(|newest| age(newest) < age(&result)) {

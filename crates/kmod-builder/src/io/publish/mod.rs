@@ -1,4 +1,6 @@
-//! Publishing an image in a registry, step by step; the order is [`Publication::steps`]'s.
+//! Publishing an image in a registry, in the order of [`Publication::steps`].
+
+pub mod local;
 
 use crate::model::Digest;
 use crate::model::image::{DigestRef, ImageLocation, Tag, TagOrDigest};
@@ -6,10 +8,10 @@ use crate::model::manifest::{Blob, ManifestWithBlobs};
 use crate::model::publish::{Publication, PublicationError, PublishStep, PublishedImage, RemoteState};
 use crate::model::referrers::signatures_are_within;
 
-use super::evidence::attach;
-use super::registry::{Progress, Referrers, Registry, RegistryError};
+use crate::io::evidence::attach;
+use crate::io::registry::{Progress, Referrers, Registry, RegistryError};
 
-/// Evidence is small: bundles of provenance and SBOMs. What is longer is not read whole.
+/// Bytes. Larger evidence is rejected.
 const LARGEST_EVIDENCE: u64 = 64 << 20;
 
 /// Reads what the repository has of this image. Ten small requests if it has everything with four referrers.
@@ -34,10 +36,10 @@ pub async fn remote_state(
     Ok((RemoteState { tag, image: has_image, referrers: digests, signature }, referrers))
 }
 
-/// Publishes an image: does the steps that are missing, the tag last.
+/// Publishes an image: runs the missing steps, the tag last.
 ///
-/// `on_step` is told each step before it begins. Stopped anywhere, killed too, the next run does what is left; when
-/// nothing is, no request is made.
+/// `on_step` is called before each step. After an interruption, the next run does the remaining steps. If none remain,
+/// no request is made.
 pub async fn publish(
     registry: &Registry,
     publication: &Publication,
@@ -46,7 +48,7 @@ pub async fn publish(
     mut on_step: impl FnMut(&PublishStep),
 ) -> Result<PublishedImage, PublishError> {
     let steps = publication.steps(remote)?;
-    // Manifests that the registry has filed under their subject itself.
+    // Manifests that the registry does not list as referrers by itself.
     let mut unfiled = Vec::new();
     for step in &steps {
         tracing::debug!(%step, "publishing");
@@ -82,15 +84,14 @@ pub async fn publish(
     Ok(PublishedImage::new(pinned, publication.tag().clone(), steps.len()))
 }
 
-/// The parcel that a step is about.
 fn manifest_with_blobs<'a>(publication: &'a Publication, digest: &Digest) -> &'a ManifestWithBlobs {
     let made = publication.attachments().find(|manifest_with_blobs| manifest_with_blobs.digest() == digest);
     made.unwrap_or_else(|| publication.image())
 }
 
-/// Makes sure that the image and all its evidence can be read by others now.
+/// Checks that clients can read the image and all its evidence.
 ///
-/// Blobs that are gone are sent again: registries lose some of those whose manifest they have accepted
+/// Missing blobs are uploaded again: some registries lose blobs of manifests that they have accepted
 /// (bbartling/open-fdd#260).
 async fn read_back(
     registry: &Registry,
@@ -100,11 +101,11 @@ async fn read_back(
     let image = publication.image();
     registry.send_blobs(image.blobs(), progress).await?;
     if registry.manifest(&TagOrDigest::Digest(image.digest().clone())).await?.is_none() {
-        return Err(incomplete(publication, "its manifest is not there".to_owned()));
+        return Err(incomplete(publication, "its manifest is missing".to_owned()));
     }
     let mut missing = attach::unlisted(registry, image.digest(), &publication.referrers()).await?;
     if let Some(digest) = missing.pop_first() {
-        return Err(incomplete(publication, format!("nothing lists its evidence {digest}")));
+        return Err(incomplete(publication, format!("its evidence {digest} is not listed")));
     }
     for manifest_with_blobs in publication.attachments() {
         read_blobs(registry, publication, manifest_with_blobs.blobs(), progress).await?;
@@ -118,13 +119,12 @@ async fn read_back(
         })
         .await?;
     if !there {
-        return Err(incomplete(publication, format!("its signature is not at `{tag}`")));
+        return Err(incomplete(publication, format!("its signature is missing at `{tag}`")));
     }
-    // The first is our configuration, which is not the stored one where others have signed too.
+    // The first blob is our configuration. With signatures of others, the stored one differs.
     read_blobs(registry, publication, &ours.blobs()[1..], progress).await
 }
 
-/// Reads small blobs whole.
 async fn read_blobs(
     registry: &Registry,
     publication: &Publication,
@@ -134,13 +134,13 @@ async fn read_blobs(
     registry.send_blobs(blobs, progress).await?;
     for blob in blobs {
         if registry.small_blob(&blob.digest, LARGEST_EVIDENCE).await?.is_none() {
-            return Err(incomplete(publication, format!("its evidence {} is not there", blob.digest)));
+            return Err(incomplete(publication, format!("its evidence {} is missing", blob.digest)));
         }
     }
     Ok(())
 }
 
-/// Points the tag to the image, if it is still free or may be moved, and waits until it is seen there.
+/// Sets the tag, if it is free or may be moved, and waits until the registry shows it.
 async fn put_tag(
     registry: &Registry,
     publication: &Publication,
@@ -149,7 +149,7 @@ async fn put_tag(
 ) -> Result<(), PublishError> {
     let tag_or_digest = TagOrDigest::Tag(tag.clone());
     let image = publication.image();
-    // Somebody else may have published meanwhile.
+    // Another publisher may have set it since the first check.
     publication.may_tag(registry.resolve(&tag_or_digest).await?.as_ref())?;
     registry.send_manifest(&tag_or_digest, image, progress).await?;
     let settled = registry
@@ -158,7 +158,7 @@ async fn put_tag(
     if settled {
         return Ok(());
     }
-    Err(incomplete(publication, format!("the tag `{tag}` was put, but still points elsewhere")))
+    Err(incomplete(publication, format!("the tag `{tag}` was set, but still points to another image")))
 }
 
 fn incomplete(publication: &Publication, reason: String) -> PublishError {
@@ -168,7 +168,7 @@ fn incomplete(publication: &Publication, reason: String) -> PublishError {
 /// An image could not be published.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PublishError {
-    /// It may not be.
+    /// Not allowed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Refused(#[from] PublicationError),
@@ -176,9 +176,9 @@ pub enum PublishError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// What was written cannot be read back.
-    #[error("{image} is not published whole: {reason}")]
-    #[diagnostic(help("run it again: what is there is not sent a second time"))]
+    /// Written content cannot be read back.
+    #[error("{image} is not completely published: {reason}")]
+    #[diagnostic(help("run it again: existing content is not uploaded again"))]
     Incomplete {
         /// The image.
         image: Digest,

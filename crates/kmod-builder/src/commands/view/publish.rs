@@ -1,0 +1,28 @@
+use serde::Serialize;
+
+use crate::output::Show;
+
+/// Result of `publish`.
+#[derive(Serialize)]
+pub struct PublishReport {
+    pub(in crate::commands) image: String,
+    pub(in crate::commands) tag: String,
+    /// The manifest with the inputs, by digest.
+    pub(in crate::commands) inputs: String,
+    pub(in crate::commands) steps: usize,
+    pub(in crate::commands) signed: bool,
+    /// Requests to the registry.
+    pub(in crate::commands) requests: u64,
+}
+
+impl Show for PublishReport {
+    fn table(&self) -> String {
+        let done = if self.steps == 0 { "already published, nothing to do" } else { "published" };
+        let signed =
+            if self.signed { "with provenance, SBOM and signature" } else { "NOT SIGNED (--no-sign)" };
+        let Self { image, tag, inputs, requests, .. } = self;
+        format!(
+            "{done}, {signed}, in {requests} requests\nimage   {image}\ntag     {tag}\ninputs  {inputs}\n"
+        )
+    }
+}

@@ -1,0 +1,104 @@
+//! The evidence of an image that is about to be published: what is valid already is kept, the rest is signed.
+
+use jiff::Timestamp;
+
+use super::signer::{SignError, Signer, SignerError, SignerKind, SignerSources};
+use crate::model::evidence::verify::{EvidenceStatus, ImageFacts, StoredEvidence, evidence_status};
+use crate::model::evidence::{
+    EvidenceKind, Statement, StatementSubject, artifact, provenance, sbom, simple_signing,
+};
+use crate::model::inputs::BuildInputs;
+use crate::model::publish::Evidence;
+use crate::model::verify::Inspection;
+
+/// An image that gets its evidence.
+pub struct EvidenceBuilder<'a> {
+    /// The image in its repository.
+    pub subject: StatementSubject,
+    /// The image as it is stored locally.
+    pub inspection: &'a Inspection,
+    /// What it was built from.
+    pub inputs: &'a BuildInputs,
+    /// Who signs.
+    pub signer: &'a Signer,
+    /// Where tokens and the root of trust come from.
+    pub sources: &'a SignerSources,
+}
+
+/// Evidence could not be made.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum EvidenceError {
+    /// Signing failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sign(#[from] SignError),
+    /// The root of trust cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Signer(#[from] SignerError),
+    /// The existing evidence cannot be read. Nothing is signed then, because transparency logs cannot be undone.
+    #[error("cannot read the evidence that is already published: {0}")]
+    #[diagnostic(help("run it again when the registry responds"))]
+    Unknown(String),
+}
+
+impl EvidenceBuilder<'_> {
+    /// Signs the evidence that is missing. Also returns the bundles that were signed without a key.
+    pub async fn build(&self, stored: &StoredEvidence) -> Result<(Evidence, Vec<Vec<u8>>), EvidenceError> {
+        let (mut evidence, mut keyless) = (Evidence::default(), Vec::new());
+        for signer_kind in self.signer.signer_kinds() {
+            let status = self.status(stored, signer_kind).await?;
+            evidence.accepted.extend(status.accepted);
+            for kind in status.missing {
+                let statement = self.statement(kind).await?;
+                if let Some(signed) = self.signer.sign(signer_kind, &statement).await? {
+                    let now = Timestamp::now();
+                    evidence.made.push(artifact::referrer(&signed.bundle, kind, &self.subject, now));
+                    if signer_kind == SignerKind::Keyless {
+                        keyless.push(signed.bundle);
+                    }
+                }
+            }
+            if status.simple_signature_missing
+                && let Some(signature) = self.signer.sign_simple(&self.subject)?
+            {
+                let tag = simple_signing::tag(&self.subject.digest);
+                evidence.signature = Some((tag, simple_signing::manifest_with_blobs(&signature)));
+            }
+        }
+        Ok((evidence, keyless))
+    }
+
+    /// Which evidence of a signer is stored already.
+    async fn status(
+        &self,
+        stored: &StoredEvidence,
+        signer_kind: SignerKind,
+    ) -> Result<EvidenceStatus, EvidenceError> {
+        let root = self.sources.trusted_root().await?;
+        let Some(trust) = self.signer.trust(signer_kind, root).await? else {
+            return Ok(EvidenceStatus::default());
+        };
+        let image = ImageFacts::of(&self.subject.name, self.inspection);
+        evidence_status(&image, stored, &trust).map_err(EvidenceError::Unknown)
+    }
+
+    async fn statement(&self, kind: EvidenceKind) -> Result<Statement, EvidenceError> {
+        let predicate = match kind {
+            EvidenceKind::Provenance => {
+                let platform = self.signer.build_platform(self.sources.tokens().as_ref(), None).await?;
+                provenance::predicate(self.inputs, &platform)
+            }
+            EvidenceKind::Sbom => {
+                let readable = self.inspection.packages.iter().filter_map(|found| {
+                    let (package, _) = found.content.as_ref().ok()?;
+                    Some(sbom::SbomPackage::of(&found.path, package))
+                });
+                sbom::document(&self.subject, self.inputs, &readable.collect::<Vec<_>>())
+            }
+            EvidenceKind::Signature => return Ok(Statement::signature(&self.subject)),
+            EvidenceKind::BootTest => unreachable!("EvidenceKind::REQUIRED has no boot test"),
+        };
+        Ok(Statement::new(kind, &self.subject, &predicate))
+    }
+}

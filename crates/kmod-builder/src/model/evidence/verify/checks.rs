@@ -1,0 +1,127 @@
+use jiff::Timestamp;
+
+use super::{
+    ImageFacts, StoredEvidence, TrustPolicy, VerifiedBundle, content, find, newest_boot_test,
+    simple_signature,
+};
+use crate::model::Digest;
+use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::provenance::ProvenanceInputs;
+use crate::model::verify::{CheckResult, CheckStatus};
+
+/// A check of an image's evidence.
+struct EvidenceCheck {
+    /// Id and text.
+    name: (&'static str, &'static str),
+    kind: EvidenceKind,
+    /// `None` where the check does not apply.
+    run: fn(&Context<'_>) -> Option<CheckStatus>,
+}
+
+const fn check(
+    kind: EvidenceKind,
+    id: &'static str,
+    text: &'static str,
+    run: fn(&Context<'_>) -> Option<CheckStatus>,
+) -> EvidenceCheck {
+    EvidenceCheck { name: (id, text), kind, run }
+}
+
+/// Every check of evidence, in the order in which results are shown.
+const CHECKS: [EvidenceCheck; 7] = [
+    check(EvidenceKind::Provenance, "provenance-signed", "provenance is signed and whole", |context| {
+        Some(outcome(context.provenance.as_ref()))
+    }),
+    check(EvidenceKind::Provenance, "provenance-matches-inputs", "provenance is of the image's inputs", |context| {
+        Some(content::inputs_match(context.image, context.provenance.as_ref().ok()))
+    }),
+    check(EvidenceKind::Sbom, "sbom-signed", "SBOM is signed", |context| {
+        Some(outcome(context.sbom.as_ref()))
+    }),
+    check(EvidenceKind::Sbom, "sbom-lists-rpms", "SBOM lists exactly the RPMs of the image", |context| {
+        Some(content::packages_match(context.image, context.sbom.as_ref().ok()))
+    }),
+    check(EvidenceKind::Signature, "signature-valid", "signature is good", |context| {
+        Some(outcome(context.find(EvidenceKind::Signature).as_ref()))
+    }),
+    // Clients check simple signatures with keys only.
+    check(EvidenceKind::Signature, "simple-signature-valid", "signature for podman and bootc is good", |context| {
+        match context.trust {
+            TrustPolicy::Key(key) => Some(simple_signature(context.image, context.evidence, key)),
+            TrustPolicy::Identity(_) | TrustPolicy::Unverified => None,
+        }
+    }),
+    check(EvidenceKind::BootTest, "newest-boot-test-passed", "newest boot test passed", |context| {
+        Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, context.now?))
+    }),
+];
+
+/// The checks that each required kind of evidence is stored, by any signer.
+const PRESENCE_CHECKS: [(EvidenceKind, (&str, &str)); 3] = [
+    (EvidenceKind::Provenance, ("provenance-attached", "provenance is attached")),
+    (EvidenceKind::Sbom, ("sbom-attached", "SBOM is attached")),
+    (EvidenceKind::Signature, ("signature-attached", "signature is attached")),
+];
+
+/// What the checks look at.
+struct Context<'a> {
+    image: &'a ImageFacts,
+    evidence: &'a StoredEvidence,
+    trust: &'a TrustPolicy,
+    /// Limits how new a boot test may be; boot tests are not checked without it.
+    now: Option<Timestamp>,
+    provenance: Result<ProvenanceInputs, CheckStatus>,
+    sbom: Result<VerifiedBundle, CheckStatus>,
+}
+
+impl<'a> Context<'a> {
+    fn new(
+        image: &'a ImageFacts,
+        evidence: &'a StoredEvidence,
+        trust: &'a TrustPolicy,
+        now: Option<Timestamp>,
+    ) -> Self {
+        let find = |kind| find(kind, &image.digest, evidence, trust);
+        let provenance =
+            find(EvidenceKind::Provenance).and_then(|verified| content::read_provenance(&verified, trust));
+        let sbom = find(EvidenceKind::Sbom);
+        Self { image, evidence, trust, now, provenance, sbom }
+    }
+
+    fn find(&self, kind: EvidenceKind) -> Result<VerifiedBundle, CheckStatus> {
+        find(kind, &self.image.digest, self.evidence, self.trust)
+    }
+
+    fn run(&self) -> impl Iterator<Item = (EvidenceKind, CheckResult)> + '_ {
+        CHECKS.iter().filter_map(|check| Some((check.kind, CheckResult::new(check.name, (check.run)(self)?))))
+    }
+}
+
+/// Runs every check of provenance, SBOM and signatures.
+pub fn verify_evidence(
+    image: &ImageFacts,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+) -> Vec<CheckResult> {
+    Context::new(image, evidence, trust, None).run().map(|(_, answer)| answer).collect()
+}
+
+/// Runs every check, boot tests included. No boot test may be newer than `now`.
+pub fn verify_evidence_and_boot_test(
+    image: &ImageFacts,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Vec<(EvidenceKind, CheckResult)> {
+    Context::new(image, evidence, trust, Some(now)).run().collect()
+}
+
+/// Checks only that evidence of each required kind is stored and is about the image; any signer will do.
+pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
+    let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified).as_ref());
+    PRESENCE_CHECKS.into_iter().map(|(kind, name)| CheckResult::new(name, found(kind))).collect()
+}
+
+fn outcome<T>(found: Result<&T, &CheckStatus>) -> CheckStatus {
+    found.map_or_else(Clone::clone, |_| CheckStatus::Passed)
+}
