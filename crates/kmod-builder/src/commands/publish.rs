@@ -79,7 +79,8 @@ pub struct PublishOptions {
 impl PublishOptions {
     /// Fails unless there is a signer or `--no-sign` is given.
     pub async fn check_signer(&self) -> Result<()> {
-        self.signing.signer().await.map(drop)
+        self.signing.signer().await?;
+        Ok(())
     }
 
     /// Candidates and branches never get a tag that users follow.

@@ -54,4 +54,41 @@ mod tests {
     pub(super) fn signing_key() -> SigningKey {
         SigningKey::generate().unwrap()
     }
+
+    #[test]
+    fn zz_emit() {
+        let subject =
+            super::StatementSubject::image("ghcr.io/owner/zfs-kmods", super::Digest::of(b"image"), 5);
+        let platform = super::provenance::BuildPlatform::Local { source: None };
+        let actions = super::provenance::BuildPlatform::Actions(Box::new(super::claims::tests::claims()));
+        let result = super::test_result::TestResult {
+            configuration: vec![],
+            passed: vec!["boot 1: load".to_owned()],
+            failed: vec!["boot 2: import".to_owned()],
+            reason: Some("the pool did not come back".to_owned()),
+            url: Some("https://github.com/owner/zfs-kmods/actions/runs/3".to_owned()),
+            finished: "2026-11-20T10:00:00Z".parse().unwrap(),
+        };
+        for (name, kind, predicate) in [
+            (
+                "provenance-local",
+                super::EvidenceKind::Provenance,
+                super::provenance::predicate(&inputs(), &platform),
+            ),
+            (
+                "provenance-actions",
+                super::EvidenceKind::Provenance,
+                super::provenance::predicate(&inputs(), &actions),
+            ),
+            (
+                "sbom",
+                super::EvidenceKind::Sbom,
+                super::sbom::document(&subject, &inputs(), &super::sbom::tests::packages()),
+            ),
+            ("boot-test", super::EvidenceKind::BootTest, result.predicate()),
+        ] {
+            let statement = super::Statement::new(kind, &subject, &predicate);
+            std::fs::write(format!("/root/w/evidence/target/logs/{name}.json"), statement.json()).unwrap();
+        }
+    }
 }

@@ -60,7 +60,7 @@ impl PromotionChecks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PromotionCheck {
     #[serde(flatten)]
-    pub answer: Answer,
+    pub answer: CheckResult,
     pub required: bool,
 }
 

@@ -3,6 +3,7 @@ use crate::model::evidence::provenance::{BuildPlatform, predicate};
 use crate::model::evidence::sbom::tests::packages;
 use crate::model::evidence::tests::{inputs, signing_key};
 use crate::model::evidence::{SigningKey, Statement, StatementSubject, artifact, sbom};
+use crate::model::verify::CheckResult;
 
 const REPOSITORY: &str = "ghcr.io/owner/zfs-kmods";
 
