@@ -9,7 +9,8 @@ use super::Outcome;
 use super::view::attestations::{Attestation, AttestationList};
 use crate::io::evidence;
 use crate::io::store::ImageStore;
-use crate::model::image::ImageRef;
+use crate::model::document::DocumentSchema;
+use crate::model::image::{DigestRef, ImageRef};
 use crate::output::{self, Format};
 
 /// List the evidence that is attached to an image, and fetch it
@@ -47,26 +48,21 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
     };
     let bundles = stored.bundles.map_err(unknown)?;
     let simple_signatures = stored.simple_signatures.map_err(unknown)?.len();
-    if let Some(directory) = &args.download {
-        std::fs::create_dir_all(directory).into_diagnostic()?;
-    }
+    let files = match &args.download {
+        None => vec![None; bundles.len()],
+        Some(directory) => evidence::write_bundles(directory, &bundles).into_diagnostic()?,
+    };
     let mut attestations = Vec::new();
-    for (bundle, (referrer, summary)) in bundles.iter().zip(evidence::summaries(&bundles, &digest)) {
-        let file = match &args.download {
-            None => None,
-            Some(directory) => {
-                let path = directory.join(format!("{}.sigstore.json", referrer.hex()));
-                std::fs::write(&path, &bundle.json).into_diagnostic()?;
-                Some(path)
-            }
-        };
+    for (file, (referrer, summary)) in files.into_iter().zip(evidence::summaries(&bundles, &digest)) {
         let (summary, problem) = match summary {
             Ok(summary) => (Some(summary), None),
             Err(problem) => (None, Some(problem)),
         };
         attestations.push(Attestation { referrer, summary, problem, file });
     }
-    let image = format!("{}@{digest}", args.image.store);
-    output::show(format, &AttestationList { image, attestations, simple_signatures }).into_diagnostic()?;
+    let schema = DocumentSchema::new("attestations", 1);
+    let image = DigestRef { store: args.image.store, digest };
+    output::show(format, &AttestationList { schema, image, attestations, simple_signatures })
+        .into_diagnostic()?;
     Ok(Outcome::Done)
 }

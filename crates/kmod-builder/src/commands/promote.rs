@@ -1,4 +1,4 @@
-//! `promote`: a proven image gets the tags that users follow.
+//! `promote`: verifies an image and sets the tags that users follow.
 
 use std::collections::BTreeSet;
 
@@ -22,20 +22,20 @@ use crate::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
 use crate::model::tags::Channel;
 use crate::output::{self, Format};
 
-/// Prove an image in a registry, and give it the tags that users follow
+/// Verify an image in a registry, and set the tags that users follow
 ///
-/// The image is proven now, every byte of it: the RPM contract, and by those you trust its provenance, its SBOM, its
-/// signature and the newest result of a boot test. Only then it gets its tags, in this order: its own,
-/// zfs-VERSION_kernel-RELEASE; one for the audit, CHANNEL-RUN-COMMIT; and those that move, such as stable,
-/// zfs-2.4_stable and fedora-44_stable. If anything speaks against one of them, none is touched.
+/// Verifies every byte of the image: the RPM contract, and the trusted signer's provenance, SBOM, signature and newest
+/// boot test. Then sets its tags, in this order: its own, zfs-VERSION_kernel-RELEASE; the audit tag,
+/// CHANNEL-RUN-COMMIT; and the moving ones, such as stable, zfs-2.4_stable and fedora-44_stable. If one tag may not be
+/// set, none is changed.
 ///
 /// For a branch (--channel beta-BRANCH) all tags begin with beta-BRANCH, and none is one that users look for.
 ///
-/// Run it again after whatever stopped it.
+/// Run it again after an interruption.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("trusted").args(["public_key", "identity_repo"]).required(true)),
-    after_help = "Exit status: 0 if it is promoted, 3 if it is not proven or may not be.
+    after_help = "Exit status: 0 if it is promoted, 3 if it is not proven or may not be promoted.
 
 Examples:
   zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --public-key cosign.pub --dry-run
@@ -54,7 +54,7 @@ pub struct PromoteArgs {
     #[arg(long, value_name = "TAG")]
     audit_tag: Option<String>,
 
-    /// Evidence that must hold; the RPM contract always must
+    /// Evidence that must be valid; the RPM contract always must
     #[arg(
         long,
         value_enum,
@@ -68,12 +68,11 @@ pub struct PromoteArgs {
     #[arg(long)]
     replace: bool,
 
-    /// Move a channel to an older kernel or OpenZFS, to another architecture, or from an image that does not say what
-    /// it is for
+    /// Move a channel to an older kernel or OpenZFS, to another architecture, or from an image without target labels
     #[arg(long)]
     allow_downgrade: bool,
 
-    /// Show what would be done
+    /// Show the tags that would be set
     #[arg(long)]
     dry_run: bool,
 
@@ -81,17 +80,17 @@ pub struct PromoteArgs {
     trust: TrustArgs,
 }
 
-/// Gather, decide, show, do.
+/// Verifies an image, sets its tags, and shows the result.
 pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
     let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
             help = "publish it first, then promote docker://HOST/NAME@DIGEST",
-            "images are promoted in a registry, and {} is a directory",
+            "images are promoted in a registry, but {} is a directory",
             args.image.store
         ));
     };
     if let Some(tag) = &args.audit_tag {
-        // Whether it is one for the image's architecture is known when the image is.
+        // The image's architecture is not known yet.
         let read = Arch::ALL.map(|arch| args.channel.read_audit_tag(arch, tag));
         if let [Err(error), Err(_)] = read {
             return Err(error).into_diagnostic();
@@ -134,7 +133,6 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
     conclude(&report.with_tags(promotion.tags()).end(outcome), format)
 }
 
-/// Reads the image and everything that is attached to it.
 async fn examine(
     registry: &Registry,
     image: &DigestRef,
@@ -151,10 +149,10 @@ async fn examine(
     Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &evidence, trust, now))
 }
 
-/// The tag that says when this was promoted: by run and commit in GitHub Actions, else by time and digest.
+/// The audit tag: run and commit in GitHub Actions, else time and digest.
 ///
-/// Outside Actions a run that was stopped is gone on with: the channel's newest entry in the audit is used again if it
-/// is for the same image.
+/// Outside Actions, the channel's newest audit tag is used again if it is for the same image, so that an interrupted
+/// run continues.
 async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Timestamp) -> Result<Tag> {
     let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(|name| std::env::var(name).ok());
     if let (Some(run), Some(commit)) = (run, commit) {

@@ -1,4 +1,4 @@
-//! Promoting an image in a registry, tag after tag; the order is [`Promotion::updates`]'s.
+//! Promoting an image in a registry, in the order of [`Promotion::updates`].
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -9,10 +9,9 @@ use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
 use crate::model::promote::{PromotedImage, Promotion, PromotionRejection, TagState, TagUpdate, TaggedImage};
 
-/// How many tags are asked for at the same time.
 const CONCURRENT: usize = 4;
 
-/// Asks where the tags of a promotion point: one request a tag, and two more for each channel that has another image.
+/// Reads the tags of a promotion: one request a tag, and two more for each channel tag of another image.
 pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<TagState, PromoteError> {
     let images = ImageStore::Registry(registry.clone());
     let ours = &promotion.proven().image().digest;
@@ -24,7 +23,7 @@ pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<Tag
             let target = if promotion.moves(&tag) && digest != *ours {
                 inspect::labelled_target(&images, &digest).await?
             } else {
-                Err("nobody asked".to_owned())
+                Err("not read".to_owned())
             };
             Ok::<_, PromoteError>((tag, Some(TaggedImage { digest, target })))
         })
@@ -32,10 +31,10 @@ pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<Tag
     Ok(TagState(asked.try_collect().await?))
 }
 
-/// Promotes an image: points to it the tags that do not yet, the ones that users follow last.
+/// Sets the tags that do not point to the image yet, the moving ones last.
 ///
-/// `on_step` is told each step before it begins. Stopped anywhere, killed too, the next run does what is left; when
-/// nothing is, no request is made.
+/// `on_step` is called before each update. After an interruption, the next run does the remaining updates. If none
+/// remain, no request is made.
 pub async fn promote(
     registry: &Registry,
     promotion: &Promotion,
@@ -53,7 +52,7 @@ pub async fn promote(
         tracing::debug!(%update, "promoting");
         on_step(update);
         let tag_or_digest = TagOrDigest::Tag(update.tag.clone());
-        // No registry compares and swaps; this leaves the moment between two requests, not the whole run.
+        // Registries have no compare-and-swap; this narrows the race to the time between two requests.
         let there = registry.resolve(&tag_or_digest).await?;
         if there != update.from && there.as_ref() != Some(image) {
             return Err(PromoteError::Moved { tag: update.tag.clone(), there });
@@ -84,12 +83,12 @@ pub enum PromoteError {
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
     /// The image was deleted after it was proven.
-    #[error("the image {0} is gone from the registry")]
-    #[diagnostic(help("somebody deletes there at this moment: publish the image again"))]
+    #[error("the image {0} is no longer in the registry")]
+    #[diagnostic(help("it was deleted during the promotion: publish it again"))]
     Gone(Digest),
     /// Somebody else moved a tag meanwhile.
-    #[error("somebody moved `{tag}` to {} in the meantime", there.as_ref().map_or("nothing", Digest::as_str))]
-    #[diagnostic(help("run it again: where the tags point now is held against the rules once more"))]
+    #[error("another client moved `{tag}` to {}", there.as_ref().map_or("nothing", Digest::as_str))]
+    #[diagnostic(help("run it again: the tags are read and checked again"))]
     Moved {
         /// The tag.
         tag: Tag,
@@ -97,7 +96,7 @@ pub enum PromoteError {
         there: Option<Digest>,
     },
     /// A tag was put, and points elsewhere.
-    #[error("the tag `{0}` was put, but still points elsewhere")]
-    #[diagnostic(help("run it again: tags that are right already are left alone"))]
+    #[error("the tag `{0}` was set, but still points to another image")]
+    #[diagnostic(help("run it again: tags that already point to the image stay"))]
     Unsettled(Tag),
 }

@@ -1,5 +1,5 @@
-//! How an image is published: in steps of which the tag is the last, so that no tag ever points to an image without
-//! its evidence, wherever the program is stopped.
+//! Steps of publishing an image. The tag is set last, so that no tag points to an image without its evidence, even
+//! after an interruption.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,18 +9,18 @@ use super::image::{DigestRef, Tag};
 use super::manifest::{ManifestWithBlobs, RawManifest};
 use super::referrers::signatures_are_within;
 
-/// What proves where an image comes from, to be published with it.
+/// The evidence that is published with an image.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// Referrers that the repository has already, which the caller has checked and accepts.
+    /// Valid referrers that the repository has already.
     pub accepted: BTreeSet<Digest>,
-    /// Referrers made now: provenance, SBOM, signature bundle.
+    /// New referrers: provenance, SBOM, signature bundle.
     pub made: Vec<ManifestWithBlobs>,
-    /// The simple signature that podman, bootc and rpm-ostree look for, and the tag where they do.
+    /// The simple signature for podman, bootc and rpm-ostree, and its tag.
     pub signature: Option<(Tag, ManifestWithBlobs)>,
 }
 
-/// What happens if the tag points to another image.
+/// What to do if the tag points to another image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagConflictPolicy {
     /// Nothing is published.
@@ -29,9 +29,9 @@ pub enum TagConflictPolicy {
     Replace,
 }
 
-/// An image, its evidence, its inputs, and the tag that it shall have.
+/// An image to publish, with its evidence, inputs and tag.
 ///
-/// Invariant: everything attached refers to the image, and there is evidence unless it was waived in so many words.
+/// Invariant: every attachment refers to the image, and there is evidence unless `--no-sign` was given.
 #[derive(Clone, Debug)]
 pub struct Publication {
     image: ManifestWithBlobs,
@@ -56,12 +56,11 @@ impl Publication {
         Ok(Self { image, evidence, inputs: None, tag, conflict_policy })
     }
 
-    /// An image for which somebody asked to publish no evidence (`--no-sign`).
+    /// For `--no-sign`.
     pub fn without_evidence(image: ManifestWithBlobs, tag: Tag, conflict_policy: TagConflictPolicy) -> Self {
         Self { image, evidence: Evidence::default(), inputs: None, tag, conflict_policy }
     }
 
-    /// With what the image was built from, to be attached as the evidence is.
     pub fn with_inputs(self, inputs: ManifestWithBlobs) -> Result<Self, PublicationError> {
         refers_to(&self.image, &inputs)?;
         Ok(Self { inputs: Some(inputs), ..self })
@@ -82,7 +81,7 @@ impl Publication {
         &self.tag
     }
 
-    /// What is attached to the image, made by this program: evidence and inputs.
+    /// New evidence, and the inputs.
     pub fn attachments(&self) -> impl Iterator<Item = &ManifestWithBlobs> {
         self.evidence.made.iter().chain(&self.inputs)
     }
@@ -93,9 +92,7 @@ impl Publication {
         made.chain(self.evidence.accepted.iter().cloned()).collect()
     }
 
-    /// What is to be done, given what is there. Nothing if everything is.
-    ///
-    /// The tag comes last, after everything was read back; a manifest comes after its blobs.
+    /// The missing steps. Manifests follow their blobs; the tag is last, after everything was read back.
     pub fn steps(&self, remote: &RemoteState) -> Result<Vec<PublishStep>, PublicationError> {
         self.may_tag(remote.tag.as_ref())?;
         let mut steps = Vec::new();
@@ -133,14 +130,12 @@ impl Publication {
         Ok(steps)
     }
 
-    /// Whether the tag may be put, given where it points.
     pub fn may_tag(&self, there: Option<&Digest>) -> Result<(), PublicationError> {
         self.conflict_policy.may_tag(&self.tag, there, self.image.digest())
     }
 }
 
 impl TagConflictPolicy {
-    /// Whether a tag that points `there` may be pointed to our image.
     pub fn may_tag(self, tag: &Tag, there: Option<&Digest>, ours: &Digest) -> Result<(), PublicationError> {
         match there {
             Some(there) if there != ours && self == Self::Refuse => Err(PublicationError::TagConflict {
@@ -164,7 +159,7 @@ fn refers_to(
     Err(PublicationError::OtherSubject { evidence, image })
 }
 
-/// What a repository has of a publication, as far as it was asked.
+/// What a repository has of a publication.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
     /// Where the tag points.
@@ -177,18 +172,18 @@ pub struct RemoteState {
     pub signature: Option<RawManifest>,
 }
 
-/// One step of publishing. Each may be repeated.
+/// Idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishStep {
     /// Upload the blobs of this manifest that are not there.
     UploadBlobs(Digest),
     /// Store this manifest under its digest.
     PutManifest(Digest),
-    /// List the new referrers of this image, where the registry does not do that itself.
+    /// Add the new referrers of this image to its index, if the registry does not list them itself.
     UpdateReferrersIndex(Digest),
-    /// Append our simple signature to those under this tag.
+    /// Append our simple signature to those at this tag.
     AddSignature(Tag),
-    /// Read this image, everything that refers to it, and its signature back.
+    /// Read this image, its referrers and its signature.
     ReadBack(Digest),
     /// Point this tag to the image.
     PutTag(Tag),
@@ -199,17 +194,17 @@ impl fmt::Display for PublishStep {
         match self {
             Self::UploadBlobs(digest) => write!(f, "upload the blobs of {}", digest.short()),
             Self::PutManifest(digest) => write!(f, "store the manifest {}", digest.short()),
-            Self::UpdateReferrersIndex(digest) => write!(f, "list what refers to {}", digest.short()),
+            Self::UpdateReferrersIndex(digest) => {
+                write!(f, "update the referrers index of {}", digest.short())
+            }
             Self::AddSignature(tag) => write!(f, "add the signature at {tag}"),
             Self::ReadBack(digest) => write!(f, "read {} and its evidence back", digest.short()),
-            Self::PutTag(tag) => write!(f, "point {tag} to the image"),
+            Self::PutTag(tag) => write!(f, "set the tag {tag}"),
         }
     }
 }
 
-/// An image that is published: stored, proven to be readable with its evidence, and tagged.
-///
-/// Made by `io::publish::publish` and nothing else.
+/// A published image. Only `io::publish::publish` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedImage {
     pinned: DigestRef,
@@ -232,20 +227,20 @@ impl PublishedImage {
         &self.tag
     }
 
-    /// How many steps were needed: none if all had been done before.
+    /// How many steps were run; zero if it was published already.
     pub fn steps(&self) -> usize {
         self.steps
     }
 }
 
-/// An image may not be published like this.
+/// The image may not be published like this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum PublicationError {
-    /// The tag is another image's.
+    /// The tag points to another image.
     #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
     #[diagnostic(help(
-        "the same inputs give the same digest, so something differs; `zfs-kmods reproduce IMAGE --with IMAGE` looks \
-         into the packages. If it is meant, move the tag with `--replace`"
+        "the same inputs give the same digest, so something differs: compare the images with `zfs-kmods reproduce IMAGE \
+         --with IMAGE`, or move the tag with `--replace`"
     ))]
     TagConflict {
         /// The tag.
@@ -255,15 +250,13 @@ pub enum PublicationError {
         /// Where it should.
         ours: Digest,
     },
-    /// Nothing proves where the image comes from.
-    #[error("no evidence was given for the image that shall be tagged `{tag}`")]
-    #[diagnostic(help("sign with `--key`, in GitHub Actions with its own identity, or say `--no-sign`"))]
+    #[error("no evidence for the image with the tag `{tag}`")]
+    #[diagnostic(help("sign with `--key` or in GitHub Actions with `id-token: write`, or give `--no-sign`"))]
     NoEvidence {
         /// The tag.
         tag: Tag,
     },
-    /// What shall be attached is another image's.
-    #[error("{evidence}, which shall be attached, does not refer to the image {image}")]
+    #[error("the attachment {evidence} does not refer to the image {image}")]
     OtherSubject {
         /// The evidence.
         evidence: Digest,
@@ -303,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_waived_in_words_or_there() {
+    fn rejects_missing_evidence_and_attachments_of_other_images() {
         let image = manifest_with_blobs("image", None);
         let tag: Tag = "tag".parse().unwrap();
         let none =
@@ -319,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_of_another_image_stops_everything() {
+    fn rejects_a_tag_of_another_image_unless_replacing() {
         let remote = RemoteState { tag: Some(Digest::of(b"other")), ..RemoteState::default() };
         let error = publication(TagConflictPolicy::Refuse).steps(&remote).unwrap_err();
         assert!(matches!(error, PublicationError::TagConflict { .. }));
@@ -327,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_way_and_no_way() {
+    fn plans_every_step_or_none() {
         let publication = publication(TagConflictPolicy::Refuse);
         let steps = publication.steps(&RemoteState::default()).unwrap();
         assert_eq!(steps.len(), 12);
@@ -345,9 +338,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is there already: the tag is the last step, directly after everything was read back.
         #[test]
-        fn the_tag_is_last(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
+        fn sets_the_tag_last_after_reading_back(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
             let publication = publication(TagConflictPolicy::Refuse);
             let digests: Vec<_> = publication.attachments().map(|made| made.digest().clone()).collect();
             let signature = publication.evidence().signature.as_ref().map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone());

@@ -3,12 +3,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::model::Digest;
+use crate::model::document::{self, DocumentSchema};
 use crate::model::evidence::summary::{BundleSummary, ClaimedSigner};
+use crate::model::image::DigestRef;
 use crate::output::{self, Show};
 
 #[derive(Serialize)]
 pub struct AttestationList {
-    pub(in crate::commands) image: String,
+    pub(in crate::commands) schema: DocumentSchema,
+    #[serde(serialize_with = "document::image")]
+    pub(in crate::commands) image: DigestRef,
     pub(in crate::commands) attestations: Vec<Attestation>,
     pub(in crate::commands) simple_signatures: usize,
 }

@@ -5,6 +5,7 @@ use miette::Diagnostic as _;
 use serde::Serialize;
 
 use crate::model::Target;
+use crate::model::document::{self, DocumentSchema};
 use crate::model::evidence::EvidenceKind;
 use crate::model::image::{DigestRef, Tag};
 use crate::model::promote::{PromotedImage, PromotionCheck, PromotionChecks, PromotionRejection, TagUpdate};
@@ -12,32 +13,31 @@ use crate::model::tags::Channel;
 use crate::model::verify::CheckStatus;
 use crate::output::{self, Show};
 
-/// What became of a promotion.
 pub(in crate::commands) enum PromotionOutcome {
-    /// Something that is demanded does not hold.
+    /// A required check did not pass.
     Unproven,
-    /// The image is proven, and yet may not have the tags.
     Refused(Vec<PromotionRejection>),
-    /// This would be done.
+    /// With `--dry-run`.
     Planned(Vec<TagUpdate>),
-    /// This was done.
     Promoted(PromotedImage, Vec<TagUpdate>),
 }
 
-/// A promotion, as it is shown.
 #[derive(Serialize)]
 pub(in crate::commands) struct PromotionReport {
+    schema: DocumentSchema,
+    #[serde(serialize_with = "document::image")]
     image: DigestRef,
     channel: Channel,
+    #[serde(serialize_with = "document::optional_target")]
     target: Option<Target>,
     result: &'static str,
-    /// Evidence that was not demanded.
+    /// Evidence that was not required.
     waived: BTreeSet<EvidenceKind>,
     checks: Vec<PromotionCheck>,
     rejections: Vec<PromotionRejection>,
-    /// All tags of the promotion, in their order; none where the image is not proven.
+    /// All tags in the order of updates; empty if the image is not proven.
     tags: Vec<Tag>,
-    /// Those of them that did not point to the image.
+    /// Of the tags that did not point to the image.
     updates: Vec<TagUpdate>,
 }
 
@@ -49,6 +49,7 @@ impl PromotionReport {
         required: &BTreeSet<EvidenceKind>,
     ) -> Self {
         Self {
+            schema: DocumentSchema::new("promotion", 1),
             image: image.clone(),
             channel: channel.clone(),
             target: checks.target().cloned(),
@@ -85,10 +86,10 @@ impl PromotionReport {
 
     fn sentence(&self) -> String {
         match self.result {
-            "not-proven" => "NOT PROVEN: no tag was touched".to_owned(),
-            "refused" => "REFUSED: no tag was touched".to_owned(),
-            "planned" => format!("{} of {} tags would be put", self.updates.len(), self.tags.len()),
-            "nothing-to-do" => "promoted before, nothing to do".to_owned(),
+            "not-proven" => "NOT PROVEN: no tag was changed".to_owned(),
+            "refused" => "REFUSED: no tag was changed".to_owned(),
+            "planned" => format!("{} of {} tags would be set", self.updates.len(), self.tags.len()),
+            "nothing-to-do" => "already promoted, nothing to do".to_owned(),
             _ => "promoted".to_owned(),
         }
     }
@@ -116,7 +117,6 @@ impl Show for PromotionReport {
             let help = rejection.help().map_or_else(String::new, |help| format!("\n  help: {help}"));
             line(format!("\n{rejection}{help}"));
         }
-        // Where something speaks against it, no tag is left alone more than any other.
         let tags = if self.rejections.is_empty() { &self.tags[..] } else { &[] };
         if !tags.is_empty() {
             line(String::new());

@@ -6,4 +6,4 @@ pub mod github_attestations;
 mod read;
 pub mod signer;
 
-pub use read::{bundles, simple_signatures, stored_bundles, stored_evidence, summaries};
+pub use read::{bundles, simple_signatures, stored_bundles, stored_evidence, summaries, write_bundles};

@@ -1,4 +1,6 @@
-//! The evidence that is stored beside an image in a registry, read for checking, listing and publishing.
+//! Reads the evidence of an image from its registry.
+
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,14 +13,13 @@ use crate::model::evidence::{artifact, summary};
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::RawManifest;
 
-/// No bundle is larger: an SBOM of a thousand packages has half a megabyte.
+/// Bytes. The SBOM of a thousand packages has half a megabyte.
 const LARGEST_BUNDLE: u64 = 16 << 20;
-/// No payload of a simple signature is larger.
+/// Bytes.
 const LARGEST_PAYLOAD: u64 = 64 << 10;
-/// How many blobs are read at the same time.
 const CONCURRENT: usize = 4;
 
-/// Everything that is stored beside an image. What cannot be read is not known, which is never the same as not there.
+/// All evidence of an image. Evidence that cannot be read is an error, never absent.
 pub async fn stored_evidence(registry: &Registry, image: &Digest) -> StoredEvidence {
     let tag = TagOrDigest::Tag(simple_signing::tag(image));
     let simple_signatures = async {
@@ -29,7 +30,6 @@ pub async fn stored_evidence(registry: &Registry, image: &Digest) -> StoredEvide
     StoredEvidence { bundles, simple_signatures }
 }
 
-/// The bundles that are attached to an image: all that its inputs can be proven with.
 pub async fn stored_bundles(registry: &Registry, image: &Digest) -> Lookup<Vec<StoredBundle>> {
     let referrers = registry.referrers(image).await.map_err(|error| error_chain(&error))?;
     bundles(registry, &referrers).await
@@ -53,7 +53,7 @@ pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Lookup<Vec<S
 
 /// The signatures in the manifest at an image's signature tag, if there is one.
 ///
-/// A payload that the caller would write itself is not read: where the digest is the same, so are the bytes.
+/// The payload that is `known` is not read again.
 pub async fn simple_signatures(
     registry: &Registry,
     manifest: Option<&RawManifest>,
@@ -74,10 +74,21 @@ pub async fn simple_signatures(
         .await
 }
 
-/// What each bundle says of itself, unchecked, beside where it is stored; a sentence where it is no bundle.
+/// What each bundle claims, unverified, or why it is invalid.
 pub fn summaries(bundles: &[StoredBundle], image: &Digest) -> Vec<(Digest, Lookup<summary::BundleSummary>)> {
     let summary = |stored: &StoredBundle| (stored.referrer.clone(), summary::summary(&stored.json, image));
     bundles.iter().map(summary).collect()
+}
+
+/// Writes each bundle into the directory as `DIGEST.sigstore.json`, and returns the files.
+pub fn write_bundles(directory: &Path, bundles: &[StoredBundle]) -> std::io::Result<Vec<Option<PathBuf>>> {
+    std::fs::create_dir_all(directory)?;
+    let write = |bundle: &StoredBundle| {
+        let path = directory.join(format!("{}.sigstore.json", bundle.referrer.hex()));
+        std::fs::write(&path, &bundle.json)?;
+        Ok(Some(path))
+    };
+    bundles.iter().map(write).collect()
 }
 
 async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Lookup<Bytes> {

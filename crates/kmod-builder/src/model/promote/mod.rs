@@ -1,8 +1,6 @@
-//! How an image is promoted: first it is proven, now and not some time ago; then it gets its tags, one after the
-//! other, each by a step that may be repeated.
+//! Promotion of an image: it is verified, then its tags are set, each by an idempotent update.
 //!
-//! The immutable tags come first and the ones that users follow last, so that whoever follows a channel finds what it
-//! points to under its own name and in the audit. Everything that speaks against it is known before the first step.
+//! Immutable tags are set first and the moving tags of channels last. All rejections are known before the first update.
 
 mod checks;
 mod rejection;
@@ -22,17 +20,16 @@ use super::{Digest, Target};
 pub use checks::{PromotionCheck, PromotionChecks, ProvenImage};
 pub use rejection::PromotionRejection;
 
-/// What somebody allowed in so many words.
+/// What `--replace` and `--allow-downgrade` permit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PromotionOverrides {
-    /// The tag of the image may be taken from another image: a rebuild for the same OpenZFS and kernel.
+    /// Move the image's own tag from another image: a rebuild for the same OpenZFS and kernel.
     pub replace: bool,
-    /// The channel may go back to an older kernel or OpenZFS, change its architecture, or leave an image that does not
-    /// say what it is for.
+    /// Move a channel to an older kernel or OpenZFS, to another architecture, or from an image without target labels.
     pub downgrade: bool,
 }
 
-/// An image that is proven, and the tags that it shall have.
+/// A proven image and its tags.
 #[derive(Clone, Debug)]
 pub struct Promotion {
     proven: ProvenImage,
@@ -44,7 +41,7 @@ pub struct Promotion {
 }
 
 impl Promotion {
-    /// The promotion of an image to a channel. The error says that its tag would be too long.
+    /// Fails if the image's tag would be too long.
     pub fn new(
         proven: ProvenImage,
         channel: Channel,
@@ -56,28 +53,25 @@ impl Promotion {
         Ok(Self { proven, channel, image_tag, audit_tag, moving, overrides })
     }
 
-    /// The image.
     pub const fn proven(&self) -> &ProvenImage {
         &self.proven
     }
 
-    /// The channel.
     pub const fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// Every tag in the order in which they are put: the image's own, the audit's, and those that move.
+    /// Every tag in the order of updates: the image's own, the audit tag, and the moving ones.
     pub fn tags(&self) -> impl Iterator<Item = &Tag> {
         [&self.image_tag, &self.audit_tag].into_iter().chain(&self.moving)
     }
 
-    /// Whether it matters what the image is for that this tag points to now.
+    /// Whether the tag moves with the channel.
     pub fn moves(&self, tag: &Tag) -> bool {
         self.moving.contains(tag)
     }
 
-    /// What is to be done, given where the tags point; nothing if all point to the image. Else everything that speaks
-    /// against it: then nothing at all may be done.
+    /// The missing updates, or every rejection.
     pub fn updates(&self, found: &TagState) -> Result<Vec<TagUpdate>, Vec<PromotionRejection>> {
         let (mut updates, mut rejections) = (Vec::new(), Vec::new());
         for tag in self.tags() {
@@ -116,7 +110,7 @@ impl Promotion {
         Ok(update(Some(there)))
     }
 
-    /// Whether the channel would not go backwards.
+    /// Rejects an older kernel or OpenZFS, and another architecture or kernel variant.
     fn forward(&self, tag: &Tag, there: &TaggedImage) -> Result<(), PromotionRejection> {
         let ours = self.proven.target();
         let tag = tag.clone();
@@ -144,7 +138,7 @@ impl Promotion {
     }
 }
 
-/// Where the tags of a promotion point: for each that was asked for, an image or nothing.
+/// The images that the tags of a promotion point to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagState(pub BTreeMap<Tag, Option<TaggedImage>>);
 
@@ -153,31 +147,29 @@ pub struct TagState(pub BTreeMap<Tag, Option<TaggedImage>>);
 pub struct TaggedImage {
     /// Its digest.
     pub digest: Digest,
-    /// What it says it is for, or why that is not known.
+    /// The target of its labels, or why they cannot be read.
     pub target: Result<Target, String>,
 }
 
-/// One step of promoting: point this tag to the image. It may be repeated.
+/// Idempotent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TagUpdate {
     /// The tag.
     pub tag: Tag,
-    /// Where it pointed when it was asked for; if it points anywhere else by now, somebody else is at work.
+    /// The image that it pointed to when it was read. If that has changed, another client is moving it.
     pub from: Option<Digest>,
 }
 
 impl fmt::Display for TagUpdate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.from {
-            None => write!(f, "point {} to the image", self.tag),
-            Some(from) => write!(f, "move {} from {} to the image", self.tag, from.short()),
+            None => write!(f, "set the tag {}", self.tag),
+            Some(from) => write!(f, "move the tag {} from {}", self.tag, from.short()),
         }
     }
 }
 
-/// An image that is promoted: proven, and then tagged.
-///
-/// Made by `io::promote::promote` and nothing else.
+/// A promoted image. Only `io::promote::promote` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotedImage {
     image: DigestRef,
@@ -197,22 +189,20 @@ impl PromotedImage {
         }
     }
 
-    /// The image.
     pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 
-    /// Where it was promoted to.
     pub const fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// What was not demanded of it.
+    /// Evidence that was not required.
     pub const fn waived(&self) -> &BTreeSet<EvidenceKind> {
         &self.waived
     }
 
-    /// How many steps were needed: none if all had been done before.
+    /// How many tags were set; zero if it was promoted already.
     pub const fn updates(&self) -> usize {
         self.updates
     }

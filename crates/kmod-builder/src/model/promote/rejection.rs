@@ -3,14 +3,14 @@ use serde::{Serialize, Serializer};
 use crate::model::image::Tag;
 use crate::model::{Digest, Target};
 
-/// Why an image may not be promoted though it is proven. One is enough, and nothing is done.
+/// Why a proven image may not be promoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum PromotionRejection {
     /// The image's own tag is another image's.
     #[error("`{tag}` is immutable and points to {there}, not to {ours}")]
     #[diagnostic(help(
-        "if this image is a rebuild of that one and shall take its place, say `--replace`; to see how they differ, \
-         `zfs-kmods verify` both"
+        "if this image is a rebuild of that one, move the tag with `--replace`; `zfs-kmods reproduce IMAGE --with IMAGE` \
+         shows how they differ"
     ))]
     Taken {
         /// The tag.
@@ -22,7 +22,7 @@ pub enum PromotionRejection {
     },
     /// The audit's tag is another image's.
     #[error("`{tag}` is in the audit for {there}, not for {ours}")]
-    #[diagnostic(help("what was promoted when is never rewritten: give another one with `--audit-tag`"))]
+    #[diagnostic(help("audit tags are never moved: give another one with `--audit-tag`"))]
     AuditTaken {
         /// The tag.
         tag: Tag,
@@ -34,7 +34,7 @@ pub enum PromotionRejection {
     /// The channel would go back.
     #[error("`{tag}` has {there}, and would go back to {ours}")]
     #[diagnostic(help(
-        "hosts that follow the channel would be downgraded; if they shall be, say `--allow-downgrade`"
+        "hosts that follow the channel would be downgraded; `--allow-downgrade` permits that"
     ))]
     Backwards {
         /// The tag.
@@ -47,7 +47,7 @@ pub enum PromotionRejection {
     /// The channel would change its architecture, or go from a kernel to its debugging variant.
     #[error("`{tag}` has {there}, and {ours} is of another architecture or variant of the kernel")]
     #[diagnostic(help(
-        "a channel is for one kind of hosts: promote other ones in a repository of their own, or say \
+        "a channel has one architecture and kernel variant: promote others in another repository, or give \
          `--allow-downgrade`"
     ))]
     OtherBuild {
@@ -59,9 +59,9 @@ pub enum PromotionRejection {
         ours: Box<Target>,
     },
     /// It is not known whether the channel would go back.
-    #[error("`{tag}` points to {there}, and what that is for is not known: {reason}")]
+    #[error("`{tag}` points to {there}, whose target is not known: {reason}")]
     #[diagnostic(help(
-        "`zfs-kmods verify` says what is wrong with it; `--allow-downgrade` moves the tag all the same"
+        "`zfs-kmods verify` shows what is wrong with it; `--allow-downgrade` moves the tag anyway"
     ))]
     Unreadable {
         /// The tag.
@@ -71,9 +71,9 @@ pub enum PromotionRejection {
         /// Why it is not known.
         reason: String,
     },
-    /// Nobody asked where the tag points.
-    #[error("where `{tag}` points is not known")]
-    #[diagnostic(help("this is a fault of zfs-kmods: please report it"))]
+    /// A bug.
+    #[error("the tag `{tag}` was not read")]
+    #[diagnostic(help("this is a bug in zfs-kmods: please report it"))]
     NotAsked {
         /// The tag.
         tag: Tag,

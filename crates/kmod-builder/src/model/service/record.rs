@@ -84,7 +84,7 @@ impl Record {
 /// The sentences of a document that say why not: the reason of a boot test, and of each check that did not pass.
 fn reasons(shown: &Value) -> Vec<String> {
     let own = shown["reason"].as_str().map(str::to_owned);
-    let lists = ["checks", "refusals"].into_iter().filter_map(|name| shown[name].as_array());
+    let lists = ["checks", "rejections"].into_iter().filter_map(|name| shown[name].as_array());
     let each = lists.flatten().filter_map(|answer| {
         let reason = answer["reason"].as_str().or_else(|| answer.as_str())?;
         match answer["check"].as_str() {

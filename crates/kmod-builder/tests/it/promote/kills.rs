@@ -96,7 +96,7 @@ async fn killed_at_every_step() {
         let items = planned[name].as_array().unwrap().iter();
         items.map(|item| item["tag"].as_str().or(item.as_str()).unwrap().to_owned()).collect()
     };
-    let (steps, tags) = (listed("steps"), listed("tags"));
+    let (steps, tags) = (listed("updates"), listed("tags"));
     assert_eq!((steps.len(), &steps), (5, &tags));
     assert_eq!(world.tags().await, start, "a dry run did something");
 
@@ -123,7 +123,7 @@ async fn killed_at_every_step() {
             assert_eq!(world.tags().await, there);
 
             let rerun = world.promote(&new, &["--audit-tag", AUDIT]).await.with(0).json();
-            assert_eq!(rerun["steps"].as_array().unwrap().len(), steps.len() - done);
+            assert_eq!(rerun["updates"].as_array().unwrap().len(), steps.len() - done);
             let after = world.tags().await;
             assert!(tags.iter().all(|tag| after[tag] == new), "{after:#?}");
             let of_this = reader.end().await;

@@ -28,13 +28,13 @@ async fn the_second_run_finds_nothing_to_do() {
     assert_eq!(first["tags"], json!([image, audit, "stable", "zfs-2.4_stable", "fedora-43_stable"]));
     assert!(audit.starts_with("stable-20") && audit.ends_with(digest.short()), "{audit}");
     assert_eq!(TagClass::of(&audit), TagClass::Audit);
-    assert_eq!(first["steps"].as_array().unwrap().len(), 5);
+    assert_eq!(first["updates"].as_array().unwrap().len(), 5);
     let before = world.tags().await;
     assert_eq!(world.users_tags().await.len(), 5);
     world.proxy.log();
     let second = world.promote(&digest, &[]).await.with(0);
     let log = world.proxy.log();
-    assert_eq!((&second.json()["result"], &second.json()["steps"]), (&json!("nothing-to-do"), &json!([])));
+    assert_eq!((&second.json()["result"], &second.json()["updates"]), (&json!("nothing-to-do"), &json!([])));
     assert_eq!(world.tags().await, before);
     assert!(log.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{log:#?}");
     // The image itself is four of these, its evidence sixteen.
@@ -49,7 +49,7 @@ async fn a_channel_does_not_go_back() {
     world.promote(&new, &[]).await.with(0);
     let before = world.tags().await;
     let report = world.promote(&old, &["--replace"]).await.with(3).json();
-    assert_eq!((&report["result"], report["refusals"].as_array().unwrap().len()), (&json!("refused"), 3));
+    assert_eq!((&report["result"], report["rejections"].as_array().unwrap().len()), (&json!("refused"), 3));
     assert_eq!(
         world.tags().await,
         before,
@@ -61,7 +61,7 @@ async fn a_channel_does_not_go_back() {
         "`fedora-43_stable` has OpenZFS 2.4.3 for {NEWER}, and would go back to OpenZFS 2.4.3 for {KERNEL}\n  help: "
     );
     let end = format!(
-        "\nREFUSED: no tag was touched: OpenZFS 2.4.3 for {KERNEL}, to stable\n{}\n",
+        "\nREFUSED: no tag was changed: OpenZFS 2.4.3 for {KERNEL}, to stable\n{}\n",
         world.image(&old)
     );
     assert!(shown.contains(&sentence) && shown.ends_with(&end) && !shown.contains("leave"), "{shown}");
@@ -69,7 +69,7 @@ async fn a_channel_does_not_go_back() {
     assert_eq!(world.tags().await["stable"], old);
     // And forward again, with a new entry in the audit.
     let report = world.promote(&new, &["--audit-tag", "stable-99999999999999-0123abc"]).await.with(0).json();
-    assert_eq!(report["steps"].as_array().unwrap().len(), 4);
+    assert_eq!(report["updates"].as_array().unwrap().len(), 4);
     assert_eq!(world.tags().await["stable-99999999999999-0123abc"], new);
 }
 
@@ -124,7 +124,7 @@ async fn what_a_channel_points_to_must_be_known() {
     client.put_tag(&"stable".parse().unwrap(), &index).await.unwrap();
     let before = world.tags().await;
     let report = world.promote(&digest, &[]).await.with(3).json();
-    assert!(report["refusals"][0].as_str().unwrap().contains("is not known"), "{report}");
+    assert!(report["rejections"][0].as_str().unwrap().contains("is not known"), "{report}");
     assert_eq!(world.tags().await, before);
     world.promote(&digest, &["--allow-downgrade"]).await.with(0);
     assert_eq!(world.tags().await["stable"], digest);
@@ -140,10 +140,10 @@ async fn immutable_tags_are_taken_from_nobody() {
     world.promote(&first, &audit).await.with(0);
     let before = world.tags().await;
     let report = world.promote(&rebuilt, &[]).await.with(3).json();
-    assert!(report["refusals"][0].as_str().unwrap().contains("is immutable"), "{report}");
+    assert!(report["rejections"][0].as_str().unwrap().contains("is immutable"), "{report}");
     assert_eq!(world.tags().await, before);
     let report = world.promote(&rebuilt, &[&audit[..], &["--replace"]].concat()).await.with(3).json();
-    assert!(report["refusals"][0].as_str().unwrap().contains("is in the audit"), "{report}");
+    assert!(report["rejections"][0].as_str().unwrap().contains("is in the audit"), "{report}");
     assert_eq!(world.tags().await, before);
     world.promote(&rebuilt, &["--replace", "--audit-tag", "stable-2-0123abc"]).await.with(0);
     let after = world.tags().await;

@@ -102,7 +102,11 @@ async fn building_and_publishing_say_one_document() {
         assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
     }
     let command_output = bench.run(&arguments).await.with(0);
-    command_output.says(&["up to date", "published before, nothing to do", &format!("inputs  {to}@sha256:")]);
+    command_output.says(&[
+        "up to date",
+        "already published, nothing to do",
+        &format!("inputs  {to}@sha256:"),
+    ]);
 }
 
 #[tokio::test]

@@ -32,9 +32,12 @@ const CHECKS: [EvidenceCheck; 7] = [
     check(EvidenceKind::Provenance, "provenance-signed", "provenance is signed and whole", |context| {
         Some(outcome(context.provenance.as_ref()))
     }),
-    check(EvidenceKind::Provenance, "provenance-matches-inputs", "provenance is of the image's inputs", |context| {
-        Some(content::inputs_match(context.image, context.provenance.as_ref().ok()))
-    }),
+    check(
+        EvidenceKind::Provenance,
+        "provenance-matches-inputs",
+        "provenance is of the image's inputs",
+        |context| Some(content::inputs_match(context.image, context.provenance.as_ref().ok())),
+    ),
     check(EvidenceKind::Sbom, "sbom-signed", "SBOM is signed", |context| {
         Some(outcome(context.sbom.as_ref()))
     }),
@@ -45,12 +48,15 @@ const CHECKS: [EvidenceCheck; 7] = [
         Some(outcome(context.find(EvidenceKind::Signature).as_ref()))
     }),
     // Clients check simple signatures with keys only.
-    check(EvidenceKind::Signature, "simple-signature-valid", "signature for podman and bootc is good", |context| {
-        match context.trust {
+    check(
+        EvidenceKind::Signature,
+        "simple-signature-valid",
+        "signature for podman and bootc is good",
+        |context| match context.trust {
             TrustPolicy::Key(key) => Some(simple_signature(context.image, context.evidence, key)),
             TrustPolicy::Identity(_) | TrustPolicy::Unverified => None,
-        }
-    }),
+        },
+    ),
     check(EvidenceKind::BootTest, "newest-boot-test-passed", "newest boot test passed", |context| {
         Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, context.now?))
     }),
