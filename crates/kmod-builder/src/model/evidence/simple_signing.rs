@@ -102,7 +102,7 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
         schema_version: u32,
         media_type: &'a str,
         config: Descriptor<'a>,
-        signature_layers: [Descriptor<'a>; 1],
+        layers: [Descriptor<'a>; 1],
     }
     let payload = Blob::of(signature.payload.clone());
     // The payload is not compressed: its digest is that of the layer too.
@@ -112,7 +112,7 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
         schema_version: 2,
         media_type: oci::MANIFEST,
         config: Descriptor::of(oci::CONFIG, &config),
-        signature_layers: [Descriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
+        layers: [Descriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
     };
     artifact::manifest_with_blobs(&manifest, vec![config, payload])
 }
