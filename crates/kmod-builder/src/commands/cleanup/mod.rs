@@ -1,8 +1,7 @@
-//! `cleanup`: what nobody needs any more goes from a store, and can be brought back.
+//! `cleanup`: delete the images of a store that are no longer needed, and restore them.
 
 mod kernels;
 mod place;
-mod show;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,15 +12,16 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
 use super::Outcome;
 use super::upstream::UpstreamArgs;
+use super::view::cleanup::{self as view, CleanupReport, summary};
 use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend};
 use crate::io::progress;
 use crate::model::Digest;
-use crate::model::cleanup::{Age, Percentage, PlanRejection, RetentionPlan, RetentionPolicy};
+use crate::model::cleanup::{Percentage, PlanRejection, RetentionPlan, RetentionPolicy};
+use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
 use crate::output::{self, Format};
 use kernels::KernelArgs;
 use place::StoreAccessArgs;
-use show::{CleanupReport, summary};
 
 const EXAMPLES: &str = "Examples:
   zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run
@@ -30,14 +30,14 @@ const EXAMPLES: &str = "Examples:
   zfs-kmods cleanup oci:./images --older-than 30d --keep-newest 1
   zfs-kmods cleanup restore JOURNAL sha256:…";
 
-/// Delete from a store what nobody needs any more, or bring it back
+/// Delete the images of a store that are no longer needed, or restore them
 ///
-/// Everything in the store is looked at first, and each manifest gets a line: keep or delete, and why. Kept are images
+/// Everything in the store is read first, and each manifest gets a line: keep or delete, and why. Kept are images
 /// that are young, the newest of each OpenZFS line and architecture, those for kernels that Fedora CoreOS hosts can
 /// still run, whatever a channel or audit tag or an unknown tag points to, and all that any of these needs:
-/// attestations, signatures, the images of an index. If anything cannot be found out, nothing is deleted.
+/// attestations, signatures, the images of an index. If anything cannot be read, nothing is deleted.
 ///
-/// What is deleted is written to a journal first; `cleanup restore` brings it back.
+/// What is deleted is written to a journal first; `cleanup restore` restores it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
 pub struct CleanupArgs {
@@ -59,34 +59,13 @@ struct CleanArgs {
     #[arg(value_name = "STORE", required_unless_present = "apply", conflicts_with = "apply")]
     store: Option<ImageLocation>,
 
-    /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
-    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().older_than)]
-    older_than: Age,
-
-    /// Delete candidates that were never promoted at this age
-    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().candidates_older_than)]
-    candidates_older_than: Age,
-
-    /// Delete images of branches at this age
-    #[arg(long, alias = "betas-older-than", value_name = "AGE", default_value_t = RetentionPolicy::default().branches_older_than)]
-    branches_older_than: Age,
-
-    /// Keep so many of the newest images per OpenZFS line and architecture, whatever their age
-    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().keep_newest)]
-    keep_newest: usize,
+    #[command(flatten)]
+    policy: RetentionPolicy,
 
     #[command(flatten)]
     kernels: KernelArgs,
 
-    /// Refuse to leave fewer images for users than this
-    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().minimum)]
-    minimum: usize,
-
-    /// Refuse to delete more than this share of all manifests
-    #[arg(long, value_name = "SHARE", default_value_t = RetentionPolicy::default().max_delete)]
-    max_delete: Percentage,
-
-    /// Delete although the minimum or the share speaks against it
+    /// Delete although --minimum or --max-delete forbids it
     #[arg(long, alias = "yes-really")]
     override_limits: bool,
 
@@ -110,7 +89,7 @@ struct CleanArgs {
     place: StoreAccessArgs,
 }
 
-/// Bring back what a clean-up deleted
+/// Restore what a clean-up deleted
 ///
 /// GitHub restores for 30 days, a registry until it collects its garbage, a directory for a day. Tags that point to
 /// something else by now stay there.
@@ -128,7 +107,6 @@ struct RestoreArgs {
     place: StoreAccessArgs,
 }
 
-/// Gather, decide, show, do.
 pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
     let now = Timestamp::now();
     match (args.verb, args.clean.apply.clone()) {
@@ -148,7 +126,7 @@ pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> 
             }
             if args.clean.dry_run {
                 output::show(format, &plan).into_diagnostic()?;
-                summary(&show::dry(&plan));
+                summary(&view::dry(&plan));
                 return Ok(Outcome::Done);
             }
             carry_out(&backend, plan, &args.clean, upstream, format, now).await
@@ -163,16 +141,8 @@ async fn decide(
     upstream: &UpstreamArgs,
     now: Timestamp,
 ) -> Result<RetentionPlan> {
-    let policy = RetentionPolicy {
-        older_than: args.older_than,
-        candidates_older_than: args.candidates_older_than,
-        branches_older_than: args.branches_older_than,
-        keep_newest: args.keep_newest,
-        keep_kernels: args.kernels.find(upstream, now).await?,
-        minimum: args.minimum,
-        max_delete: args.max_delete,
-        ..RetentionPolicy::default()
-    };
+    let keep_kernels = args.kernels.find(upstream, now).await?;
+    let policy = RetentionPolicy { keep_kernels, ..args.policy.clone() };
     let inventory = backend.gather(&cache(upstream), now).await?;
     let started = Instant::now();
     let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
@@ -206,30 +176,39 @@ async fn carry_out(
     }
     if plan.deletions().is_empty() {
         output::show(format, &plan).into_diagnostic()?;
-        summary(&format!("Nothing was deleted: all {} manifests are to be kept.", plan.kept().len()));
+        summary(&format!("Nothing was deleted: all {} manifests are kept.", plan.kept().len()));
         return Ok(Outcome::Done);
     }
     let path = args.journal.clone().unwrap_or_else(|| {
         upstream.cache().join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
     });
     let mut journal = Journal::begin(&path, plan.store(), now)?;
-    progress::note(&format!("the way back is written to {}", path.display()));
-    let (applied, inventory, fresh) =
+    progress::note(&format!("deletion journal: {}", path.display()));
+    let (result, inventory, fresh) =
         cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::note).await?;
-    let checked = if applied.deleted.is_empty() {
+    let integrity = if result.deleted.is_empty() {
         cleanup::IntegrityCheck::default()
     } else {
         cleanup::check(backend, &inventory, &fresh).await?
     };
-    let report = CleanupReport { plan, applied, checked, cost: backend.cost(), journal: path };
+    let report = CleanupReport {
+        schema: DocumentSchema::new("cleanup-report", 1),
+        plan,
+        result,
+        integrity,
+        requests: backend.cost(),
+        journal: path,
+    };
     output::show(format, &report).into_diagnostic()?;
     summary(&report.sentence());
-    match report.checked.broken.first() {
+    match report.integrity.broken.first() {
         None => Ok(Outcome::Done),
-        Some((digest, lack)) => Err(miette::miette!(
-            help = "bring back what was deleted with `zfs-kmods cleanup restore`, and look at who else deletes here",
-            "{} of the manifests that stay are broken, the first: {digest} lacks {lack}",
-            report.checked.broken.len()
+        Some(broken) => Err(miette::miette!(
+            help = "restore with `zfs-kmods cleanup restore JOURNAL`, and find out what else deletes from this store",
+            "{} of the kept manifests are broken, the first: {} lacks {}",
+            report.integrity.broken.len(),
+            broken.digest,
+            broken.missing
         )),
     }
 }
@@ -239,11 +218,11 @@ async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, format: Format) -> 
     if let Some(unknown) =
         args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
     {
-        return Err(miette::miette!("{} says nothing of {unknown}", args.journal.display()));
+        return Err(miette::miette!("{} has no record of {unknown}", args.journal.display()));
     }
     let backend = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
-    output::show(format, &show::RestoreReport(restored)).into_diagnostic()?;
+    output::show(format, &view::RestoreReport(restored)).into_diagnostic()?;
     Ok(Outcome::Done)
 }
 
@@ -257,7 +236,7 @@ fn read_plan(file: &Path) -> Result<RetentionPlan> {
         .wrap_err_with(|| format!("could not read {}", file.display()))?;
     serde_json::from_str(&text)
         .into_diagnostic()
-        .wrap_err_with(|| format!("{} is no plan that `cleanup --plan` has written", file.display()))
+        .wrap_err_with(|| format!("{} is not a plan of `cleanup --plan`", file.display()))
 }
 
 fn write_plan(file: &Path, plan: &RetentionPlan) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod attestations;
 pub mod boot_test;
+pub mod cleanup;
 pub mod extract_rpms;
 pub mod image_diff;
 pub mod list_rpms;

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{CleanupCache, Journal, JournalRecord, RetentionBackend, RetentionError};
 use crate::io::github::Removal;
@@ -11,32 +11,48 @@ use crate::model::cleanup::{Dependencies, Inventory, RetentionEntry, RetentionPl
 /// How a plan was carried out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CleanupResult {
-    /// Gone, in this order.
+    /// In this order.
     pub deleted: Vec<Digest>,
-    /// Gone before, by whomever.
+    /// Deleted by something else.
     pub already_gone: Vec<Digest>,
     /// Kept by the store's own rules, in its words.
-    pub retained: Vec<(Digest, String)>,
-    /// Not touched, because something is not as it was planned.
-    pub skipped: Vec<(Digest, SkipReason)>,
+    pub retained: Vec<RetainedManifest>,
+    /// Not deleted, because something has changed since the plan was made.
+    pub skipped: Vec<SkippedManifest>,
     /// A rate limit that lasts too long ended the run. What is left can be done later.
     pub stopped: Option<String>,
+}
+
+/// A manifest that the store does not delete by its own rules.
+#[derive(Clone, Debug, Serialize)]
+pub struct RetainedManifest {
+    pub digest: Digest,
+    /// In the store's words.
+    pub reason: String,
+}
+
+/// A planned deletion that was not made.
+#[derive(Clone, Debug, Serialize)]
+pub struct SkippedManifest {
+    pub digest: Digest,
+    #[serde(serialize_with = "id_and_text")]
+    pub reason: SkipReason,
+}
+
+fn id_and_text<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::json!({ "id": reason, "text": reason.to_string() }).serialize(serializer)
 }
 
 /// Why a planned deletion was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipReason {
-    /// By what the store holds now, it has to stay.
-    #[error("by now it has to stay")]
+    #[error("it must be kept now")]
     StaysNow,
-    /// Its tags are not those of the plan.
     #[error("its tags have changed")]
     TagsChanged,
-    /// Something that needs it was not deleted.
-    #[error("something that was not deleted needs it")]
+    #[error("a manifest that was not deleted needs it")]
     StillNeeded,
-    /// Its bytes cannot be had, so that there would be no way back.
     #[error("its manifest cannot be read, so that it could not be restored")]
     NotRestorable,
 }
@@ -58,14 +74,14 @@ pub async fn apply(
     now: Timestamp,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<(CleanupResult, Inventory, RetentionPlan), RetentionError> {
-    if plan.made().duration_since(now) > CLOCK_TOLERANCE {
-        return Err(RetentionError::Clock { here: now, whose: "the plan's", there: plan.made() });
+    if plan.created_at().duration_since(now) > CLOCK_TOLERANCE {
+        return Err(RetentionError::Clock { here: now, whose: "the plan's", there: plan.created_at() });
     }
-    if now.duration_since(plan.made()) > OLDEST_PLAN {
-        return Err(RetentionError::OldPlan { made: plan.made() });
+    if now.duration_since(plan.created_at()) > OLDEST_PLAN {
+        return Err(RetentionError::OldPlan { made: plan.created_at() });
     }
     let inventory = backend.gather(cache, now).await?;
-    let fresh = RetentionPlan::decide(plan.store(), &inventory, plan.policy(), plan.made().min(now));
+    let fresh = RetentionPlan::decide(plan.store(), &inventory, plan.policy(), plan.created_at().min(now));
     let mut run = Run {
         backend,
         cache,
@@ -126,7 +142,7 @@ impl Run<'_> {
     }
 
     fn protect(&mut self, digest: &Digest, why: SkipReason) {
-        self.applied.skipped.push((digest.clone(), why));
+        self.applied.skipped.push(SkippedManifest { digest: digest.clone(), reason: why });
         self.dependencies.protect(&mut self.protected, [digest.clone()]);
     }
 
@@ -138,7 +154,9 @@ impl Run<'_> {
         now: Timestamp,
     ) -> Result<(), RetentionError> {
         if self.protected.contains(&entry.digest) {
-            self.applied.skipped.push((entry.digest.clone(), SkipReason::StillNeeded));
+            self.applied
+                .skipped
+                .push(SkippedManifest { digest: entry.digest.clone(), reason: SkipReason::StillNeeded });
             return Ok(());
         }
         let Some(tags) = self.backend.tags_now(entry).await? else {
@@ -156,18 +174,18 @@ impl Run<'_> {
         };
         journal.record(&JournalRecord {
             digest: entry.digest.clone(),
-            id: entry.id,
+            version_id: entry.version_id,
             tags,
             media_type: raw.media_type.clone(),
             bytes: raw.bytes.to_vec(),
-            why: entry.why.clone(),
-            at: now,
+            reason: entry.reason.clone(),
+            deleted_at: now,
         })?;
         match self.backend.delete(entry).await? {
             Removal::Deleted => self.applied.deleted.push(entry.digest.clone()),
             Removal::AlreadyGone => self.applied.already_gone.push(entry.digest.clone()),
             Removal::Retained(why) => {
-                self.applied.retained.push((entry.digest.clone(), why));
+                self.applied.retained.push(RetainedManifest { digest: entry.digest.clone(), reason: why });
                 self.dependencies.protect(&mut self.protected, [entry.digest.clone()]);
             }
         }

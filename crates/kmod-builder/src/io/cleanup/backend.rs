@@ -119,7 +119,7 @@ impl RetentionBackend {
         let raw = record.manifest();
         match self {
             Self::Github(backend) => {
-                backend.restore(record.id).await?;
+                backend.restore(record.version_id).await?;
                 super::registry::restore_manifest(backend.registry(), &raw, &record.tags).await
             }
             Self::Registry(backend) => {

@@ -131,7 +131,7 @@ fn stored(version: Version, info: ManifestInfo) -> StoredManifest {
 }
 
 fn number(entry: &RetentionEntry) -> Result<u64, RetentionError> {
-    entry.id.ok_or_else(|| {
+    entry.version_id.ok_or_else(|| {
         RetentionError::unsure(format!("which version {} is", entry.digest), "the plan has no number for it")
     })
 }

@@ -12,7 +12,15 @@ pub struct IntegrityCheck {
     /// So many manifests that stay were asked for.
     pub manifests: usize,
     /// What is not as it was: the manifest, and what it lacks.
-    pub broken: Vec<(Digest, String)>,
+    pub broken: Vec<BrokenManifest>,
+}
+
+/// A kept manifest that is incomplete.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct BrokenManifest {
+    pub digest: Digest,
+    /// `its manifest`, `its blob sha256:…`.
+    pub missing: String,
 }
 
 /// Asks the store for everything that stays: every manifest, and of the evidence every blob, because a bundle without
@@ -30,8 +38,8 @@ pub async fn check(
             || stored.info.kind == ManifestKind::Signature
             || stored.tags.iter().any(|tag| tag.starts_with("sha256-"));
         let lack = backend.missing_content(stored, is_evidence).await?;
-        Ok::<_, RetentionError>(lack.map(|lack| (stored.digest.clone(), lack)))
+        Ok::<_, RetentionError>(lack.map(|missing| BrokenManifest { digest: stored.digest.clone(), missing }))
     });
-    let broken: Vec<Option<(Digest, String)>> = looks.buffered(CONCURRENT).try_collect().await?;
+    let broken: Vec<Option<BrokenManifest>> = looks.buffered(CONCURRENT).try_collect().await?;
     Ok(IntegrityCheck { manifests, broken: broken.into_iter().flatten().collect() })
 }

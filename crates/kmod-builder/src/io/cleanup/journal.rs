@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RetentionError;
 use crate::model::Digest;
+use crate::model::cleanup::{RetentionReason, StoredSchema};
 use crate::model::manifest::RawManifest;
 
 /// What is being deleted, written down before it is: the way back.
@@ -24,10 +25,14 @@ pub struct Journal {
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
 struct JournalHeader {
-    schema: u32,
+    schema: StoredSchema,
     store: String,
-    begun: Timestamp,
+    #[serde(alias = "begun")]
+    started_at: Timestamp,
 }
+
+const SCHEMA: &str = "cleanup-journal";
+const VERSION: u32 = 2;
 
 /// A manifest that was, or was about to be, deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +40,8 @@ pub struct JournalRecord {
     /// Its digest.
     pub digest: Digest,
     /// GitHub's number for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
+    #[serde(default, alias = "id", skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<u64>,
     /// The tags that pointed to it.
     pub tags: BTreeSet<String>,
     /// Its media type.
@@ -44,10 +49,11 @@ pub struct JournalRecord {
     /// Its bytes, in base64: a digest is of exactly these.
     #[serde(with = "in_base64")]
     pub bytes: Vec<u8>,
-    /// Why it was deleted.
-    pub why: String,
-    /// When.
-    pub at: Timestamp,
+    /// Why it was deleted; in version 1 the sentence alone, `why`.
+    #[serde(alias = "why")]
+    pub reason: RetentionReason,
+    #[serde(alias = "at")]
+    pub deleted_at: Timestamp,
 }
 
 impl JournalRecord {
@@ -67,7 +73,11 @@ impl Journal {
         // The name must survive a crash as well as the bytes.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
         let mut journal = Self { file, path: path.to_owned() };
-        journal.line(&JournalHeader { schema: 1, store: store.to_owned(), begun: now })?;
+        journal.line(&JournalHeader {
+            schema: StoredSchema::new(SCHEMA, VERSION),
+            store: store.to_owned(),
+            started_at: now,
+        })?;
         Ok(journal)
     }
 
@@ -103,10 +113,12 @@ pub fn read_journal(path: &Path) -> Result<(String, Vec<JournalRecord>), Retenti
     let broken =
         |line: usize| move |error| RetentionError::Journal { path: path.to_owned(), line: line + 1, error };
     let (_, first) = lines.next().unwrap_or_default();
-    let heading: JournalHeader = serde_json::from_str(first).map_err(broken(0))?;
+    let header: JournalHeader = serde_json::from_str(first).map_err(broken(0))?;
+    let schema = header.schema.require(SCHEMA, VERSION).map_err(serde::de::Error::custom);
+    schema.map_err(broken(0))?;
     let records: Result<Vec<JournalRecord>, RetentionError> =
         lines.map(|(number, line)| serde_json::from_str(line).map_err(broken(number))).collect();
-    Ok((heading.store, records?))
+    Ok((header.store, records?))
 }
 
 mod in_base64 {
@@ -136,12 +148,12 @@ mod tests {
         let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
         let record = JournalRecord {
             digest: Digest::of(b"{}"),
-            id: Some(7),
+            version_id: Some(7),
             tags: ["a".to_owned()].into(),
             media_type: "x".into(),
             bytes: b"{}".to_vec(),
-            why: "old".into(),
-            at: now,
+            reason: serde_json::from_str("\"old\"").unwrap(),
+            deleted_at: now,
         };
         let mut journal = Journal::begin(&path, "oci:x", now).unwrap();
         journal.record(&record).unwrap();

@@ -15,12 +15,12 @@ mod layout;
 mod registry;
 mod restore;
 
-pub use apply::{CleanupResult, SkipReason, apply};
+pub use apply::{CleanupResult, RetainedManifest, SkipReason, SkippedManifest, apply};
 pub use backend::{RequestStats, RetentionBackend};
 pub use cache::CleanupCache;
 pub use error::RetentionError;
 pub use github::GithubBackend;
-pub use integrity::{IntegrityCheck, check};
+pub use integrity::{BrokenManifest, IntegrityCheck, check};
 pub use journal::{Journal, JournalRecord, read_journal};
 pub use layout::LayoutBackend;
 pub use registry::RegistryBackend;

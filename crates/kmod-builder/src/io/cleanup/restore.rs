@@ -39,7 +39,7 @@ fn wanted<'a>(records: &'a [JournalRecord], digests: &[Digest]) -> Vec<&'a Journ
         let raw = record.manifest();
         StoredManifest {
             digest: record.digest.clone(),
-            id: record.id,
+            id: record.version_id,
             tags: record.tags.clone(),
             created: None,
             updated: None,

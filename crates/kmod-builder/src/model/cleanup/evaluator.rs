@@ -1,27 +1,68 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kmod_compat::{Arch, KernelRelease, ZfsLine};
+use kmod_compat::{Arch, ZfsLine};
 
-use super::TagClass;
 use super::graph::Graph;
-use super::inventory::{Inventory, StoredManifest};
-use super::{Age, DeleteReason, KeepReason, ManifestKind, RetentionPolicy};
-use crate::model::Target;
+use super::reason::Details;
+use super::{
+    Age, Inventory, KEEP_RULES, ManifestKind, RetentionPolicy, RetentionReason, StoredManifest, TagClass,
+};
+use crate::model::{Digest, Target};
 
-/// Says of each manifest alone whether it must stay; what others need is the graph's business.
+/// Decides about each manifest alone; what other manifests need is added by [`Graph::closure`].
 pub(super) struct RetentionEvaluator<'a> {
     policy: &'a RetentionPolicy,
     now: Timestamp,
-    kernels: BTreeMap<Kernel<'a>, &'a str>,
-    newest: BTreeMap<(ZfsLine, Arch), BTreeSet<usize>>,
+    newest: Newest,
 }
 
-/// A kernel without its variant: a host that runs the debug build today may run the plain one tomorrow.
-type Kernel<'a> = (&'a str, &'a str, Arch);
+type Newest = BTreeMap<(ZfsLine, Arch), BTreeSet<usize>>;
 
-fn plain(kernel: &KernelRelease) -> Kernel<'_> {
-    (kernel.version(), kernel.release(), kernel.arch())
+/// What a [`KeepRule`](super::KeepRule) knows of a manifest.
+pub(super) struct Evaluated<'a> {
+    pub(super) policy: &'a RetentionPolicy,
+    pub(super) newest: &'a Newest,
+    pub(super) position: usize,
+    pub(super) manifest: &'a StoredManifest,
+    classes: &'a [TagClass],
+    pub(super) lifetimes: Vec<Lifetime>,
+    now: Timestamp,
+}
+
+/// A manifest goes at this age, if no rule keeps it.
+pub(super) struct Lifetime {
+    pub(super) kind: LifetimeKind,
+    limit: Age,
+}
+
+/// In the order in which they are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LifetimeKind {
+    Released,
+    Candidate,
+    Branch,
+    Untagged,
+    Orphan,
+    Superseded,
+    /// Evidence, or listed by an index: it goes with what it belongs to.
+    Attached,
+}
+
+/// Each reason to delete: its id, and its sentence with the names of the details in braces.
+pub const DELETE_REASONS: [(&str, &str); 7] = [
+    ("old", "it is older than {after} and no host runs its kernel"),
+    ("old-candidate", "it is a candidate older than {after}"),
+    ("old-branch", "it was built from a branch and is older than {after}"),
+    ("untagged", "no tag or index points to it and it is older than {after}"),
+    ("orphan", "its subject {subject} does not exist"),
+    ("superseded", "newer evidence has replaced it"),
+    ("with", "it belongs to {image}, which is deleted"),
+];
+
+pub(super) fn delete_reason(kind: LifetimeKind, details: Details) -> RetentionReason {
+    let (id, text) = DELETE_REASONS[kind as usize];
+    RetentionReason::new(id, text, details)
 }
 
 impl<'a> RetentionEvaluator<'a> {
@@ -31,147 +72,100 @@ impl<'a> RetentionEvaluator<'a> {
         inventory: &Inventory,
         classes: &[Vec<TagClass>],
     ) -> Self {
-        let kernels = policy.keep_kernels.iter().map(|host| (plain(&host.kernel), &*host.seen)).collect();
-        Self { policy, now, kernels, newest: newest(policy.keep_newest, inventory, classes) }
+        Self { policy, now, newest: newest(policy.keep_newest, inventory, classes) }
     }
 
-    /// Stays for its own sake, or would go if nothing else needs it. No reason to go means: with what it belongs to.
-    pub(super) fn evaluator(
+    /// The reason to keep it, or the reason to delete it if nothing else needs it; none if it goes with what it belongs
+    /// to.
+    pub(super) fn evaluate(
         &self,
         position: usize,
-        stored: &StoredManifest,
+        manifest: &StoredManifest,
         classes: &[TagClass],
         graph: &Graph,
-    ) -> Result<KeepReason, Option<DeleteReason>> {
-        let mut keep = Vec::new();
-        let mut delete = Vec::new();
-        if stored.info.kind == ManifestKind::Unknown {
-            keep.push(KeepReason::UnknownKind { media_type: stored.info.media_type.clone() });
-        }
-        for (tag, class) in stored.tags.iter().zip(classes) {
-            match self.by_tag(position, stored, tag, class) {
-                Some(Ok(reason)) => keep.push(reason),
-                Some(Err(reason)) => delete.push(reason),
-                None => {}
-            }
-        }
-        // Evidence lives with its image, whatever else it may be; young evidence shows that somebody is at work there.
-        if graph.is_evidence(position) || (keep.is_empty() && delete.is_empty()) {
-            match self.by_place(position, stored, graph) {
-                Ok(reason) => keep.push(reason),
-                Err(reason) => delete.extend(reason),
-            }
-        }
-        keep.into_iter().min().ok_or_else(|| delete.into_iter().min())
-    }
-
-    fn by_tag(
-        &self,
-        position: usize,
-        stored: &StoredManifest,
-        tag: &str,
-        class: &TagClass,
-    ) -> Option<Result<KeepReason, DeleteReason>> {
-        let tag = || tag.to_owned();
-        Some(match class {
-            TagClass::Channel => Ok(KeepReason::Channel { tag: tag() }),
-            TagClass::Audit => Ok(KeepReason::Audit { tag: tag() }),
-            TagClass::Unknown => Ok(KeepReason::UnknownTag { tag: tag() }),
-            TagClass::Candidate => {
-                let limit = self.policy.candidates_older_than;
-                self.by_age(
-                    stored,
-                    limit,
-                    KeepReason::YoungCandidate { until: limit },
-                    DeleteReason::OldCandidate { after: limit },
-                )
-            }
-            TagClass::Branch => {
-                let limit = self.policy.branches_older_than;
-                self.by_age(
-                    stored,
-                    limit,
-                    KeepReason::YoungBranch { until: limit },
-                    DeleteReason::OldBranch { after: limit },
-                )
-            }
-            TagClass::Version(target) => self.by_target(position, stored, target),
-            TagClass::Referrers(_) | TagClass::Signature(_) => return None,
+    ) -> Result<RetentionReason, Option<RetentionReason>> {
+        let lifetimes = self.lifetimes(position, manifest, classes, graph);
+        let Self { policy, now, newest } = self;
+        let evaluated = Evaluated { policy, newest, position, manifest, classes, lifetimes, now: *now };
+        let kept = KEEP_RULES.iter().find_map(|rule| {
+            let details = rule.applies?(&evaluated)?;
+            Some(RetentionReason::new(rule.id, rule.text, details))
+        });
+        kept.ok_or_else(|| {
+            let lifetime = evaluated.lifetimes.iter().min_by_key(|lifetime| lifetime.kind)?;
+            let details = match lifetime.kind {
+                LifetimeKind::Attached => return None,
+                LifetimeKind::Superseded => Vec::new(),
+                LifetimeKind::Orphan => vec![("subject", graph.orphan_of(position)?.to_string())],
+                _ => vec![("after", lifetime.limit.to_string())],
+            };
+            Some(delete_reason(lifetime.kind, details))
         })
     }
 
-    fn by_target(
+    /// One for each tag that names an image, and one for its place among the other manifests: if it has no such tag,
+    /// and for evidence always, because young evidence shows that an upload or a promotion is under way.
+    fn lifetimes(
         &self,
         position: usize,
-        stored: &StoredManifest,
-        target: &Target,
-    ) -> Result<KeepReason, DeleteReason> {
-        if let Some(seen) = self.kernels.get(&plain(&target.kernel)) {
-            return Ok(KeepReason::HostKernel { kernel: target.kernel.clone(), seen: (*seen).to_owned() });
-        }
-        let (line, arch, of) = (target.zfs.line(), target.arch(), self.policy.keep_newest);
-        if self.newest.get(&(line, arch)).is_some_and(|newest| newest.contains(&position)) {
-            return Ok(KeepReason::Newest { line, arch, of });
-        }
-        let limit = self.policy.older_than;
-        self.by_age(stored, limit, KeepReason::Young { until: limit }, DeleteReason::Old { after: limit })
-    }
-
-    fn by_place(
-        &self,
-        position: usize,
-        stored: &StoredManifest,
+        manifest: &StoredManifest,
+        classes: &[TagClass],
         graph: &Graph,
-    ) -> Result<KeepReason, Option<DeleteReason>> {
-        let grace = self.policy.orphans_older_than;
-        let in_grace = KeepReason::Grace { until: grace };
-        if let Some(subject) = graph.orphan_of(position) {
-            let orphan = DeleteReason::Orphan { subject: subject.clone() };
-            return self.by_age(stored, grace, in_grace, orphan).map_err(Some);
-        }
-        if graph.is_evidence(position) || graph.is_listed(position) {
-            // Of unknown age it follows what it belongs to: that has an age, or stays for the lack of it.
-            return match stored.since() {
-                Some(since) if !grace.has_passed(since, self.now) => Ok(in_grace),
-                _ => Err(None),
+    ) -> Vec<Lifetime> {
+        let policy = self.policy;
+        let by_tag = classes.iter().filter_map(|class| match class {
+            TagClass::Version(_) => Some((LifetimeKind::Released, policy.older_than)),
+            TagClass::Candidate => Some((LifetimeKind::Candidate, policy.candidates_older_than)),
+            TagClass::Branch => Some((LifetimeKind::Branch, policy.branches_older_than)),
+            _ => None,
+        });
+        let mut lifetimes: Vec<Lifetime> = by_tag.map(|(kind, limit)| Lifetime { kind, limit }).collect();
+        let is_own = |class: &TagClass| !matches!(class, TagClass::Referrers(_) | TagClass::Signature(_));
+        let is_evidence = graph.is_evidence(position);
+        if is_evidence || !classes.iter().any(is_own) {
+            let grace = policy.orphans_older_than;
+            let (kind, limit) = if graph.orphan_of(position).is_some() {
+                (LifetimeKind::Orphan, grace)
+            } else if is_evidence || graph.is_listed(position) {
+                (LifetimeKind::Attached, grace)
+            } else if manifest.info.kind == ManifestKind::Signature
+                || graph.is_superseded_index(position, manifest)
+            {
+                (LifetimeKind::Superseded, grace)
+            } else {
+                (LifetimeKind::Untagged, policy.older_than.max(grace))
             };
+            lifetimes.push(Lifetime { kind, limit });
         }
-        if stored.info.kind == ManifestKind::Signature || graph.is_superseded_index(position, stored) {
-            return self.by_age(stored, grace, in_grace, DeleteReason::Superseded).map_err(Some);
-        }
-        let limit = self.policy.older_than.max(grace);
-        self.by_age(
-            stored,
-            limit,
-            KeepReason::Young { until: limit },
-            DeleteReason::Untagged { after: limit },
-        )
-        .map_err(Some)
+        lifetimes
+    }
+}
+
+impl Evaluated<'_> {
+    pub(super) fn tag_of(&self, class: &TagClass) -> Option<Details> {
+        let mut tags = self.manifest.tags.iter().zip(self.classes);
+        tags.find(|(_, other)| *other == class).map(|(tag, _)| vec![("tag", tag.clone())])
     }
 
-    fn by_age(
-        &self,
-        stored: &StoredManifest,
-        limit: Age,
-        young: KeepReason,
-        old: DeleteReason,
-    ) -> Result<KeepReason, DeleteReason> {
-        match stored.since() {
-            None => Ok(KeepReason::AgeUnknown),
-            Some(since) if limit.has_passed(since, self.now) => Err(old),
-            Some(_) => Ok(young),
-        }
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.classes.iter().filter_map(|class| match class {
+            TagClass::Version(target) => Some(target),
+            _ => None,
+        })
+    }
+
+    pub(super) fn younger_than(&self, kinds: &[LifetimeKind]) -> Option<Details> {
+        let since = self.manifest.since()?;
+        let mut of_kind = self.lifetimes.iter().filter(|lifetime| kinds.contains(&lifetime.kind));
+        let young = of_kind.find(|lifetime| !lifetime.limit.has_passed(since, self.now))?;
+        Some(vec![("until", young.limit.to_string())])
     }
 }
 
 /// The newest images per line and architecture: distinct digests, however many tags each has. Of those that came at
 /// the same moment, GitHub's number tells, then OpenZFS and kernel (outside GitHub an image says only when its OpenZFS
 /// was released), then the digest, so that there is always one answer (actions/delete-package-versions#97).
-fn newest(
-    count: usize,
-    inventory: &Inventory,
-    classes: &[Vec<TagClass>],
-) -> BTreeMap<(ZfsLine, Arch), BTreeSet<usize>> {
+fn newest(count: usize, inventory: &Inventory, classes: &[Vec<TagClass>]) -> Newest {
     let mut groups: BTreeMap<_, BTreeMap<usize, _>> = BTreeMap::new();
     for (position, (stored, classes)) in inventory.all().iter().zip(classes).enumerate() {
         for class in classes {

@@ -2,7 +2,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::TagClass;
 use super::inventory::{Inventory, StoredManifest};
-use super::{KeepReason, ManifestKind};
+use super::keep_rules::needed_by;
+use super::{ManifestKind, RetentionReason};
 use crate::model::Digest;
 
 /// What needs what, by position in the inventory.
@@ -116,15 +117,15 @@ impl Graph {
     pub(super) fn closure(
         &self,
         inventory: &Inventory,
-        roots: Vec<Option<KeepReason>>,
-    ) -> Vec<Option<KeepReason>> {
+        roots: Vec<Option<RetentionReason>>,
+    ) -> Vec<Option<RetentionReason>> {
         let mut kept = roots;
         let mut queue: VecDeque<usize> =
             (0..kept.len()).filter(|position| kept[*position].is_some()).collect();
         while let Some(position) = queue.pop_front() {
             for needed in self.needs_and_subjects(position) {
                 if kept[needed].is_none() {
-                    kept[needed] = Some(KeepReason::Needed { by: inventory.all()[position].digest.clone() });
+                    kept[needed] = Some(needed_by(&inventory.all()[position].digest));
                     queue.push_back(needed);
                 }
             }

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_keeps_what_it_may_mean() {
+    fn unknown_manifests_keep_every_digest_they_contain() {
         let child = Digest::of(b"child");
         for text in [
             format!(r#"{{"mediaType":"application/new","things":[{{"digest":"{child}"}}]}}"#),

@@ -16,22 +16,27 @@ mod evaluator;
 mod graph;
 mod hosts;
 mod inventory;
+mod keep_rules;
 mod manifest_info;
 mod plan;
 mod policy;
 mod reason;
 mod rejection;
+mod schema;
 
 pub use super::tags::TagClass;
 pub use age::{Age, ParseAgeError, ParsePercentageError, Percentage};
 pub use dependencies::Dependencies;
+pub use evaluator::DELETE_REASONS;
 pub use hosts::releases_in_use;
 pub use inventory::{Inventory, StoredManifest};
+pub use keep_rules::{KEEP_RULES, KeepRule};
 pub use manifest_info::{BlobRef, ManifestInfo, ManifestKind};
 pub use plan::{RetentionDecision, RetentionEntry, RetentionPlan};
 pub use policy::{HostKernel, RetentionPolicy};
-pub use reason::{DeleteReason, KeepReason};
+pub use reason::RetentionReason;
 pub use rejection::PlanRejection;
+pub use schema::{StoredSchema, UnsupportedSchema};
 
 #[cfg(test)]
 mod tests;

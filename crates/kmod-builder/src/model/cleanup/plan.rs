@@ -1,73 +1,103 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::TagClass;
-use super::evaluator::RetentionEvaluator;
+use super::evaluator::{LifetimeKind, RetentionEvaluator, delete_reason};
 use super::graph::Graph;
 use super::inventory::{Inventory, StoredManifest};
-use super::{DeleteReason, KeepReason, ManifestKind, RetentionPolicy};
+use super::schema::{StoredSchema, UnsupportedSchema};
+use super::{ManifestKind, RetentionPolicy, RetentionReason, TagClass};
 use crate::model::Digest;
 
 /// What is to be done with every manifest of a store.
 ///
-/// As JSON: `{"schema": 1, "store", "made", "policy", "freed", "entries": […]}`. The deletions come first, in the order
-/// in which they are carried out.
+/// In its JSON the deletions come first, in the order in which they are carried out. Version 1 is read as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PlanDocument", into = "PlanDocument")]
 pub struct RetentionPlan {
-    shape: PlanDocument,
+    document: PlanDocument,
     deletions: usize,
 }
 
+/// Members that a later version adds are ignored. That is safe: only what this plan deletes can go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PlanDocument {
-    schema: u32,
+    schema: StoredSchema,
     store: String,
-    made: Timestamp,
+    #[serde(alias = "made")]
+    created_at: Timestamp,
     policy: RetentionPolicy,
-    freed: u64,
+    #[serde(alias = "freed")]
+    freed_bytes: u64,
     entries: Vec<RetentionEntry>,
 }
 
-const SCHEMA: u32 = 1;
+const SCHEMA: &str = "cleanup-plan";
+const VERSION: u32 = 2;
 
 /// One stored manifest and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "EntryDocument")]
 pub struct RetentionEntry {
     /// Its digest.
     pub digest: Digest,
-    /// GitHub's number for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
-    /// What it is, in a word.
+    /// GitHub's number of the package version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<u64>,
+    /// `image`, `index`, `evidence`, `evidence index`, `signature` or `unknown`.
     pub kind: String,
     /// Its tags when the plan was made.
     pub tags: BTreeSet<String>,
-    /// Since when it has been in the store, as far as known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Since when it has been in the store unchanged, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Its size with its configuration and layers. Layers may be shared with others.
+    /// Its size with its configuration and layers. Other manifests may share the layers.
     pub bytes: u64,
-    /// What is to be done, and why.
-    #[serde(flatten)]
+    /// What is to be done.
     pub decision: RetentionDecision,
-    /// The same in a sentence.
-    pub why: String,
+    /// Why.
+    pub reason: RetentionReason,
 }
 
 /// What is to be done with a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "decision", rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RetentionDecision {
     /// It stays.
-    #[serde(rename = "keep")]
-    KeepReason(KeepReason),
+    Keep,
     /// It goes.
-    #[serde(rename = "delete")]
-    DeleteReason(DeleteReason),
+    Delete,
+}
+
+/// In version 1 `reason` is the id, its text is in `why`, and its details are members of the entry.
+#[derive(Deserialize)]
+struct EntryDocument {
+    digest: Digest,
+    #[serde(alias = "id")]
+    version_id: Option<u64>,
+    kind: String,
+    tags: BTreeSet<String>,
+    since: Option<Timestamp>,
+    bytes: u64,
+    decision: RetentionDecision,
+    reason: RetentionReason,
+    why: Option<String>,
+    #[serde(flatten)]
+    details: BTreeMap<String, Value>,
+}
+
+impl From<EntryDocument> for RetentionEntry {
+    fn from(document: EntryDocument) -> Self {
+        let EntryDocument { digest, version_id, kind, tags, since, bytes, decision, .. } = document;
+        let mut reason = document.reason;
+        if let Some(text) = document.why {
+            let id = reason.text.replace("beta", "branch");
+            reason = RetentionReason { id, text, details: document.details };
+        }
+        Self { digest, version_id, kind, tags, since, bytes, decision, reason }
+    }
 }
 
 impl RetentionPlan {
@@ -81,7 +111,7 @@ impl RetentionPlan {
         inventory: &Inventory,
         policy: &RetentionPolicy,
         now: Timestamp,
-        close: impl FnOnce(&Graph, Vec<Option<KeepReason>>) -> Vec<Option<KeepReason>>,
+        close: impl FnOnce(&Graph, Vec<Option<RetentionReason>>) -> Vec<Option<RetentionReason>>,
     ) -> Self {
         let all = inventory.all();
         let classes: Vec<Vec<TagClass>> =
@@ -90,116 +120,111 @@ impl RetentionPlan {
         let evaluator = RetentionEvaluator::new(policy, now, inventory, &classes);
         let (mut roots, mut reasons) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
         for (position, stored) in all.iter().enumerate() {
-            let verdict = evaluator.evaluator(position, stored, &classes[position], &graph);
-            let belongs_to = || graph.belongs_to(position).map(|image| all[image].digest.clone());
-            let (root, reason) = match verdict {
+            let evaluation = evaluator.evaluate(position, stored, &classes[position], &graph);
+            let attached = || {
+                let image = &all[graph.belongs_to(position)?].digest;
+                Some(delete_reason(LifetimeKind::Attached, vec![("image", image.to_string())]))
+            };
+            let (root, reason) = match evaluation {
                 Ok(keep) => (Some(keep), None),
-                Err(Some(delete)) => (None, Some(delete)),
-                Err(None) => (None, belongs_to().map(|image| DeleteReason::With { image })),
+                Err(delete) => (None, delete.or_else(attached)),
             };
             roots.push(root);
             reasons.push(reason);
         }
         let kept = close(&graph, roots);
         let mut going: Vec<usize> = (0..all.len()).filter(|position| kept[*position].is_none()).collect();
-        // The oldest first: whoever stops in the middle has lost what was missed least.
+        // Oldest images are deleted first, so an interrupted run loses the least-needed ones.
         going.sort_by_key(|position| (all[*position].since(), all[*position].id, *position));
         let mut entries: Vec<RetentionEntry> = Vec::with_capacity(all.len());
+        let entry = |position: usize, decision, reason| {
+            RetentionEntry::new(&all[position], graph.is_evidence(position), decision, reason)
+        };
         for position in graph.order(&going) {
-            // Whatever belongs to nothing was judged for itself and has its own reason.
-            let reason = reasons[position].take().unwrap_or(DeleteReason::Superseded);
-            entries.push(RetentionEntry::new(
-                &all[position],
-                &graph,
-                position,
-                RetentionDecision::DeleteReason(reason),
-            ));
+            let reason = reasons[position].take();
+            let reason = reason.unwrap_or_else(|| delete_reason(LifetimeKind::Superseded, Vec::new()));
+            entries.push(entry(position, RetentionDecision::Delete, reason));
         }
         let deletions = entries.len();
         for (position, reason) in kept.into_iter().enumerate() {
-            if let Some(reason) = reason {
-                entries.push(RetentionEntry::new(
-                    &all[position],
-                    &graph,
-                    position,
-                    RetentionDecision::KeepReason(reason),
-                ));
-            }
+            entries.extend(reason.map(|reason| entry(position, RetentionDecision::Keep, reason)));
         }
-        let freed = freed(inventory, &entries[..deletions]);
-        let (store, policy) = (store.to_owned(), policy.clone());
-        Self { shape: PlanDocument { schema: SCHEMA, store, made: now, policy, freed, entries }, deletions }
+        let document = PlanDocument {
+            schema: StoredSchema::new(SCHEMA, VERSION),
+            store: store.to_owned(),
+            created_at: now,
+            policy: policy.clone(),
+            freed_bytes: freed_bytes(inventory, &entries[..deletions]),
+            entries,
+        };
+        Self { document, deletions }
     }
 
-    /// The store that it is about.
     pub fn store(&self) -> &str {
-        &self.shape.store
+        &self.document.store
     }
 
-    /// When it was made.
-    pub const fn made(&self) -> Timestamp {
-        self.shape.made
+    pub const fn created_at(&self) -> Timestamp {
+        self.document.created_at
     }
 
-    /// What was wanted.
     pub const fn policy(&self) -> &RetentionPolicy {
-        &self.shape.policy
+        &self.document.policy
     }
 
-    /// Every stored manifest once, those that go first.
+    /// Every stored manifest once, the deletions first.
     pub fn entries(&self) -> &[RetentionEntry] {
-        &self.shape.entries
+        &self.document.entries
     }
 
-    /// What goes, in the order in which it goes.
+    /// In the order in which they are carried out.
     pub fn deletions(&self) -> &[RetentionEntry] {
-        &self.shape.entries[..self.deletions]
+        &self.document.entries[..self.deletions]
     }
 
-    /// What stays.
     pub fn kept(&self) -> &[RetentionEntry] {
-        &self.shape.entries[self.deletions..]
+        &self.document.entries[self.deletions..]
     }
 
-    /// How many bytes nothing needs any more afterwards. Layers that something kept shares are not among them.
-    pub const fn freed(&self) -> u64 {
-        self.shape.freed
+    /// Without the layers that something kept shares.
+    pub const fn freed_bytes(&self) -> u64 {
+        self.document.freed_bytes
     }
 }
 
 impl RetentionEntry {
-    fn new(stored: &StoredManifest, graph: &Graph, position: usize, decision: RetentionDecision) -> Self {
+    fn new(
+        stored: &StoredManifest,
+        is_evidence: bool,
+        decision: RetentionDecision,
+        reason: RetentionReason,
+    ) -> Self {
         let kind = match stored.info.kind {
             ManifestKind::Unknown => "unknown",
-            ManifestKind::Index if graph.is_evidence(position) => "evidence index",
+            ManifestKind::Index if is_evidence => "evidence index",
             ManifestKind::Signature => "signature",
-            ManifestKind::Image if graph.is_evidence(position) => "evidence",
+            ManifestKind::Image if is_evidence => "evidence",
             ManifestKind::Index => "index",
             ManifestKind::Image => "image",
         };
-        let why = match &decision {
-            RetentionDecision::KeepReason(reason) => reason.to_string(),
-            RetentionDecision::DeleteReason(reason) => reason.to_string(),
-        };
         Self {
             digest: stored.digest.clone(),
-            id: stored.id,
+            version_id: stored.id,
             kind: kind.to_owned(),
             tags: stored.tags.clone(),
             since: stored.since(),
             bytes: stored.info.total_size(),
             decision,
-            why,
+            reason,
         }
     }
 
-    /// Whether it goes.
-    pub const fn is_deleted(&self) -> bool {
-        matches!(self.decision, RetentionDecision::DeleteReason(_))
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.decision == RetentionDecision::Delete
     }
 }
 
-fn freed(inventory: &Inventory, deletions: &[RetentionEntry]) -> u64 {
+fn freed_bytes(inventory: &Inventory, deletions: &[RetentionEntry]) -> u64 {
     let going: HashSet<&Digest> = deletions.iter().map(|entry| &entry.digest).collect();
     let (gone, kept): (Vec<&StoredManifest>, Vec<&StoredManifest>) =
         inventory.all().iter().partition(|stored| going.contains(&stored.digest));
@@ -217,38 +242,36 @@ fn freed(inventory: &Inventory, deletions: &[RetentionEntry]) -> u64 {
     bytes
 }
 
-/// The text is no plan that can be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum InvalidPlan {
-    #[error("it is a plan of schema {0}, and this program knows schema 1 only")]
-    Schema(u32),
-    #[error("{0} comes twice in it")]
-    Twice(Digest),
-    #[error("a deletion comes after something that is kept: the order of deletion is lost")]
+    #[error(transparent)]
+    Schema(#[from] UnsupportedSchema),
+    #[error("duplicate entry {0}")]
+    Duplicate(Digest),
+    #[error("a deletion comes after a manifest that is kept: the order of deletion is lost")]
     Order,
 }
 
 impl TryFrom<PlanDocument> for RetentionPlan {
     type Error = InvalidPlan;
 
-    fn try_from(shape: PlanDocument) -> Result<Self, Self::Error> {
-        if shape.schema != SCHEMA {
-            return Err(InvalidPlan::Schema(shape.schema));
-        }
+    fn try_from(mut document: PlanDocument) -> Result<Self, Self::Error> {
+        document.schema.require(SCHEMA, VERSION)?;
+        document.schema = StoredSchema::new(SCHEMA, VERSION);
         let mut seen = HashSet::new();
-        if let Some(twice) = shape.entries.iter().find(|entry| !seen.insert(&entry.digest)) {
-            return Err(InvalidPlan::Twice(twice.digest.clone()));
+        if let Some(duplicate) = document.entries.iter().find(|entry| !seen.insert(&entry.digest)) {
+            return Err(InvalidPlan::Duplicate(duplicate.digest.clone()));
         }
-        let deletions = shape.entries.iter().take_while(|entry| entry.is_deleted()).count();
-        if shape.entries[deletions..].iter().any(RetentionEntry::is_deleted) {
+        let deletions = document.entries.iter().take_while(|entry| entry.is_deleted()).count();
+        if document.entries[deletions..].iter().any(RetentionEntry::is_deleted) {
             return Err(InvalidPlan::Order);
         }
-        Ok(Self { shape, deletions })
+        Ok(Self { document, deletions })
     }
 }
 
 impl From<RetentionPlan> for PlanDocument {
     fn from(plan: RetentionPlan) -> Self {
-        plan.shape
+        plan.document
     }
 }

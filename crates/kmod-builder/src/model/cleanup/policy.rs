@@ -3,27 +3,34 @@ use serde::{Deserialize, Serialize};
 
 use super::{Age, Percentage};
 
-/// What the owner of a store wants to keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What to keep: the flags of `cleanup`, and part of a plan. A plan of a version that did not know a field gets its
+/// default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(default)]
 pub struct RetentionPolicy {
-    /// Images that users may have found go at this age.
+    /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
+    #[arg(long, value_name = "AGE", default_value_t = Self::default().older_than)]
     pub older_than: Age,
-    /// Images that are published and not promoted go at this age.
+    /// Delete candidates that were never promoted at this age
+    #[arg(long, value_name = "AGE", default_value_t = Self::default().candidates_older_than)]
     pub candidates_older_than: Age,
-    /// Images of branches go at this age.
+    /// Delete images of branches at this age
     #[serde(alias = "betas_older_than")]
+    #[arg(long, alias = "betas-older-than", value_name = "AGE", default_value_t = Self::default().branches_older_than)]
     pub branches_older_than: Age,
-    /// Evidence whose image is not there goes at this age, never before: it may be pushed before its image
-    /// (OCI distribution specification 1.1, "Pushing Manifests with Subject").
+    // Evidence may be pushed before its image (OCI distribution specification 1.1, "Pushing Manifests with Subject").
+    #[arg(skip = Self::default().orphans_older_than)]
     pub orphans_older_than: Age,
-    /// So many of the newest images stay, per line of OpenZFS and architecture, however old they are.
+    /// Keep this many of the newest images per OpenZFS line and architecture, whatever their age
+    #[arg(long, value_name = "NUMBER", default_value_t = Self::default().keep_newest)]
     pub keep_newest: usize,
-    /// Kernels that hosts can still run; images for them stay, however old they are.
+    #[arg(skip)]
     pub keep_kernels: Vec<HostKernel>,
-    /// A plan that leaves fewer images for users than this is refused.
+    /// Refuse to leave fewer images for users than this
+    #[arg(long, value_name = "NUMBER", default_value_t = Self::default().minimum)]
     pub minimum: usize,
-    /// A plan that deletes more than this share of the stored manifests is refused.
+    /// Refuse to delete more than this percentage of all manifests
+    #[arg(long, value_name = "PERCENTAGE", default_value_t = Self::default().max_delete)]
     pub max_delete: Percentage,
 }
 
@@ -31,14 +38,12 @@ pub struct RetentionPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostKernel {
-    /// The kernel.
     pub kernel: KernelRelease,
-    /// Where it was seen: `stable 43.20260301.3.1`.
+    /// The releases that have it: `stable 43.20260301.3.1`.
     pub seen: String,
 }
 
 impl Default for RetentionPolicy {
-    /// What `zfs-kmods cleanup` does unless it is told otherwise.
     fn default() -> Self {
         Self {
             older_than: Age::days(90),

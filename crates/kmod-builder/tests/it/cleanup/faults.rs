@@ -37,7 +37,7 @@ fn nothing_happened(
 }
 
 #[tokio::test]
-async fn without_complete_knowledge_nothing_is_deleted() {
+async fn deletes_nothing_when_anything_cannot_be_read() {
     let environment = CleanupEnvironment::memory().await;
     let images = four(&environment).await;
     let digest = images[2].all["bundle"].clone();
@@ -64,7 +64,7 @@ async fn without_complete_knowledge_nothing_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_to_wait_and_never_answers_is_no_knowledge() {
+async fn deletes_nothing_when_a_registry_only_answers_429() {
     let environment = CleanupEnvironment::memory().await;
     let images = four(&environment).await;
     environment.github.package().faults.manifest = Some((images[3].all["index"].clone(), 429));
@@ -73,7 +73,7 @@ async fn a_registry_that_asks_to_wait_and_never_answers_is_no_knowledge() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_in_the_middle_is_no_shorter_list() {
+async fn deletes_nothing_when_a_page_in_the_middle_fails() {
     let environment = CleanupEnvironment::memory().await;
     for number in 0..60 {
         environment.publish(&format!("image {number}"), &[&version_tag(number)], OLD).await;
@@ -112,7 +112,7 @@ async fn a_limit_that_lasts_too_long_ends_the_run_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
-async fn lists_that_are_a_little_old_do_no_harm() {
+async fn stale_lists_delete_nothing_that_is_kept() {
     let environment = CleanupEnvironment::memory().await;
     let images = four(&environment).await;
     let program = Program::new(&environment);
@@ -126,7 +126,7 @@ async fn lists_that_are_a_little_old_do_no_harm() {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_nothing_kept_is_lost() {
+async fn a_killed_run_loses_nothing_that_is_kept() {
     let environment = CleanupEnvironment::real().await;
     let images = four(&environment).await;
     let program = Program::new(&environment);
@@ -166,7 +166,7 @@ async fn killed_in_the_middle_nothing_kept_is_lost() {
 }
 
 #[tokio::test]
-async fn what_someone_else_broke_is_noticed_afterwards() {
+async fn reports_manifests_that_another_program_broke() {
     let environment = CleanupEnvironment::memory().await;
     let images = four(&environment).await;
     let program = Program::new(&environment);

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use kmod_builder::model::cleanup::KEEP_RULES;
 
 fn sources(folder: &Path) -> String {
     let mut text = String::new();
@@ -32,6 +35,21 @@ fn each_of_the_twelve_has_tests_that_exist() {
         for test in tests {
             let is_test = all.contains(&format!("fn {test}()"));
             assert!(is_test, "docs/cleanup.md names `{test}`, and there is no such test");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_keep_rules_has_each_rule_with_its_flags() {
+    let page = include_str!("../../../../../docs/cleanup.md");
+    let program = Command::new(env!("CARGO_BIN_EXE_zfs-kmods")).args(["cleanup", "--help"]).output().unwrap();
+    let help = String::from_utf8(program.stdout).unwrap();
+    for rule in &KEEP_RULES {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", rule.id)));
+        let row = row.unwrap_or_else(|| panic!("no row for {}", rule.id));
+        assert_eq!(row.ends_with("| always |"), rule.is_absolute, "{row}");
+        for flag in rule.flags {
+            assert!(row.contains(&format!("`{flag} ")) && help.contains(flag), "{flag}: {row}");
         }
     }
 }

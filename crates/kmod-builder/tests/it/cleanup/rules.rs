@@ -25,9 +25,9 @@ async fn what_was_downloaded_too_often_stays_and_so_does_its_evidence() {
     let output = Program::new(&environment).cleanup(&environment, &arguments).await.with(0);
     assert_eq!(environment.digests(), all_of([&popular, &newest]), "{}", output.stderr);
     let report = output.json();
-    assert_eq!(report["applied"]["retained"][0][1], DOWNLOADS);
-    assert_eq!(report["applied"]["skipped"].as_array().unwrap().len(), 3);
-    assert_eq!(report["applied"]["deleted"].as_array().unwrap().len(), plain.all.len());
+    assert_eq!(report["result"]["retained"][0]["reason"], DOWNLOADS);
+    assert_eq!(report["result"]["skipped"].as_array().unwrap().len(), 3);
+    assert_eq!(report["result"]["deleted"].as_array().unwrap().len(), plain.all.len());
 }
 
 #[tokio::test]

@@ -57,11 +57,7 @@ async fn old_images_go_with_their_evidence_and_come_back() {
 
     // There is nothing left to do.
     let again = cleanup(&program, &environment, &[]).await.with(0);
-    assert!(
-        again.stderr.contains("Nothing was deleted: all 12 manifests are to be kept."),
-        "{}",
-        again.stderr
-    );
+    assert!(again.stderr.contains("Nothing was deleted: all 12 manifests are kept."), "{}", again.stderr);
 
     // One image comes back, whole, and with its tag.
     let [journal] = program.journals().try_into().unwrap();
@@ -115,7 +111,9 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
     assert_eq!(dry.json(), written);
     let entries = written["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 24, "each manifest has its line");
-    assert!(entries.iter().all(|entry| entry["why"].is_string() && entry["bytes"].is_u64()));
+    assert!(entries.iter().all(|entry| entry["reason"]["id"].is_string()
+        && entry["reason"]["text"].is_string()
+        && entry["bytes"].is_u64()));
 
     // Since then an image that was to go was promoted, and another one became old news.
     environment.pusher.tag(&images[0].image, "testing").await;
@@ -126,7 +124,7 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_tag_that_comes_in_the_last_moment_is_seen() {
+async fn a_tag_pushed_during_the_run_is_respected() {
     let environment = CleanupEnvironment::memory().await;
     let images = six(&environment).await;
     let program = Program::new(&environment);
@@ -146,7 +144,7 @@ async fn a_tag_that_comes_in_the_last_moment_is_seen() {
 }
 
 #[tokio::test]
-async fn a_scheduled_run_that_ran_dry_says_so() {
+async fn a_scheduled_dry_run_says_so() {
     let environment = CleanupEnvironment::memory().await;
     six(&environment).await;
     let mut program = Program::new(&environment);
@@ -175,4 +173,16 @@ async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
     assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
     cleanup(&program, &environment, &["--max-delete", "10%", "--override-limits"]).await.with(0);
     assert_eq!(environment.digests(), all_of(&images[3..]));
+}
+
+#[tokio::test]
+async fn earlier_names_of_flags_are_accepted() {
+    let environment = CleanupEnvironment::memory().await;
+    six(&environment).await;
+    let store = environment.store();
+    let earlier = ["cleanup", &store, "--through", "github", "--keep-kernels-of", "none", "--dry-run"];
+    let flags = ["--betas-older-than", "1d", "--yes-really"];
+    let program = Program::new(&environment);
+    let output = program.run(&[&earlier[..], &flags].concat()).await.with(0);
+    assert!(output.stderr.contains("this was a dry run"), "{}", output.stderr);
 }

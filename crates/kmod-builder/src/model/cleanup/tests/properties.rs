@@ -75,7 +75,7 @@ fn what_is_written_down_is_what_is_carried_out() {
 }
 
 #[test]
-fn whoever_stops_in_the_middle_finishes_later() {
+fn the_next_run_finishes_an_interrupted_one() {
     let outcome =
         runner(1_000).run(&(stores(), policies(), any::<prop::sample::Index>()), |(all, policy, stop)| {
             let plan = decide(&all, &policy);

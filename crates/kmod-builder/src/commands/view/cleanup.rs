@@ -1,12 +1,12 @@
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::io::cleanup::{CleanupResult, IntegrityCheck, RequestStats, RestoredManifest};
-use crate::io::progress;
+use crate::io::cleanup::{BrokenManifest, CleanupResult, IntegrityCheck, RequestStats, RestoredManifest};
+use crate::io::{progress, records};
 use crate::model::cleanup::{RetentionEntry, RetentionPlan};
+use crate::model::document::DocumentSchema;
 use crate::output::{Show, columns};
 
 impl Show for RetentionPlan {
@@ -20,43 +20,42 @@ impl Show for RetentionPlan {
                 age(entry, self),
                 size(entry.bytes),
                 tags(entry),
-                entry.why.clone(),
+                entry.reason.text.clone(),
             ]
         });
         columns(["DECISION", "KIND", "DIGEST", "AGE", "SIZE", "TAGS", "BECAUSE"], rows)
     }
 }
 
-/// What was done, with the plan that it was done by.
 #[derive(Serialize)]
-pub(super) struct CleanupReport {
-    pub(super) plan: RetentionPlan,
-    pub(super) applied: CleanupResult,
-    pub(super) checked: IntegrityCheck,
-    pub(super) cost: RequestStats,
-    pub(super) journal: PathBuf,
+pub(in crate::commands) struct CleanupReport {
+    pub(in crate::commands) schema: DocumentSchema,
+    pub(in crate::commands) plan: RetentionPlan,
+    pub(in crate::commands) result: CleanupResult,
+    pub(in crate::commands) integrity: IntegrityCheck,
+    pub(in crate::commands) requests: RequestStats,
+    pub(in crate::commands) journal: PathBuf,
 }
 
 impl CleanupReport {
-    /// All of it in a sentence or a few.
-    pub(super) fn sentence(&self) -> String {
-        let (applied, of) = (&self.applied, self.plan.entries().len());
-        let mut text = format!("Deleted {} of {of} manifests.", applied.deleted.len());
+    pub(in crate::commands) fn sentence(&self) -> String {
+        let (result, of) = (&self.result, self.plan.entries().len());
+        let mut text = format!("Deleted {} of {of} manifests.", result.deleted.len());
         let mut add = |count: usize, what: &str| {
             if count > 0 {
                 write!(text, " {count} {what}.").expect("writing to a String cannot fail");
             }
         };
-        add(applied.already_gone.len(), "were gone already");
-        add(applied.retained.len(), "are retained by the store's own rules");
-        add(applied.skipped.len(), "were left because something has changed since the plan was made");
-        if let Some(reason) = &applied.stopped {
+        add(result.already_gone.len(), "were gone already");
+        add(result.retained.len(), "are retained by the store's own rules");
+        add(result.skipped.len(), "were left because something has changed since the plan was made");
+        if let Some(reason) = &result.stopped {
             write!(text, " Stopped before the end: {reason}. Run it again to go on.")
                 .expect("writing to a String cannot fail");
         }
-        if self.checked.manifests > 0 {
-            let whole = if self.checked.broken.is_empty() { "whole" } else { "NOT all whole" };
-            write!(text, " The {} that stay are {whole}.", self.checked.manifests)
+        if self.integrity.manifests > 0 {
+            let whole = if self.integrity.broken.is_empty() { "whole" } else { "NOT all whole" };
+            write!(text, " The {} that stay are {whole}.", self.integrity.manifests)
                 .expect("writing to a String cannot fail");
         }
         text
@@ -71,46 +70,45 @@ impl Show for CleanupReport {
             text.push('\n');
         };
         line(String::new());
-        for (digest, why) in &self.applied.retained {
-            line(format!("retained {}: {why}", digest.short()));
+        for kept in &self.result.retained {
+            line(format!("retained {}: {}", kept.digest.short(), kept.reason));
         }
-        for (digest, why) in &self.applied.skipped {
-            line(format!("left {}: {why}", digest.short()));
+        for skipped in &self.result.skipped {
+            line(format!("left {}: {}", skipped.digest.short(), skipped.reason));
         }
-        for (digest, lack) in &self.checked.broken {
-            line(format!("BROKEN {digest}: it lacks {lack}"));
+        for BrokenManifest { digest, missing } in &self.integrity.broken {
+            line(format!("BROKEN {digest}: it lacks {missing}"));
         }
         line(self.sentence());
         text
     }
 }
 
-/// What was brought back.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct RestoreReport(pub(super) Vec<RestoredManifest>);
+pub(in crate::commands) struct RestoreReport(pub(in crate::commands) Vec<RestoredManifest>);
 
 impl Show for RestoreReport {
     fn table(&self) -> String {
         let rows = self.0.iter().map(|restored| {
             let taken = match restored.taken.as_slice() {
                 [] => String::new(),
-                taken => format!("without {}, which something else has by now", taken.join(" ")),
+                taken => format!("without {}, which points to another manifest now", taken.join(" ")),
             };
             [restored.digest.to_string(), taken]
         });
-        columns(["BROUGHT BACK", ""], rows)
+        columns(["RESTORED", ""], rows)
     }
 }
 
-/// What a dry run has to say. A scheduled run that was meant to delete must not look as if it had.
-pub(super) fn dry(plan: &RetentionPlan) -> String {
+/// A scheduled run that was meant to delete must not look as if it had.
+pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
     let (count, of) = (plan.deletions().len(), plan.entries().len());
     let scheduled = std::env::var_os("GITHUB_EVENT_NAME").is_some_and(|event| event == "schedule");
     let run = if scheduled { "this scheduled run was a dry run" } else { "this was a dry run" };
     let mut text = format!(
         "Nothing was deleted: {run}. It would delete {count} of {of} manifests, {}.",
-        size(plan.freed())
+        size(plan.freed_bytes())
     );
     if let Some(rejection) = plan.rejections().first() {
         write!(text, " It would be refused: {rejection}.").expect("writing to a String cannot fail");
@@ -118,21 +116,20 @@ pub(super) fn dry(plan: &RetentionPlan) -> String {
     text
 }
 
-/// Says it on standard error, and on the page of the workflow's run if there is one
+/// Written to standard error, and on the page of the workflow's run if there is one
 /// ([job summaries](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
-pub(super) fn summary(text: &str) {
+pub(in crate::commands) fn summary(text: &str) {
     progress::note(text);
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    if let Err(error) = file.and_then(|mut file| writeln!(file, "**Clean-up.** {text}\n")) {
-        tracing::warn!(%error, "the summary could not be written");
+    if let Err(error) = records::append(path.as_ref(), &format!("**Clean-up.** {text}\n\n")) {
+        tracing::warn!(%error, "could not write the summary");
     }
 }
 
 fn age(entry: &RetentionEntry, plan: &RetentionPlan) -> String {
     match entry.since {
         None => "unknown".to_owned(),
-        Some(since) => match plan.made().duration_since(since).as_hours() {
+        Some(since) => match plan.created_at().duration_since(since).as_hours() {
             hours @ ..48 => format!("{hours} h"),
             hours => format!("{} d", hours / 24),
         },
