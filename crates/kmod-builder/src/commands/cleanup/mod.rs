@@ -16,7 +16,7 @@ use super::view::cleanup::{self as view, CleanupReport, summary};
 use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend};
 use crate::io::progress;
 use crate::model::Digest;
-use crate::model::cleanup::{Percentage, PlanRejection, RetentionPlan, RetentionPolicy};
+use crate::model::cleanup::{PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
 use crate::output::{self, Format};
@@ -152,7 +152,7 @@ async fn decide(
         inventory.all().len(),
         cost.lists,
         cost.manifests,
-        cost.backends,
+        cost.others,
         started.elapsed().as_secs_f64(),
     ));
     Ok(plan)

@@ -30,7 +30,7 @@ pub struct RequestStats {
     /// Manifests and configurations read.
     pub manifests: u64,
     /// Other questions.
-    pub backends: u64,
+    pub others: u64,
     /// Deletions and restorations.
     pub changes: u64,
 }

@@ -113,7 +113,7 @@ impl GithubBackend {
         RequestStats {
             lists: requests.lists,
             manifests: self.manifests.load(Ordering::Relaxed),
-            backends: requests.reads,
+            others: requests.reads,
             changes: requests.changes,
         }
     }

@@ -28,7 +28,7 @@ pub struct RegistryBackend {
     known_tags: Mutex<BTreeSet<Tag>>,
     lists: AtomicU64,
     manifests: AtomicU64,
-    backends: AtomicU64,
+    others: AtomicU64,
     changes: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl RegistryBackend {
             known_tags: Mutex::default(),
             lists: AtomicU64::new(0),
             manifests: AtomicU64::new(0),
-            backends: AtomicU64::new(0),
+            others: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
     }
@@ -102,7 +102,7 @@ impl RegistryBackend {
         tags: impl Iterator<Item = Tag>,
     ) -> Result<Vec<(Tag, Option<Digest>)>, RetentionError> {
         let resolve = async |tag: Tag| {
-            self.backends.fetch_add(1, Ordering::Relaxed);
+            self.others.fetch_add(1, Ordering::Relaxed);
             let digest = self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await?;
             Ok::<_, RetentionError>((tag, digest))
         };
@@ -137,7 +137,7 @@ impl RegistryBackend {
         };
         cache.keep(&raw);
         let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
-        self.backends.fetch_add(1, Ordering::Relaxed);
+        self.others.fetch_add(1, Ordering::Relaxed);
         let referrers = self.registry.referrers(&digest).await?;
         let mut near: Vec<Digest> = info.children.iter().chain(&info.subject).cloned().collect();
         for referrer in referrers.found {
@@ -150,7 +150,7 @@ impl RegistryBackend {
     }
 
     async fn is_there(&self, tag_or_digest: &TagOrDigest) -> Result<bool, RetentionError> {
-        self.backends.fetch_add(1, Ordering::Relaxed);
+        self.others.fetch_add(1, Ordering::Relaxed);
         Ok(self.registry.resolve(tag_or_digest).await?.is_some())
     }
 
@@ -199,7 +199,7 @@ impl RegistryBackend {
         RequestStats {
             lists: read(&self.lists),
             manifests: read(&self.manifests),
-            backends: read(&self.backends),
+            others: read(&self.others),
             changes: read(&self.changes),
         }
     }

@@ -8,7 +8,7 @@ use super::reason::Details;
 use super::{
     Age, Inventory, KEEP_RULES, ManifestKind, RetentionPolicy, RetentionReason, StoredManifest, TagClass,
 };
-use crate::model::{Digest, Target};
+use crate::model::Target;
 
 /// Decides about each manifest alone; what other manifests need is added by [`Graph::closure`].
 pub(super) struct RetentionEvaluator<'a> {

@@ -9,28 +9,28 @@ use super::{Age, Percentage};
 #[serde(default)]
 pub struct RetentionPolicy {
     /// Delete images for users at this age (hours, days, weeks: 36h, 90d, 12w)
-    #[arg(long, value_name = "AGE", default_value_t = Self::default().older_than)]
+    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().older_than)]
     pub older_than: Age,
     /// Delete candidates that were never promoted at this age
-    #[arg(long, value_name = "AGE", default_value_t = Self::default().candidates_older_than)]
+    #[arg(long, value_name = "AGE", default_value_t = RetentionPolicy::default().candidates_older_than)]
     pub candidates_older_than: Age,
     /// Delete images of branches at this age
     #[serde(alias = "betas_older_than")]
-    #[arg(long, alias = "betas-older-than", value_name = "AGE", default_value_t = Self::default().branches_older_than)]
+    #[arg(long, alias = "betas-older-than", value_name = "AGE", default_value_t = RetentionPolicy::default().branches_older_than)]
     pub branches_older_than: Age,
     // Evidence may be pushed before its image (OCI distribution specification 1.1, "Pushing Manifests with Subject").
-    #[arg(skip = Self::default().orphans_older_than)]
+    #[arg(skip = RetentionPolicy::default().orphans_older_than)]
     pub orphans_older_than: Age,
     /// Keep this many of the newest images per OpenZFS line and architecture, whatever their age
-    #[arg(long, value_name = "NUMBER", default_value_t = Self::default().keep_newest)]
+    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().keep_newest)]
     pub keep_newest: usize,
     #[arg(skip)]
     pub keep_kernels: Vec<HostKernel>,
     /// Refuse to leave fewer images for users than this
-    #[arg(long, value_name = "NUMBER", default_value_t = Self::default().minimum)]
+    #[arg(long, value_name = "NUMBER", default_value_t = RetentionPolicy::default().minimum)]
     pub minimum: usize,
     /// Refuse to delete more than this percentage of all manifests
-    #[arg(long, value_name = "PERCENTAGE", default_value_t = Self::default().max_delete)]
+    #[arg(long, value_name = "PERCENTAGE", default_value_t = RetentionPolicy::default().max_delete)]
     pub max_delete: Percentage,
 }
 

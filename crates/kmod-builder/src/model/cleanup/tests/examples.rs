@@ -2,7 +2,7 @@
 
 use super::random::{digest, hours_ago, inventory, manifest_info, now, version_tag};
 use crate::model::cleanup::{
-    Age, HostKernel, ManifestKind, PlanRejection, RetentionPlan, RetentionPolicy, StoredManifest,
+    HostKernel, ManifestKind, PlanRejection, RetentionPlan, RetentionPolicy, StoredManifest,
 };
 
 const OLD: i64 = 200 * 24;
