@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
     tools::need(&TOOLS)?;
     let commands: Vec<Vec<&str>> =
         if command.is_empty() { vec![vec!["lab"], vec!["test"]] } else { vec![command.to_vec()] };
-    let cache = lab::Cache::open()?;
+    let cache = lab::LabCache::open()?;
     let work = cache.scratch()?;
     let root = work.path().join("root");
     fs::create_dir(&root)?;

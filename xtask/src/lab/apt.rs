@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Context, Result};
-use crate::lab::cache::Cache;
+use crate::lab::cache::LabCache;
 use crate::tools;
 
 /// The Debian release used in place of Fedora: its compiler and rpm have the same age.
@@ -24,12 +24,12 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    pub(crate) fn open(cache: &Cache) -> Result<Self> {
+    pub(crate) fn open(cache: &LabCache) -> Result<Self> {
         Self::of(cache, SUITE)
     }
 
     /// With the packages of another release.
-    pub(crate) fn of(cache: &Cache, suite: &str) -> Result<Self> {
+    pub(crate) fn of(cache: &LabCache, suite: &str) -> Result<Self> {
         tools::need(&[("apt-get", "apt"), ("setpriv", "util-linux"), ("dpkg-deb", "dpkg")])?;
         let apt = Self { directory: cache.scratch()?, mirror: mirror()?, log: cache.log("apt") };
         let root = apt.directory.path();
@@ -45,7 +45,7 @@ impl Apt {
         let at = root.display();
         let configuration = format!(
             "Dir::State \"{at}/state\";\nDir::State::Lists \"{at}/lists\";\nDir::State::status \"{at}/status\";\n\
-             Dir::Cache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"-\";\n\
+             Dir::LabCache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"-\";\n\
              Dir::Etc::preferencesparts \"-\";\nAcquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
         );
         fs::write(root.join("apt.conf"), configuration)?;

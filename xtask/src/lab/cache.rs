@@ -14,9 +14,9 @@ use crate::{terminal, tools};
 
 /// The hash of an entry's inputs.
 #[derive(Default)]
-pub(crate) struct Key(Sha256);
+pub(crate) struct CacheKey(Sha256);
 
-impl Key {
+impl CacheKey {
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -52,12 +52,12 @@ pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-pub(crate) struct Cache {
+pub(crate) struct LabCache {
     root: PathBuf,
     _lock: File,
 }
 
-impl Cache {
+impl LabCache {
     /// Locks the lab's directory for this process.
     pub(crate) fn open() -> Result<Self> {
         Self::open_at(directory()?)
@@ -94,7 +94,12 @@ impl Cache {
     }
 
     /// The entry `name` for `key`. `make` fills its directory if it does not exist.
-    pub(crate) fn entry(&self, name: &str, key: Key, make: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
+    pub(crate) fn entry(
+        &self,
+        name: &str,
+        key: CacheKey,
+        make: impl FnOnce(&Path) -> Result,
+    ) -> Result<PathBuf> {
         let entry = self.root.join(format!("{name}-{}", key.short()));
         if entry.is_dir() {
             return Ok(entry);
@@ -125,29 +130,34 @@ mod tests {
     #[test]
     fn an_entry_is_made_once_and_only_if_it_succeeds() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache::open_at(root.path().to_owned()).unwrap();
-        let half = cache.entry("thing", Key::new().with("1"), |directory| {
+        let cache = LabCache::open_at(root.path().to_owned()).unwrap();
+        let half = cache.entry("thing", CacheKey::new().with("1"), |directory| {
             fs::write(directory.join("part"), "")?;
             Err("broke off".into())
         });
         assert!(half.unwrap_err().to_string().contains("broke off"));
         let entry = cache
-            .entry("thing", Key::new().with("1"), |directory| Ok(fs::write(directory.join("whole"), "")?))
+            .entry("thing", CacheKey::new().with("1"), |directory| {
+                Ok(fs::write(directory.join("whole"), "")?)
+            })
             .unwrap();
         assert!(entry.join("whole").exists() && !entry.join("part").exists());
-        let again = cache.entry("thing", Key::new().with("1"), |_| Err("made twice".into())).unwrap();
+        let again = cache.entry("thing", CacheKey::new().with("1"), |_| Err("made twice".into())).unwrap();
         assert_eq!(again, entry);
     }
 
     #[test]
     fn only_one_process_uses_it() {
         let root = tempfile::tempdir().unwrap();
-        let _first = Cache::open_at(root.path().to_owned()).unwrap();
-        assert!(Cache::open_at(root.path().to_owned()).is_err());
+        let _first = LabCache::open_at(root.path().to_owned()).unwrap();
+        assert!(LabCache::open_at(root.path().to_owned()).is_err());
     }
 
     #[test]
     fn keys_keep_their_parts_apart() {
-        assert_ne!(Key::new().with("ab").with("c").short(), Key::new().with("a").with("bc").short());
+        assert_ne!(
+            CacheKey::new().with("ab").with("c").short(),
+            CacheKey::new().with("a").with("bc").short()
+        );
     }
 }

@@ -25,14 +25,14 @@ use crate::error::{NeedsRoot, Result};
 use crate::report::Report;
 use crate::{terminal, tools};
 pub(crate) use apt::mirror;
-pub(crate) use cache::Cache;
+pub(crate) use cache::LabCache;
 use make::kernel::Kernels;
 pub(crate) use play::bench::run as bench;
-use serve::{http, services, services::Services};
+use serve::{http, services, services::LabServices};
 
 /// Makes the lab, runs every step in it, ends the services.
 pub(crate) fn run() -> Result {
-    let cache = Cache::open()?;
+    let cache = LabCache::open()?;
     let mut report = Report::new("lab");
     let mut lab = None;
     report.step("the lab itself", || {
@@ -57,8 +57,8 @@ pub(crate) fn reproduce() -> Result {
     only(play::only_reproduce)
 }
 
-fn only(steps: impl FnOnce(&mut Report, &Cache, &Kernels) -> Result) -> Result {
-    let cache = Cache::open()?;
+fn only(steps: impl FnOnce(&mut Report, &LabCache, &Kernels) -> Result) -> Result {
+    let cache = LabCache::open()?;
     let (_services, kernels) = open(&cache, false)?;
     let mut report = Report::new("lab");
     steps(&mut report, &cache, &kernels)?;
@@ -67,7 +67,7 @@ fn only(steps: impl FnOnce(&mut Report, &Cache, &Kernels) -> Result) -> Result {
 
 /// Makes the lab and leaves its services running.
 pub(crate) fn up() -> Result {
-    let cache = Cache::open()?;
+    let cache = LabCache::open()?;
     let (services, kernels) = open(&cache, true)?;
     services.leave();
     for (name, value) in environment::variables(&cache.run()) {
@@ -91,7 +91,7 @@ pub(crate) fn down() -> Result {
 
 /// Removes the lab's cache.
 pub(crate) fn clean() -> Result {
-    let cache = Cache::open()?;
+    let cache = LabCache::open()?;
     services::stop(&cache.run())?;
     let directory = cache::directory()?;
     fs::remove_dir_all(&directory)?;
@@ -101,7 +101,7 @@ pub(crate) fn clean() -> Result {
 
 /// The registry's program, which the Rust tests need as well: a name on the path, or a path.
 pub(crate) fn registry_program() -> Result<PathBuf> {
-    services::registry_program(&Cache::open()?)
+    services::registry_program(&LabCache::open()?)
 }
 
 /// The HTTP server, as a process of its own.
@@ -110,7 +110,7 @@ pub(crate) fn serve(run: &str) -> Result {
 }
 
 /// Makes what the cache does not have yet, and starts the services.
-fn open(cache: &Cache, stay: bool) -> Result<(Services, Kernels)> {
+fn open(cache: &LabCache, stay: bool) -> Result<(LabServices, Kernels)> {
     if !tools::is_root() {
         return Err(NeedsRoot { command: "cargo xtask lab".to_owned() }.into());
     }

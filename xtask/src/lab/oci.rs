@@ -23,13 +23,13 @@ pub(crate) const FORMAT: &str = "2";
 const CREATED: &str = "2023-11-14T22:13:20Z";
 
 #[derive(Clone)]
-pub(crate) struct Layer {
+pub(crate) struct LabLayer {
     digest: String,
     diff_id: String,
     size: u64,
 }
 
-impl Layer {
+impl LabLayer {
     pub(crate) fn diff_id(&self) -> &str {
         &self.diff_id
     }
@@ -38,15 +38,15 @@ impl Layer {
 /// An image for one architecture (`amd64`).
 pub(crate) struct Image<'a> {
     pub(crate) architecture: &'a str,
-    pub(crate) layers: &'a [Layer],
+    pub(crate) layers: &'a [LabLayer],
     pub(crate) labels: Value,
 }
 
-pub(crate) struct Layout {
+pub(crate) struct LabLayout {
     root: PathBuf,
 }
 
-impl Layout {
+impl LabLayout {
     pub(crate) fn create(root: &Path) -> Result<Self> {
         fs::create_dir_all(root.join("blobs/sha256"))?;
         fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -56,7 +56,7 @@ impl Layout {
     }
 
     /// A gzip layer of the files below `directory`, sorted, with the time [`EPOCH`].
-    pub(crate) fn add_layer(&self, directory: &Path) -> Result<Layer> {
+    pub(crate) fn add_layer(&self, directory: &Path) -> Result<LabLayer> {
         // It becomes the root directory; temporary directories have the mode 0700.
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
         let format = ["--format=posix", "--xattrs"];
@@ -65,7 +65,7 @@ impl Layout {
     }
 
     /// The same without an entry for `directory` itself, in the format of the program's layers.
-    pub(crate) fn add_files(&self, directory: &Path) -> Result<Layer> {
+    pub(crate) fn add_files(&self, directory: &Path) -> Result<LabLayer> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
             names.push(entry?.file_name());
@@ -74,7 +74,7 @@ impl Layout {
         self.pack(directory, &["--format=gnu", "--hard-dereference", "--owner=0", "--group=0"], &names)
     }
 
-    fn pack(&self, directory: &Path, format: &[&str], names: &[OsString]) -> Result<Layer> {
+    fn pack(&self, directory: &Path, format: &[&str], names: &[OsString]) -> Result<LabLayer> {
         let mut tar = Command::new("tar")
             .args(["--sort=name", "--numeric-owner", "--create", "--file=-"])
             .args(format)
@@ -96,11 +96,11 @@ impl Layout {
             return Err(format!("tar of {} failed ({status})", directory.display()).into());
         }
         temporary.persist(self.blob(&digest))?;
-        Ok(Layer { digest, diff_id: plain.digest(), size })
+        Ok(LabLayer { digest, diff_id: plain.digest(), size })
     }
 
     /// Links a layer from another layout.
-    pub(crate) fn adopt(&self, from: &Self, layer: &Layer) -> Result {
+    pub(crate) fn adopt(&self, from: &Self, layer: &LabLayer) -> Result {
         if !self.blob(&layer.digest).exists() {
             fs::hard_link(from.blob(&layer.digest), self.blob(&layer.digest))?;
         }
@@ -157,7 +157,7 @@ impl Layout {
     }
 
     /// The layers of the first image of the first tag.
-    pub(crate) fn first_layers(&self) -> Result<Vec<Layer>> {
+    pub(crate) fn first_layers(&self) -> Result<Vec<LabLayer>> {
         let index = self.read(self.index()?.first().context("the layout is empty")?)?;
         let manifest = self.read(&index["manifests"][0])?;
         let config = self.read(&manifest["config"])?;
@@ -166,7 +166,7 @@ impl Layout {
         Ok(layers
             .iter()
             .zip(config["rootfs"]["diff_ids"].as_array().into_iter().flatten())
-            .map(|(layer, diff_id)| Layer {
+            .map(|(layer, diff_id)| LabLayer {
                 digest: text(&layer["digest"]),
                 diff_id: text(diff_id),
                 size: layer["size"].as_u64().unwrap_or_default(),
@@ -228,11 +228,11 @@ impl Layout {
     }
 }
 
-fn diff_ids(layers: &[Layer]) -> Vec<&str> {
+fn diff_ids(layers: &[LabLayer]) -> Vec<&str> {
     layers.iter().map(|layer| layer.diff_id.as_str()).collect()
 }
 
-pub(crate) fn layer_descriptor(layer: &Layer) -> Value {
+pub(crate) fn layer_descriptor(layer: &LabLayer) -> Value {
     json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.size })
 }
 

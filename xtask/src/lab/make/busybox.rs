@@ -6,15 +6,15 @@ use std::process::Command;
 
 use crate::error::{Context, Result};
 use crate::lab::apt::{self, Apt};
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::fedora;
 use crate::tools;
 
 /// Debian's package `busybox` is linked dynamically.
 const PACKAGE: &str = "busybox-static";
 
-pub(crate) fn package(cache: &Cache) -> Result<PathBuf> {
-    let key = Key::new().with(PACKAGE).with(apt::SUITE).with(spec(Path::new("")));
+pub(crate) fn package(cache: &LabCache) -> Result<PathBuf> {
+    let key = CacheKey::new().with(PACKAGE).with(apt::SUITE).with(spec(Path::new("")));
     let entry = cache.entry("busybox", key, |directory| {
         tools::need(&[("rpmbuild", "rpm")])?;
         let work = cache.scratch()?;

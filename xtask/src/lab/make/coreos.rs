@@ -7,12 +7,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::kernel::Kernels;
-use crate::lab::oci::{self, Image, Layout};
+use crate::lab::oci::{self, Image, LabLayout};
 use crate::tools;
 
-pub(crate) struct CoreOsRelease {
+pub(crate) struct LabRelease {
     pub(crate) stream: &'static str,
     pub(crate) version: &'static str,
     /// Version and release of the kernel, without the architecture.
@@ -23,7 +23,7 @@ pub(crate) struct CoreOsRelease {
 
 pub(crate) struct CoreOs {
     pub(crate) layout: PathBuf,
-    pub(crate) releases: Vec<CoreOsRelease>,
+    pub(crate) releases: Vec<LabRelease>,
 }
 
 /// The kernel of `next`, newer than any OpenZFS release supports. It has no packages.
@@ -32,22 +32,22 @@ pub(crate) const UNSUPPORTED: &str = "7.3.1-300.fc45";
 const LABELLED: &str = "42.20250914.3.0";
 const ARCHITECTURES: [(&str, &str); 2] = [("amd64", "x86_64"), ("arm64", "aarch64")];
 
-pub(crate) fn images(cache: &Cache, fedora: &Path, kernels: &Kernels) -> Result<CoreOs> {
+pub(crate) fn images(cache: &LabCache, fedora: &Path, kernels: &Kernels) -> Result<CoreOs> {
     let plain = |release: &str| release.strip_suffix(".x86_64").unwrap_or(release).to_owned();
     let streams = [
         ("stable", "43.20261102.3.0", plain(&kernels.current)),
         ("testing", "43.20261116.2.0", plain(&kernels.newer)),
         ("next", "45.20261116.1.0", UNSUPPORTED.to_owned()),
     ];
-    let key = Key::new()
+    let key = CacheKey::new()
         .with(format!("{streams:?} {LABELLED}"))
         .with_entry(fedora)
         .with_entry(&kernels.directory)
         .with(oci::FORMAT);
     let layout = cache.entry("coreos", key, |directory| {
         tools::need(&[("rpm", "rpm")])?;
-        let layout = Layout::create(directory)?;
-        let from = Layout::open(fedora);
+        let layout = LabLayout::create(directory)?;
+        let from = LabLayout::open(fedora);
         let base = from.first_layers()?;
         for layer in &base {
             layout.adopt(&from, layer)?;
@@ -81,7 +81,7 @@ pub(crate) fn images(cache: &Cache, fedora: &Path, kernels: &Kernels) -> Result<
     let releases = streams
         .into_iter()
         .zip(digests)
-        .map(|((stream, version, kernel), digests)| CoreOsRelease { stream, version, kernel, digests })
+        .map(|((stream, version, kernel), digests)| LabRelease { stream, version, kernel, digests })
         .collect();
     Ok(CoreOs { layout, releases })
 }
@@ -100,7 +100,7 @@ fn labels(stream: &str, version: &str) -> Value {
 }
 
 /// The files of an RPM database that lists the kernel packages as installed.
-fn package_database(cache: &Cache, kernels: &Kernels, release: &str) -> Result<tempfile::TempDir> {
+fn package_database(cache: &LabCache, kernels: &Kernels, release: &str) -> Result<tempfile::TempDir> {
     let root = cache.scratch()?;
     let mut install = Command::new("rpm");
     install.arg("--root").arg(root.path()).args(["--dbpath", "/var/lib/rpm"]);

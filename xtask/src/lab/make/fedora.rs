@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::error::{Context, Result};
 use crate::lab::apt::{self, Apt};
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::environment;
-use crate::lab::oci::{self, Image, Layout};
+use crate::lab::oci::{self, Image, LabLayout};
 use crate::tools;
 
 /// The Fedora release that the image claims to be.
@@ -32,9 +32,9 @@ const PACKAGES: &str = "\
 const SCRIPT: &str = include_str!("rootfs.sh");
 
 /// The layout with only the packages.
-pub(crate) fn packages(cache: &Cache) -> Result<PathBuf> {
+pub(crate) fn packages(cache: &LabCache) -> Result<PathBuf> {
     let packages = PACKAGES.split_whitespace().collect::<Vec<_>>().join(",");
-    cache.entry("packages", Key::new().with(SCRIPT).with(&packages).with(apt::SUITE), |directory| {
+    cache.entry("packages", CacheKey::new().with(SCRIPT).with(&packages).with(apt::SUITE), |directory| {
         tools::need(&[("debootstrap", "debootstrap"), ("unshare", "util-linux"), ("tar", "tar")])?;
         let apt = Apt::open(cache)?;
         let work = cache.scratch()?;
@@ -47,7 +47,7 @@ pub(crate) fn packages(cache: &Cache) -> Result<PathBuf> {
         make.arg(&root).args([apt::SUITE, apt.mirror(), &packages]);
         tools::run_logged("debootstrap", &make, &cache.log("packages"))?;
 
-        let layout = Layout::create(directory)?;
+        let layout = LabLayout::create(directory)?;
         let layer = layout.add_layer(&root).context("packing the root file system")?;
         let image = Image { architecture: "amd64", layers: &[layer], labels: json!({}) };
         layout.add(PACKAGES_TAG, &[image])?;
@@ -56,11 +56,11 @@ pub(crate) fn packages(cache: &Cache) -> Result<PathBuf> {
 }
 
 /// The layout with the image `43`: complete for x86_64, without layers for aarch64.
-pub(crate) fn image(cache: &Cache, packages: &Path) -> Result<PathBuf> {
+pub(crate) fn image(cache: &LabCache, packages: &Path) -> Result<PathBuf> {
     let files = files();
     cache.entry(
         "fedora",
-        Key::new().with(format!("{files:?}")).with(oci::FORMAT).with_entry(packages),
+        CacheKey::new().with(format!("{files:?}")).with(oci::FORMAT).with_entry(packages),
         |directory| {
             let root = cache.scratch()?;
             for (path, content) in &files {
@@ -71,8 +71,8 @@ pub(crate) fn image(cache: &Cache, packages: &Path) -> Result<PathBuf> {
                     None => fs::write(path, content)?,
                 }
             }
-            let from = Layout::open(packages);
-            let layout = Layout::create(directory)?;
+            let from = LabLayout::open(packages);
+            let layout = LabLayout::create(directory)?;
             let mut layers = from.first_layers()?;
             for layer in &layers {
                 layout.adopt(&from, layer)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::error::{Context, Result};
 use crate::lab::apt::Apt;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::{fedora, podman};
 use crate::lab::oci;
 use crate::tools;
@@ -35,9 +35,9 @@ impl Kernels {
 }
 
 /// Compiles and packs both kernels in the image of `packages`.
-pub(crate) fn kernels(cache: &Cache, packages: &Path) -> Result<Kernels> {
+pub(crate) fn kernels(cache: &LabCache, packages: &Path) -> Result<Kernels> {
     let source = source(cache)?;
-    let key = Key::new()
+    let key = CacheKey::new()
         .with(CONFIG)
         .with(BUILD)
         .with(SPEC)
@@ -89,8 +89,8 @@ pub(crate) fn kernels(cache: &Cache, packages: &Path) -> Result<Kernels> {
 }
 
 /// A `.tar.xz` file.
-fn source(cache: &Cache) -> Result<PathBuf> {
-    let entry = cache.entry("kernel-source", Key::new().with(PACKAGE), |directory| {
+fn source(cache: &LabCache) -> Result<PathBuf> {
+    let entry = cache.entry("kernel-source", CacheKey::new().with(PACKAGE), |directory| {
         let unpacked = cache.scratch()?;
         Apt::open(cache)?.unpack(PACKAGE, unpacked.path())?;
         let name = format!("{PACKAGE}.tar.xz");

@@ -11,7 +11,7 @@ mod rpms;
 
 use std::path::PathBuf;
 
-use crate::{error::Result, lab::cache::Cache};
+use crate::{error::Result, lab::cache::LabCache};
 use coreos::CoreOs;
 use kernel::Kernels;
 
@@ -27,7 +27,7 @@ pub(crate) struct Products {
 }
 
 /// Makes what the cache does not have yet.
-pub(crate) fn all(cache: &Cache) -> Result<Products> {
+pub(crate) fn all(cache: &LabCache) -> Result<Products> {
     podman::install()?;
     let tarball = openzfs::tarball(cache)?;
     let packages = fedora::packages(cache)?;

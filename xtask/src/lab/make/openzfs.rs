@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::error::Result;
 use crate::lab::apt::Apt;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::tools;
 
 pub(crate) const VERSION: &str = "2.4.3";
@@ -17,8 +17,8 @@ pub(crate) fn file_name() -> String {
     format!("zfs-{VERSION}.tar.gz")
 }
 
-pub(crate) fn tarball(cache: &Cache) -> Result<PathBuf> {
-    let entry = cache.entry("openzfs", Key::new().with(VERSION).with(SHA256), |directory| {
+pub(crate) fn tarball(cache: &LabCache) -> Result<PathBuf> {
+    let entry = cache.entry("openzfs", CacheKey::new().with(VERSION).with(SHA256), |directory| {
         let debian = format!("zfs-linux_{VERSION}.orig.tar.gz");
         Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
     })?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Result;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::kernel::Kernels;
 use crate::lab::make::{busybox, fedora};
 use crate::lab::oci;
@@ -46,10 +46,10 @@ const STUBS: [(&str, &str); 27] = [
 ];
 
 /// The server's `/fedora`.
-pub(crate) fn repository(cache: &Cache, kernels: &Kernels) -> Result<PathBuf> {
+pub(crate) fn repository(cache: &LabCache, kernels: &Kernels) -> Result<PathBuf> {
     let spec = stubs();
     let busybox = busybox::package(cache)?;
-    let key = Key::new()
+    let key = CacheKey::new()
         .with(&spec)
         .with(fedora::UPDATES)
         .with_entry(&kernels.directory)

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use crate::error::{Context, Result};
-use crate::lab::cache::Cache;
-use crate::lab::oci::Layout;
+use crate::lab::cache::LabCache;
+use crate::lab::oci::LabLayout;
 use crate::lab::play::program;
 use crate::lab::serve::services;
 use crate::{terminal, tools};
@@ -25,7 +25,7 @@ struct Measurement {
 
 /// Pushes the lab's image into empty registries, with the program and with skopeo.
 pub(crate) fn run() -> Result {
-    let cache = Cache::open()?;
+    let cache = LabCache::open()?;
     let images = cache.run().join("work/images");
     if !images.join("index.json").exists() {
         return Err("no image to measure with\nhelp: run `cargo xtask lab` first".into());
@@ -93,7 +93,7 @@ pub(crate) fn run() -> Result {
 }
 
 fn tag(images: &Path) -> Result<String> {
-    let tags = Layout::open(images).tags()?;
+    let tags = LabLayout::open(images).tags()?;
     tags.into_iter().next().context("the store has no image")
 }
 

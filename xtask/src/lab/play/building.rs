@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::{Context, Result};
 use crate::lab::make::kernel::Kernels;
 use crate::lab::make::{coreos, openzfs};
-use crate::lab::oci::Layout;
+use crate::lab::oci::LabLayout;
 use crate::lab::play::program::{FIELDS, Output, Program, as_rpm_sees};
 use crate::report::Report;
 
@@ -186,7 +186,7 @@ fn differ(program: &Program, kernels: &Kernels) -> Result<String> {
 /// Layer digests: userland, kmod.
 fn layers(program: &Program, kernel: &str) -> Result<Vec<String>> {
     let tag = tag(kernel);
-    let manifest = Layout::open(&program.path("images")).manifest(&tag)?;
+    let manifest = LabLayout::open(&program.path("images")).manifest(&tag)?;
     let list: Vec<String> = manifest["layers"]
         .as_array()
         .into_iter()

@@ -24,14 +24,14 @@ mod workflows;
 use std::fs;
 
 use crate::error::Result;
-use crate::lab::cache::Cache;
+use crate::lab::cache::LabCache;
 use crate::lab::make::kernel::Kernels;
 use crate::report::Report;
 use program::Program;
 use publisher::Publisher;
 
 /// Every step of `cargo xtask lab`. One that builds on a failed one is left out.
-pub(crate) fn all(report: &mut Report, cache: &Cache, kernels: &Kernels) {
+pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels) {
     let mut program = None;
     report.step("compiling the program", || {
         program = Some(compile(cache, "work")?);
@@ -52,19 +52,19 @@ pub(crate) fn all(report: &mut Report, cache: &Cache, kernels: &Kernels) {
 }
 
 /// The steps of `cargo xtask lab workflows`.
-pub(crate) fn only_workflows(report: &mut Report, cache: &Cache, kernels: &Kernels) -> Result {
+pub(crate) fn only_workflows(report: &mut Report, cache: &LabCache, kernels: &Kernels) -> Result {
     workflows::all(report, &compile(cache, "workflows")?, &cache.run(), kernels);
     Ok(())
 }
 
 /// The steps of `cargo xtask lab reproduce`.
-pub(crate) fn only_reproduce(report: &mut Report, cache: &Cache, kernels: &Kernels) -> Result {
+pub(crate) fn only_reproduce(report: &mut Report, cache: &LabCache, kernels: &Kernels) -> Result {
     building::reproduce(report, &compile(cache, "reproduction")?, kernels);
     Ok(())
 }
 
 /// The program, with an empty directory to run in.
-fn compile(cache: &Cache, directory: &str) -> Result<Program> {
+fn compile(cache: &LabCache, directory: &str) -> Result<Program> {
     let work = cache.run().join(directory);
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;

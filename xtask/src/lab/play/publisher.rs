@@ -6,7 +6,7 @@ use fake_sigstore::FakeSigstore;
 
 use crate::error::Result;
 use crate::lab::environment::REGISTRY;
-use crate::lab::play::verifiers::{KeyPair, PublishedImage};
+use crate::lab::play::verifiers::{KeyPair, LabImage};
 
 /// A repository of this run alone: earlier runs signed with other keys.
 pub(crate) fn repository(name: &str) -> String {
@@ -25,8 +25,8 @@ impl Publisher {
         Self { repository: repository(name), key }
     }
 
-    pub(crate) fn image<'a>(&'a self, digest: &'a str) -> PublishedImage<'a> {
-        PublishedImage { repository: &self.repository, digest }
+    pub(crate) fn image<'a>(&'a self, digest: &'a str) -> LabImage<'a> {
+        LabImage { repository: &self.repository, digest }
     }
 
     /// What makes the program sign with the key.

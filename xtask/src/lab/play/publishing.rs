@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::error::{Context, Result};
-use crate::lab::cache::Cache;
+use crate::lab::cache::LabCache;
 use crate::lab::make::kernel::Kernels;
 use crate::lab::play::building;
 use crate::lab::play::program::Program;
 use crate::lab::play::publisher::{KeylessServices, repository};
-use crate::lab::play::verifiers::{KeyPair, PublishedImage, Verifiers};
+use crate::lab::play::verifiers::{KeyPair, LabImage, Verifiers};
 use crate::report::Report;
 
 /// The workflow of [`fake_sigstore::claims`].
@@ -22,7 +22,7 @@ const AGAIN: u64 = 12;
 pub(crate) fn all(
     report: &mut Report,
     program: &Program,
-    cache: &Cache,
+    cache: &LabCache,
     kernels: &Kernels,
 ) -> Option<(Verifiers, KeyPair)> {
     let mut made = None;
@@ -63,7 +63,7 @@ pub(crate) fn all(
     });
     report.step("verifiers accept and reject it", || {
         let digest = digest(program, &signed, &kernels.current)?;
-        let image = PublishedImage { repository: &signed, digest: &digest };
+        let image = LabImage { repository: &signed, digest: &digest };
         let kinds = verifiers.discover(&image)?;
         Ok(format!("{}; oras finds {} referrers", verifiers.check(&image, &key, &other)?, kinds.len()))
     });
@@ -96,7 +96,7 @@ pub(crate) fn all(
     report.step("an unsigned image", || {
         publish(program, &kernels.newer, &unsigned, &["--no-sign".to_owned()], &[])?;
         let digest = digest(program, &unsigned, &kernels.newer)?;
-        verifiers.check_unsigned(&PublishedImage { repository: &unsigned, digest: &digest }, &key)
+        verifiers.check_unsigned(&LabImage { repository: &unsigned, digest: &digest }, &key)
     });
     report.step("built again from its own inputs", || {
         let digest = digest(program, &signed, &kernels.current)?;

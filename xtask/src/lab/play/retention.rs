@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::error::{Context, Result};
 use crate::lab::apt::Apt;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::kernel::Kernels;
 use crate::lab::play::building;
 use crate::lab::play::derived_images::BuiltImage;
@@ -24,7 +24,7 @@ const LIBRARY: &str = "libfaketime";
 pub(crate) fn all(
     report: &mut Report,
     program: &Program,
-    cache: &Cache,
+    cache: &LabCache,
     verifiers: &Verifiers,
     publisher: &Publisher,
     kernels: &Kernels,
@@ -161,11 +161,11 @@ impl RetentionScenario<'_> {
 }
 
 /// From this machine's own Debian release: it needs its C library.
-fn faketime(cache: &Cache) -> Result<PathBuf> {
+fn faketime(cache: &LabCache) -> Result<PathBuf> {
     let release = fs::read_to_string("/etc/os-release")?;
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let suite = suite.context("/etc/os-release names no release of Debian")?.trim_matches('"');
-    let key = Key::new().with(LIBRARY).with(suite);
+    let key = CacheKey::new().with(LIBRARY).with(suite);
     let entry = cache.entry(LIBRARY, key, |directory| Apt::of(cache, suite)?.unpack(LIBRARY, directory))?;
     let architecture = std::env::consts::ARCH;
     Ok(entry.join(format!("usr/lib/{architecture}-linux-gnu/faketime/libfaketime.so.1")))

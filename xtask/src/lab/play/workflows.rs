@@ -11,7 +11,7 @@ use crate::lab::make::kernel::Kernels;
 use crate::lab::make::openzfs;
 use crate::lab::play::program::Program;
 use crate::lab::play::publisher::{KeylessServices, repository};
-use crate::lab::play::workflow_runner::{Executor, JobConclusions, Run, RunLine};
+use crate::lab::play::workflow_runner::{Executor, JobConclusions, RunLine, SimulatedRun};
 use crate::lab::serve::{http, issues};
 use crate::report::Report;
 use crate::tools;
@@ -176,7 +176,7 @@ impl<'a> WorkflowScenario<'a> {
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
         let workflows = tools::workspace().join(".github/workflows");
         let mut run =
-            Run { workflows: &workflows, directory: &directory, given, environment, executor: self };
+            SimulatedRun { workflows: &workflows, directory: &directory, given, environment, executor: self };
         let inputs =
             if event == "workflow_dispatch" { run.dispatched(file, inputs)? } else { inputs.clone() };
         let conclusions = run.workflow(file, &inputs)?;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::Result;
 use crate::lab::cache::hex;
 use crate::lab::environment::{self, REGISTRY};
-use crate::lab::make::coreos::{CoreOs, CoreOsRelease};
+use crate::lab::make::coreos::{CoreOs, LabRelease};
 use crate::lab::make::openzfs;
 use crate::lab::serve::github;
 
@@ -35,7 +35,7 @@ pub(crate) fn publish(www: &Path, coreos: &CoreOs, repository: &Path, tarball: &
     Ok(())
 }
 
-fn stream(directory: &Path, release: &CoreOsRelease) -> Result {
+fn stream(directory: &Path, release: &LabRelease) -> Result {
     let mut releases: Vec<Value> = (0..OLDER).map(|index| older(release.stream, index)).collect();
     releases.push(entry(release.stream, release.version, &release.digests));
     let list = json!({
@@ -119,7 +119,7 @@ fn entry(stream: &str, version: &str, digests: &[String; 2]) -> Value {
     })
 }
 
-fn commit_meta(release: &CoreOsRelease, architecture: &str) -> Value {
+fn commit_meta(release: &LabRelease, architecture: &str) -> Value {
     let list: Vec<Value> = packages(release)
         .into_iter()
         .map(|(name, epoch, version, revision)| json!([name, epoch, version, revision, architecture]))
@@ -137,7 +137,7 @@ fn commit_meta(release: &CoreOsRelease, architecture: &str) -> Value {
     })
 }
 
-fn lock(release: &CoreOsRelease, architecture: &str) -> Value {
+fn lock(release: &LabRelease, architecture: &str) -> Value {
     let mut list = serde_json::Map::new();
     for (name, epoch, version, revision) in packages(release) {
         let epoch = if epoch == "0" { String::new() } else { format!("{epoch}:") };
@@ -148,7 +148,7 @@ fn lock(release: &CoreOsRelease, architecture: &str) -> Value {
 }
 
 /// Name, epoch, version, release of the kernel packages, and of enough others for a list of realistic size.
-fn packages(release: &CoreOsRelease) -> Vec<(String, String, String, String)> {
+fn packages(release: &LabRelease) -> Vec<(String, String, String, String)> {
     let fedora = release.version.split('.').next().unwrap_or_default();
     let (version, revision) = release.kernel.split_once('-').unwrap_or_default();
     let mut list: Vec<_> = (0..400)

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
 use crate::lab::serve::github;
-use crate::lab::serve::issues::Issues;
+use crate::lab::serve::issues::IssueStore;
 use crate::lab::{cache, environment};
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -31,15 +31,19 @@ pub(crate) const GONE: &str = "gone";
 struct Site {
     www: PathBuf,
     gone: PathBuf,
-    issues: Issues,
+    issues: IssueStore,
     log: Mutex<File>,
 }
 
 /// Serves `run/www` until the process ends.
 pub(crate) fn serve(run: &Path) -> Result {
     let log = File::options().create(true).append(true).open(run.join(LOG))?;
-    let site =
-        Site { www: run.join("www"), gone: run.join(GONE), issues: Issues::new(run), log: Mutex::new(log) };
+    let site = Site {
+        www: run.join("www"),
+        gone: run.join(GONE),
+        issues: IssueStore::new(run),
+        log: Mutex::new(log),
+    };
     let listener = TcpListener::bind(environment::HTTP).context(environment::HTTP)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(server::serve(listener, move |request| {

@@ -11,11 +11,11 @@ const ISSUES: &str = "/github/repos/owner/zfs-kmods/issues";
 pub(crate) const FILE: &str = "issues.json";
 
 /// Held while a request changes the file.
-pub(crate) struct Issues {
+pub(crate) struct IssueStore {
     file: Mutex<std::path::PathBuf>,
 }
 
-impl Issues {
+impl IssueStore {
     pub(crate) fn new(run: &Path) -> Self {
         Self { file: Mutex::new(run.join(FILE)) }
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn issues_stay_what_they_were_made() {
         let directory = tempfile::tempdir().expect("a directory");
-        let issues = Issues::new(directory.path());
+        let issues = IssueStore::new(directory.path());
         let ask = |method: &str, rest: &str, query: &str, body: Value| {
             let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
             issues.answer(method, &format!("{ISSUES}{rest}"), query, &body, true).expect("an answer")

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Result};
 use crate::lab::apt::Apt;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::environment::{HTTP, REGISTRY};
 use crate::{terminal, tools};
 
@@ -22,14 +22,14 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Running services. Dropping this ends them.
-pub(crate) struct Services {
+pub(crate) struct LabServices {
     children: Vec<Child>,
     run: PathBuf,
 }
 
-impl Services {
+impl LabServices {
     /// `run/www` must be complete.
-    pub(crate) fn start(cache: &Cache, stay: bool) -> Result<Self> {
+    pub(crate) fn start(cache: &LabCache, stay: bool) -> Result<Self> {
         let run = cache.run();
         fs::create_dir_all(&run)?;
         stop(&run)?;
@@ -89,7 +89,7 @@ impl Services {
     }
 }
 
-impl Drop for Services {
+impl Drop for LabServices {
     fn drop(&mut self) {
         for child in &mut self.children {
             let _ = child.kill();
@@ -174,12 +174,13 @@ fn is_ours(process: &str, run: &Path) -> bool {
 }
 
 /// The machine's own program, or Debian's, unpacked. Installing the package would start a registry on all interfaces.
-pub(crate) fn registry_program(cache: &Cache) -> Result<PathBuf> {
+pub(crate) fn registry_program(cache: &LabCache) -> Result<PathBuf> {
     const PROGRAM: &str = "docker-registry";
     if tools::is_there(PROGRAM) {
         return Ok(PathBuf::from(PROGRAM));
     }
-    let unpacked = cache
-        .entry(PROGRAM, Key::new().with(PROGRAM), |directory| Apt::open(cache)?.unpack(PROGRAM, directory))?;
+    let unpacked = cache.entry(PROGRAM, CacheKey::new().with(PROGRAM), |directory| {
+        Apt::open(cache)?.unpack(PROGRAM, directory)
+    })?;
     Ok(unpacked.join("usr/bin").join(PROGRAM))
 }

@@ -110,7 +110,7 @@ impl BuiltImage {
             }
             // The other packages contain debug information of the original kernel's modules.
         }
-        let layout = oci::Layout::create(&store)?;
+        let layout = oci::LabLayout::create(&store)?;
         let tar = |part: &tempfile::TempDir| layout.add_files(part.path());
         let layers = [tar(&parts[0])?, tar(&parts[1])?];
         self.compose(&layout, &layers, &renaming, &tag)?;
@@ -120,12 +120,12 @@ impl BuiltImage {
     /// Writes manifest, configuration and inputs of the original, renamed.
     fn compose(
         &self,
-        layout: &oci::Layout,
-        layers: &[oci::Layer; 2],
+        layout: &oci::LabLayout,
+        layers: &[oci::LabLayer; 2],
         renaming: &Renaming,
         tag: &str,
     ) -> Result {
-        let theirs = oci::Layout::open(&self.store);
+        let theirs = oci::LabLayout::open(&self.store);
         let old_tag = building::tag(&self.kernel);
         let mut manifest = theirs.manifest(&old_tag)?;
         let inputs = fs::read_to_string(self.store.join(format!("{old_tag}.inputs.json")))?;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::error::{Context, Result};
 use crate::lab::apt::Apt;
-use crate::lab::cache::{Cache, Key};
+use crate::lab::cache::{CacheKey, LabCache};
 use crate::tools;
 
 const SUITE: &str = "sid";
@@ -40,13 +40,13 @@ impl KeyPair {
     pub(crate) const PASSWORD: &str = PASSWORD;
 }
 
-pub(crate) struct PublishedImage<'a> {
+pub(crate) struct LabImage<'a> {
     /// Host and repository: `127.0.0.1:5855/zfs-kmods`.
     pub(crate) repository: &'a str,
     pub(crate) digest: &'a str,
 }
 
-impl PublishedImage<'_> {
+impl LabImage<'_> {
     fn pinned(&self) -> String {
         format!("{}@{}", self.repository, self.digest)
     }
@@ -61,10 +61,10 @@ impl PublishedImage<'_> {
 type VerifierResult = (String, std::result::Result<(), String>);
 
 impl Verifiers {
-    pub(crate) fn fetch(cache: &Cache) -> Result<Self> {
+    pub(crate) fn fetch(cache: &LabCache) -> Result<Self> {
         tools::need(&[("chroot", "coreutils")])?;
         let words = STATIC.iter().chain(&WITH_LIBRARIES);
-        let key = words.fold(Key::new().with(SUITE), Key::with);
+        let key = words.fold(CacheKey::new().with(SUITE), CacheKey::with);
         let root = cache.entry("verifiers", key, |directory| {
             let apt = Apt::of(cache, SUITE)?;
             for package in STATIC {
@@ -95,7 +95,7 @@ impl Verifiers {
     }
 
     /// Every program accepts the image with its key; none with another key, or after a character of the evidence changed.
-    pub(crate) fn check(&self, image: &PublishedImage<'_>, key: &KeyPair, other: &KeyPair) -> Result<String> {
+    pub(crate) fn check(&self, image: &LabImage<'_>, key: &KeyPair, other: &KeyPair) -> Result<String> {
         let accepted = self.accept(image, key)?;
         all_refuse("another key", &self.verdicts(image, &other.public)?)?;
         let refused = self.while_changed(image, || self.verdicts(image, &key.public))?;
@@ -104,7 +104,7 @@ impl Verifiers {
     }
 
     /// Every program accepts the image with this key. Returns the number of programs.
-    pub(crate) fn accept(&self, image: &PublishedImage<'_>, key: &KeyPair) -> Result<usize> {
+    pub(crate) fn accept(&self, image: &LabImage<'_>, key: &KeyPair) -> Result<usize> {
         let verdicts = self.verdicts(image, &key.public)?;
         match verdicts.iter().find(|(_, verdict)| verdict.is_err()) {
             Some((program, Err(reason))) => {
@@ -117,7 +117,7 @@ impl Verifiers {
     /// Runs `work` while one character of each piece of the image's evidence is changed.
     pub(crate) fn while_changed<T>(
         &self,
-        image: &PublishedImage<'_>,
+        image: &LabImage<'_>,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let changed = tamper::change(self, image)?;
@@ -141,12 +141,12 @@ impl Verifiers {
     }
 
     /// Every program rejects an unsigned image.
-    pub(crate) fn check_unsigned(&self, image: &PublishedImage<'_>, key: &KeyPair) -> Result<String> {
+    pub(crate) fn check_unsigned(&self, image: &LabImage<'_>, key: &KeyPair) -> Result<String> {
         all_refuse("an unsigned image", &self.verdicts(image, &key.public)?)?;
         Ok("rejected by all".to_owned())
     }
 
-    pub(crate) fn discover(&self, image: &PublishedImage<'_>) -> Result<Vec<String>> {
+    pub(crate) fn discover(&self, image: &LabImage<'_>) -> Result<Vec<String>> {
         let kind = |entry: &Value| {
             entry["annotations"]["dev.sigstore.bundle.predicateType"].as_str().map(str::to_owned)
         };
@@ -156,12 +156,12 @@ impl Verifiers {
     }
 
     /// The digests of an image's referrers.
-    pub(crate) fn referrers(&self, image: &PublishedImage<'_>) -> Result<Vec<String>> {
+    pub(crate) fn referrers(&self, image: &LabImage<'_>) -> Result<Vec<String>> {
         let digest = |entry: &Value| entry["digest"].as_str().map(str::to_owned);
         Ok(self.referring(image)?.iter().filter_map(digest).collect())
     }
 
-    fn referring(&self, image: &PublishedImage<'_>) -> Result<Vec<Value>> {
+    fn referring(&self, image: &LabImage<'_>) -> Result<Vec<Value>> {
         let mut command = self.program("oras");
         command.args(["discover", "--plain-http", "--format", "json", &image.pinned()]);
         let tree: Value = serde_json::from_slice(&tools::output(&mut command)?)?;
@@ -169,7 +169,7 @@ impl Verifiers {
         Ok(entries.context("oras lists no referrers")?.clone())
     }
 
-    pub(crate) fn is_there(&self, image: &PublishedImage<'_>) -> Result<bool> {
+    pub(crate) fn is_there(&self, image: &LabImage<'_>) -> Result<bool> {
         match tools::output(self.program("oras").args(["resolve", "--plain-http", &image.pinned()])) {
             Ok(_) => Ok(true),
             Err(error) if error.to_string().contains("not found") => Ok(false),
@@ -202,7 +202,7 @@ impl Verifiers {
         Ok("accepted by sigstore-go for its workflow only".to_owned())
     }
 
-    fn verdicts(&self, image: &PublishedImage<'_>, key: &Path) -> Result<Vec<VerifierResult>> {
+    fn verdicts(&self, image: &LabImage<'_>, key: &Path) -> Result<Vec<VerifierResult>> {
         let readme = ReadmeSignatures::read(image.repository, image.digest, &key.display().to_string())?;
         let mut verdicts = Vec::new();
         for arguments in readme.commands("cosign")? {
@@ -217,7 +217,7 @@ impl Verifiers {
     }
 
     /// The check that podman, bootc and rpm-ostree do before a pull.
-    fn skopeo(&self, image: &PublishedImage<'_>, key: &Path) -> Result<std::result::Result<(), String>> {
+    fn skopeo(&self, image: &LabImage<'_>, key: &Path) -> Result<std::result::Result<(), String>> {
         let root = self.root.join("skopeo");
         let work = tempfile::tempdir_in(root.join("work"))?;
         let inside = format!("/{}", work.path().strip_prefix(&root)?.display());

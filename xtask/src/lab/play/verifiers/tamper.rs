@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{PublishedImage, Verifiers};
+use super::{LabImage, Verifiers};
 use crate::error::{Context, Result};
 use crate::lab::cache;
 use crate::tools;
@@ -22,10 +22,7 @@ pub(super) struct TamperedEvidence<'a> {
     before: [(String, &'static str, Vec<u8>); 2],
 }
 
-pub(super) fn change<'a>(
-    verifiers: &'a Verifiers,
-    image: &PublishedImage<'_>,
-) -> Result<TamperedEvidence<'a>> {
+pub(super) fn change<'a>(verifiers: &'a Verifiers, image: &LabImage<'_>) -> Result<TamperedEvidence<'a>> {
     let (index_at, signature_at) = (image.tag(""), image.tag(".sig"));
     let index = verifiers.fetch_manifest(&index_at)?;
     let signature = verifiers.fetch_manifest(&signature_at)?;
@@ -63,7 +60,7 @@ impl TamperedEvidence<'_> {
 }
 
 impl Verifiers {
-    fn with_changed_bundle(&self, image: &PublishedImage<'_>, manifest: &[u8]) -> Result<Vec<u8>> {
+    fn with_changed_bundle(&self, image: &LabImage<'_>, manifest: &[u8]) -> Result<Vec<u8>> {
         let mut document: Value = serde_json::from_slice(manifest)?;
         let layer = &mut document["layers"][0];
         let digest = layer["digest"].as_str().context("the layer has no digest")?;

@@ -21,4 +21,4 @@ mod run;
 mod tests;
 mod workflow;
 
-pub(crate) use run::{Executor, JobConclusions, Run, RunLine};
+pub(crate) use run::{Executor, JobConclusions, RunLine, SimulatedRun};

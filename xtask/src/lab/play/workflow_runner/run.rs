@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::expression::{Contexts, as_text, evaluate, interpolate, is_true};
-use super::workflow::{JobBody, JobMatrix, StepAction, Workflow, WorkflowJob, WorkflowStep};
+use super::workflow::{JobBody, JobMatrix, StepAction, WorkflowFile, WorkflowJob, WorkflowStep};
 use crate::error::{Context as _, Result};
 
 /// Runs the lines of steps.
@@ -27,7 +27,7 @@ pub(crate) struct RunLine<'a> {
 }
 
 /// One run of a workflow.
-pub(crate) struct Run<'a> {
+pub(crate) struct SimulatedRun<'a> {
     pub(crate) workflows: &'a Path,
     /// For directories of jobs, artifacts and summaries.
     pub(crate) directory: &'a Path,
@@ -53,7 +53,7 @@ impl JobConclusions {
 /// `target 2/build`: the second job of the matrix `target`, and `build` in the workflow that it calls.
 type JobPath = String;
 
-impl Run<'_> {
+impl SimulatedRun<'_> {
     /// Inputs that are not given stay unset, as in a scheduled run.
     pub(crate) fn workflow(&mut self, file: &str, inputs: &Value) -> Result<JobConclusions> {
         let mut conclusions = JobConclusions::default();
@@ -64,7 +64,7 @@ impl Run<'_> {
     /// The inputs of a manual run: the given ones, and the defaults of the others.
     pub(crate) fn dispatched(&self, file: &str, given: &Value) -> Result<Value> {
         let mut inputs: serde_json::Map<_, _> =
-            Workflow::read(&self.workflows.join(file))?.defaults.into_iter().collect();
+            WorkflowFile::read(&self.workflows.join(file))?.defaults.into_iter().collect();
         inputs.extend(given.as_object().cloned().unwrap_or_default());
         Ok(Value::Object(inputs))
     }
@@ -78,7 +78,7 @@ impl Run<'_> {
         prefix: &str,
         conclusions: &mut JobConclusions,
     ) -> Result<&'static str> {
-        let workflow = Workflow::read(&self.workflows.join(file))?;
+        let workflow = WorkflowFile::read(&self.workflows.join(file))?;
         if let Some(name) = inputs
             .as_object()
             .into_iter()

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Executor, Run, RunLine};
+use super::{Executor, RunLine, SimulatedRun};
 use crate::{error::Result, tools};
 
 /// Writes what the program would, and keeps what it was told.
@@ -76,7 +76,7 @@ fn rehearse(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) ->
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let workflows = tools::workspace().join(".github/workflows");
-    let mut run = Run {
+    let mut run = SimulatedRun {
         workflows: &workflows,
         directory: Path::new(directory.path()),
         given,

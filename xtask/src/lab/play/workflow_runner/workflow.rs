@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::{Context as _, Result};
 
 /// A file of `.github/workflows`.
-pub(super) struct Workflow {
+pub(super) struct WorkflowFile {
     /// All inputs, with their default values (null without one).
     pub(super) defaults: BTreeMap<String, Value>,
     /// Inputs that a caller must give.
@@ -108,7 +108,7 @@ const JOB: &[&str] = &[
 ];
 const STEP: &[&str] = &["id", "if", "env", "run", "uses", "with"];
 
-impl Workflow {
+impl WorkflowFile {
     pub(super) fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).context(file.display())?;
         Self::parse(&text).context(file.display())
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     fn parse(on: &str, job: &str) -> Result {
-        Workflow::parse(&format!("on: {on}\njobs:\n  a:\n{job}")).map(drop)
+        WorkflowFile::parse(&format!("on: {on}\njobs:\n  a:\n{job}")).map(drop)
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
             let error = parse(on, "    steps: []\n").unwrap_err().to_string();
             assert!(error.contains(named), "{on}: {error}");
         }
-        assert!(Workflow::parse("on: push\ndefaults: {}\njobs: {}\n").is_err());
-        assert!(Workflow::parse("on: push\n").is_err());
+        assert!(WorkflowFile::parse("on: push\ndefaults: {}\njobs: {}\n").is_err());
+        assert!(WorkflowFile::parse("on: push\n").is_err());
     }
 }
