@@ -17,7 +17,6 @@ use source::{SourceFile, sources};
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("environment-has-one-reader", "crates/kmod-builder/src/commands/"),
     ("environment-has-one-reader", "crates/kmod-builder/src/io/"),
-    ("commands-have-no-http-client", "crates/kmod-builder/src/commands/"),
     ("commands-touch-no-files", "crates/kmod-builder/src/commands/"),
     ("commands-parse-nothing", "crates/kmod-builder/src/commands/"),
     ("commands-do-not-retry", "crates/kmod-builder/src/commands/workflow"),
