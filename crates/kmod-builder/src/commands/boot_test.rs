@@ -56,7 +56,7 @@ const TAIL: usize = 30;
 /// If a test is repeated, the newest result counts. Without anybody who signs, the image is tested all the same.
 ///
 /// Needs qemu-system-x86_64 or qemu-system-aarch64. KVM is used where it works; emulation takes about a minute.
-/// aarch64 was never tried.
+/// aarch64 is untested.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Exit status: 0 if it passed, 3 if it failed, 1 if nothing could be tested (no QEMU, for one).
@@ -103,7 +103,6 @@ pub struct BootTestArgs {
     signing: SigningArgs,
 }
 
-/// Gather, do, show.
 pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
     let publisher = TestResultPublisher::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
@@ -111,7 +110,7 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
         Some(publisher) => publisher.attach(&test, Timestamp::now()).await,
         None => Ok(Vec::new()),
     };
-    // What was found out in minutes is shown, even if it cannot be attached.
+    // The result is shown even if it cannot be attached.
     let (attached, failure) = match attaching {
         Ok(attached) => (attached, None),
         Err(error) => (Vec::new(), Some(error)),
@@ -126,13 +125,12 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
         BootVerdict::Passed => Ok(Outcome::Done),
         BootVerdict::Failed(_) => Ok(Outcome::Refused),
         BootVerdict::NotTested(reason) => Err(miette::miette!(
-            help = "the image is neither proven nor refused: install QEMU (`dnf install qemu-system-x86-core`, `apt install qemu-system-x86`), or leave --accel out",
+            help = "install QEMU (`dnf install qemu-system-x86-core`, `apt install qemu-system-x86`), or leave --accel out",
             "nothing was tested: {reason}"
         )),
     }
 }
 
-/// Tests an image.
 pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTest> {
     let cache = upstream.cache();
     std::fs::create_dir_all(&cache)
@@ -246,7 +244,6 @@ async fn builder_image(
     Ok(upstream.builder_image(fedora).await?)
 }
 
-/// The boots of one test.
 struct Test<'a> {
     args: &'a BootTestArgs,
     qemu: &'a Qemu,
@@ -323,7 +320,7 @@ impl Test<'_> {
         guest: &mut GuestDirectory<'_>,
         section: &ProgressSection,
     ) -> Result<BootReport> {
-        // Unguessable is more than it needs to be: different from every other run is enough.
+        // Has to differ from other runs; it is not a secret.
         let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
         let Target { zfs, kernel } = self.target.clone();
         let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
@@ -337,7 +334,6 @@ impl Test<'_> {
     }
 }
 
-/// The last lines of the console.
 fn show_end(log: &Path) {
     let text =
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
@@ -351,7 +347,7 @@ fn time(text: &str) -> Result<Duration, String> {
     let time: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     match Duration::try_from(time) {
         Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("a time limit has to be longer than nothing".to_owned()),
+        _ => Err("the time limit must be longer than zero".to_owned()),
     }
 }
 

@@ -41,7 +41,6 @@ pub struct ExtractRpmsArgs {
     replace: bool,
 }
 
-/// Gather, do, show.
 pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
     let groups: BTreeSet<_> =
         if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };

@@ -23,7 +23,6 @@ pub struct ListRpmsArgs {
     image: ImageRef,
 }
 
-/// Gather, show.
 pub async fn run(args: ListRpmsArgs, format: Format) -> Result<Outcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let contents = ImageRpms::open(&images, &args.image).await?;

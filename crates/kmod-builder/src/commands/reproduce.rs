@@ -29,7 +29,7 @@ use crate::output::{self, Format, Show};
 /// written to. Where the images differ, the layers, the packages, and the files and header tags in them are named.
 /// The distribution's own packages are not pinned: a compiler that has been updated since is a difference, too.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 if both are the same, 3 if not, 1 if it could not be found out.
+#[command(after_help = "Exit status: 0 if both are the same, 3 if not, 1 if the comparison failed.
 
 Examples:
   zfs-kmods reproduce oci:./images
@@ -57,7 +57,6 @@ pub struct ReproduceArgs {
 
 #[derive(Serialize)]
 struct ReproduceReport {
-    /// The image that was asked about.
     image: String,
     /// The one that it was compared with; none if it was built for the comparison.
     with: Option<String>,
@@ -79,7 +78,6 @@ impl Show for ReproduceReport {
     }
 }
 
-/// Gather, do, show.
 pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
     let report = match &args.with {
         Some(with) => {
@@ -109,7 +107,6 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
     Ok(ReproduceReport { image: image.to_string(), with: None, comparison })
 }
 
-/// The exact image of a name.
 async fn find(name: &ImageRef) -> Result<DigestRef> {
     let stored = ImageStore::open(&name.store).await?.find(name).await?;
     Ok(DigestRef { store: name.store.clone(), digest: stored.digest })

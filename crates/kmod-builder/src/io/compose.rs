@@ -15,7 +15,7 @@ use crate::model::oci::{self, Config, Descriptor, Manifest};
 use crate::model::packages::LayerKind;
 use crate::model::{Compression, Digest, Target};
 
-/// An image that is whole and stored, and of which nothing has been proven; it has no tag yet.
+/// A stored image that is not verified and has no tag yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComposedImage {
     target: Target,
@@ -24,7 +24,6 @@ pub struct ComposedImage {
 }
 
 impl ComposedImage {
-    /// What the image is for.
     pub const fn target(&self) -> &Target {
         &self.target
     }
@@ -39,7 +38,6 @@ impl ComposedImage {
         &self.manifest.digest
     }
 
-    /// Where the image is, and which it is.
     pub fn pinned(&self) -> DigestRef {
         DigestRef {
             store: ImageLocation::Layout(self.directory.clone()),
@@ -67,7 +65,6 @@ pub async fn compose(
     image(inputs, &userland, &kmod, layout)
 }
 
-/// Stores the layer of the RPMs in a directory.
 pub async fn layer(
     inputs: &BuildInputs,
     part: LayerKind,
@@ -138,7 +135,6 @@ fn userland_of(layout: &Layout, image: &Digest, userland_digest: &Digest) -> Opt
     layout.has(&descriptor.digest).then_some(Layer { descriptor, diff_id })
 }
 
-/// The RPMs in a directory, with their sizes.
 fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>, ComposeError> {
     let fail = |error| ComposeError::Io { path: directory.to_owned(), error };
     let mut files = Vec::new();
@@ -158,58 +154,30 @@ fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>, ComposeError> {
     Ok(files)
 }
 
-/// The RPMs cannot be made an image of.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ComposeError {
-    /// The build left something else.
     #[error("{} is not an RPM, and nothing else belongs into an image", file.display())]
-    NoRpm {
-        /// The file.
-        file: PathBuf,
-    },
-    /// A file is called an RPM and is none.
+    NoRpm { file: PathBuf },
     #[error(transparent)]
     Rpm(#[from] RpmFileError),
-    /// The build left an RPM in the wrong place.
     #[error("{} is not one of the {part} packages", file.display())]
-    WrongLayer {
-        /// The file.
-        file: PathBuf,
-        /// In whose directory it is.
-        part: LayerKind,
-    },
-    /// Two files are the same package.
+    WrongLayer { file: PathBuf, part: LayerKind },
     #[error("{} is a second file of the package {name}", file.display())]
-    Twice {
-        /// The second one.
-        file: PathBuf,
-        /// What both are.
-        name: String,
-    },
-    /// The build left nothing.
+    Twice { file: PathBuf, name: String },
     #[error("there are no {part} packages in {}", directory.display())]
     #[diagnostic(help(
         "the build ended without an error and without an RPM; its log says what rpmbuild did"
     ))]
-    Empty {
-        /// Where they should be.
-        directory: PathBuf,
-        /// Which ones.
-        part: LayerKind,
-    },
-    /// The inputs name an impossible moment.
+    Empty { directory: PathBuf, part: LayerKind },
     #[error(transparent)]
     Epoch(#[from] EpochError),
-    /// The image cannot be stored.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
     /// The RPMs cannot be read, or the layer not written.
-    #[error("could not make a layer of {}", path.display())]
+    #[error("cannot write a layer from {}", path.display())]
     Io {
-        /// Where the RPMs are.
         path: PathBuf,
-        /// Why.
         #[source]
         error: std::io::Error,
     },

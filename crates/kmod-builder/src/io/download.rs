@@ -99,54 +99,26 @@ async fn digest_of(path: &Path) -> std::io::Result<Digest> {
     hashed.await.map_err(std::io::Error::other)?
 }
 
-/// A file could not be fetched.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DownloadError {
-    /// No answer, or an answer that broke off.
     #[error("could not fetch {url}")]
     #[diagnostic(help("check the network; `--help` lists the flags that name other addresses"))]
     Network {
-        /// Of the file.
         url: String,
-        /// Why.
         #[source]
         error: reqwest::Error,
     },
-    /// The server says no.
     #[error("{url} answered {status}")]
     #[diagnostic(help("what is pinned may be gone upstream; plan again for what is there now"))]
-    Status {
-        /// Of the file.
-        url: String,
-        /// The answer.
-        status: reqwest::StatusCode,
-    },
+    Status { url: String, status: reqwest::StatusCode },
     /// Fewer or more bytes came than were announced.
-    #[error("{url} ended after {length} bytes, which is not the length that was announced")]
-    Truncated {
-        /// Of the file.
-        url: String,
-        /// What came.
-        length: u64,
-    },
-    /// No file that a build needs is so large.
+    #[error("{url} ended after {length} bytes, not the announced length")]
+    Truncated { url: String, length: u64 },
     #[error("{url} is larger than 1 GiB")]
-    TooLarge {
-        /// Of the file.
-        url: String,
-    },
-    /// The file is not the one that was pinned.
+    TooLarge { url: String },
     #[error("{url} should have the digest {expected}, but has {found}")]
     #[diagnostic(help("the file was replaced or tampered with: do not build from it"))]
-    OtherContent {
-        /// Of the file.
-        url: String,
-        /// What was pinned.
-        expected: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// The file could not be written.
+    OtherContent { url: String, expected: Digest, found: Digest },
     #[error("the download could not be written")]
     Io(#[from] std::io::Error),
 }

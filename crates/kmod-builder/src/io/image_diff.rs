@@ -21,12 +21,9 @@ pub enum ImageDiffError {
     Unreadable(#[from] UnreadableImage),
 }
 
-/// How closely is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Which packages differ.
     Packages,
-    /// What in them does, which means to unpack them.
     Files,
 }
 
@@ -52,7 +49,6 @@ pub async fn compare(
     Ok(comparison.explain(&first, &second))
 }
 
-/// What is in the packages that differ.
 async fn rpm_metadata(
     images: &ImageStore,
     name: &ImageRef,

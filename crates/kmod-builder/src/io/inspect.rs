@@ -1,4 +1,4 @@
-//! Finding out what an image is, for the contract to judge.
+//! Reads an image for the contract.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,7 +16,7 @@ use crate::model::oci::{Config, Descriptor, Manifest};
 use crate::model::verify::{BlobFault, ImageRpm, Inspection};
 use crate::model::{Digest, Target};
 
-/// Reads an image whole and says what was found, without judging it.
+/// Reads a whole image without evaluating it.
 ///
 /// What is wrong with the image is a finding; an error is only what keeps its store from answering. Layers are read
 /// as streams, side by side; each is fetched once, and none is held in memory or kept.
@@ -40,7 +40,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
     };
     let manifest = match Manifest::parse(&bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(unread(pinned(digest), tag, format!("the manifest is none: {error}"))),
+        Err(error) => return Ok(unread(pinned(digest), tag, format!("invalid image manifest: {error}"))),
     };
     let config = config(images, &manifest.config).await?;
     // Without the configuration, layers could not be held against their digests.
@@ -58,7 +58,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
         layers.push(hidden.map_or(outcome, |error| Err(BlobFault::Entry(error.to_string()))));
     }
     for _ in layers.len()..manifest.layers.len() {
-        layers.push(Err(BlobFault::Content("the configuration does not speak of every layer".to_owned())));
+        layers.push(Err(BlobFault::Content("the configuration does not list every layer".to_owned())));
     }
     Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
 }
@@ -73,14 +73,15 @@ pub async fn labelled_target(
     };
     let manifest = match Manifest::parse(&stored.bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(Err(format!("its manifest is none of an image: {error}"))),
+        Err(error) => return Ok(Err(format!("invalid image manifest: {error}"))),
     };
     Ok(match config(images, &manifest.config).await? {
         Err(BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason)) => {
             Err(reason)
         }
-        Ok(config) => compose::target(&config.config.labels)
-            .ok_or_else(|| "its labels name no OpenZFS and no kernel".to_owned()),
+        Ok(config) => {
+            compose::target(&config.config.labels).ok_or_else(|| "its labels name no target".to_owned())
+        }
     })
 }
 

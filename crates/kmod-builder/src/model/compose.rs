@@ -14,31 +14,26 @@ use super::{Digest, Target};
 pub const INPUTS: &str = "io.github.zfs-kmods.inputs";
 /// The label with the digest of the inputs of the userland packages; images of the same value can share that layer.
 pub const USERLAND: &str = "io.github.zfs-kmods.userland";
-/// The label with the version of OpenZFS.
 pub const ZFS: &str = "io.github.zfs-kmods.zfs";
-/// The label with the kernel's release.
 pub const KERNEL: &str = "io.github.zfs-kmods.kernel";
-/// The label with the architecture, in RPM's words.
 pub const ARCH: &str = "io.github.zfs-kmods.arch";
 /// The label with the Fedora release of the builder.
 pub const FEDORA: &str = "io.github.zfs-kmods.fedora";
 /// The annotation of a layer's descriptor with the [`LayerKind`] that the layer is.
 pub const PART: &str = "io.github.zfs-kmods.part";
-/// The annotation of a layer's descriptor with the groups in it, joined by commas: who wants one group need not fetch
+/// The annotation of a layer's descriptor with the groups in it, joined by commas: a client that needs one group does not fetch
 /// the other layers.
 pub const GROUPS: &str = "io.github.zfs-kmods.groups";
 
 /// A layer as it is stored: compressed, with the digest of what it is uncompressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Its compressed form.
     pub descriptor: Descriptor,
     /// The digest of the tar archive (OCI image specification, `config.md`, "Layer DiffID").
     pub diff_id: Digest,
 }
 
 impl Layer {
-    /// A layer with its annotations.
     pub fn new(
         mut descriptor: Descriptor,
         diff_id: Digest,
@@ -58,45 +53,37 @@ pub fn groups(layer: &Descriptor) -> Option<BTreeSet<PackageGroup>> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
 }
 
-/// The target that an image's labels name.
 pub fn target(labels: &Annotations) -> Option<Target> {
     Some(Target { zfs: labels.get(ZFS)?.parse().ok()?, kernel: labels.get(KERNEL)?.parse().ok()? })
 }
 
-/// Whether a layer says that it is this part.
 pub fn is_part(layer: &Descriptor, part: LayerKind) -> bool {
     layer.annotations.get(PART).is_some_and(|said| said == part.as_str())
 }
 
-/// The two documents of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composition {
-    /// The image configuration, as stored.
     pub config: Vec<u8>,
     /// The image manifest, as stored; its digest names the image.
     pub manifest: Vec<u8>,
 }
 
 impl Composition {
-    /// Describes the manifest.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor::of(oci::MANIFEST, &self.manifest)
     }
 }
 
-/// The inputs name a moment that no calendar has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source date epoch {0} is not a number of seconds between 1970 and 9999")]
 pub struct EpochError(i64);
 
 impl EpochError {
-    /// This number is none.
     pub const fn new(source_date_epoch: i64) -> Self {
         Self(source_date_epoch)
     }
 }
 
-/// The moment at which the image says it was made.
 fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {
     Timestamp::from_second(source_date_epoch)
         .ok()
@@ -156,7 +143,7 @@ fn labels(inputs: &BuildInputs, created: &str) -> Annotations {
         ("org.opencontainers.image.created", created.to_owned()),
         // The Python binding is under the Apache licence, all else under the CDDL.
         ("org.opencontainers.image.licenses", "CDDL-1.0 AND Apache-2.0".to_owned()),
-        // Whoever publishes, the same inputs give the same image; so this is OpenZFS's source, not the publisher's.
+        // The same inputs give the same image for every publisher, so this is OpenZFS's source, not the publisher's.
         ("org.opencontainers.image.source", inputs.tarball.url.clone()),
         (INPUTS, inputs.digest().to_string()),
         (USERLAND, inputs.userland_digest().to_string()),

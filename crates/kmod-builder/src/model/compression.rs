@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::oci;
 
-/// How a layer is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -16,7 +15,6 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The media type of a layer so compressed.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Zstd => oci::LAYER_ZSTD,

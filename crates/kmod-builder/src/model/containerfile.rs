@@ -11,7 +11,6 @@ use super::inputs::BuildInputs;
 /// The template as it was when the program was compiled.
 pub const TEMPLATE: &str = include_str!("../../../../Containerfile.in");
 
-/// Where people find the template.
 const TEMPLATE_NAME: &str = "Containerfile.in";
 
 /// The stage that ends in the packages which know no kernel.

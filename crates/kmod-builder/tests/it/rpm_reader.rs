@@ -77,10 +77,10 @@ fn damage_is_named() {
     let last = payload.len() - 200;
     payload[last] ^= 1;
     for (bytes, sentence) in [
-        (b"no RPM".to_vec(), "it is not an RPM: it ends within its headers"),
-        (vec![0; 4096], "it is not an RPM: it does not begin as RPMs do"),
-        (bytes[..400].to_vec(), "it is not an RPM: it ends within its headers"),
-        (payload, "its payload does not have the digest that its header names"),
+        (b"no RPM".to_vec(), "not an RPM: truncated headers"),
+        (vec![0; 4096], "not an RPM: no RPM lead"),
+        (bytes[..400].to_vec(), "not an RPM: truncated headers"),
+        (payload, "its payload does not have the digest in its header"),
         (bytes[..bytes.len() - 1].to_vec(), "its payload does not have the digest"),
         (
             bytes.replace(b"Commands to control", b"Commands to destroy"),

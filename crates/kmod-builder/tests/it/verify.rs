@@ -206,14 +206,14 @@ async fn each_package_too_many_is_explained() {
     for (name, arch, sentence) in [
         ("zfs-dkms", "noarch", "zfs-dkms-2.4.3-1.fc43.noarch.rpm would compile modules on the host"),
         ("zfs-initramfs", "x86_64", "is for Debian's initramfs"),
-        ("kernel-core", "x86_64", "kernel-core-2.4.3-1.fc43.x86_64.rpm is a part of a kernel"),
+        ("kernel-core", "x86_64", "kernel-core-2.4.3-1.fc43.x86_64.rpm is part of a kernel"),
         ("libzfs6", "x86_64", "is not a package of OpenZFS 2.4.3"),
     ] {
         let report = Bench::new(with(rpms::package(name, arch))).await.report().await;
         failed(&report, "no other package is there", sentence);
     }
     let report = Bench::new(with(rpms::package("kernel-core", "x86_64"))).await.report().await;
-    failed(&report, "no kernel is among the packages", "is a part of a kernel");
+    failed(&report, "no kernel is among the packages", "is part of a kernel");
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn layers_must_be_what_the_image_says() {
     failed(
         &report,
         "layers are what the configuration says",
-        "layer 2 does not hold the groups that it says",
+        "layer 2 does not hold the groups in its annotation",
     );
 }
 
@@ -311,9 +311,9 @@ async fn files_must_be_called_what_they_are() {
     bench.layout.put(&descriptor.media_type, &blob).unwrap();
     let userland = Layer::new(descriptor, diff_id, LayerKind::Userland, &[PackageGroup::Main].into());
     let report = bench.composed(&userland, &kmod).await;
-    let sentence = "devel/zfs-2.4.3-1.fc43.x86_64.rpm is, by its header, libzfs7-2.4.3-1.fc43.x86_64.rpm";
+    let sentence = "devel/zfs-2.4.3-1.fc43.x86_64.rpm has the header of libzfs7-2.4.3-1.fc43.x86_64.rpm";
     failed(&report, "packages are named for the image", sentence);
-    failed(&report, "RPMs are whole", "junk.rpm: it is not an RPM: it ends within its headers");
+    failed(&report, "RPMs are whole", "junk.rpm: not an RPM: truncated headers");
 }
 
 #[tokio::test]

@@ -12,15 +12,15 @@ use crate::model::boot_test::BootTest;
 use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 
-/// Whoever signs the result, and where the image is.
+/// The signer of the result, and the registry of the image.
 pub(super) struct TestResultPublisher {
     signer: Signer,
     registry: Registry,
 }
 
 impl TestResultPublisher {
-    /// Asked before the test, because a key that cannot be read should not cost one. `None` where nothing is attached:
-    /// a directory keeps no evidence, `--no-sign` forbids it, or nobody can sign, which is said.
+    /// Called before the test, so that an unreadable key fails early. `None` where nothing is attached:
+    /// a directory keeps no evidence, `--no-sign` forbids it, or there is no signer, which is printed.
     pub(super) async fn find(store: &ImageLocation, signing: &SigningArgs) -> Result<Option<Self>> {
         let ImageLocation::Registry(repository) = store else { return Ok(None) };
         if signing.no_sign() {

@@ -32,7 +32,7 @@ pub fn table(comparison: &ImageDiff) -> String {
     for difference in comparison.documents.iter().filter(|difference| !is_repeated(difference, comparison)) {
         let (first, second) = (value(difference.first.as_ref()), value(difference.second.as_ref()));
         let line = if difference.member.is_empty() {
-            format!("the {} is written in other bytes\n", difference.document)
+            format!("the {} has other bytes with the same content\n", difference.document)
         } else {
             format!("{} {}: {first}, then {second}\n", difference.document, difference.member)
         };
@@ -63,7 +63,7 @@ fn lines(difference: &RpmDiff) -> String {
     let more = (more > 0).then(|| format!("  and {more} files more (--format json names all)\n"));
     let tags = difference.tags.iter().map(|tag| format!("  tag   {}: {}\n", tag.tag, tag.what));
     if difference.is_empty() {
-        return "  files and tags are the same: they are only written in other bytes\n".to_owned();
+        return "  files and tags are the same; only the bytes of the RPM differ\n".to_owned();
     }
     files.take(SHOWN).chain(more).chain(tags).collect()
 }

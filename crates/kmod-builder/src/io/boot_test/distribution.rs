@@ -61,7 +61,6 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// A program or library for this architecture.
 fn find(root: &Path, name: &str, arch: Arch) -> Result<(Vec<u8>, ElfFile), GuestError> {
     for place in search_paths(name) {
         let path = root.join(place);

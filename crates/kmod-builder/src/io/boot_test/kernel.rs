@@ -12,14 +12,10 @@ use crate::io::{blocking, decompress, download, rpm};
 use crate::model::boot_test::{KernelModule, ModuleSet, PackageSource};
 use crate::model::packages::Package;
 
-/// Where a package of the kernel is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackageLocation {
-    /// Wherever upstream has it.
     Upstream,
-    /// In a file.
     File(PathBuf),
-    /// At an address.
     Url(String),
 }
 
@@ -31,20 +27,15 @@ impl FromStr for PackageLocation {
     }
 }
 
-/// A kernel and the modules at hand for it.
 #[derive(Clone, Debug)]
 pub struct GuestKernel {
-    /// The kernel, as the emulator takes it.
     pub vmlinuz: Vec<u8>,
-    /// Its modules.
     pub module_set: ModuleSet,
-    /// The packages that were used.
     pub origins: Vec<PackageSource>,
     release: KernelRelease,
 }
 
 impl GuestKernel {
-    /// Fetches the kernel itself.
     pub async fn fetch(
         sources: GuestSources<'_>,
         release: &KernelRelease,
@@ -114,7 +105,6 @@ impl GuestKernel {
     }
 }
 
-/// The file of a package, and where it is from.
 async fn obtain(
     package: KernelPackage,
     release: &KernelRelease,
@@ -138,7 +128,7 @@ async fn obtain(
     Ok((file, url))
 }
 
-/// The package must be the one that was looked for, whoever named it.
+/// The package must have the expected name, version and architecture.
 fn origin(
     wanted: KernelPackage,
     release: &KernelRelease,

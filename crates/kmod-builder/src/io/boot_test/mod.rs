@@ -19,46 +19,33 @@ use super::blocking;
 use super::progress::ProgressSection;
 use crate::model::boot_test::{self, BootStep, DRIVERS, InitramfsContents, PackageSource};
 
-/// Everything that the emulator is given.
 #[derive(Clone, Debug)]
 pub struct GuestFiles {
-    /// The kernel, as the emulator takes it.
     pub vmlinuz: Vec<u8>,
-    /// The first file system.
     pub initramfs: Vec<u8>,
-    /// The kernel's packages.
     pub kernel: Vec<PackageSource>,
-    /// Where the libraries are from.
     pub libraries: String,
 }
 
 /// Where the libraries of the distribution, and busybox, are taken from.
 #[derive(Clone, Debug)]
 pub enum Distribution {
-    /// An image, with podman.
     Image(PinnedImage),
-    /// A directory that is the root of a file system.
     Root(PathBuf),
 }
 
 /// Where to look for what is not published, and where to put it meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestSources<'a> {
-    /// Where kernels can be had.
     pub upstream: &'a Upstream,
-    /// The package kernel-core.
     pub core: &'a PackageLocation,
-    /// The package kernel-modules-core.
     pub modules: &'a PackageLocation,
-    /// The libraries.
     pub distribution: &'a Distribution,
     /// A directory for downloads, which is removed afterwards.
     pub scratch: &'a Path,
-    /// The file that gets podman's log.
     pub log: &'a Path,
 }
 
-/// Puts the guest together.
 pub async fn assemble(
     published: GuestPackages,
     sources: GuestSources<'_>,

@@ -8,26 +8,20 @@ use crate::model::boot_test::{BootFailure, KernelModule, LibraryClosure};
 use crate::model::elf::{ElfError, ElfFile};
 use crate::model::packages::Package;
 
-/// The programs that the guest uses.
 const PROGRAMS: [&str; 2] = ["zpool", "zfs"];
 
-/// What the published packages bring along.
 #[derive(Clone, Debug)]
 pub struct GuestPackages {
-    /// What they are for, by the packages' own words.
     pub target: Target,
     /// `zpool` and `zfs`.
     pub programs: BTreeMap<String, Vec<u8>>,
     /// Their libraries, by the names under which they are needed.
     pub libraries: BTreeMap<String, Vec<u8>>,
-    /// What both need.
     pub closure: LibraryClosure,
-    /// The modules.
     pub modules: Vec<KernelModule>,
 }
 
 impl GuestPackages {
-    /// Reads the packages in these files.
     pub fn read(rpms: &[PathBuf]) -> Result<Self, GuestError> {
         let (mut programs, mut libraries) = (BTreeMap::new(), BTreeMap::new());
         let (mut modules, mut targets) = (Vec::new(), Vec::new());

@@ -21,11 +21,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The most that is kept of what the guest and the emulator write, in bytes.
 const LARGEST_LOG: usize = 16 << 20;
 
-/// The emulator on this machine.
 #[derive(Clone, Debug)]
 pub struct Qemu {
     program: String,
-    /// What it calls itself.
     pub version: String,
 }
 
@@ -115,7 +113,6 @@ impl<'a> GuestDirectory<'a> {
         Ok(guest)
     }
 
-    /// Replaces the disk by an empty one.
     pub fn new_disk(&self) -> std::io::Result<()> {
         let mut disk = File::create(self.directory.join(DISK))?;
         disk.write_all(&partition_table())?;

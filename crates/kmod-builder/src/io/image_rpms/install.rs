@@ -10,30 +10,22 @@ use super::{Hashing, ImageRpmsError, StagedRpm};
 use crate::model::Digest;
 use crate::model::packages::PackageGroup;
 
-/// An RPM that is in the target now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExtractedRpm {
-    /// Where it is.
     pub file: PathBuf,
-    /// Of which use it is.
     pub group: PackageGroup,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest.
     pub digest: Digest,
-    /// How it came to be there.
     pub state: ExtractState,
 }
 
-/// How an RPM came to be in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExtractState {
-    /// It was not there before.
     StagedRpm,
-    /// Another file of this name was there.
     Replaced,
-    /// It was there, and the same.
     Present,
 }
 
@@ -102,7 +94,6 @@ pub(super) fn install(
     Ok(extracted)
 }
 
-/// What placing a file here will come to.
 fn state(file: &Path, size: u64, digest: &Digest) -> io::Result<ExtractState> {
     let metadata = match fs::symlink_metadata(file) {
         Ok(metadata) => metadata,

@@ -22,7 +22,7 @@ use crate::model::packages::{Package, PackageGroup};
 pub use error::ImageRpmsError;
 pub use install::{ExtractState, ExtractedRpm};
 
-/// An image whose own documents were read and fit together; of its layers nothing is proven yet.
+/// An image whose own documents were read and fit together; its layers are not verified yet.
 pub struct ImageRpms<'a> {
     images: &'a ImageStore,
     image: DigestRef,
@@ -31,19 +31,15 @@ pub struct ImageRpms<'a> {
     layers: Vec<(Descriptor, Digest)>,
 }
 
-/// An RPM in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRpm {
     /// Its path in the image.
     pub path: String,
-    /// The group in whose directory it lies.
     pub group: PackageGroup,
-    /// What its header says.
     pub package: Package,
 }
 
 impl<'a> ImageRpms<'a> {
-    /// Reads manifest and configuration of an image.
     pub async fn open(images: &'a ImageStore, name: &ImageRef) -> Result<Self, ImageRpmsError> {
         let Stored { digest, bytes, .. } = images.find(name).await?;
         let manifest = Manifest::parse(&bytes)
@@ -60,12 +56,10 @@ impl<'a> ImageRpms<'a> {
         Ok(Self { images, image, labels, layers })
     }
 
-    /// Which image it is.
     pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 
-    /// What the image says of itself.
     pub const fn labels(&self) -> &Annotations {
         &self.labels
     }
@@ -179,7 +173,6 @@ impl<'a> ImageRpms<'a> {
     }
 }
 
-/// A file beside the target.
 #[derive(Debug)]
 struct StagedRpm {
     path: String,

@@ -12,7 +12,6 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Counts from here on.
     pub fn new(inner: T) -> Self {
         Self { inner, hash: Sha256::new(), size: 0 }
     }
@@ -22,7 +21,6 @@ impl<T> Hashing<T> {
         self.size
     }
 
-    /// What lies behind.
     pub const fn get_ref(&self) -> &T {
         &self.inner
     }

@@ -1,4 +1,4 @@
-//! Layers: tar archives of RPMs, written the same way every time and read with suspicion.
+//! Layers: tar archives of RPMs, written reproducibly and read as untrusted input.
 
 mod hash;
 mod read;

@@ -9,7 +9,6 @@ use crate::model::{Compression, Digest};
 
 /// No RPM of OpenZFS comes near it; debug information of all modules is about a tenth.
 const MAX_ENTRY: u64 = 1 << 30;
-/// What all entries of a layer may come to.
 const MAX_LAYER: u64 = 4 << 30;
 /// How many entries a layer may have; ours have about twenty.
 const MAX_ENTRIES: usize = 200;
@@ -25,13 +24,10 @@ pub struct LayerReader {
     seen: BTreeSet<String>,
 }
 
-/// One RPM of a layer.
 pub struct LayerEntry<'a> {
     /// Its path in the image, without a slash at its beginning; harmless.
     pub path: &'a str,
-    /// The name of the file alone.
     pub file_name: &'a str,
-    /// The group in whose directory it lies.
     pub group: PackageGroup,
     /// Its size in bytes.
     pub size: u64,
@@ -139,7 +135,7 @@ impl LayerReader {
         Ok(diff_id)
     }
 
-    /// Judges an entry by its header: a file of ours with its group, a directory of ours (`None`), or a fault.
+    /// Checks an entry by its header: a file with its group, or a directory (`None`).
     fn admit<'a>(
         &mut self,
         name: &'a [u8],
@@ -232,7 +228,7 @@ impl<R: Read> Read for ExactReader<R> {
     }
 }
 
-/// A layer is not what its image says, or not one of ours.
+/// A layer is invalid.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LayerError {
     /// The bytes are others than those of which the image was made.
@@ -241,80 +237,44 @@ pub enum LayerError {
         "the copy is damaged or was tampered with: get the image again, or from another place"
     ))]
     Changed {
-        /// What the manifest says.
         layer: Digest,
         /// What the bytes have; of a blob that is too long, only as many are counted as show it.
         found: Digest,
     },
-    /// The manifest is wrong about it.
     #[error("the layer {layer} has {size} bytes, not {said} as the manifest says")]
-    Size {
-        /// What the manifest says, and what it is.
-        layer: Digest,
-        /// What the manifest says.
-        said: u64,
-        /// How many there are.
-        size: u64,
-    },
+    Size { layer: Digest, said: u64, size: u64 },
     /// The uncompressed archive is another than the configuration says.
     #[error(
         "the layer {layer} does not hold what the image's configuration says: \
          unpacked it has the digest {found}, not {diff_id}"
     )]
-    DiffId {
-        /// What the manifest says.
-        layer: Digest,
-        /// What the configuration says.
-        diff_id: Digest,
-        /// What it is.
-        found: Digest,
-    },
-    /// An entry that must not be there.
+    DiffId { layer: Digest, diff_id: Digest, found: Digest },
     #[error("the layer holds `{name}`, which {fault}")]
     #[diagnostic(help("nothing of this layer was kept; zfs-kmods never writes such an entry"))]
     Entry {
         /// The entry's path, with escapes for what is not printable.
         name: String,
-        /// What is wrong with it.
         fault: EntryRejection,
     },
     /// There is something after the end of the archive, or a name without a file.
     #[error("the layer {layer} goes on after the end of its archive")]
-    Hidden {
-        /// What the manifest says.
-        layer: Digest,
-    },
+    Hidden { layer: Digest },
     /// The archive has more bytes than all our packages together could have.
     #[error("the layer {layer} unpacks to more than {} GiB", MAX_LAYER >> 30)]
-    TooLarge {
-        /// What the manifest says.
-        layer: Digest,
-    },
-    /// Of a kind that is not read here.
+    TooLarge { layer: Digest },
     #[error("the layer {layer} is of the type `{media_type}`, which zfs-kmods never writes")]
-    MediaType {
-        /// What the manifest says.
-        layer: Digest,
-        /// What the manifest says.
-        media_type: String,
-    },
+    MediaType { layer: Digest, media_type: String },
     /// It has the right digest, but was never an archive.
     #[error("the layer {layer} is not a whole tar archive compressed with {compression}")]
     Unpack {
-        /// What the manifest says.
         layer: Digest,
-        /// What the manifest says.
         compression: Compression,
-        /// Where reading ended.
         #[source]
         error: io::Error,
     },
-    /// It could not be read to its end.
     #[error("could not read the layer {layer}")]
     Read {
-        /// What the manifest says.
         layer: Digest,
-        /// Why.
         #[source]
         error: io::Error,
     },
@@ -327,11 +287,8 @@ pub enum EntryRejection {
     Absolute,
     /// Has `..` in it.
     Traversal,
-    /// A symbolic link.
     Symlink,
-    /// A hard link.
     HardLink,
-    /// A character or block device.
     Device,
     /// A pipe, an extended header, or anything else that is neither file nor directory.
     Kind,
@@ -339,9 +296,7 @@ pub enum EntryRejection {
     Duplicate,
     /// So many bytes.
     Oversized(u64),
-    /// Not an RPM in one of the directories.
     Foreign,
-    /// One too many.
     TooMany,
 }
 
@@ -354,7 +309,7 @@ impl fmt::Display for EntryRejection {
             Self::HardLink => f.write_str("is a hard link, where only files may be"),
             Self::Device => f.write_str("is a device, where only files may be"),
             Self::Kind => f.write_str("is neither a file nor a directory"),
-            Self::Duplicate => f.write_str("occurs twice: which of the two is meant nobody can know"),
+            Self::Duplicate => f.write_str("occurs twice"),
             Self::Oversized(size) => {
                 write!(f, "claims to be of {size} bytes: no package of OpenZFS is larger than {MAX_ENTRY}")
             }

@@ -14,7 +14,6 @@ const GZIP_LEVEL: u32 = 6;
 /// Where the bytes of a layer's file are.
 #[derive(Clone, Debug)]
 pub struct LayerFile {
-    /// The file on this machine.
     pub file: PathBuf,
     /// Its size in bytes. The file must not change while it is read.
     pub size: u64,

@@ -70,10 +70,10 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is younger may belong to a writer that has not come to lock it.
+/// A younger file may belong to a writer that has not locked it yet.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// Removes the unfinished files of writers that are no more. What cannot be removed stays, and does no harm.
+/// Removes the unfinished files of writers that ended. Files that cannot be removed stay.
 pub(super) fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -82,7 +82,7 @@ pub(super) fn sweep(directory: &Path) {
         }
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
         let old = age.is_ok_and(|age| age.is_ok_and(|age| age > GRACE));
-        // The lock of a writer ends with the writer, however that ended.
+        // The lock is released when the writer ends, also when it is killed.
         let abandoned = old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if abandoned && fs::remove_file(entry.path()).is_ok() {
             tracing::debug!(file = %entry.path().display(), "removed what a killed writer left");

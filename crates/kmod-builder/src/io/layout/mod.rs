@@ -19,20 +19,18 @@ use crate::model::verify::VerifiedImage;
 
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
-/// Who changes the index holds a lock on this file; `index.json` itself is replaced by each change.
+/// Changing the index requires a lock on this file; `index.json` itself is replaced by each change.
 const LOCK: &str = ".index.lock";
 
 /// The most that a manifest, a configuration or an index may have: what registries allow for a manifest.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
-/// An image layout directory.
 #[derive(Clone, Debug)]
 pub struct Layout {
     directory: PathBuf,
 }
 
 impl Layout {
-    /// Opens a layout that exists.
     pub fn open(directory: &Path) -> Result<Self, LayoutError> {
         let layout = Self { directory: directory.to_owned() };
         let marker = directory.join(MARKER);
@@ -71,17 +69,15 @@ impl Layout {
         Self::open(directory)
     }
 
-    /// Where the layout is.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Whether a blob is stored.
     pub fn has(&self, digest: &Digest) -> bool {
         self.path(digest).is_file()
     }
 
-    /// Opens a blob for reading. The bytes are not proven: whoever reads them hashes them.
+    /// Opens a blob for reading. Does not verify the digest; the caller hashes the bytes.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
@@ -90,7 +86,7 @@ impl Layout {
         })
     }
 
-    /// Reads a manifest or configuration whole and proves its digest.
+    /// Reads a manifest or configuration and verifies its digest.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
         let file = self.open_blob(digest)?;
         let path = self.path(digest);
@@ -173,7 +169,7 @@ impl Layout {
         }
     }
 
-    /// Changes the index; others who want to change it wait meanwhile.
+    /// Changes the index under its lock.
     pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T, LayoutError> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
@@ -184,7 +180,7 @@ impl Layout {
 
     /// Takes an image with all its blobs from another layout, and lists it here, under a tag if one is given.
     ///
-    /// Blobs are linked where the file system can, and copied (and proven) where it cannot.
+    /// Blobs are hard-linked, or copied and verified where the file system has no hard links.
     pub fn adopt(&self, from: &Self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
         let bytes = from.read_blob(&manifest.digest)?;
         let image = from.parse(&manifest.digest, &bytes)?;
@@ -222,7 +218,7 @@ impl Layout {
         self.directory.join("blobs").join("sha256")
     }
 
-    /// Where a blob is, if it is stored; its content is what it was when it was written, unless the disk says otherwise.
+    /// Where a blob is, if it is stored. The content is not verified.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.blobs().join(digest.hex())
     }
@@ -262,61 +258,30 @@ fn read_capped(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// An image layout cannot be read or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LayoutError {
-    /// There is none.
     #[error("there is no image layout in {}", directory.display())]
     #[diagnostic(help(
         "`zfs-kmods build` makes one (`./images` unless told otherwise); `oci:` is followed by its directory"
     ))]
-    Missing {
-        /// Where it was looked for.
-        directory: PathBuf,
-    },
-    /// Of a version that this program does not know.
+    Missing { directory: PathBuf },
     #[error("{} is an image layout of a version that this program cannot read ({version:?})", directory.display())]
-    Version {
-        /// Where it is.
-        directory: PathBuf,
-        /// What its marker says.
-        version: Option<String>,
-    },
-    /// A blob that is pointed to is not there.
+    Version { directory: PathBuf, version: Option<String> },
     #[error("the image layout {} has no blob {digest}", directory.display())]
     #[diagnostic(help("the layout is incomplete: copy the image into it again"))]
-    NoBlob {
-        /// Where it was looked for.
-        directory: PathBuf,
-        /// What it should have been.
-        digest: Digest,
-    },
-    /// A blob is another one than its name says.
+    NoBlob { directory: PathBuf, digest: Digest },
     #[error("{} was changed after it was stored: its bytes now have the digest {found}", path.display())]
     #[diagnostic(help("delete the file and copy or build the image again"))]
-    Changed {
-        /// The blob.
-        path: PathBuf,
-        /// What its name says.
-        digest: Digest,
-        /// What it is.
-        found: Digest,
-    },
-    /// An index or manifest is not one.
-    #[error("{} is not what it should be", path.display())]
+    Changed { path: PathBuf, digest: Digest, found: Digest },
+    #[error("{} is not a valid index or manifest", path.display())]
     Index {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: serde_json::Error,
     },
-    /// Reading or writing failed.
     #[error("could not read or write {}", path.display())]
     Io {
-        /// The file or directory.
         path: PathBuf,
-        /// Why.
         #[source]
         error: io::Error,
     },

@@ -4,7 +4,6 @@ use super::RpmError;
 use crate::model::Digest;
 use crate::model::packages::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
 
-/// What a header says, in our words.
 pub(super) fn package(metadata: &PackageMetadata, digest: Digest, size: u64) -> Result<Package, RpmError> {
     let text = |value: Result<&str, Error>| value.map(str::to_owned).map_err(RpmError::from_crate);
     Ok(Package {
@@ -35,7 +34,6 @@ pub(super) fn files(metadata: &PackageMetadata) -> Result<Vec<String>, RpmError>
     Ok(paths.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect())
 }
 
-/// A member that need not be there.
 fn optional<T>(value: Result<T, Error>) -> Result<Option<T>, RpmError> {
     match value {
         Ok(value) => Ok(Some(value)),

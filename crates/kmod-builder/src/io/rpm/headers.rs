@@ -10,14 +10,11 @@ const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
 /// An entry of a header's index: tag, type, offset, count.
 const ENTRY: usize = 16;
-/// Ours have about a hundred.
 const MAX_ENTRIES: usize = 1 << 12;
 /// The largest of ours, that of the test suite with its thousands of files, has under a mebibyte.
 const MAX_DATA: usize = 8 << 20;
 
-/// The headers of an RPM, and what follows them.
 pub(super) struct RpmHeaders<R> {
-    /// The lead and both headers, as read.
     pub(super) bytes: Vec<u8>,
     /// What follows: the payload. Its digest and size count from the file's beginning.
     pub(super) rest: Hashing<R>,
@@ -26,13 +23,13 @@ pub(super) struct RpmHeaders<R> {
 /// Reads the headers.
 ///
 /// The rpm crate trusts the offsets and counts of a header's index and panics or allocates without bounds where they
-/// lie; so they are judged here before the crate sees them (rpm's manual, "Package format").
+/// lie; so they are checked before the crate reads them (rpm's manual, "Package format").
 pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMetadata), RpmError> {
     let mut rest = Hashing::new(reader);
     let mut bytes = Vec::new();
     take(&mut rest, &mut bytes, LEAD)?;
     if bytes[..4] != LEAD_MAGIC {
-        return Err(RpmError::Malformed("it does not begin as RPMs do"));
+        return Err(RpmError::Malformed("no RPM lead"));
     }
     let signature_data = header(&mut rest, &mut bytes)?;
     // The second header begins at a multiple of eight.
@@ -42,16 +39,16 @@ pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMet
     Ok((RpmHeaders { bytes, rest }, metadata))
 }
 
-/// Reads one header structure, judges it, and returns the size of its data.
+/// Reads and checks one header structure; returns the size of its data.
 fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError> {
     let start = bytes.len();
     take(reader, bytes, ENTRY)?;
     if bytes[start..start + 4] != HEADER_MAGIC {
-        return Err(RpmError::Malformed("a header does not begin as headers do"));
+        return Err(RpmError::Malformed("a header has no magic number"));
     }
     let (entries, data) = (number(&bytes[start + 8..]), number(&bytes[start + 12..]));
     if entries > MAX_ENTRIES || data > MAX_DATA {
-        return Err(RpmError::Malformed("a header is larger than any that rpmbuild makes of OpenZFS"));
+        return Err(RpmError::Malformed("a header is too large"));
     }
     let index = bytes.len();
     take(reader, bytes, entries * ENTRY + data)?;
@@ -80,7 +77,7 @@ fn take(reader: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> Result<(),
     let wanted = bytes.len() + count;
     reader.take(count as u64).read_to_end(bytes).map_err(RpmError::Read)?;
     if bytes.len() < wanted {
-        return Err(RpmError::Malformed("it ends within its headers"));
+        return Err(RpmError::Malformed("truncated headers"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! RPMs, read with suspicion: what their headers say, and the kernel modules in them.
+//! Reads RPMs as untrusted input: headers and kernel modules.
 
 mod convert;
 mod headers;
@@ -22,7 +22,7 @@ use crate::model::verify::PackagedModule;
 
 /// Reads an RPM to its end, and returns what its header says.
 ///
-/// The header's own digests, also that of the payload, are proven on the way. Only the header is held in memory.
+/// The header's digests, including that of the payload, are verified. Only the header is held in memory.
 pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
     let (headers, metadata) = headers::read(reader)?;
     let mut rest = headers.rest;
@@ -80,7 +80,7 @@ fn finish<R>(metadata: &rpm::PackageMetadata, payload: &str, rest: Hashing<R>) -
     convert::package(metadata, digest, size)
 }
 
-/// A file is no RPM, or none that can be understood.
+/// An RPM file is invalid.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{}: {error}", path.display())]
 pub struct RpmFileError {
@@ -89,28 +89,24 @@ pub struct RpmFileError {
     error: RpmError,
 }
 
-/// Something is no RPM, or none that can be understood; continues a sentence that names it.
+/// An RPM is invalid; continues a sentence that names it.
 #[derive(Debug, thiserror::Error)]
 pub enum RpmError {
-    /// Its beginning is not that of an RPM.
-    #[error("it is not an RPM: {0}")]
+    #[error("not an RPM: {0}")]
     Malformed(&'static str),
     /// A member of its header is missing or of the wrong type.
-    #[error("its header cannot be understood: {0}")]
+    #[error("invalid header: {0}")]
     Header(String),
     /// Its header says that the header or the payload should be another.
-    #[error("it was damaged: its {0} does not have the digest that its header names")]
+    #[error("damaged: its {0} does not have the digest in its header")]
     Changed(&'static str),
-    /// A module in it cannot be understood.
-    #[error("its module {path} cannot be understood: {reason}")]
+    #[error("cannot read its module {path}: {reason}")]
     Module {
         /// The module's path in the package.
         path: String,
-        /// Why.
         reason: String,
     },
-    /// Reading failed, or it ends early.
-    #[error("it could not be read: {0}")]
+    #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
 }
 

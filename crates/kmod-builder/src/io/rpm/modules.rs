@@ -9,7 +9,7 @@ use crate::model::elf::ElfFile;
 use crate::model::packages::Package;
 use crate::model::verify::PackagedModule;
 
-/// Reads the kernel modules in the payload of an RPM whose header has been judged.
+/// Reads the kernel modules in the payload of an RPM whose header has been checked.
 pub(super) fn read(file: File) -> Result<Vec<PackagedModule>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut modules = Vec::new();

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{RpmError, RpmFileError};
 use crate::model::packages::Package;
 
-/// The largest file that anybody wants out of a package: a kernel has about 20 MiB.
+/// Limit for one file; a kernel has about 20 MiB.
 const LARGEST: u64 = 512 << 20;
 
 /// Files of a package, each with its path, in the order in which they are packed.
@@ -14,7 +14,7 @@ pub type Files = Vec<(String, Vec<u8>)>;
 /// Reads an RPM to its end, and returns what its header says and the files whose paths are wanted. Links, directories
 /// and devices are left out. The wanted files are held in memory.
 pub fn files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Package, Files), RpmFileError> {
-    // The header is judged and the payload's digest proven before the payload is unpacked.
+    // The header and the payload's digest are verified before the payload is unpacked.
     let package = super::read(path)?;
     let files = unpack(path, wanted).map_err(|error| RpmFileError { path: path.to_owned(), error })?;
     Ok((package, files))

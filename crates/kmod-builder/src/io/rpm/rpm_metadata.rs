@@ -12,7 +12,7 @@ use crate::model::image_diff::{self, RpmMetadata};
 
 /// Reads an RPM to its end, and returns every tag and every file of it.
 ///
-/// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was proven; of
+/// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was verified; of
 /// the files themselves nothing is kept but their digests.
 pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
     let (headers, metadata) = headers::read(reader)?;
@@ -73,7 +73,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// The files of a payload whose digest was proven.
+/// The files of a payload whose digest was verified.
 fn files(file: File) -> Result<BTreeMap<String, image_diff::RpmFileEntry>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut files = BTreeMap::new();

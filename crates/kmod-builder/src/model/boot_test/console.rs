@@ -1,12 +1,12 @@
-//! What the guest's serial console says, line by line, held against what it must say.
+//! Reads the guest's serial console line by line and compares it with the expected steps.
 //!
-//! `init.sh` speaks between the kernel's own messages, one line for each step:
+//! `init.sh` prints one line for each step between the kernel's messages:
 //!
 //! ```text
 //! zfs-kmods-boot-test 1 RUN BOOT STEP ok|failed DETAIL
 //! ```
 //!
-//! 1 is the version of this form, RUN a word that is new for each run, so that no echo and no old log can pass for an
+//! 1 is the version of this format, RUN an identifier that is new for each run, so that no echo and no old log is taken for an
 //! answer, BOOT the number of the boot, and DETAIL printable ASCII, to the end of the line.
 
 #[cfg(test)]
@@ -20,21 +20,19 @@ use serde::Serialize;
 use super::{Boot, BootFailure, BootStep, Taints};
 use crate::model::document;
 
-/// How each line of the guest's begins.
 const MARK: &str = "zfs-kmods-boot-test";
-/// The version of the form.
 const FORM: &str = "1";
-/// The kernel's last words before it powers off (`kernel_power_off` in its `kernel/reboot.c`), at a level that no
+/// The kernel's last message before it powers off (`kernel_power_off` in its `kernel/reboot.c`), at a level that no
 /// console leaves out.
 const POWER_OFF: &str = "reboot: Power down";
-/// What the kernel says when it is broken (its `lib/bug.c`, `arch/*/kernel/traps.c`, `arch/*/mm/failure.c`).
+/// What the kernel says when it is broken (its `lib/bug.c`, `arch/*/kernel/traps.c`, `arch/*/mm/fault.c`).
 const OOPSES: [&str; 8] = [
     "kernel BUG at ",
     "Oops: ",
     "BUG: ",
     "Unable to handle kernel ",
     "Internal error: ",
-    "general protection failure",
+    "general protection fault",
     "invalid opcode: ",
     "divide error: ",
 ];
@@ -45,21 +43,16 @@ const ASSERTION: &str = "PANIC at ";
 /// Why a module is refused (the kernel's `kernel/module/version.c` and `kernel/module/main.c`).
 const OTHER_KERNEL: [&str; 2] = ["version magic '", "disagrees about version of symbol "];
 const UNKNOWN_SYMBOL: &str = "Unknown symbol ";
-/// As `insmod` words the kernel's load_rejection.
+/// How `insmod` reports a rejected module.
 const REFUSED: &str = "invalid module format";
-/// So much of a line is kept for a sentence.
 const LONGEST: usize = 300;
 /// So much must a line have at most to be one of the guest's.
 const LONGEST_LINE: usize = 1000;
 
-/// What the guest has to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedConsole {
-    /// The word of this run: letters and digits.
     pub run: String,
-    /// The kernel that must be running.
     pub kernel: KernelRelease,
-    /// The version of the modules.
     pub zfs: ZfsVersion,
     /// The digest of what the first boot wrote, in the second.
     pub written: Option<String>,
@@ -67,18 +60,15 @@ pub struct ExpectedConsole {
     pub limit: u64,
 }
 
-/// Reads the console of one boot.
 #[derive(Clone, Debug)]
 pub struct ConsoleParser {
     boot: Boot,
     expected: ExpectedConsole,
     steps: Vec<StepReport>,
     written: Option<String>,
-    /// The first thing that went wrong with a step.
     failure: Option<BootFailure>,
-    /// The first sign that the kernel itself is broken, which explains every later failure.
+    /// The first kernel error, which explains every later failure.
     kernel_fault: Option<BootFailure>,
-    /// The kernel's reason to refuse a module.
     load_rejection: Option<(LoadRejection, String)>,
     spoke: bool,
     saw_power_off: bool,
@@ -96,7 +86,6 @@ pub struct StepReport {
     pub step: BootStep,
     /// Whether the guest said `ok`, and was right.
     pub passed: bool,
-    /// What else the guest said.
     pub detail: String,
     /// From the start of the boot to the end of the step.
     #[serde(rename = "elapsed_seconds", serialize_with = "document::seconds")]
@@ -106,7 +95,6 @@ pub struct StepReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootReport {
     pub boot: Boot,
-    /// The completed steps, in their order.
     pub steps: Vec<StepReport>,
     /// `None` only if every step passed and the guest then powered off.
     pub failure: Option<BootFailure>,
@@ -123,7 +111,7 @@ fn step<S: serde::Serializer>(step: &BootStep, serializer: S) -> Result<S::Ok, S
 }
 
 impl BootReport {
-    /// The step that broke the boot without being made: the guest never came to say how it went.
+    /// The step that was running when the boot failed; the guest did not report it.
     pub fn broken_at(&self) -> Option<BootStep> {
         let went_well = self.steps.iter().all(|step| step.passed);
         let next = self.boot.steps().get(self.steps.len()).copied();
@@ -131,24 +119,14 @@ impl BootReport {
     }
 }
 
-/// How the emulator ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QemuExit {
-    /// By itself.
-    Exited {
-        /// Whether its exit status says that it did well.
-        success: bool,
-        /// What it wrote to standard error.
-        words: String,
-    },
-    /// It was ended because all was known already.
+    Exited { success: bool, words: String },
     Stopped,
-    /// It was ended because the time was over.
     TimeUp,
 }
 
 impl ConsoleParser {
-    /// A console that has said nothing yet.
     pub fn new(boot: Boot, expected: ExpectedConsole) -> Self {
         Self {
             boot,
@@ -163,12 +141,11 @@ impl ConsoleParser {
         }
     }
 
-    /// Which boot it is of.
     pub const fn boot(&self) -> Boot {
         self.boot
     }
 
-    /// The word of this run, which the guest has to be told.
+    /// The identifier of this run, passed to the guest.
     pub fn run(&self) -> &str {
         &self.expected.run
     }
@@ -194,12 +171,11 @@ impl ConsoleParser {
         self.failure.is_some() || self.kernel_fault.is_some()
     }
 
-    /// The last step that was made.
     pub fn last(&self) -> Option<&StepReport> {
         self.steps.last()
     }
 
-    /// The console has ended; what was it?
+    /// Evaluates the boot after the console has ended.
     pub fn finish(self, ending: QemuExit, time: Duration) -> BootReport {
         let next = self.next();
         let failure = self.kernel_fault.or(self.failure).or(match (next, ending) {
@@ -215,7 +191,6 @@ impl ConsoleParser {
         BootReport { boot: self.boot, steps: self.steps, failure, written: self.written, time }
     }
 
-    /// The step that has to come.
     fn next(&self) -> Option<BootStep> {
         self.boot.steps().get(self.steps.len()).copied()
     }
@@ -229,7 +204,7 @@ impl ConsoleParser {
         }
         let expected = self.next();
         let step = match (BootStep::from_id(said.step), expected) {
-            // After its saw_power_off the kernel runs nothing.
+            // No step may follow the power-off line.
             (Some(found), Some(next)) if found == next && !self.saw_power_off => next,
             _ => return Err(BootFailure::OutOfOrder { expected, found: said.step.to_owned() }),
         };
@@ -239,7 +214,7 @@ impl ConsoleParser {
         outcome
     }
 
-    /// Whether what a successful step says is what it has to say.
+    /// Checks the detail of a successful step.
     fn judge(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
         let ExpectedConsole { kernel, zfs, .. } = &self.expected;
         let found = || detail.to_owned();
@@ -272,7 +247,7 @@ impl ConsoleParser {
             self.written = Some(detail.to_owned());
             return Ok(());
         }
-        // A second boot without a first has nothing to compare with, and so nothing is right.
+        // Without a first boot there is nothing to compare with, so every digest is wrong.
         let expected = self.expected.written.clone().unwrap_or_default();
         let other =
             |when| BootFailure::OtherData { when, expected: expected.clone(), found: detail.to_owned() };
@@ -284,7 +259,6 @@ impl ConsoleParser {
         }
     }
 
-    /// Why a step failed, by all that was said.
     fn failure(&self, step: BootStep, detail: &str) -> BootFailure {
         let words = detail.trim().to_owned();
         let module = || if step == BootStep::Drivers { "a driver".to_owned() } else { step.to_string() };
@@ -301,13 +275,12 @@ impl ConsoleParser {
                 BootFailure::OtherKernel { module: module(), reason: words }
             }
             (BootStep::Import, _) => {
-                BootFailure::Lost(if words.is_empty() { "it does not say why".into() } else { words })
+                BootFailure::Lost(if words.is_empty() { "no reason given".into() } else { words })
             }
             _ => BootFailure::BootStep { step, words },
         }
     }
 
-    /// A line of the kernel's, or of anybody's.
     fn kernel(&mut self, line: &str) {
         let words = || shorten(without_time(line));
         if line.contains(POWER_OFF) {
@@ -332,7 +305,6 @@ impl ConsoleParser {
     }
 }
 
-/// A line of the guest's, taken apart.
 struct StatusLine<'a> {
     run: &'a str,
     boot: &'a str,

@@ -10,12 +10,9 @@ pub struct CpioArchive {
     nodes: BTreeMap<String, CpioEntry>,
 }
 
-/// What can be in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CpioEntry {
-    /// A directory, readable for everybody.
     Directory,
-    /// A file, which everybody may read and execute.
     File(Vec<u8>),
     /// A symbolic link to this path.
     Link(String),

@@ -1,20 +1,19 @@
 /// The size of the guest's disk in bytes. The file is sparse: only what the test writes takes space.
 pub const DISK_SIZE: u64 = 1 << 30;
 
-/// Where the partition begins; ZFS wants it aligned, and everybody begins here.
+/// The usual aligned start of the first partition.
 const FIRST_SECTOR: u32 = 2048;
 const SECTOR: usize = 512;
-/// Solaris, which is what ZFS had.
 const PARTITION_TYPE: u8 = 0xbf;
 
 /// The first sector of the disk: a classic partition table with one partition that takes the rest.
 ///
-/// Given a whole disk, `zpool` would partition it and then wait for udev, which the guest has not, to make the names.
+/// Given a whole disk, `zpool` would partition it and then wait for udev, which the guest does not have, to create the device nodes.
 pub fn partition_table() -> [u8; SECTOR] {
     let sectors =
         u32::try_from(DISK_SIZE / SECTOR as u64).expect("a gibibyte has two million sectors") - FIRST_SECTOR;
     let mut sector = [0; SECTOR];
-    // The first of four entries; of the two addresses in cylinders, heads and sectors nobody reads any.
+    // The first of four entries; the two CHS addresses are not read.
     sector[446 + 4] = PARTITION_TYPE;
     sector[446 + 8..446 + 12].copy_from_slice(&FIRST_SECTOR.to_le_bytes());
     sector[446 + 12..446 + 16].copy_from_slice(&sectors.to_le_bytes());

@@ -7,9 +7,8 @@ pub const DIRECTORY_OF_LIBRARIES: &str = "lib64";
 /// The last stage of [`containerfile`].
 pub const STAGE: &str = "guest";
 
-/// The name is not that of any library.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a program needs a library with the name `{0}`, which no distribution has")]
+#[error("invalid library name `{0}`")]
 pub struct InvalidLibraryName(String);
 
 /// Where in a root file system a program or library may be: relative paths, the likeliest first.

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # Process 1 of the guest in which the boot test runs. It uses OpenZFS step by step and says on the console how each step
-# went; what that means is decided outside, by model/boot/console.rs. A step that fails is the last one.
+# went; model/boot_test/console.rs evaluates the lines. A step that fails is the last one.
 
 export PATH=/bin LD_LIBRARY_PATH=/lib64
 mount -t proc proc /proc

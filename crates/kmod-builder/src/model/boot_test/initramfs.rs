@@ -32,7 +32,6 @@ const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "sys", "tmp", "tank"];
 /// An assertion of OpenZFS that fails otherwise stops a thread for ever, and the guest would seem to hang.
 const SPL_PARAMETERS: &str = " spl_panic_halt=1";
 
-/// What goes into the guest beside our own script.
 #[derive(Clone, Debug, Default)]
 pub struct InitramfsContents {
     /// `busybox`, `zpool` and `zfs`, by name.

@@ -12,7 +12,6 @@ pub struct LibraryClosure {
 }
 
 impl LibraryClosure {
-    /// Nothing is needed yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +49,6 @@ impl LibraryClosure {
     }
 }
 
-/// What follows the last slash.
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }

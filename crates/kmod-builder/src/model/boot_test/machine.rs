@@ -13,18 +13,14 @@ pub const INITRAMFS: &str = "initramfs";
 /// See [`KERNEL`].
 pub const DISK: &str = "disk";
 
-/// How the guest's instructions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accelerator {
-    /// By the processor itself.
     Kvm,
-    /// One by one, translated by QEMU.
     Tcg,
 }
 
 impl Accelerator {
-    /// As QEMU calls it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -33,7 +29,6 @@ impl Accelerator {
     }
 }
 
-/// Which accelerator is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum AcceleratorMode {
     /// KVM where it works, which is tried; emulation elsewhere
@@ -45,24 +40,20 @@ pub enum AcceleratorMode {
     Tcg,
 }
 
-/// The virtual machine; x86_64 and aarch64 differ in these values only. aarch64 was never run by its makers.
+/// The virtual machine; x86_64 and aarch64 differ in these values only. aarch64 is untested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The processor's architecture.
     pub arch: Arch,
-    /// How it is made fast.
     pub accelerator: Accelerator,
     /// Its memory in MiB.
     pub memory: u32,
 }
 
 impl Machine {
-    /// The emulator's program.
     pub fn program(arch: Arch) -> String {
         format!("qemu-system-{arch}")
     }
 
-    /// The machine type.
     pub const fn kind(self) -> &'static str {
         match self.arch {
             Arch::X86_64 => "q35",
@@ -132,9 +123,8 @@ impl Machine {
     }
 }
 
-/// The text is no amount of memory for a guest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no amount of memory (expected from `512M` to `64G`)")]
+#[error("`{0}` is not a memory size (expected from `512M` to `64G`)")]
 pub struct ParseMemoryError(String);
 
 /// Reads an amount of memory, in MiB: `1G`, `1536M`.

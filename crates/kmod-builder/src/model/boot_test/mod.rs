@@ -2,7 +2,7 @@
 //!
 //! A guest boots the exact kernel of an image twice and uses a pool in it; the disk is the same in both boots. Inside,
 //! `init.sh` makes the steps and says how each went. Nothing that it says counts by itself: [`ConsoleParser`] holds every
-//! line against what must come next, and only the whole of it, followed by the kernel's own saw_power_off, is a success.
+//! line against what must come next, and only the whole of it, followed by the kernel's power-off line, is a success.
 //!
 //! What the guest runs comes from three places. The modules, `zpool`, `zfs` and their libraries are those of the
 //! published packages. The kernel and its drivers are the distribution's, from packages that the build never sees.

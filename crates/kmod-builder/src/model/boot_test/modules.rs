@@ -9,16 +9,13 @@ use crate::model::elf::{ElfError, ElfFile};
 /// What the guest needs to see its disk, whether the kernel has it built in or as modules.
 pub const DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
-/// A kernel module, unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelModule {
     /// As the kernel calls it: `virtio_blk`, with no hyphens.
     pub name: String,
-    /// The modules whose symbols it uses.
     pub depends: Vec<String>,
     /// The kernel that it was built for, and options that must agree.
     pub vermagic: Option<String>,
-    /// The file.
     pub bytes: Vec<u8>,
 }
 
@@ -78,12 +75,10 @@ impl ModuleSet {
         Self { modules: BTreeMap::new(), built_in }
     }
 
-    /// Takes a module in.
     pub fn add(&mut self, module: KernelModule) {
         self.modules.insert(module.name.clone(), module);
     }
 
-    /// The module of this name.
     pub fn get(&self, name: &str) -> Option<&KernelModule> {
         self.modules.get(name)
     }
@@ -147,21 +142,13 @@ impl ModuleSet {
     }
 }
 
-/// Modules cannot be loaded in any order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum ModuleLoadError {
-    /// Neither built in nor in a package.
     #[error(
         "{needed_by} needs the kernel module {name}, which is neither built in nor in kernel-modules-core"
     )]
     #[diagnostic(help("the kernel cannot be tested in a virtual machine as it is packaged"))]
-    Missing {
-        /// The module.
-        name: String,
-        /// Who needs it.
-        needed_by: String,
-    },
-    /// It needs itself.
+    Missing { name: String, needed_by: String },
     #[error("the kernel module {0} depends on itself")]
     DependencyCycle(String),
 }

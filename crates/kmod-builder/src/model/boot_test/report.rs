@@ -24,7 +24,6 @@ pub struct BootTest {
     pub console: Option<String>,
 }
 
-/// The answer of a boot test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "reason", rename_all = "kebab-case")]
 pub enum BootVerdict {
@@ -32,37 +31,30 @@ pub enum BootVerdict {
     Passed,
     /// Something did not.
     Failed(BootFailure),
-    /// Nothing could be found out, which is neither.
     NotTested(String),
 }
 
 /// What the guest was, as far as somebody may want to make it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuestConfig {
-    /// What carried its instructions out.
     pub accelerator: Accelerator,
-    /// The emulator, in its own words.
     pub emulator: String,
-    /// The emulated machine.
     pub machine: &'static str,
     /// Its memory in MiB.
     pub memory: u32,
     /// The digest of its initramfs. The same packages and libraries give the same.
     pub initramfs: Digest,
-    /// The packages of the kernel.
     pub kernel: Vec<PackageSource>,
     /// Where the libraries below the published ones are from: an image by digest, or a directory.
     pub libraries: String,
 }
 
-/// A package and where it is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageSource {
     /// `kernel-core-6.17.8-300.fc43.x86_64`.
     pub nevra: String,
     /// An address or a path.
     pub from: String,
-    /// Of the file.
     pub digest: Digest,
 }
 
@@ -86,7 +78,6 @@ impl BootTest {
         self.verdict == BootVerdict::Passed
     }
 
-    /// How long the boots took together.
     pub fn time(&self) -> Duration {
         self.boots.iter().map(|report| report.time).sum()
     }

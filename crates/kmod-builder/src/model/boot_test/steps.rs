@@ -2,7 +2,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// One start of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Boot {
     Probe,

@@ -11,7 +11,6 @@ const EXPECTED: [char; 3] = ['P', 'O', 'E'];
 pub struct Taints(u64);
 
 impl Taints {
-    /// From the number's decimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().ok()).flatten().map(Self)

@@ -10,9 +10,7 @@ pub enum ZbootCompression {
 /// A kernel within a program for EFI that unpacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZbootPayload<'a> {
-    /// How it is compressed.
     pub compression: ZbootCompression,
-    /// The compressed kernel.
     pub kernel: &'a [u8],
 }
 

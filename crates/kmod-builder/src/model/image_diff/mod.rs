@@ -16,18 +16,15 @@ use super::verify::{BlobFault, Inspection};
 
 pub use rpm_metadata::{FileAspect, FileDiff, RpmDiff, RpmFileEntry, RpmMetadata, TagDiff};
 
-/// Two images, side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageDiff {
     /// The digest of the first image.
     pub first: Digest,
     /// The digest of the second image.
     pub second: Digest,
-    /// Whether the images are the same, bit for bit.
     pub identical: bool,
     /// What the documents say differently, beside which layers there are.
     pub documents: Vec<MemberDiff>,
-    /// The layers, in their order.
     pub layers: Vec<LayerDiff>,
     /// The packages, by their paths in the image.
     pub packages: Vec<PackageDiff>,
@@ -37,9 +34,7 @@ pub struct ImageDiff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiffResult {
-    /// In both, bit for bit.
     Same,
-    /// In both, not the same.
     Different,
     /// A layer with the same archive in both, compressed to different bytes.
     DifferentlyCompressed,
@@ -59,7 +54,6 @@ impl DiffResult {
         }
     }
 
-    /// As a table says it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -78,18 +72,13 @@ pub struct MemberDiff {
     pub document: &'static str,
     /// Which member, as a JSON pointer (RFC 6901); empty where the document is only written in other bytes.
     pub member: String,
-    /// What it is in the first image, if it is there.
     pub first: Option<Value>,
-    /// What it is in the second image, if it is there.
     pub second: Option<Value>,
 }
 
-/// A layer of either image, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerDiff {
-    /// Which part of the image it says it is.
     pub part: Option<String>,
-    /// How the two compare.
     pub result: DiffResult,
     /// The digest in the first image.
     pub first: Option<Digest>,
@@ -97,12 +86,10 @@ pub struct LayerDiff {
     pub second: Option<Digest>,
 }
 
-/// A package of either image, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageDiff {
     /// Its path in the image.
     pub path: String,
-    /// How the two compare.
     pub result: DiffResult,
     /// What differs in it, once somebody has [looked](ImageDiff::explain).
     #[serde(flatten)]
@@ -118,7 +105,6 @@ pub struct UnreadableImage {
     reason: String,
 }
 
-/// What of an inspection is compared.
 struct ImageSide<'a> {
     digest: &'a Digest,
     manifest: Value,
@@ -202,7 +188,6 @@ impl ImageDiff {
         })
     }
 
-    /// The packages that are in both images and differ.
     pub fn differing(&self) -> BTreeSet<String> {
         let differing = self.packages.iter().filter(|package| package.result == DiffResult::Different);
         differing.map(|package| package.path.clone()).collect()

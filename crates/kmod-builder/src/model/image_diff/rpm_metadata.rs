@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::DiffResult;
 use crate::model::Digest;
 
-/// How long a value may be to be shown.
 const LONGEST: usize = 60;
 /// How many characters are shown before the one that differs, where not all are.
 const CONTEXT: usize = 20;
@@ -22,7 +21,6 @@ pub struct RpmMetadata {
     pub files: BTreeMap<String, RpmFileEntry>,
 }
 
-/// A file of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpmFileEntry {
     /// The digest of its bytes, or of a link's target; none where the payload has no bytes for it (ghosts, second
@@ -38,19 +36,14 @@ pub struct RpmFileEntry {
     pub owner: String,
 }
 
-/// In what a file can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileAspect {
     /// Its bytes.
     Content,
-    /// How many they are.
     Size,
-    /// Type or permissions.
     Mode,
-    /// When it was modified.
     Mtime,
-    /// User or group.
     Owner,
 }
 
@@ -67,14 +60,12 @@ impl FileAspect {
     }
 }
 
-/// A file that is not the same in both packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileDiff {
     /// Its path in the package.
     pub path: String,
     /// Where it is; never [`DiffResult::Same`].
     pub result: DiffResult,
-    /// In what it differs, where it is in both.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub aspects: BTreeSet<FileAspect>,
 }
@@ -84,11 +75,9 @@ pub struct FileDiff {
 pub struct TagDiff {
     /// Its name, as rpm has it without `RPMTAG_`: `BUILDTIME`.
     pub tag: String,
-    /// What differs, in words.
     pub what: String,
 }
 
-/// What differs between two files of one package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RpmDiff {
     /// The files, by their paths.
@@ -99,7 +88,6 @@ pub struct RpmDiff {
 }
 
 impl RpmDiff {
-    /// Compares what is in two RPMs.
     pub fn of(first: &RpmMetadata, second: &RpmMetadata) -> Self {
         let files = pairs(&first.files, &second.files)
             .filter_map(|(path, one, other)| {
@@ -124,7 +112,6 @@ impl RpmDiff {
     }
 }
 
-/// The entries of two maps by their names.
 fn pairs<'a, T>(
     first: &'a BTreeMap<String, T>,
     second: &'a BTreeMap<String, T>,
@@ -155,7 +142,6 @@ fn tags(
         .collect()
 }
 
-/// How two lists of values differ.
 fn words(first: Option<&Vec<String>>, second: Option<&Vec<String>>) -> String {
     match (first.map(Vec::as_slice), second.map(Vec::as_slice)) {
         (_, None) => "only in the first".to_owned(),

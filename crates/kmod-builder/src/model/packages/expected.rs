@@ -57,7 +57,6 @@ impl ExpectedPackages {
         Self { required, optional }
     }
 
-    /// Whether a package may be in the image at all.
     pub fn allows(&self, name: &str, is_source: bool) -> bool {
         self.required.iter().any(|(required, source)| required == name && *source == is_source)
             || (!is_source && self.optional.iter().any(|optional| optional == name))

@@ -22,7 +22,6 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// Both, in the order of the layers.
     pub const ALL: [Self; 2] = [Self::Userland, Self::Kmod];
 
     /// The part to which a package belongs, by its name.
@@ -67,7 +66,6 @@ impl PackageGroup {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 5] = [Self::Main, Self::Devel, Self::Debug, Self::Other, Self::Src];
 
-    /// The group of a package, by its name.
     pub fn of(name: &str, is_source: bool) -> Self {
         // The kernel's release is part of some names, so the ends are looked at before the beginnings.
         if is_source {
@@ -98,7 +96,6 @@ impl PackageGroup {
         }
     }
 
-    /// The group whose directory this is.
     pub fn of_directory(directory: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.directory() == directory)
     }
@@ -126,7 +123,6 @@ impl fmt::Display for PackageGroup {
     }
 }
 
-/// The text names no group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no group of packages (expected `main`, `devel`, `debug`, `other` or `src`)")]
 pub struct ParseGroupError(String);

@@ -10,7 +10,6 @@ use crate::model::Digest;
 pub struct Package {
     /// `zfs`, `kmod-zfs-6.17.8-300.fc43.x86_64`, …
     pub name: String,
-    /// Absent in nearly every package.
     pub epoch: Option<u32>,
     /// The upstream version (`2.4.3`).
     pub version: String,
@@ -18,7 +17,6 @@ pub struct Package {
     pub release: String,
     /// As the header has it: a source package names the architecture on which it was made.
     pub arch: String,
-    /// Whether it is a source package.
     pub source: bool,
     /// The size of the file, in bytes.
     pub size: u64,
@@ -26,21 +24,16 @@ pub struct Package {
     pub digest: Digest,
     /// The sum of the sizes of the packaged files, in bytes.
     pub installed_size: u64,
-    /// One line.
     pub summary: String,
     /// As the package words it (`CDDL`), which need not be an SPDX expression.
     pub license: String,
-    /// Where the project lives.
     pub url: Option<String>,
     /// The file name of the source package of which this one was built; source packages have none.
     pub source_rpm: Option<String>,
     /// Seconds since 1970.
     pub build_time: Option<u64>,
-    /// What it offers to others.
     pub provides: Vec<Capability>,
-    /// What must be there to install it.
     pub requires: Vec<Capability>,
-    /// What runs when it is installed and removed.
     #[serde(skip)]
     pub scriptlets: Vec<Scriptlet>,
     /// The absolute paths of what it installs.
@@ -72,28 +65,23 @@ impl Package {
         format!("{}.rpm", self.nevra())
     }
 
-    /// Where it lies in the image.
     pub fn path(&self) -> String {
         self.group().path(&self.file_name())
     }
 
-    /// Of which use it is.
     pub fn group(&self) -> PackageGroup {
         PackageGroup::of(&self.name, self.source)
     }
 
-    /// To which part of the image it belongs.
     pub fn part(&self) -> LayerKind {
         LayerKind::of(&self.name)
     }
 
-    /// The requirements of this name.
     pub fn requires(&self, name: &str) -> impl Iterator<Item = &Capability> {
         let name = name.to_owned();
         self.requires.iter().filter(move |capability| capability.name == name)
     }
 
-    /// What it provides under this name.
     pub fn provides(&self, name: &str) -> impl Iterator<Item = &Capability> {
         let name = name.to_owned();
         self.provides.iter().filter(move |capability| capability.name == name)
@@ -147,7 +135,6 @@ impl Serialize for Capability {
     }
 }
 
-/// How a version is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionOperator {
     /// `<`
@@ -163,7 +150,6 @@ pub enum VersionOperator {
 }
 
 impl VersionOperator {
-    /// As rpm writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Less => "<",
@@ -175,16 +161,12 @@ impl VersionOperator {
     }
 }
 
-/// A script that runs when a package comes or goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scriptlet {
-    /// When it runs.
     pub kind: ScriptletKind,
-    /// Its text.
     pub text: String,
 }
 
-/// When a scriptlet runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptletKind {
     /// `%pre`
@@ -200,7 +182,6 @@ pub enum ScriptletKind {
 }
 
 impl ScriptletKind {
-    /// As spec files write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BeforeInstall => "%pre",

@@ -8,7 +8,6 @@ use crate::model::oci::Annotations;
 use crate::model::packages::LayerKind;
 use crate::model::{Digest, Target};
 
-/// The target that the image's labels name.
 pub(super) fn labelled_target(inspection: &Inspection) -> Option<Target> {
     let labels = match (&inspection.config, &inspection.manifest) {
         (Ok(config), _) => &config.config.labels,
@@ -21,7 +20,9 @@ pub(super) fn labelled_target(inspection: &Inspection) -> Option<Target> {
 /// Whether every layer was read to its end; if not, a sentence that says which was not.
 pub(super) fn all_readable(inspection: &Inspection) -> Result<(), String> {
     if inspection.manifest.is_err() || inspection.config.is_err() {
-        return Err("the layers were not read, because the image's own documents are not whole".to_owned());
+        return Err(
+            "the layers were not read, because the manifest or the configuration cannot be read".to_owned()
+        );
     }
     match inspection.layers.iter().position(Result::is_err) {
         None => Ok(()),
@@ -62,7 +63,7 @@ pub(super) fn layers(subject: &CheckSubject<'_>) -> CheckStatus {
     }
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         failures.push(format!(
-            "the configuration speaks of {} layers, the manifest of {}",
+            "the configuration lists {} layers, the manifest {}",
             config.rootfs.diff_ids.len(),
             manifest.layers.len()
         ));
@@ -78,7 +79,7 @@ pub(super) fn layers(subject: &CheckSubject<'_>) -> CheckStatus {
             .map(|(package, _)| package.group())
             .collect();
         if layers.get(number) == Some(&Ok(())) && compose::groups(layer).is_some_and(|said| said != groups) {
-            failures.push(format!("layer {} does not hold the groups that it says", number + 1));
+            failures.push(format!("layer {} does not hold the groups in its annotation", number + 1));
         }
     }
     CheckStatus::of(failures)
@@ -102,7 +103,7 @@ pub(super) fn entries(subject: &CheckSubject<'_>) -> CheckStatus {
 
 pub(super) fn labels(subject: &CheckSubject<'_>) -> CheckStatus {
     let (Ok(manifest), Ok(config)) = (&subject.inspection.manifest, &subject.inspection.config) else {
-        return CheckStatus::Unknown("the image's own documents are not whole".to_owned());
+        return CheckStatus::Unknown("the manifest or the configuration cannot be read".to_owned());
     };
     let Target { zfs, kernel } = &subject.target;
     let labels = &config.config.labels;
@@ -118,11 +119,11 @@ pub(super) fn labels(subject: &CheckSubject<'_>) -> CheckStatus {
     }
     for name in [INPUTS, USERLAND] {
         if !holds::<Digest>(labels, name) {
-            failures.push(format!("the label {name} is no digest"));
+            failures.push(format!("the label {name} is not a digest"));
         }
     }
     if !holds::<FedoraVersion>(labels, FEDORA) {
-        failures.push(format!("the label {FEDORA} is no Fedora release"));
+        failures.push(format!("the label {FEDORA} is not a Fedora release"));
     }
     if config.architecture != kernel.arch().oci() || config.os != "linux" {
         failures.push(format!(

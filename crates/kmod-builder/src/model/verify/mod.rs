@@ -1,8 +1,8 @@
-//! The RPM contract: what must hold of an image before anybody may install from it.
+//! The RPM contract: the checks that an image must pass before it is published.
 //!
 //! `io` gathers what the image is (an [`Inspection`]), each check runs it, and the [`VerificationReport`] holds every result.
-//! Only from a report of passed checks can a [`VerifiedImage`] be had. To add a check, write one function in `image` or
-//! `packages` and name it in `CHECKS`.
+//! Only a report of passed checks gives a [`VerifiedImage`]. To add a check, write one function in `image` or
+//! `packages` and add a row to `CHECKS`.
 
 mod image;
 mod packages;
@@ -18,12 +18,9 @@ use super::packages::Package;
 pub(in crate::model) use report::CheckName;
 pub use report::{CheckResult, CheckStatus, VerificationReport, VerifiedImage};
 
-/// An image as it was found in its store.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// Which image.
     pub image: DigestRef,
-    /// The tag by which it was asked for.
     pub tag: Option<Tag>,
     /// The manifest, or a sentence that says why there is none.
     pub manifest: Result<Manifest, String>,
@@ -31,7 +28,6 @@ pub struct Inspection {
     pub config: Result<Config, BlobFault>,
     /// What became of each layer of the manifest; none if the manifest or the configuration cannot be read.
     pub layers: Vec<Result<(), BlobFault>>,
-    /// Every RPM in every layer, in their order.
     pub packages: Vec<ImageRpm>,
 }
 
@@ -42,22 +38,18 @@ pub enum BlobFault {
     Changed(String),
     /// It has the right digest, and yet is not what the image says it is.
     Content(String),
-    /// It holds an entry that must not be there.
     Entry(String),
 }
 
-/// An RPM in a layer.
 #[derive(Clone, Debug)]
 pub struct ImageRpm {
     /// Its path in the image.
     pub path: String,
-    /// The layer's number, beginning with zero.
     pub layer: usize,
     /// What it is, or a sentence that says why it cannot be read.
     pub content: Result<(Package, Vec<PackagedModule>), String>,
 }
 
-/// A kernel module in the payload of an RPM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackagedModule {
     /// Its absolute path.
@@ -76,7 +68,6 @@ struct CheckSubject<'a> {
 }
 
 impl CheckSubject<'_> {
-    /// The binary package of a name.
     fn package(&self, name: &str) -> Option<&Package> {
         self.packages
             .iter()
@@ -84,7 +75,6 @@ impl CheckSubject<'_> {
             .find(|package| package.name == name && !package.source)
     }
 
-    /// The name of the package with the modules.
     fn kmod_name(&self) -> String {
         format!("kmod-zfs-{}", self.target.kernel)
     }
@@ -96,7 +86,6 @@ impl CheckSubject<'_> {
     }
 }
 
-/// One question and who results it.
 struct ContractCheck {
     name: CheckName,
     /// Checks of packages have no result when a layer could not be read.
@@ -140,7 +129,7 @@ const CHECKS: [ContractCheck; 16] = [
     of_packages("modules-built-for-kernel", "modules are built for the kernel", packages::vermagic),
 ];
 
-/// Judges an image, for a target if one is given, else for the one that its tag or its labels name.
+/// Verifies an image for a target: the given one, else that of its tag, else that of its labels.
 pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationReport {
     let target = target
         .cloned()
@@ -152,9 +141,9 @@ pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationR
             (_, Err(BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason))) => {
                 reason.clone()
             }
-            _ => "neither its tag nor its labels say which OpenZFS and kernel it is for".to_owned(),
+            _ => "neither its tag nor its labels name a target".to_owned(),
         };
-        let unknown = || CheckStatus::Unknown("what the image is for is not known".to_owned());
+        let unknown = || CheckStatus::Unknown("the target of the image is unknown".to_owned());
         let (first, others) = CHECKS.split_at(1);
         let results = first
             .iter()

@@ -15,7 +15,7 @@ pub(super) fn whole(subject: &CheckSubject<'_>) -> CheckStatus {
 /// A kernel among the packages would be installed beside the one that the host runs.
 pub(super) fn no_kernel(subject: &CheckSubject<'_>) -> CheckStatus {
     let kernels = packages(subject).filter(|package| is_kernel(&package.name));
-    CheckStatus::of(kernels.map(|package| format!("{} is a part of a kernel", package.file_name())))
+    CheckStatus::of(kernels.map(|package| format!("{} is part of a kernel", package.file_name())))
 }
 
 fn is_kernel(name: &str) -> bool {
@@ -37,7 +37,7 @@ pub(super) fn complete(subject: &CheckSubject<'_>) -> CheckStatus {
     }
     let sentence = format!("missing: {}", missing.join(", "));
     if subject.inspection.packages.iter().any(|found| found.content.is_err()) {
-        return CheckStatus::Unknown(format!("{sentence}, unless it is what cannot be read"));
+        return CheckStatus::Unknown(format!("{sentence}, or among the RPMs that cannot be read"));
     }
     CheckStatus::Failed(sentence)
 }
@@ -51,11 +51,11 @@ pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> CheckStatus {
         if expected.allows(name, package.source) {
             continue;
         }
-        // The best explanation that can be given of a package that should not be there.
+        // The most specific explanation of an unexpected package.
         failures.push(match name {
             "zfs-dkms" => format!("{file} would compile modules on the host, beside those of this image"),
             "zfs-initramfs" => format!("{file} is for Debian's initramfs, which Fedora does not have"),
-            _ if is_kernel(name) => format!("{file} is a part of a kernel"),
+            _ if is_kernel(name) => format!("{file} is part of a kernel"),
             _ if name.starts_with("kmod-zfs-") => {
                 format!("{file} is for another kernel than {kernel}")
             }
@@ -76,7 +76,7 @@ pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
         let Ok((package, _)) = &found.content else { continue };
         let path = &found.path;
         if *path != package.path() {
-            failures.push(format!("{path} is, by its header, {}", package.path()));
+            failures.push(format!("{path} has the header of {}", package.path()));
         }
         if LayerKind::ALL.get(found.layer) != Some(&package.part()) {
             failures.push(format!("{path} is in the layer of the other packages"));

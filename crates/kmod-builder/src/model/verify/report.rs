@@ -4,19 +4,16 @@ use crate::model::Target;
 use crate::model::document::{self, DocumentSchema};
 use crate::model::image::DigestRef;
 
-/// What a check came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckStatus {
-    /// It holds.
     Passed,
-    /// It does not, for the reason in this sentence.
     Failed(String),
-    /// Nobody can say, for the reason in this sentence. Counts as not passed.
+    /// Could not be determined, for this reason. Counts as not passed.
     Unknown(String),
 }
 
 impl CheckStatus {
-    /// Passed if there is no complaint, else failed with all of them.
+    /// Passed if there is no failure, else failed with all of them.
     pub(in crate::model) fn of(failures: impl IntoIterator<Item = String>) -> Self {
         let failures: Vec<_> = failures.into_iter().collect();
         if failures.is_empty() { Self::Passed } else { Self::Failed(failures.join("; ")) }
@@ -31,7 +28,6 @@ impl CheckStatus {
         }
     }
 
-    /// The sentence, unless it passed.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Passed => None,
@@ -40,14 +36,12 @@ impl CheckStatus {
     }
 }
 
-/// Id and text of a check.
 pub(in crate::model) type CheckName = (&'static str, &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
     /// In kebab-case; it does not change when the text does.
     pub id: &'static str,
-    /// A sentence that holds if the check passed.
     pub check: &'static str,
     outcome: &'static str,
     reason: Option<String>,
@@ -61,13 +55,11 @@ impl CheckResult {
         Self { id, check, outcome, reason, value }
     }
 
-    /// What the check came to.
     pub const fn outcome(&self) -> &CheckStatus {
         &self.value
     }
 }
 
-/// Every check of the contract and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
     schema: DocumentSchema,
@@ -92,7 +84,6 @@ impl VerificationReport {
         Self::new(self.image, self.target, checks)
     }
 
-    /// Which image was judged.
     pub const fn image(&self) -> &DigestRef {
         &self.image
     }
@@ -102,7 +93,6 @@ impl VerificationReport {
         self.target.as_ref()
     }
 
-    /// Whether every check passed.
     pub const fn passed(&self) -> bool {
         self.passed
     }
@@ -129,12 +119,10 @@ pub struct VerifiedImage {
 }
 
 impl VerifiedImage {
-    /// Which image.
     pub const fn image(&self) -> &DigestRef {
         &self.image
     }
 
-    /// What it is for.
     pub const fn target(&self) -> &Target {
         &self.target
     }

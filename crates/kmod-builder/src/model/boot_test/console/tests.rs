@@ -16,7 +16,6 @@ fn expected(boot: Boot) -> ExpectedConsole {
     }
 }
 
-/// What a good guest says.
 fn good(boot: Boot) -> Vec<String> {
     let mut lines = vec![
         "[    0.000000] Linux version 6.12.107-200.fc43.x86_64 (mockbuild)".to_owned(),
@@ -77,12 +76,13 @@ fn modules_of_another_kernel() {
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["[  1.0] zfs: disagrees about version of symbol module_layout", insmod]), @"zfs.ko was built for another kernel: zfs: disagrees about version of symbol module_layout");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["[  1.0] zfs: version magic '6.1.1 SMP ' should be '6.1.2 SMP '", insmod]), @"zfs.ko was built for another kernel: zfs: version magic '6.1.1 SMP ' should be '6.1.2 SMP '");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &[insmod]), @"zfs.ko was built for another kernel: insmod: can't insert '/modules/zfs.ko': invalid module format");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["spl: Unknown symbol kfree (err -2)", "SAY spl failed insmod: unknown symbol in module"]), @"spl.ko uses what this kernel does not offer: spl: Unknown symbol kfree (err -2)");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["spl: Unknown symbol kfree (err -2)", "SAY spl failed insmod: unknown symbol in module"]), @"spl.ko uses a symbol that this kernel does not export: spl: Unknown symbol kfree (err -2)");
 }
 
 #[test]
 fn kernels_that_break() {
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["[    3.1] kernel BUG at zfs.c:12!", "[    3.1] Oops: invalid opcode: 0000 [#1] SMP", "[    3.2] Kernel panic - not syncing: Fatal exception"]), @"the kernel oopsed while loading zfs: kernel BUG at zfs.c:12!");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Scrub, &["[    3.1] general protection fault: 0000 [#1] SMP"]), @"the kernel oopsed while scrubbing the pool: general protection fault: 0000 [#1] SMP");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Scrub, &["[    3.1] Kernel panic - not syncing: out of memory"]), @"the kernel panicked while scrubbing the pool: Kernel panic - not syncing: out of memory");
     insta::assert_snapshot!(failure(Boot::Second, BootStep::Import, &["VERIFY3U(1, ==, 2) failed", "PANIC at spa.c:1:spa_load()"]), @"an assertion of OpenZFS failed while importing the pool: PANIC at spa.c:1:spa_load()");
     // Also when everything else went on as if nothing had been.
@@ -103,10 +103,10 @@ fn pools_that_are_lost() {
 #[test]
 fn guests_that_are_others() {
     insta::assert_snapshot!(failure(Boot::First, BootStep::Start, &["SAY start ok 6.12.107-201.fc43.x86_64"]), @"the guest runs the kernel `6.12.107-201.fc43.x86_64`, not 6.12.107-200.fc43.x86_64");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["SAY zfs ok 2.4.30-1"]), @"zfs.ko says that it is of version `2.4.30-1`, not 2.4.3");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1"]), @"a line on the console is of another run: `zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1`");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["SAY zfs ok 2.4.3-1"]), @"the guest said `zfs` where `spl` had to come");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["[    3.1] SAY spl ok 2.4.3-1"]), @"a line on the console cannot be read: `[    3.1] zfs-kmods-boot-test 1 4f1d2c 1 spl ok 2.4.3-1`");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["SAY zfs ok 2.4.30-1"]), @"zfs.ko reports the version `2.4.30-1`, not 2.4.3");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1"]), @"a console line belongs to another run: `zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1`");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["SAY zfs ok 2.4.3-1"]), @"unexpected guest step `zfs`, expected `spl`");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["[    3.1] SAY spl ok 2.4.3-1"]), @"cannot parse a console line: `[    3.1] zfs-kmods-boot-test 1 4f1d2c 1 spl ok 2.4.3-1`");
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn silence_is_no_success() {
         read(Boot::First, lines, QemuExit::TimeUp).failure.unwrap()
     };
     insta::assert_snapshot!(limit(0), @"the kernel never spoke within 300 s");
-    insta::assert_snapshot!(limit(1), @"the guest was not done within 300 s: it was still starting");
-    insta::assert_snapshot!(limit(11), @"the guest was not done within 300 s: it was still scrubbing the pool");
-    insta::assert_snapshot!(limit(16), @"the guest did every step and then did not power off");
-    insta::assert_snapshot!(limit(99), @"the guest did every step and then did not power off");
-    insta::assert_snapshot!(failure(Boot::First, BootStep::Export, &[]), @"the guest ended while exporting the pool, without a word");
+    insta::assert_snapshot!(limit(1), @"the guest did not finish within 300 s: it was still starting");
+    insta::assert_snapshot!(limit(11), @"the guest did not finish within 300 s: it was still scrubbing the pool");
+    insta::assert_snapshot!(limit(16), @"the guest completed every step but did not power off");
+    insta::assert_snapshot!(limit(99), @"the guest completed every step but did not power off");
+    insta::assert_snapshot!(failure(Boot::First, BootStep::Export, &[]), @"the guest ended while exporting the pool and gave no reason");
     let failed = QemuExit::Exited { success: false, words: "qemu: no such accelerator".to_owned() };
     insta::assert_snapshot!(read(Boot::First, good(Boot::First), failed).failure.unwrap(), @"the emulator failed: qemu: no such accelerator");
     assert!(read(Boot::First, good(Boot::First), QemuExit::Stopped).failure.is_some());
