@@ -53,7 +53,7 @@ const TAIL: usize = 30;
 /// tainted by more than a foreign module, and the guest powered off both times.
 ///
 /// In a registry, the result is signed and attached to the image, where `promote` looks for it; one that failed, too.
-/// If a test is repeated, the newest result counts. Without anybody who signs, the image is tested all the same.
+/// If a test is repeated, the newest result counts. Without a signer, nothing is attached.
 ///
 /// Needs qemu-system-x86_64 or qemu-system-aarch64. KVM is used where it works; emulation takes about a minute.
 /// aarch64 is untested.

@@ -17,7 +17,7 @@ use crate::output::{self, Format};
 /// Write the RPMs of an image into a directory
 ///
 /// Reads them straight from the directory or the registry; no container is started. Only the layers that are needed
-/// are fetched, and every byte is proven before any file gets its name. The main packages lie in the directory itself,
+/// are fetched, and every byte is verified before any file gets its name. The main packages lie in the directory itself,
 /// the others in devel, debug, other and src below it. Files that are there already and the same stay as they are.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

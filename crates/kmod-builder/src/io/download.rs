@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_of_another_content_or_a_refusal() {
+    async fn keeps_nothing_after_an_error_or_a_wrong_digest() {
         let (result, content, files) =
             fetch(vec![ResponseTemplate::new(200).set_body_bytes("forged!")], Some(&Digest::of(b"content")))
                 .await;

@@ -76,9 +76,7 @@ pub async fn labelled_target(
         Err(error) => return Ok(Err(format!("invalid image manifest: {error}"))),
     };
     Ok(match config(images, &manifest.config).await? {
-        Err(BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason)) => {
-            Err(reason)
-        }
+        Err(fault) => Err(fault.reason().to_owned()),
         Ok(config) => {
             compose::target(&config.config.labels).ok_or_else(|| "its labels name no target".to_owned())
         }

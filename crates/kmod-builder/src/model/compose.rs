@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_outside_the_calendar_are_refused() {
+    fn rejects_times_outside_the_calendar() {
         for epoch in [-1, i64::MAX, i64::MIN, 253_402_300_800] {
             let mut inputs = inputs();
             inputs.source_date_epoch = epoch;

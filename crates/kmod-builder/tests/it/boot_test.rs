@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use kmod_builder::model::Compression;
 use kmod_builder::model::boot_test::{Boot, BootStep};
-use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -42,13 +41,8 @@ impl World {
         let rpms = Rpms::new(packages);
         let (layout, built) = rpms.compose(Compression::Zstd, &world.path("images")).await;
         layout.list(built.manifest(), Some(&built.target().tag())).unwrap();
-        world.kernel_package("kernel-core", &[("vmlinuz", b"kernel".to_vec())]);
-        let driver = |name: &str| (format!("kernel/{name}.ko"), rpms::module_file(62, KERNEL));
-        let drivers = [driver("virtio_pci"), driver("virtio_blk")];
-        world.kernel_package(
-            "kernel-modules-core",
-            &drivers.each_ref().map(|(path, bytes)| (path.as_str(), bytes.clone())),
-        );
+        rpms::kernel_core(world.directory.path());
+        rpms::kernel_modules(world.directory.path());
         fs::create_dir_all(world.path("root/bin")).unwrap();
         fs::write(world.path("root/bin/busybox"), rpms::module_file(62, KERNEL)).unwrap();
         fs::create_dir(world.path("programs")).unwrap();
@@ -57,19 +51,6 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
-    }
-
-    fn kernel_package(&self, name: &str, files: &[(&str, Vec<u8>)]) {
-        let (version, release) = KERNEL.strip_suffix(".x86_64").unwrap().split_once('-').unwrap();
-        let mut builder = PackageBuilder::new(name, version, "GPL-2.0-only", "x86_64", "The Linux kernel");
-        builder.using_config(BuildConfig::v4().compression(CompressionType::None)).release(release);
-        for (path, bytes) in files {
-            let options = FileOptions::new(format!("/lib/modules/{KERNEL}/{path}"));
-            builder.with_file_contents(bytes.clone(), options).unwrap();
-        }
-        let mut bytes = Vec::new();
-        builder.build().unwrap().write(&mut bytes).unwrap();
-        fs::write(self.path(&format!("{name}.rpm")), bytes).unwrap();
     }
 
     /// An emulator that prints what the guest of each boot says; `change` may change the lines.
@@ -135,7 +116,7 @@ fn entries(directory: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn a_guest_that_does_everything_passes() {
+async fn passes_when_every_step_passes() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, _, line| line);
     let test = world.json(&["--memory", "2G"], 0);
@@ -147,7 +128,7 @@ async fn a_guest_that_does_everything_passes() {
     assert_eq!(test["guest"]["kernel"].as_array().unwrap().len(), 2);
     assert_eq!(test["boots"].as_array().unwrap().len(), 2);
     assert_eq!(test["console"], Value::Null);
-    assert_eq!(entries(&world.path("cache/logs")), 0, "a console that nobody asked for was kept");
+    assert_eq!(entries(&world.path("cache/logs")), 0, "a console log was kept without --keep-console");
     assert_eq!(entries(&world.path("cache")), 1, "files of the guest were left");
     assert_eq!(test["guest"]["initramfs"], world.json(&[], 0)["guest"]["initramfs"]);
 
@@ -158,7 +139,7 @@ async fn a_guest_that_does_everything_passes() {
 }
 
 #[tokio::test]
-async fn a_pool_that_does_not_come_back_fails() {
+async fn fails_when_the_pool_cannot_be_imported() {
     let world = World::new(KERNEL).await;
     world.emulator(|boot, step, line| match (boot, step) {
         (Boot::Second, BootStep::Import) => {
@@ -179,7 +160,7 @@ async fn a_pool_that_does_not_come_back_fails() {
 }
 
 #[tokio::test]
-async fn a_guest_that_hangs_is_ended() {
+async fn stops_a_guest_that_hangs() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, step, line| if step == BootStep::Scrub { "exec sleep 600".to_owned() } else { line });
     let started = Instant::now();
@@ -190,7 +171,7 @@ async fn a_guest_that_hangs_is_ended() {
 }
 
 #[tokio::test]
-async fn a_guest_that_oopsed_is_not_waited_for() {
+async fn stops_a_guest_after_an_oops() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, step, line| {
         let oops = "echo '[    3.000000] kernel BUG at zfs.c:1!'; exec sleep 600";
@@ -203,7 +184,7 @@ async fn a_guest_that_oopsed_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn modules_of_another_kernel_are_not_even_booted() {
+async fn does_not_boot_modules_of_another_kernel() {
     let world = World::new("6.17.8-301.fc43.x86_64").await;
     let test = world.json(&[], 3);
     assert_eq!(
@@ -213,7 +194,7 @@ async fn modules_of_another_kernel_are_not_even_booted() {
 }
 
 #[tokio::test]
-async fn without_an_emulator_nothing_is_tested() {
+async fn tests_nothing_without_an_emulator() {
     let world = World::new(KERNEL).await;
     // Nothing else is on the search path either, wherever this test runs.
     let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
@@ -233,11 +214,11 @@ async fn without_an_emulator_nothing_is_tested() {
 }
 
 #[tokio::test]
-async fn the_kernel_must_be_the_exact_one() {
+async fn rejects_a_kernel_package_of_another_kernel() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, _, line| line);
     fs::rename(world.path("kernel-modules-core.rpm"), world.path("kernel-core.rpm")).unwrap();
-    world.kernel_package("kernel-modules-core", &[]);
+    rpms::kernel_package(world.directory.path(), "kernel-modules-core", &[]);
     let output = world.run(&["--accel", "tcg"]);
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");

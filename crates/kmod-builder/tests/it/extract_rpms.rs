@@ -20,14 +20,14 @@ use crate::images::{Rpms, inputs};
 use crate::rpms::{self, KERNEL};
 use crate::{layers, rpms::Recipe};
 
-struct Bench {
+struct ExtractBench {
     directory: TempDir,
     layout: Layout,
     name: ImageRef,
     rpms: Rpms,
 }
 
-impl Bench {
+impl ExtractBench {
     async fn new(recipes: (Vec<Recipe>, Vec<Recipe>), compression: Compression) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let rpms = Rpms::new(recipes);
@@ -75,9 +75,9 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_comes_out_is_what_went_in() {
+async fn extracts_exactly_the_composed_files() {
     for compression in [Compression::Zstd, Compression::Gzip] {
-        let bench = Bench::new(rpms::good(), compression).await;
+        let bench = ExtractBench::new(rpms::good(), compression).await;
         let extracted = bench.extract(&PackageGroup::ALL, false).await.unwrap();
         assert_eq!(bench.extracted(), files(bench.rpms.directory.path()));
         assert!(extracted.iter().all(|extracted| extracted.state == ExtractState::StagedRpm));
@@ -91,7 +91,7 @@ async fn what_comes_out_is_what_went_in() {
 
 #[tokio::test]
 async fn headers_are_listed() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let images = ImageStore::open(&bench.name.store).await.unwrap();
     let listed = ImageRpms::open(&images, &bench.name).await.unwrap().list().await.unwrap();
     let files = files(bench.rpms.directory.path());
@@ -107,7 +107,7 @@ async fn headers_are_listed() {
 
 #[tokio::test]
 async fn only_the_layers_that_are_needed_are_read() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let image = bench.layout.tags().unwrap().remove(0).1.digest;
     let manifest = Manifest::parse(&bench.layout.read_blob(&image).unwrap()).unwrap();
     let kmod = bench.layout.directory().join("blobs/sha256").join(manifest.layers[1].digest.hex());
@@ -130,8 +130,8 @@ async fn only_the_layers_that_are_needed_are_read() {
 }
 
 #[tokio::test]
-async fn files_that_differ_are_not_replaced_unasked() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+async fn replaces_differing_files_only_with_replace() {
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let directory = bench.directory.path().join("rpms");
     fs::create_dir(&directory).unwrap();
     let mine = directory.join("zfs-2.4.3-1.fc43.x86_64.rpm");
@@ -147,7 +147,7 @@ async fn files_that_differ_are_not_replaced_unasked() {
 
 #[tokio::test]
 async fn links_in_the_target_are_not_followed() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let directory = bench.directory.path().join("rpms");
     fs::create_dir(&directory).unwrap();
     let elsewhere = bench.directory.path().join("images/oci-layout");
@@ -159,8 +159,8 @@ async fn links_in_the_target_are_not_followed() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_changed_layer() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+async fn leaves_nothing_of_a_changed_layer() {
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let image = bench.layout.tags().unwrap().remove(0).1.digest;
     let manifest = Manifest::parse(&bench.layout.read_blob(&image).unwrap()).unwrap();
     let path = bench.layout.directory().join("blobs/sha256").join(manifest.layers[1].digest.hex());
@@ -174,8 +174,8 @@ async fn nothing_is_left_of_a_changed_layer() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_hostile_layer() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+async fn leaves_nothing_of_a_hostile_layer() {
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let archive = layers::archive(&[
         layers::entry("zfs-2.4.3-1.fc43.x86_64.rpm", b'0', b"first"),
         layers::entry("../outside.rpm", b'0', b"second"),
@@ -192,7 +192,7 @@ async fn nothing_is_left_of_a_hostile_layer() {
 
 #[tokio::test]
 async fn an_image_must_be_named_if_there_are_several() {
-    let bench = Bench::new(rpms::good(), Compression::Zstd).await;
+    let bench = ExtractBench::new(rpms::good(), Compression::Zstd).await;
     let images = ImageStore::open(&bench.name.store).await.unwrap();
     let image = bench.layout.tags().unwrap().remove(0).1;
     bench.layout.list(&image, Some(&"other".parse().unwrap())).unwrap();
@@ -225,12 +225,12 @@ proptest! {
             (userland, vec![rpms::kmod(KERNEL, &rpms::modules(KERNEL))])
         };
         runtime.block_on(async {
-            let bench = Bench::new(recipes(), Compression::Zstd).await;
+            let bench = ExtractBench::new(recipes(), Compression::Zstd).await;
             bench.extract(&PackageGroup::ALL, false).await.unwrap();
             assert_eq!(bench.extracted(), files(bench.rpms.directory.path()));
             let mut reversed = recipes();
             reversed.0.reverse();
-            let again = Bench::new(reversed, Compression::Zstd).await;
+            let again = ExtractBench::new(reversed, Compression::Zstd).await;
             assert_eq!(again.layout.index().unwrap(), bench.layout.index().unwrap());
         });
     }

@@ -1,4 +1,4 @@
-//! Layers as nobody should make them.
+//! Invalid and hostile layers.
 
 use std::io::Write as _;
 
@@ -93,7 +93,7 @@ fn files_in_their_places_are_read() {
 }
 
 #[test]
-fn each_kind_of_hostile_entry_has_its_own_sentence() {
+fn has_a_message_for_each_kind_of_hostile_entry() {
     let sentences = [
         (entry("/etc/zfs.rpm", b'0', b""), "`/etc/zfs.rpm`, which is an absolute path"),
         (entry("devel/../../zfs.rpm", b'0', b""), "which leads out of the image by `..`"),
@@ -118,7 +118,7 @@ fn each_kind_of_hostile_entry_has_its_own_sentence() {
 }
 
 #[test]
-fn a_name_may_occur_once() {
+fn rejects_a_name_that_occurs_twice() {
     refused(
         &[entry("zfs.rpm", b'0', b"a"), entry("./zfs.rpm", b'0', b"b")],
         "`./zfs.rpm`, which occurs twice",
@@ -137,13 +137,13 @@ fn entries_are_counted() {
 }
 
 #[test]
-fn names_are_not_read_without_end() {
+fn limits_the_length_of_names() {
     refused(&[entry("x", b'L', &[b'a'; 5000]), entry("x", b'0', b"")], "is not a whole tar archive");
     refused(&[entry("x", b'L', b"zfs.rpm\0")], "goes on after the end");
 }
 
 #[test]
-fn nothing_may_follow_the_end() {
+fn rejects_data_after_the_end_of_the_archive() {
     let mut hidden = archive(&[entry("zfs.rpm", b'0', b"a")]);
     hidden.extend(entry("hidden.rpm", b'0', b"b"));
     let error = read(&hidden, Compression::Zstd).unwrap_err().to_string();
@@ -151,14 +151,14 @@ fn nothing_may_follow_the_end() {
 }
 
 #[test]
-fn an_archive_that_ends_early_is_not_whole() {
+fn rejects_a_truncated_archive() {
     let archive = archive(&[entry("zfs.rpm", b'0', &[1; 2000])]);
     let error = read(&archive[..1024], Compression::Gzip).unwrap_err().to_string();
     assert!(error.contains("is not a whole tar archive"), "{error}");
 }
 
 #[test]
-fn what_is_said_of_a_layer_must_hold() {
+fn rejects_a_layer_that_differs_from_its_descriptor() {
     let (blob, descriptor, diff_id) = layer(&archive(&[entry("zfs.rpm", b'0', b"a")]), Compression::Zstd);
     let check = |descriptor: &Descriptor, diff_id: &Digest, sentence: &str| {
         let error = read_blob(&blob, descriptor, diff_id).unwrap_err().to_string();
@@ -174,7 +174,7 @@ fn what_is_said_of_a_layer_must_hold() {
 proptest! {
     /// Whatever is changed in a blob, it is called changed, and not by what the change led to.
     #[test]
-    fn any_changed_byte_is_a_changed_blob(position in any::<prop::sample::Index>(), change in 1..=255_u8, gzip: bool) {
+    fn reports_any_changed_byte_as_a_changed_blob(position in any::<prop::sample::Index>(), change in 1..=255_u8, gzip: bool) {
         let compression = if gzip { Compression::Gzip } else { Compression::Zstd };
         let archive = archive(&[entry("zfs.rpm", b'0', &[7; 3000]), entry("devel/x.rpm", b'0', b"y")]);
         let (mut blob, descriptor, diff_id) = layer(&archive, compression);

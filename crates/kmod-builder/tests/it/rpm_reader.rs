@@ -16,7 +16,7 @@ fn kmod_bytes(modules: &[(String, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
-fn modules_are_found_however_they_are_compressed() {
+fn finds_modules_in_every_compression() {
     let path = |end: &str| format!("/usr/lib/modules/{KERNEL}/extra/zfs/{end}");
     let (_, bytes) = rpms::module("", KERNEL);
     let xz = {
@@ -47,7 +47,7 @@ fn modules_are_found_however_they_are_compressed() {
 }
 
 #[test]
-fn what_is_no_module_is_not_taken_for_one() {
+fn rejects_what_is_not_a_module() {
     let path = format!("/lib/modules/{KERNEL}/extra/zfs/zfs.ko");
     for (bytes, reason) in [
         (b"#!/bin/sh\n".repeat(20), "not a 64-bit little-endian ELF file"),

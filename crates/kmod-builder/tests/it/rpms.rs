@@ -143,6 +143,31 @@ fn mark_as_source(package: &mut rpm::Package) {
     package.clear_signatures().unwrap();
 }
 
+/// Writes a package of the kernel with files below its directory of modules.
+pub(crate) fn kernel_package(directory: &Path, name: &str, files: &[(&str, Vec<u8>)]) -> PathBuf {
+    let (version, release) = KERNEL.strip_suffix(".x86_64").unwrap().split_once('-').unwrap();
+    let mut builder = PackageBuilder::new(name, version, "GPL-2.0-only", "x86_64", "The Linux kernel");
+    builder.using_config(BuildConfig::v4().compression(CompressionType::None)).release(release);
+    for (path, bytes) in files {
+        let options = FileOptions::new(format!("/lib/modules/{KERNEL}/{path}"));
+        builder.with_file_contents(bytes.clone(), options).unwrap();
+    }
+    let path = directory.join(format!("{name}.rpm"));
+    builder.build().unwrap().write(&mut fs::File::create(&path).unwrap()).unwrap();
+    path
+}
+
+pub(crate) fn kernel_core(directory: &Path) -> PathBuf {
+    kernel_package(directory, "kernel-core", &[("vmlinuz", b"kernel".to_vec())])
+}
+
+/// The drivers of the guest's disk.
+pub(crate) fn kernel_modules(directory: &Path) -> PathBuf {
+    let driver = module_file(62, KERNEL);
+    let files = ["kernel/virtio_pci.ko", "kernel/virtio_blk.ko"].map(|path| (path, driver.clone()));
+    kernel_package(directory, "kernel-modules-core", &files)
+}
+
 /// The packages of userland and kmod, as they should be.
 pub(crate) fn good() -> (Vec<Recipe>, Vec<Recipe>) {
     good_for(KERNEL)

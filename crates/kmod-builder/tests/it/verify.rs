@@ -24,13 +24,13 @@ type Recipes = (Vec<Recipe>, Vec<Recipe>);
 
 const OTHER_KERNEL: &str = "6.17.9-300.fc43.x86_64";
 
-struct Bench {
+struct VerifyBench {
     directory: TempDir,
     layout: Layout,
     built: ComposedImage,
 }
 
-impl Bench {
+impl VerifyBench {
     async fn new(recipes: Recipes) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (layout, built) = Rpms::new(recipes).compose(Compression::Zstd, directory.path()).await;
@@ -103,8 +103,8 @@ fn with(recipe: Recipe) -> Recipes {
 }
 
 #[tokio::test]
-async fn a_good_image_passes() {
-    let bench = Bench::new(rpms::good()).await;
+async fn a_complete_image_passes() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let report = bench.report().await;
     let table = report.table();
     assert!(report.passed(), "{table}");
@@ -116,8 +116,8 @@ async fn a_good_image_passes() {
 }
 
 #[tokio::test]
-async fn the_target_is_that_of_the_tag_or_the_labels() {
-    let bench = Bench::new(rpms::good()).await;
+async fn takes_the_target_from_the_tag_or_the_labels() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let report = verify::contract(&bench.built.pinned(), None).await.unwrap();
     assert_eq!(report.target(), Some(&rpms::target()));
     let other = Target { kernel: OTHER_KERNEL.parse().unwrap(), ..rpms::target() };
@@ -131,8 +131,8 @@ async fn the_target_is_that_of_the_tag_or_the_labels() {
 }
 
 #[tokio::test]
-async fn one_changed_byte_is_noticed_in_every_blob() {
-    let bench = Bench::new(rpms::good()).await;
+async fn detects_one_changed_byte_in_every_blob() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let manifest = bench.manifest();
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| &blob.digest);
     for digest in blobs.chain([bench.built.digest()]) {
@@ -152,36 +152,36 @@ async fn one_changed_byte_is_noticed_in_every_blob() {
 }
 
 #[tokio::test]
-async fn modules_of_another_kernel_are_refused() {
+async fn rejects_modules_of_another_kernel() {
     let path = format!("/lib/modules/{KERNEL}/extra/zfs/zfs.ko");
     let mut modules = rpms::modules(KERNEL);
     modules[1] = rpms::module(&path, OTHER_KERNEL);
-    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
     let sentence = format!("{path} was built for {OTHER_KERNEL}, not for {KERNEL}");
     failed(&report, "modules are built for the kernel", &sentence);
     assert_eq!(failures(&report).len(), 1, "{}", report.table());
 
     // One that only begins like the kernel is another one.
     modules[1] = rpms::module(&path, &format!("{KERNEL}+debug"));
-    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
     failed(&report, "modules are built for the kernel", &format!("was built for {KERNEL}+debug"));
 
     modules[1] = (path.clone(), rpms::module_file(183, &format!("{KERNEL} SMP ")));
-    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
     failed(&report, "modules are built for the kernel", "is not compiled for x86_64");
 }
 
 #[tokio::test]
-async fn a_package_for_another_kernel_is_refused() {
+async fn rejects_a_package_for_another_kernel() {
     let kmod = rpms::kmod(OTHER_KERNEL, &rpms::modules(OTHER_KERNEL));
-    let report = Bench::new(with_kmod(kmod)).await.report().await;
+    let report = VerifyBench::new(with_kmod(kmod)).await.report().await;
     failed(&report, "every expected package is there", &format!("missing: kmod-zfs-{KERNEL}"));
     failed(&report, "no other package is there", &format!("is for another kernel than {KERNEL}"));
 }
 
 #[tokio::test]
-async fn a_kernel_in_the_builder_is_noticed() {
-    let report = Bench::new(with_kmod(rpms::trapped_kmod(KERNEL))).await.report().await;
+async fn detects_a_kernel_in_the_builder() {
+    let report = VerifyBench::new(with_kmod(rpms::trapped_kmod(KERNEL))).await.report().await;
     let sentence = format!(
         "kmod-zfs-{KERNEL} does not require `kernel-uname-r = {KERNEL}`: kernel-core was present in the builder"
     );
@@ -191,55 +191,55 @@ async fn a_kernel_in_the_builder_is_noticed() {
 }
 
 #[tokio::test]
-async fn each_missing_package_is_named() {
+async fn names_each_missing_package() {
     for name in ["libuutil3", "zfs-dracut", "python3-pyzfs", "kmod-zfs-devel"] {
-        let report = Bench::new(without(name)).await.report().await;
+        let report = VerifyBench::new(without(name)).await.report().await;
         failed(&report, "every expected package is there", &format!("missing: {name}"));
         assert_eq!(failures(&report).len(), 1, "{}", report.table());
     }
-    let report = Bench::new(without("zfs")).await.report().await;
+    let report = VerifyBench::new(without("zfs")).await.report().await;
     failed(&report, "every expected package is there", "missing: zfs, zfs (source)");
 }
 
 #[tokio::test]
-async fn each_package_too_many_is_explained() {
+async fn explains_each_unexpected_package() {
     for (name, arch, sentence) in [
         ("zfs-dkms", "noarch", "zfs-dkms-2.4.3-1.fc43.noarch.rpm would compile modules on the host"),
         ("zfs-initramfs", "x86_64", "is for Debian's initramfs"),
         ("kernel-core", "x86_64", "kernel-core-2.4.3-1.fc43.x86_64.rpm is part of a kernel"),
         ("libzfs6", "x86_64", "is not a package of OpenZFS 2.4.3"),
     ] {
-        let report = Bench::new(with(rpms::package(name, arch))).await.report().await;
+        let report = VerifyBench::new(with(rpms::package(name, arch))).await.report().await;
         failed(&report, "no other package is there", sentence);
     }
-    let report = Bench::new(with(rpms::package("kernel-core", "x86_64"))).await.report().await;
+    let report = VerifyBench::new(with(rpms::package("kernel-core", "x86_64"))).await.report().await;
     failed(&report, "no kernel is among the packages", "is part of a kernel");
 }
 
 #[tokio::test]
-async fn packages_for_other_machines_are_refused() {
+async fn rejects_packages_for_other_architectures() {
     let (mut userland, kmod) = without("libuutil3");
     userland.push(rpms::package("libuutil3", "aarch64"));
-    let report = Bench::new((userland, kmod)).await.report().await;
+    let report = VerifyBench::new((userland, kmod)).await.report().await;
     failed(&report, "packages are for the architecture", "libuutil3 is for aarch64, not x86_64");
     let (mut userland, kmod) = without("libuutil3");
     userland.push(rpms::package("libuutil3", "noarch"));
-    let report = Bench::new((userland, kmod)).await.report().await;
+    let report = VerifyBench::new((userland, kmod)).await.report().await;
     failed(&report, "packages are for the architecture", "libuutil3 is for noarch, not x86_64");
 }
 
 #[tokio::test]
-async fn promises_between_userland_and_kmod_are_checked() {
+async fn checks_the_dependencies_between_userland_and_kmod() {
     let (mut userland, kmod) = without("zfs");
     let mut zfs = rpms::package("zfs", "x86_64");
     zfs.builder.requires(Dependency::eq("zfs-kmod", "2.4.2"));
     userland.extend([zfs, rpms::source("zfs")]);
-    let report = Bench::new((userland, kmod)).await.report().await;
+    let report = VerifyBench::new((userland, kmod)).await.report().await;
     failed(&report, "userland requires its kmod", "zfs requires `zfs-kmod = 2.4.2`, not `zfs-kmod = 2.4.3`");
 
     let mut kmod = rpms::package(&format!("kmod-zfs-{KERNEL}"), "x86_64");
     kmod.builder.requires(Dependency::eq("kernel-uname-r", OTHER_KERNEL));
-    let report = Bench::new(with_kmod(kmod)).await.report().await;
+    let report = VerifyBench::new(with_kmod(kmod)).await.report().await;
     failed(&report, "kmod requires its kernel", "which is another kernel");
     failed(&report, "kmod provides what the userland needs", "does not provide `zfs-kmod = 2.4.3-1.fc43`");
     failed(&report, "kmod runs depmod for its kernel", "%post of kmod-zfs");
@@ -247,16 +247,16 @@ async fn promises_between_userland_and_kmod_are_checked() {
 }
 
 #[tokio::test]
-async fn modules_elsewhere_are_refused() {
+async fn rejects_modules_outside_the_extra_directory() {
     let mut modules = rpms::modules(KERNEL);
     modules.push(rpms::module(&format!("/lib/modules/{KERNEL}/kernel/fs/ext4.ko"), KERNEL));
-    let report = Bench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
     failed(&report, "modules are in their place", "/kernel/fs/ext4.ko");
 }
 
 #[tokio::test]
-async fn a_hostile_entry_is_refused() {
-    let bench = Bench::new(rpms::good()).await;
+async fn rejects_a_hostile_entry() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let [userland, _] = bench.layers();
     let archive = layers::archive(&[layers::entry("../../etc/passwd", b'0', b"root::0:0")]);
     let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Zstd);
@@ -268,10 +268,10 @@ async fn a_hostile_entry_is_refused() {
     assert_eq!(failures(&report).len(), 1, "{}", report.table());
 }
 
-/// A client that unpacks both layers would have one of the two, and nobody knows which it was that was verified.
+/// A client that unpacks both layers would have one of the two files, perhaps not the verified one.
 #[tokio::test]
-async fn no_layer_hides_what_another_one_holds() {
-    let bench = Bench::new(rpms::good()).await;
+async fn rejects_the_same_path_in_two_layers() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let [userland, kmod] = bench.layers();
     let twice = Layer { descriptor: kmod.descriptor, diff_id: kmod.diff_id };
     let report = bench.composed(&twice.clone(), &twice).await;
@@ -281,8 +281,8 @@ async fn no_layer_hides_what_another_one_holds() {
 }
 
 #[tokio::test]
-async fn layers_must_be_what_the_image_says() {
-    let bench = Bench::new(rpms::good()).await;
+async fn rejects_layers_that_differ_from_the_documents() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let [userland, kmod] = bench.layers();
     let report = bench.composed(&userland, &Layer { diff_id: Digest::of(b""), ..kmod.clone() }).await;
     failed(&report, "layers are what the configuration says", "unpacked it has the digest sha256:");
@@ -299,8 +299,8 @@ async fn layers_must_be_what_the_image_says() {
 }
 
 #[tokio::test]
-async fn files_must_be_called_what_they_are() {
-    let bench = Bench::new(rpms::good()).await;
+async fn rejects_files_whose_names_differ_from_their_headers() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let [_, kmod] = bench.layers();
     let rpm = fs::read(rpms::package("libzfs7", "x86_64").write(bench.directory.path())).unwrap();
     let archive = layers::archive(&[
@@ -317,7 +317,7 @@ async fn files_must_be_called_what_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_of_ours_is_refused() {
+async fn rejects_what_is_not_an_image() {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::create(directory.path()).unwrap();
     let index = layout.put("x", br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
@@ -333,8 +333,8 @@ async fn what_is_no_image_of_ours_is_refused() {
 }
 
 #[tokio::test]
-async fn a_userland_layer_is_found_again_by_its_inputs() {
-    let bench = Bench::new(rpms::good()).await;
+async fn finds_a_userland_layer_by_its_inputs() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let digest = inputs().userland_digest();
     assert_eq!(compose::find_userland(&bench.layout, &digest).unwrap(), None);
     bench.layout.list(bench.built.manifest(), None).unwrap();
@@ -344,8 +344,8 @@ async fn a_userland_layer_is_found_again_by_its_inputs() {
 }
 
 #[tokio::test]
-async fn an_image_can_be_taken_from_another_layout() {
-    let bench = Bench::new(rpms::good()).await;
+async fn copies_an_image_from_another_layout() {
+    let bench = VerifyBench::new(rpms::good()).await;
     let other = tempfile::tempdir().unwrap();
     let layout = Layout::create(other.path()).unwrap();
     let tag = rpms::target().tag();
@@ -365,7 +365,7 @@ proptest! {
     fn no_changed_image_passes(position in any::<prop::sample::Index>(), change in 1..=255_u8) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let bench = Bench::new(rpms::good()).await;
+            let bench = VerifyBench::new(rpms::good()).await;
             let blobs = bench.directory.path().join("blobs/sha256");
             let sizes = |path: &Path| fs::read(path).unwrap().len();
             let mut paths: Vec<_> = fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -85,7 +85,7 @@ mod tests {
     use crate::model::image_diff::{FileDiff, PackageDiff};
 
     #[test]
-    fn tables_are_for_people() {
+    fn shortens_long_tables() {
         let file = |number: usize| FileDiff {
             path: format!("/usr/src/{number}"),
             result: DiffResult::OnlyInFirst,

@@ -111,7 +111,7 @@ impl<'a> ImageRpms<'a> {
 
     /// Writes the RPMs of some groups into a directory, laid out as in the image.
     ///
-    /// Everything is first written beside the target and proven; only then does any file get its final name, by
+    /// Everything is first written beside the target and verified; only then does any file get its final name, by
     /// renaming. A file that is there already and the same stays; one that differs is an error before anything is
     /// named, unless it is to be replaced.
     pub async fn extract(

@@ -31,7 +31,7 @@ pub struct LayerEntry<'a> {
     pub group: PackageGroup,
     /// Its size in bytes.
     pub size: u64,
-    /// Its bytes: exactly `size` of them, or an error. They are proven only when the whole layer has been read.
+    /// Its bytes: exactly `size` of them, or an error. They are verified only when the whole layer has been read.
     pub reader: &'a mut dyn Read,
 }
 

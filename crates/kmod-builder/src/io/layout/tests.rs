@@ -7,7 +7,7 @@ fn layout() -> (tempfile::TempDir, Layout) {
 }
 
 #[test]
-fn a_layout_is_made_once_and_opened_after() {
+fn creates_a_layout_once_and_then_opens_it() {
     let (_directory, layout) = layout();
     let blob = layout.put("x", b"bytes").unwrap();
     let again = Layout::create(layout.directory()).unwrap();
@@ -30,7 +30,7 @@ fn an_unfinished_blob_has_no_name() {
 }
 
 #[test]
-fn what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays() {
+fn removes_files_of_killed_writers_only() {
     let (_directory, layout) = layout();
     let left = layout.directory().join(".unfinished-dead");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
@@ -47,7 +47,7 @@ fn what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays() {
 }
 
 #[test]
-fn a_changed_document_is_noticed() {
+fn detects_a_changed_document() {
     let (_directory, layout) = layout();
     let blob = layout.put(oci::MANIFEST, b"{}").unwrap();
     fs::write(layout.path(&blob.digest), b"[]").unwrap();
@@ -56,7 +56,7 @@ fn a_changed_document_is_noticed() {
 }
 
 #[test]
-fn tags_are_sorted_and_foreign_names_left_alone() {
+fn sorts_tags_and_keeps_foreign_names() {
     let (_directory, layout) = layout();
     let manifest = layout.put(oci::MANIFEST, b"{}").unwrap();
     for tag in ["b", "a"] {

@@ -42,12 +42,22 @@ pub fn inspect(reader: impl Read) -> Result<(Package, Vec<PackagedModule>), RpmE
         let payload = drain(&mut rest, &mut io::sink())?;
         return Ok((finish(&metadata, &payload, rest)?, Vec::new()));
     }
-    let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
-    file.write_all(&headers.bytes).map_err(RpmError::Read)?;
-    let payload = drain(&mut rest, &mut file)?;
-    let package = finish(&metadata, &payload, rest)?;
-    file.rewind().map_err(RpmError::Read)?;
+    let (package, file) = copy(&headers.bytes, rest, &metadata)?;
     Ok((package, modules::read(file)?))
+}
+
+/// Copies an RPM to an unnamed temporary file and verifies its digests, so that the payload can be unpacked.
+fn copy(
+    headers: &[u8],
+    mut rest: Hashing<impl Read>,
+    metadata: &rpm::PackageMetadata,
+) -> Result<(Package, File), RpmError> {
+    let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
+    file.write_all(headers).map_err(RpmError::Read)?;
+    let payload = drain(&mut rest, &mut file)?;
+    let package = finish(metadata, &payload, rest)?;
+    file.rewind().map_err(RpmError::Read)?;
+    Ok((package, file))
 }
 
 /// Reads the RPM in a file; see [`parse`].

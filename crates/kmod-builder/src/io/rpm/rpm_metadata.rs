@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, BufReader, Read};
 
 use num_traits::FromPrimitive as _;
 use rpm::{IndexData, IndexSignatureTag, IndexTag, PackageMetadata};
 
-use super::{RpmError, drain, finish, headers};
+use super::{RpmError, copy, headers};
 use crate::io::layer::Hashing;
 use crate::model::image_diff::{self, RpmMetadata};
 
@@ -16,20 +16,15 @@ use crate::model::image_diff::{self, RpmMetadata};
 /// the files themselves nothing is kept but their digests.
 pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
     let (headers, metadata) = headers::read(reader)?;
-    let mut rest = headers.rest;
-    let mut file = tempfile::tempfile().map_err(RpmError::Read)?;
-    io::Write::write_all(&mut file, &headers.bytes).map_err(RpmError::Read)?;
-    let payload = drain(&mut rest, &mut file)?;
-    finish(&metadata, &payload, rest)?;
-    file.rewind().map_err(RpmError::Read)?;
+    let (_, file) = copy(&headers.bytes, headers.rest, &metadata)?;
     let (header, signature) = tags(&metadata)?;
     Ok(RpmMetadata { header, signature, files: files(file)? })
 }
 
-type Tags = BTreeMap<String, Vec<String>>;
+type RpmTags = BTreeMap<String, Vec<String>>;
 
 /// The tags of the header and of the signature header, without those that only mark where a header's data is.
-fn tags(metadata: &PackageMetadata) -> Result<(Tags, Tags), RpmError> {
+fn tags(metadata: &PackageMetadata) -> Result<(RpmTags, RpmTags), RpmError> {
     let name = |tag: u32, known: Option<String>, prefix: &str| {
         let known = known.and_then(|name| Some(name.strip_prefix(prefix)?.to_owned()));
         known.unwrap_or_else(|| tag.to_string())

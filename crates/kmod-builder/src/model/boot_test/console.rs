@@ -209,13 +209,13 @@ impl ConsoleParser {
             _ => return Err(BootFailure::OutOfOrder { expected, found: said.step.to_owned() }),
         };
         let outcome =
-            if said.ok { self.judge(step, said.detail) } else { Err(self.failure(step, said.detail)) };
+            if said.ok { self.check_detail(step, said.detail) } else { Err(self.failure(step, said.detail)) };
         self.steps.push(StepReport { step, passed: outcome.is_ok(), detail: said.detail.to_owned(), at });
         outcome
     }
 
     /// Checks the detail of a successful step.
-    fn judge(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
+    fn check_detail(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
         let ExpectedConsole { kernel, zfs, .. } = &self.expected;
         let found = || detail.to_owned();
         match step {
@@ -227,7 +227,7 @@ impl ConsoleParser {
                 Err(BootFailure::WrongVersion { expected: zfs.to_string(), found: found() })
             }
             BootStep::Write | BootStep::Read | BootStep::Change | BootStep::Rollback => {
-                self.judge_digest(step, detail)
+                self.check_digest(step, detail)
             }
             BootStep::Taint => match Taints::parse(detail).map(Taints::unexpected) {
                 Some(None) => Ok(()),
@@ -238,7 +238,7 @@ impl ConsoleParser {
         }
     }
 
-    fn judge_digest(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
+    fn check_digest(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
         let is_digest = detail.len() == 64 && detail.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_digest {
             return Err(BootFailure::NoDigest { step, words: detail.to_owned() });

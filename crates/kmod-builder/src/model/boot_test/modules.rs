@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_who_needs_it() {
+    fn names_a_missing_module_and_what_needs_it() {
         let module_set = module_set(&[("zfs", "spl"), ("a", "b"), ("b", "a")]);
         assert_eq!(module_set.missing(&["zfs", "crc32"]).into_iter().collect::<Vec<_>>(), ["spl"]);
         insta::assert_snapshot!(module_set.order(&["zfs"], &[]).unwrap_err(), @"zfs needs the kernel module spl, which is neither built in nor in kernel-modules-core");

@@ -34,7 +34,7 @@ pub enum BootVerdict {
     NotTested(String),
 }
 
-/// What the guest was, as far as somebody may want to make it again.
+/// What is needed to run the same guest again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuestConfig {
     pub accelerator: Accelerator,

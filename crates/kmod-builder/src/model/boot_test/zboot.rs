@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_in_kernels_are_found() {
+    fn finds_the_kernel_in_a_zboot_image() {
         assert_eq!(
             zboot_payload(&zimg("gzip")).unwrap().unwrap(),
             ZbootPayload { compression: ZbootCompression::Gzip, kernel: b"kernel" }

@@ -91,7 +91,7 @@ pub struct PackageDiff {
     /// Its path in the image.
     pub path: String,
     pub result: DiffResult,
-    /// What differs in it, once somebody has [looked](ImageDiff::explain).
+    /// Set by [`ImageDiff::explain`].
     #[serde(flatten)]
     pub difference: Option<RpmDiff>,
 }
@@ -118,10 +118,7 @@ impl<'a> ImageSide<'a> {
     fn of(inspection: &'a Inspection) -> Result<Self, UnreadableImage> {
         let fail =
             |reason: &str| UnreadableImage { image: inspection.image.to_string(), reason: reason.to_owned() };
-        let faulty = |fault: &BlobFault| {
-            let (BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason)) = fault;
-            fail(reason)
-        };
+        let faulty = |fault: &BlobFault| fail(fault.reason());
         let manifest = inspection.manifest.as_ref().map_err(|reason| fail(reason))?;
         let config = inspection.config.as_ref().map_err(faulty)?;
         inspection.layers.iter().try_for_each(|layer| layer.as_ref().copied().map_err(faulty))?;

@@ -9,11 +9,11 @@ use crate::model::oci::{self, Descriptor};
 use crate::model::packages::{LayerKind, Package};
 use crate::model::verify::ImageRpm;
 
-/// Packages by their paths, each with what is in it, in two layers.
-type Packages = BTreeMap<String, u8>;
+/// PackageContents by their paths, each with what is in it, in two layers.
+type PackageContents = BTreeMap<String, u8>;
 
 /// An image of these packages, as if it had been read. A salt changes how the layers are compressed, and nothing else.
-fn image(packages: &Packages, epoch: i64, salt: u8) -> Inspection {
+fn image(packages: &PackageContents, epoch: i64, salt: u8) -> Inspection {
     let mut inputs = inputs();
     inputs.source_date_epoch = epoch;
     let part = |path: &str| LayerKind::of(path);
@@ -63,7 +63,7 @@ fn package(name: &str, content: &[u8]) -> Package {
     }
 }
 
-fn packages(list: &[(&str, u8)]) -> Packages {
+fn packages(list: &[(&str, u8)]) -> PackageContents {
     list.iter().map(|(path, content)| ((*path).to_owned(), *content)).collect()
 }
 
@@ -104,7 +104,7 @@ fn other_inputs_are_seen_in_the_documents() {
 }
 
 #[test]
-fn another_compression_is_no_other_content() {
+fn another_compression_is_not_a_difference_in_content() {
     let list = packages(&[("zfs.rpm", 1)]);
     let comparison = ImageDiff::of(&image(&list, 9, 0), &image(&list, 9, 1)).unwrap();
     let layers = vec![DiffResult::DifferentlyCompressed; 2];
@@ -112,7 +112,7 @@ fn another_compression_is_no_other_content() {
 }
 
 #[test]
-fn documents_in_other_bytes_are_not_the_same() {
+fn documents_with_other_bytes_differ() {
     let first = image(&packages(&[("zfs.rpm", 1)]), 9, 0);
     let mut second = first.clone();
     second.image.digest = Digest::of(b"the same members, in another order");
@@ -125,7 +125,7 @@ fn documents_in_other_bytes_are_not_the_same() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_compared() {
+fn does_not_compare_unreadable_images() {
     let good = image(&packages(&[("zfs.rpm", 1)]), 9, 0);
     let bad =
         Inspection { layers: vec![Ok(()), Err(BlobFault::Changed("it was changed".into()))], ..good.clone() };
@@ -150,7 +150,7 @@ fn rpm_metadata(tags: &[(&str, &[&str])]) -> RpmMetadata {
 }
 
 #[test]
-fn tags_differ_in_words() {
+fn describes_differing_tags() {
     let long = "x".repeat(100);
     let (spec, other) = (format!("{long}a{long}"), format!("{long}b"));
     let first = rpm_metadata(&[
@@ -195,7 +195,7 @@ fn signatures_count_only_where_nothing_else_differs() {
     assert_eq!(names(RpmDiff::of(&first, &second)), ["BUILDTIME"]);
 }
 
-fn some_packages() -> impl Strategy<Value = Packages> {
+fn some_packages() -> impl Strategy<Value = PackageContents> {
     btree_map("(zfs|kmod-zfs)-[a-c]", 0..3_u8, 0..5)
 }
 
@@ -221,7 +221,7 @@ fn some_rpm_metadata() -> impl Strategy<Value = RpmMetadata> {
 proptest! {
     /// The same digest and no difference are the same thing; nothing is lost or invented.
     #[test]
-    fn a_comparison_tells_everything(one in some_packages(), two in some_packages(), epochs in (0..2_i64, 0..2_i64), salt in 0..2_u8) {
+    fn reports_every_difference_and_no_other(one in some_packages(), two in some_packages(), epochs in (0..2_i64, 0..2_i64), salt in 0..2_u8) {
         let (first, second) = (image(&one, epochs.0, 0), image(&two, epochs.1, salt));
         let comparison = ImageDiff::of(&first, &second).unwrap();
         let layers_same = comparison.layers.iter().all(|layer| layer.result == DiffResult::Same);
@@ -238,7 +238,7 @@ proptest! {
 
     /// Exchanging the images exchanges first and second, and changes nothing else.
     #[test]
-    fn a_comparison_has_no_side(one in some_packages(), two in some_packages()) {
+    fn swapping_the_images_swaps_the_result(one in some_packages(), two in some_packages()) {
         let (first, second) = (image(&one, 0, 0), image(&two, 0, 0));
         let there = ImageDiff::of(&first, &second).unwrap();
         let back = ImageDiff::of(&second, &first).unwrap();

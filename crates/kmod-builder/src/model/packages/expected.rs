@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_of_other_ways_to_build_are_not_ours() {
+    fn rejects_packages_of_other_builds() {
         let expected = ExpectedPackages::new(&target("2.4.3"), []);
         for name in ["zfs-dkms", "zfs-initramfs", "kernel-core", "kmod-zfs-6.17.9-300.fc43.x86_64"] {
             assert!(!expected.allows(name, false), "{name}");

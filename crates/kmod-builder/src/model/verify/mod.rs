@@ -1,7 +1,7 @@
 //! The RPM contract: the checks that an image must pass before it is published.
 //!
-//! `io` gathers what the image is (an [`Inspection`]), each check runs it, and the [`VerificationReport`] holds every result.
-//! Only a report of passed checks gives a [`VerifiedImage`]. To add a check, write one function in `image` or
+//! `io` reads the image (an [`Inspection`]), each check evaluates it, and the [`VerificationReport`] holds every
+//! result. Only a report of passed checks gives a [`VerifiedImage`]. To add a check, write one function in `image` or
 //! `packages` and add a row to `CHECKS`.
 
 mod image;
@@ -39,6 +39,13 @@ pub enum BlobFault {
     /// It has the right digest, and yet is not what the image says it is.
     Content(String),
     Entry(String),
+}
+
+impl BlobFault {
+    pub fn reason(&self) -> &str {
+        let (Self::Changed(reason) | Self::Content(reason) | Self::Entry(reason)) = self;
+        reason
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -138,9 +145,7 @@ pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationR
     let Some(target) = target else {
         let why = match (&inspection.manifest, &inspection.config) {
             (Err(reason), _) => reason.clone(),
-            (_, Err(BlobFault::Changed(reason) | BlobFault::Content(reason) | BlobFault::Entry(reason))) => {
-                reason.clone()
-            }
+            (_, Err(fault)) => fault.reason().to_owned(),
             _ => "neither its tag nor its labels name a target".to_owned(),
         };
         let unknown = || CheckStatus::Unknown("the target of the image is unknown".to_owned());

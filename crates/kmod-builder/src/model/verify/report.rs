@@ -88,7 +88,6 @@ impl VerificationReport {
         &self.image
     }
 
-    /// For what it was judged, if that could be found out.
     pub const fn target(&self) -> Option<&Target> {
         self.target.as_ref()
     }

@@ -39,14 +39,14 @@ pub(super) const TARBALL: &str = "/zfs-2.4.3.tar.gz";
 pub(super) const KERNEL_DEVEL: &str = "/kernel-devel.rpm";
 
 /// A store with one image, the servers that its inputs name, and a podman.
-pub(super) struct Bench {
+pub(super) struct ReproduceBench {
     pub(super) directory: TempDir,
     pub(super) inputs: BuildInputs,
     pub(super) digest: Digest,
     upstream: MockServer,
 }
 
-impl Bench {
+impl ReproduceBench {
     /// The image is in the store, and podman will hand over its packages.
     pub(super) async fn new() -> Self {
         Self::of(rpms::good()).await

@@ -1,6 +1,6 @@
 //! The same image, and others.
 
-use super::bench::Bench;
+use super::bench::ReproduceBench;
 use crate::rpms::{self, KERNEL, Recipe};
 
 /// The packages of kmod with one of them exchanged.
@@ -17,7 +17,7 @@ fn kmod_rpm() -> String {
 
 #[tokio::test]
 async fn the_same_packages_are_the_same_image_however_they_were_built() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let command_output = bench.reproduce(&[]).await.with(0);
     command_output.says(&[
         "userland  same",
@@ -51,7 +51,7 @@ async fn the_same_packages_are_the_same_image_however_they_were_built() {
 
 #[tokio::test]
 async fn a_changed_file_is_named() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let mut modules = rpms::modules(KERNEL);
     modules[1].1.extend(b"other code");
     modules.push(rpms::module(&format!("/lib/modules/{KERNEL}/extra/zfs/icp.ko"), KERNEL));
@@ -83,7 +83,7 @@ async fn a_changed_mode_is_named() {
         recipe.builder.with_file_contents("#!/bin/sh", options).unwrap();
         kmod_with(recipe)
     };
-    let bench = Bench::of(file(0o755)).await;
+    let bench = ReproduceBench::of(file(0o755)).await;
     bench.will_build(file(0o644));
     let command_output = bench.reproduce(&["--format", "json"]).await.with(3);
     let report = command_output.json();
@@ -102,7 +102,7 @@ async fn a_changed_tag_is_named_with_both_values() {
         recipe.builder.build_host(host);
         kmod_with(recipe)
     };
-    let bench = Bench::of(kmod("zfs-kmods")).await;
+    let bench = ReproduceBench::of(kmod("zfs-kmods")).await;
     bench.will_build(kmod("laptop"));
     let command_output =
         bench.reproduce(&[]).await.with(3).says(&["tag   BUILDHOST: `zfs-kmods`, then `laptop`"]);
@@ -112,8 +112,8 @@ async fn a_changed_tag_is_named_with_both_values() {
 
 #[tokio::test]
 async fn two_images_are_compared_without_building() {
-    let one = Bench::new().await;
-    let other = Bench::of(kmod_with(rpms::kmod(KERNEL, &rpms::modules(KERNEL)[..1]))).await;
+    let one = ReproduceBench::new().await;
+    let other = ReproduceBench::of(kmod_with(rpms::kmod(KERNEL, &rpms::modules(KERNEL)[..1]))).await;
     let command_output = one.run(&["reproduce", &one.store(), "--with", &other.store()]).await.with(3);
     command_output.says(&["zfs.ko: only in the first", "NOT THE SAME", other.digest.as_str()]);
     let command_output = one.run(&["reproduce", &one.store(), "--with", &one.store()]).await.with(0);

@@ -1,11 +1,11 @@
 //! What was pinned and is not there any more.
 
-use super::bench::{Bench, KERNEL_DEVEL, TARBALL};
+use super::bench::{KERNEL_DEVEL, ReproduceBench, TARBALL};
 
 #[tokio::test]
 async fn a_file_that_is_gone_is_named() {
     for (name, what) in [(TARBALL, "zfs-2.4.3.tar.gz"), (KERNEL_DEVEL, "kernel-devel-2.4.3-1.fc43.x86_64")] {
-        let bench = Bench::new().await;
+        let bench = ReproduceBench::new().await;
         bench.lose(name).await;
         let command_output = bench.reproduce(&[]).await.with(1);
         let error_text = command_output.error_text();
@@ -18,7 +18,7 @@ async fn a_file_that_is_gone_is_named() {
 
 #[tokio::test]
 async fn a_builder_image_that_is_gone_is_named() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let image = bench.inputs.builder_image.to_string();
     let says = format!(
         "Error: creating build container: initializing source docker://{image}: reading manifest sha256:0 in \

@@ -2,16 +2,16 @@
 
 use std::fs;
 
-use super::bench::Bench;
+use super::bench::ReproduceBench;
 use crate::registry_server::{Options, Server};
 use crate::rpms;
 
-fn inputs_file(bench: &Bench) -> std::path::PathBuf {
+fn inputs_file(bench: &ReproduceBench) -> std::path::PathBuf {
     bench.path("images").join(format!("{}.inputs.json", bench.inputs.target().tag()))
 }
 
 /// Publishes the image of the bench, unsigned, and returns its name.
-async fn published(bench: &Bench, server: &Server) -> String {
+async fn published(bench: &ReproduceBench, server: &Server) -> String {
     let to = format!("docker://{}", server.repository());
     bench.run(&["publish", "--from", &bench.store(), "--to", &to, "--no-sign"]).await.with(0);
     format!("{to}@{}", bench.digest)
@@ -19,7 +19,7 @@ async fn published(bench: &Bench, server: &Server) -> String {
 
 #[tokio::test]
 async fn other_inputs_are_refused() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let error_text = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).error_text();
     assert!(error_text.contains("is in a directory, in which images have no evidence"), "{error_text}");
     let text = bench.inputs.canonical_json();
@@ -34,7 +34,7 @@ async fn other_inputs_are_refused() {
 
 #[tokio::test]
 async fn another_template_is_refused() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let other = kmod_builder::model::Digest::of(b"another template");
     let text = bench.inputs.canonical_json().replace(bench.inputs.template.as_str(), other.as_str());
     let file = bench.path("other.json");
@@ -49,9 +49,9 @@ async fn another_template_is_refused() {
 }
 
 #[tokio::test]
-async fn a_published_image_brings_its_inputs_along() {
+async fn reads_the_inputs_beside_a_published_image() {
     for referrers_api in [false, true] {
-        let bench = Bench::new().await;
+        let bench = ReproduceBench::new().await;
         let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
         let image = published(&bench, &server).await;
         // Also where nothing else of the build is left.
@@ -68,8 +68,8 @@ async fn a_published_image_brings_its_inputs_along() {
 }
 
 #[tokio::test]
-async fn an_image_without_its_inputs_is_said_to_be() {
-    let bench = Bench::new().await;
+async fn fails_when_the_inputs_of_an_image_are_missing() {
+    let bench = ReproduceBench::new().await;
     let server = Server::start(Options::default()).await;
     let image = published(&bench, &server).await;
     server.forget_blob(&bench.inputs.digest());
@@ -84,8 +84,8 @@ async fn an_image_without_its_inputs_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn building_and_publishing_say_one_document() {
-    let bench = Bench::new().await;
+async fn prints_one_document_for_build_and_publish() {
+    let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
     let to = format!("docker://{}", server.repository());
     let file = inputs_file(&bench);
@@ -110,8 +110,8 @@ async fn building_and_publishing_say_one_document() {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_taken_shows_what_differs() {
-    let bench = Bench::new().await;
+async fn shows_the_difference_when_a_tag_is_taken() {
+    let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
     published(&bench, &server).await;
     let (userland, mut kmod) = rpms::good();
@@ -120,7 +120,7 @@ async fn a_tag_that_is_taken_shows_what_differs() {
         rpms::package("kmod-zfs-devel", "x86_64"),
         &[("/usr/src/x".into(), b"x".to_vec())],
     ));
-    let other = Bench::of((userland, kmod)).await;
+    let other = ReproduceBench::of((userland, kmod)).await;
     let to = format!("docker://{}", server.repository());
     let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
     let command_output = other.run(&publish).await.with(1);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::bench::Bench;
+use super::bench::ReproduceBench;
 use crate::registry_server::{Options, Server};
 
 /// What a second publication may cost, beside the question how to sign in.
@@ -11,7 +11,7 @@ const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/model/evidence/s
 
 #[tokio::test]
 async fn signed_inputs_are_read_from_the_provenance() {
-    let bench = Bench::new().await;
+    let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
     let to = format!("docker://{}", server.repository());
     let key = format!("{FIXTURE}.key");

@@ -80,7 +80,7 @@ fn modules_of_another_kernel() {
 }
 
 #[test]
-fn kernels_that_break() {
+fn reports_kernel_errors() {
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["[    3.1] kernel BUG at zfs.c:12!", "[    3.1] Oops: invalid opcode: 0000 [#1] SMP", "[    3.2] Kernel panic - not syncing: Fatal exception"]), @"the kernel oopsed while loading zfs: kernel BUG at zfs.c:12!");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Scrub, &["[    3.1] general protection fault: 0000 [#1] SMP"]), @"the kernel oopsed while scrubbing the pool: general protection fault: 0000 [#1] SMP");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Scrub, &["[    3.1] Kernel panic - not syncing: out of memory"]), @"the kernel panicked while scrubbing the pool: Kernel panic - not syncing: out of memory");
@@ -92,7 +92,7 @@ fn kernels_that_break() {
 }
 
 #[test]
-fn pools_that_are_lost() {
+fn reports_lost_pools_and_data() {
     insta::assert_snapshot!(failure(Boot::Second, BootStep::Import, &["SAY import failed cannot import 'tank': no such pool available"]), @"the pool did not come back after the reboot: cannot import 'tank': no such pool available");
     insta::assert_snapshot!(failure(Boot::Second, BootStep::Read, &[&format!("SAY read ok {CHANGED}")]), @"after the reboot the files have the digest `4de7d0690ebf63732281919da6a490c091034462ad417cc68c3f62e5dc556f9f`, not 6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f3b9b0a");
     insta::assert_snapshot!(failure(Boot::Second, BootStep::Change, &[&format!("SAY change ok {DIGEST}")]), @"a file was overwritten, and the files still have the same digest");
@@ -101,7 +101,7 @@ fn pools_that_are_lost() {
 }
 
 #[test]
-fn guests_that_are_others() {
+fn rejects_output_of_another_guest() {
     insta::assert_snapshot!(failure(Boot::First, BootStep::Start, &["SAY start ok 6.12.107-201.fc43.x86_64"]), @"the guest runs the kernel `6.12.107-201.fc43.x86_64`, not 6.12.107-200.fc43.x86_64");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Zfs, &["SAY zfs ok 2.4.30-1"]), @"zfs.ko reports the version `2.4.30-1`, not 2.4.3");
     insta::assert_snapshot!(failure(Boot::First, BootStep::Spl, &["zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1"]), @"a console line belongs to another run: `zfs-kmods-boot-test 1 old 1 spl ok 2.4.3-1`");
@@ -110,7 +110,7 @@ fn guests_that_are_others() {
 }
 
 #[test]
-fn silence_is_no_success() {
+fn does_not_pass_without_output() {
     let limit = |lines: usize| {
         let lines = good(Boot::First).into_iter().take(lines);
         read(Boot::First, lines, QemuExit::TimeUp).failure.unwrap()

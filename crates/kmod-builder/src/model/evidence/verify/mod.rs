@@ -54,7 +54,7 @@ pub struct ImageFacts {
 
 impl ImageFacts {
     pub fn of(repository: &str, inspection: &Inspection) -> Self {
-        let label = inspection.config.as_ref().map_err(|fault| sentence(fault).to_owned());
+        let label = inspection.config.as_ref().map_err(|fault| fault.reason().to_owned());
         let label = label
             .map(|config| config.config.labels.get(compose::INPUTS).and_then(|label| label.parse().ok()));
         Self {
@@ -73,7 +73,7 @@ fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
     let faults = inspection.config.as_ref().err().into_iter();
     let mut faults = faults.chain(inspection.layers.iter().filter_map(|layer| layer.as_ref().err()));
     if let Some(fault) = faults.next() {
-        return Err(sentence(fault).to_owned());
+        return Err(fault.reason().to_owned());
     }
     let digest = |found: &crate::model::verify::ImageRpm| match &found.content {
         Ok((package, _)) => Ok((found.path.clone(), package.digest.clone())),
