@@ -19,7 +19,7 @@ pub use test_results::newest_boot_test;
 use super::simple_signing::SimpleSignature;
 use super::{EvidenceKind, PublicKey};
 use crate::model::inputs::BuildInputs;
-use crate::model::verify::{BlobFault, CheckStatus, Inspection};
+use crate::model::verify::{CheckStatus, Inspection};
 use crate::model::{Digest, compose};
 
 /// What was read, or why it could not be read.
@@ -80,12 +80,6 @@ fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
         Err(reason) => Err(format!("{}: {reason}", found.path)),
     };
     inspection.packages.iter().map(digest).collect()
-}
-
-fn sentence(fault: &BlobFault) -> &str {
-    match fault {
-        BlobFault::Changed(sentence) | BlobFault::Content(sentence) | BlobFault::Entry(sentence) => sentence,
-    }
 }
 
 /// Which evidence of one signer is stored already.
