@@ -1,4 +1,4 @@
-//! More evidence for an image that is in a registry already.
+//! Attaches evidence to an image in a registry.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::model::Digest;
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::ManifestWithBlobs;
 
-/// Attaches referrers of this image, and waits until they are listed. May be repeated.
+/// Attaches referrers and waits until they are listed. Idempotent.
 pub async fn attach(
     registry: &Registry,
     image: &Digest,
@@ -33,7 +33,7 @@ pub async fn attach(
     }
 }
 
-/// Which of these the registry does not list as referring to the image, however often it is asked.
+/// Which of these the registry does not list as referrers, after all retries.
 pub(in crate::io) async fn unlisted(
     registry: &Registry,
     image: &Digest,
@@ -58,9 +58,9 @@ pub enum AttachError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// What was written is not listed.
-    #[error("{evidence} was attached to {image}, but nothing lists it")]
-    #[diagnostic(help("run it again: clients find evidence through that list only"))]
+    /// Written, but not listed.
+    #[error("{evidence} was attached to {image}, but is not listed as a referrer")]
+    #[diagnostic(help("run it again: clients find evidence through the referrers list"))]
     Unlisted {
         /// The image.
         image: Digest,

@@ -48,7 +48,8 @@ impl StatementSubject {
 mod tests {
     pub(super) use crate::model::inputs::tests::inputs;
 
-    use super::SigningKey;
+    use super::provenance::BuildPlatform;
+    use super::*;
 
     /// A new key.
     pub(super) fn signing_key() -> SigningKey {
@@ -56,39 +57,46 @@ mod tests {
     }
 
     #[test]
-    fn zz_emit() {
-        let subject =
-            super::StatementSubject::image("ghcr.io/owner/zfs-kmods", super::Digest::of(b"image"), 5);
-        let platform = super::provenance::BuildPlatform::Local { source: None };
-        let actions = super::provenance::BuildPlatform::Actions(Box::new(super::claims::tests::claims()));
-        let result = super::test_result::TestResult {
+    fn stored_statements_are_read_and_written_with_the_same_members() {
+        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let predicate = |json: &str, kind: EvidenceKind| {
+            let statement = ParsedStatement::parse(json.as_bytes()).unwrap();
+            assert!(statement.is_about(&subject.digest));
+            assert_eq!(statement.predicate_type, kind.predicate_type());
+            let written = Statement::new(kind, &subject, &statement.predicate);
+            assert_eq!(written.json(), json.as_bytes());
+            statement.predicate
+        };
+
+        let local = BuildPlatform::Local { source: None };
+        let actions = BuildPlatform::Actions(Box::new(super::claims::tests::claims()));
+        for (json, platform) in [
+            (include_str!("fixtures/provenance-local.json"), local),
+            (include_str!("fixtures/provenance-actions.json"), actions),
+        ] {
+            let stored = predicate(json, EvidenceKind::Provenance);
+            let read = provenance::read(&stored).unwrap();
+            assert_eq!((read.digest, read.inputs), (inputs().digest(), inputs()));
+            assert_eq!(provenance::predicate(&inputs(), &platform), stored);
+        }
+
+        let packages = sbom::tests::packages();
+        let stored = predicate(include_str!("fixtures/sbom.json"), EvidenceKind::Sbom);
+        assert_eq!(sbom::listed_files(&stored).unwrap().len(), packages.len());
+        assert_eq!(sbom::document(&subject, &inputs(), &packages), stored);
+
+        let stored = predicate(include_str!("fixtures/boot-test.json"), EvidenceKind::BootTest);
+        let read = test_result::read(&stored).unwrap();
+        assert_eq!(read.finished.to_string(), "2026-11-20T10:00:00Z");
+        assert_eq!(read.failure.as_deref(), Some("the pool did not come back"));
+        let result = test_result::TestResult {
             configuration: vec![],
             passed: vec!["boot 1: load".to_owned()],
             failed: vec!["boot 2: import".to_owned()],
-            reason: Some("the pool did not come back".to_owned()),
+            reason: read.failure,
             url: Some("https://github.com/owner/zfs-kmods/actions/runs/3".to_owned()),
-            finished: "2026-11-20T10:00:00Z".parse().unwrap(),
+            finished: read.finished,
         };
-        for (name, kind, predicate) in [
-            (
-                "provenance-local",
-                super::EvidenceKind::Provenance,
-                super::provenance::predicate(&inputs(), &platform),
-            ),
-            (
-                "provenance-actions",
-                super::EvidenceKind::Provenance,
-                super::provenance::predicate(&inputs(), &actions),
-            ),
-            (
-                "sbom",
-                super::EvidenceKind::Sbom,
-                super::sbom::document(&subject, &inputs(), &super::sbom::tests::packages()),
-            ),
-            ("boot-test", super::EvidenceKind::BootTest, result.predicate()),
-        ] {
-            let statement = super::Statement::new(kind, &subject, &predicate);
-            std::fs::write(format!("/root/w/evidence/target/logs/{name}.json"), statement.json()).unwrap();
-        }
+        assert_eq!(result.predicate(), stored);
     }
 }

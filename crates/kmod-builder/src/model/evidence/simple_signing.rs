@@ -71,7 +71,7 @@ impl SimpleSignature {
     /// Checks that the key's owner signed exactly this image for exactly this repository.
     pub fn verify(&self, key: &PublicKey, repository: &str, image: &Digest) -> Result<(), String> {
         if !key.verifies(&self.payload, &self.signature) {
-            return Err("it is not signed with the key given".to_owned());
+            return Err("it is not signed with this key".to_owned());
         }
         let payload: Value =
             serde_json::from_slice(&self.payload).map_err(|error| format!("it is no JSON: {error}"))?;

@@ -45,7 +45,7 @@ fn tags(updates: &[TagUpdate]) -> Vec<&str> {
 }
 
 #[test]
-fn the_whole_way_and_no_way() {
+fn plans_every_update_or_none() {
     let promotion = promotion(PromotionOverrides::default());
     let updates = promotion.updates(&nothing(&promotion)).unwrap();
     let image = format!("zfs-2.4.3_kernel-{KERNEL}");
@@ -107,7 +107,7 @@ fn a_channel_goes_forward_only() {
 }
 
 #[test]
-fn what_is_not_known_is_not_moved() {
+fn rejects_moving_a_tag_of_an_unknown_target() {
     let found = with("stable", other(Err("it has no label".into())));
     let rejections = promotion(PromotionOverrides::default()).updates(&found).unwrap_err();
     assert!(matches!(rejections[..], [PromotionRejection::Unreadable { .. }]), "{rejections:?}");
@@ -131,7 +131,7 @@ fn immutable_tags_stay() {
 }
 
 #[test]
-fn every_refusal_is_told_at_once() {
+fn reports_every_rejection_at_once() {
     let promotion = promotion(PromotionOverrides::default());
     let newer = other(Ok(target("2.4.4", KERNEL)));
     let found = TagState(promotion.tags().map(|tag| (tag.clone(), Some(newer.clone()))).collect());

@@ -6,34 +6,31 @@ use crate::model::Digest;
 use crate::model::evidence::statement::PAYLOAD_TYPE;
 use crate::model::evidence::{EvidenceKind, ParsedStatement, PublicKey};
 
-/// By whom evidence must be signed.
+/// The trusted signer.
 #[derive(Clone, Debug)]
 pub enum TrustPolicy {
-    /// By the owner of this key.
+    /// The owner of this key.
     Key(PublicKey),
-    /// By this workflow, proven by a certificate.
+    /// The workflow that a certificate names.
     Identity(Box<CertificateIdentity>),
-    /// By whomever: the signature is not looked at. Only good for telling whether something is there.
+    /// Any: signatures are not verified.
     Unverified,
 }
 
-/// A bundle that holds.
 #[derive(Clone, Debug)]
 pub struct VerifiedBundle {
     /// The digest of the manifest that carries it.
     pub referrer: Digest,
-    /// What is said.
     pub statement: ParsedStatement,
-    /// What the certificate says of the run that signed it, if there is one and it was checked.
+    /// The claims of the verified certificate.
     pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
 }
 
-/// Why a bundle is not taken.
+/// Why a bundle is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BundleRejection {
-    /// It is of another kind; nothing is wrong with it.
+    /// Valid, but of another kind.
     OtherKind,
-    /// Something is wrong with it.
     Invalid(String),
 }
 
@@ -43,9 +40,7 @@ impl BundleRejection {
     }
 }
 
-/// Checks that a bundle says something of this kind, of this image, and is signed as expected.
-///
-/// A bundle with several signatures is refused: what vouches for one of them does not for the others.
+/// Checks the kind, the image and the signature of a bundle. Bundles with several signatures are rejected.
 pub fn verify_bundle(
     stored: &StoredBundle,
     kind: EvidenceKind,
@@ -77,10 +72,10 @@ pub fn verify_bundle(
 
 /// Reads a bundle that carries a statement, and checks its form.
 pub(in crate::model::evidence) fn read(json: &[u8]) -> Result<(Bundle, DsseEnvelope), String> {
-    let text = str::from_utf8(json).map_err(|error| format!("it is no text: {error}"))?;
-    let bundle = Bundle::from_json(text).map_err(|error| format!("it is no Sigstore bundle: {error}"))?;
+    let text = str::from_utf8(json).map_err(|error| format!("invalid UTF-8: {error}"))?;
+    let bundle = Bundle::from_json(text).map_err(|error| format!("invalid Sigstore bundle: {error}"))?;
     if bundle.media_type != MediaType::Bundle0_3 {
-        return Err(format!("it is a bundle of the older form `{}`", bundle.media_type.as_str()));
+        return Err(format!("unsupported bundle version `{}`", bundle.media_type.as_str()));
     }
     let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
         return Err("it carries a bare signature instead of a statement".to_owned());
@@ -92,8 +87,8 @@ pub(in crate::model::evidence) fn read(json: &[u8]) -> Result<(Bundle, DsseEnvel
     Ok((bundle, envelope))
 }
 
-/// Sigstore's own verifier cannot be used here: it asks for a log entry or a timestamp, and a bundle that was signed
-/// with a key of one's own has neither (`MissingSigningTimeEvidence`).
+/// Sigstore's verifier requires a log entry or a timestamp (`MissingSigningTimeEvidence`), which bundles signed with a
+/// private key do not have.
 fn check_key(key: &PublicKey, bundle: &Bundle, envelope: &DsseEnvelope) -> Result<(), String> {
     let VerificationMaterialContent::PublicKey(_) = &bundle.verification_material.content else {
         return Err("it is signed with a certificate, not with a key".to_owned());
@@ -101,6 +96,6 @@ fn check_key(key: &PublicKey, bundle: &Bundle, envelope: &DsseEnvelope) -> Resul
     if key.verifies(&envelope.pae(), &envelope.signature.sig) {
         Ok(())
     } else {
-        Err("it is not signed with the key given".to_owned())
+        Err("it is not signed with this key".to_owned())
     }
 }
