@@ -1,15 +1,13 @@
 //! Fedora CoreOS: the newest release of a stream, its image by digest, and the kernel in it.
 //!
-//! Nothing is pulled. The stream's release index names the version and the image; the metadata of that
-//! build names the kernel. What is fetched, below the base URL
-//! (<https://builds.coreos.fedoraproject.org>):
+//! Nothing is pulled. Documents below the base URL (<https://builds.coreos.fedoraproject.org>):
 //!
-//! | document | from it |
+//! | document | members |
 //! |---|---|
 //! | `prod/streams/STREAM/releases.json` | version, `oci-images[].digest-ref` (since Fedora 42) |
 //! | `prod/streams/STREAM/builds/VERSION/ARCH/commitmeta.json` | `ostree.linux`, else the package list |
-//! | `…/manifest-lock.generated.ARCH.json` | only if the former does not tell: `packages.kernel.evra` |
-//! | the image's configuration | only if neither tells: the label `ostree.linux`, gone since Fedora 43 |
+//! | `…/manifest-lock.generated.ARCH.json` | as a fallback: `packages.kernel.evra` |
+//! | the image's configuration | as the last fallback: the label `ostree.linux`, gone since Fedora 43 |
 
 mod kernel;
 mod version;
@@ -18,71 +16,60 @@ use kmod_compat::{Arch, FedoraVersion, KernelRelease};
 
 use crate::document::{self, Node};
 use crate::endpoints::join;
-use crate::image::{Credentials, Registry};
-use crate::{Asked, Endpoints, FormatError, Http, PinnedImage, QueryError};
+use crate::image;
+use crate::reference::Repository;
+use crate::registry::Registries;
+use crate::{Endpoints, FormatError, Http, PinnedImage, QueryError, RequestInfo};
 
 pub(crate) use kernel::fedora_of;
 pub use kernel::{KernelSource, KernelUnknown, parse_commit_meta, parse_lockfile};
 pub use version::{CoreOsVersion, ParseCoreOsVersionError, ParseStreamError, Stream};
 
-/// A release of Fedora CoreOS for one architecture, with everything that a build depends on.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CoreOsRelease {
-    /// The stream in which it was released.
     pub stream: Stream,
-    /// Its version, such as `43.20260301.3.1`.
     pub version: CoreOsVersion,
-    /// The architecture.
     pub arch: Arch,
-    /// The release of Fedora that it is made of.
     pub fedora: FedoraVersion,
-    /// Its image, by digest.
     pub image: PinnedImage,
-    /// The kernel in it.
     pub kernel: KernelRelease,
-    /// Which document told the kernel.
     pub kernel_source: KernelSource,
 }
 
 /// An entry of a stream's release index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The version.
     pub version: CoreOsVersion,
-    /// The image per architecture, as far as there are any: releases before Fedora 42 have none.
+    /// Releases before Fedora 42 have none.
     pub images: Vec<(Arch, PinnedImage)>,
 }
 
 impl Release {
-    /// The image for an architecture.
     pub fn image(&self, arch: Arch) -> Option<&PinnedImage> {
         self.images.iter().find(|(of, _)| *of == arch).map(|(_, image)| image)
     }
 }
 
-/// A stream's release index, as fetched.
+/// A stream's release index.
 #[derive(Clone, Debug)]
 pub struct ReleaseIndex {
-    /// The stream.
     pub stream: Stream,
-    /// Every release, in upstream's order: the oldest first.
+    /// The oldest first.
     pub releases: Vec<Release>,
-    asked: Asked,
+    request: RequestInfo,
 }
 
 impl ReleaseIndex {
-    /// The newest release, by version, that has an image for the architecture.
-    ///
-    /// The newest one of all may lack it: an architecture can be missing from a release.
+    /// The newest release that has an image for the architecture; the newest of all may lack it.
     pub fn newest(&self, arch: Arch) -> Result<(&Release, &PinnedImage), QueryError> {
         let with_image = self.releases.iter().filter_map(|release| Some((release, release.image(arch)?)));
         with_image
             .max_by(|(one, _), (other, _)| one.version.cmp(&other.version))
-            .ok_or_else(|| QueryError::NoImage { asked: self.asked.clone(), arch })
+            .ok_or_else(|| QueryError::NoImage { request: self.request.clone(), arch })
     }
 }
 
-/// Reads a release index (`releases.json`). Architectures that are not built for are left out.
+/// Parses a release index (`releases.json`). Other architectures are left out.
 pub fn parse_releases(text: &str) -> Result<Vec<Release>, FormatError> {
     let document = document::parse(text)?;
     let release = |entry: Node<'_>| {
@@ -97,49 +84,47 @@ pub fn parse_releases(text: &str) -> Result<Vec<Release>, FormatError> {
 }
 
 fn parse_image(image: &Node<'_>) -> Result<Option<(Arch, PinnedImage)>, FormatError> {
-    // s390x and ppc64le exist upstream and are not built for.
+    // s390x and ppc64le.
     let Ok(arch) = image.required("architecture")?.text()?.parse() else { return Ok(None) };
     Ok(Some((arch, image.required("digest-ref")?.parsed()?)))
 }
 
-/// Fetches the release index of a stream.
 pub async fn fetch_index(
     http: &Http,
     endpoints: &Endpoints,
     stream: Stream,
 ) -> Result<ReleaseIndex, QueryError> {
     let url = join(&endpoints.coreos, &format!("prod/streams/{stream}/releases.json"));
-    let asked = Asked::new(&url, format!("the release index of Fedora CoreOS {stream}"));
-    let answer = http.get(&url, &asked).await?;
-    let mut releases = parse_releases(answer.json(&asked)?).map_err(|error| error.at(&asked))?;
+    let request = RequestInfo::new(&url, format!("the release index of Fedora CoreOS {stream}"));
+    let response = http.get(&url, &request).await?;
+    let mut releases = parse_releases(response.json(&request)?).map_err(|error| error.at(&request))?;
     if let Some(repository) = endpoints.other_coreos_image() {
+        let repository: Repository = repository.parse()?;
         for (_, image) in releases.iter_mut().flat_map(|release| &mut release.images) {
-            let moved = image.moved_to(repository);
-            *image = moved.map_err(|_| QueryError::InvalidReference {
-                reference: repository.to_owned(),
-                reason: "it is no name of an image repository".to_owned(),
-            })?;
+            image.store.clone_from(&repository);
         }
     }
-    Ok(ReleaseIndex { stream, releases, asked })
+    Ok(ReleaseIndex { stream, releases, request })
 }
 
 /// The newest release of a stream and its kernel.
 ///
-/// [`QueryError::KernelUnknown`] if no document names the kernel; the image itself can be asked then.
+/// [`QueryError::KernelUnknown`] if no document names the kernel; the image itself can still be inspected.
 pub async fn fetch(
     http: &Http,
+    registries: &Registries,
     endpoints: &Endpoints,
     stream: Stream,
     arch: Arch,
 ) -> Result<CoreOsRelease, QueryError> {
     let index = fetch_index(http, endpoints, stream).await?;
-    fetch_newest(http, endpoints, &index, arch).await
+    fetch_newest(http, registries, endpoints, &index, arch).await
 }
 
-/// Like [`fetch`], with an index that is at hand: one index serves every architecture.
+/// Like [`fetch`]; one index serves every architecture.
 pub async fn fetch_newest(
     http: &Http,
+    registries: &Registries,
     endpoints: &Endpoints,
     index: &ReleaseIndex,
     arch: Arch,
@@ -148,7 +133,9 @@ pub async fn fetch_newest(
     let (stream, version) = (index.stream, release.version);
     let folder = join(&endpoints.coreos, &format!("prod/streams/{stream}/builds/{version}/{arch}"));
     let mut tried = Vec::new();
-    let Some((kernel, kernel_source)) = detect_kernel(http, &folder, image, arch, &mut tried).await? else {
+    let Some((kernel, kernel_source)) =
+        detect_kernel(http, registries, &folder, image, arch, &mut tried).await?
+    else {
         let unknown = KernelUnknown::new(image.clone(), arch, tried).of(stream, version);
         return Err(QueryError::KernelUnknown(Box::new(unknown)));
     };
@@ -156,63 +143,65 @@ pub async fn fetch_newest(
     Ok(CoreOsRelease { stream, version, arch, fedora, image, kernel, kernel_source })
 }
 
-/// Each way is taken only if the one before leads to nothing. A failure to ask is no such answer:
-/// otherwise a server in trouble would silently change how kernels are found.
+/// Each document is read only if the one before does not name the kernel. A failed request is an error: it must not
+/// change how kernels are found.
 async fn detect_kernel(
     http: &Http,
+    registries: &Registries,
     folder: &str,
     image: &PinnedImage,
     arch: Arch,
-    tried: &mut Vec<Asked>,
+    tried: &mut Vec<RequestInfo>,
 ) -> Result<Option<(KernelRelease, KernelSource)>, QueryError> {
     let url = format!("{folder}/commitmeta.json");
-    let asked = Asked::new(&url, "the metadata of the build, with `ostree.linux`");
-    let found = kernel_in(http, &url, &asked, |text| parse_commit_meta(text, arch)).await?;
+    let request = RequestInfo::new(&url, "the metadata of the build, with `ostree.linux`");
+    let found = kernel_in(http, &url, &request, |text| parse_commit_meta(text, arch)).await?;
     if found.is_some() {
         return Ok(found);
     }
-    tried.push(asked);
+    tried.push(request);
 
     let url = format!("{folder}/manifest-lock.generated.{arch}.json");
-    let asked = Asked::new(&url, "the package lock of the build, with `packages.kernel`");
-    if let Some(kernel) = kernel_in(http, &url, &asked, |text| parse_lockfile(text, arch)).await? {
+    let request = RequestInfo::new(&url, "the package lock of the build, with `packages.kernel`");
+    if let Some(kernel) = kernel_in(http, &url, &request, |text| parse_lockfile(text, arch)).await? {
         return Ok(Some((kernel, KernelSource::Lockfile)));
     }
-    tried.push(asked);
+    tried.push(request);
 
-    let reference = image.to_string();
-    match Registry::new(http, Credentials::default()).resolve(&reference, arch).await {
+    match image::resolve(registries, &image.clone().into(), arch).await {
         Ok(resolved) => {
             if let Some(kernel) = resolved.kernel()? {
                 return Ok(Some((kernel, KernelSource::ImageLabel)));
             }
         }
-        // Old versions are deleted from the registry; the caller learns it from `tried`.
-        Err(QueryError::NotFound { .. }) => {}
+        // Old versions are deleted from the registry.
+        Err(QueryError::Registry(error)) if error.status() == Some(404) => {}
         Err(error) => return Err(error),
     }
-    tried.push(Asked::new(&reference, "the image's label `ostree.linux`"));
+    tried.push(RequestInfo::new(&image.to_string(), "the image's label `ostree.linux`"));
     Ok(None)
 }
 
-/// The documents of a build are settled: a build that is mended gets another version.
+/// The documents of a build never change: a corrected build gets another version.
 async fn kernel_in<T>(
     http: &Http,
     url: &str,
-    asked: &Asked,
+    request: &RequestInfo,
     parse: impl Fn(&str) -> Result<Option<T>, FormatError>,
 ) -> Result<Option<T>, QueryError> {
-    let read = |answer: crate::http::Answer| parse(answer.json(asked)?).map_err(|error| error.at(asked));
+    let read = |response: crate::http::HttpResponse| {
+        parse(response.json(request)?).map_err(|error| error.at(request))
+    };
     let missing = |error: QueryError| if error.is_missing_object() { Ok(None) } else { Err(error) };
-    let settled = match http.get_settled(url, asked).await {
-        Ok(answer) => read(answer),
+    let cached = match http.get_immutable(url, request).await {
+        Ok(response) => read(response),
         Err(error) => return missing(error),
     };
-    match settled {
+    match cached {
         Ok(found) => Ok(found),
-        // What was kept may be what a server in trouble said: asked once more.
-        Err(_) => match http.get(url, asked).await {
-            Ok(answer) => read(answer),
+        // The cache may have an error page; request it again.
+        Err(_) => match http.get(url, request).await {
+            Ok(response) => read(response),
             Err(error) => missing(error),
         },
     }
@@ -226,7 +215,7 @@ mod tests {
 
     fn index(text: &str) -> ReleaseIndex {
         let releases = parse_releases(text).unwrap();
-        ReleaseIndex { stream: Stream::Stable, releases, asked: Asked::new("http://x", "x") }
+        ReleaseIndex { stream: Stream::Stable, releases, request: RequestInfo::new("http://x", "x") }
     }
 
     #[test]
@@ -241,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_images_is_an_error_of_its_own() {
+    fn an_index_without_images_has_its_own_error() {
         let index = index(r#"{"releases": [{"version": "41.20241001.3.0"}]}"#);
         assert!(matches!(index.newest(Arch::X86_64), Err(QueryError::NoImage { .. })));
     }
@@ -252,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_index_is_said() {
+    fn errors_in_an_index_name_the_field() {
         check_error("{}", "the field `releases` is missing");
-        check_error(r#"{"releases": {}}"#, "the field `releases` is unusable: expected a list");
+        check_error(r#"{"releases": {}}"#, "the field `releases` is invalid: expected a list");
         check_error(r#"{"releases": [{}]}"#, "the field `releases[0].version` is missing");
         check_error(
             r#"{"releases": [{"version": "43.20260301.3.1", "oci-images": [{"architecture": "x86_64"}]}]}"#,
@@ -262,7 +251,7 @@ mod tests {
         );
         check_error(
             r#"{"releases": [{"version": "43"}]}"#,
-            "the field `releases[0].version` is unusable: `43` is not a version of Fedora CoreOS (expected e.g. `43.20260301.3.1`)",
+            "the field `releases[0].version` is invalid: `43` is not a version of Fedora CoreOS (expected e.g. `43.20260301.3.1`)",
         );
         check_error(&INDEX[..200], "the JSON is cut off at line 7, column 3");
     }

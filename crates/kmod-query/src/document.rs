@@ -45,14 +45,6 @@ impl<'a> Node<'a> {
         Ok(items.iter().enumerate().map(node))
     }
 
-    /// The members, if this is an object.
-    pub(crate) fn members(&self) -> Result<impl Iterator<Item = (&'a str, Self)>, FormatError> {
-        let members = self.value.as_object().ok_or_else(|| self.invalid("expected an object"))?;
-        let node =
-            |(key, value): (&'a String, &'a Value)| (key.as_str(), Self { value, path: self.path_of(key) });
-        Ok(members.iter().map(node))
-    }
-
     pub(crate) fn text(&self) -> Result<&'a str, FormatError> {
         self.value.as_str().ok_or_else(|| self.invalid("expected text"))
     }
@@ -92,7 +84,7 @@ mod tests {
         assert_eq!(second.required("c").err(), Some(FormatError::Missing { field: "a[1].c".to_owned() }));
         let first = Node::root(&value).required("a").unwrap().items().unwrap().next().unwrap();
         let error = first.required("b").unwrap().text().unwrap_err();
-        assert_eq!(error.to_string(), "the field `a[0].b` is unusable: expected text");
+        assert_eq!(error.to_string(), "the field `a[0].b` is invalid: expected text");
     }
 
     #[test]

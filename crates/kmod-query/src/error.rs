@@ -1,37 +1,40 @@
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use miette::Diagnostic;
 
 use crate::coreos::KernelUnknown;
-use crate::headers::Tried;
+use crate::kernel_packages::FailedLookup;
+use crate::reference::ParseImageRefError;
+use crate::registry::RegistryError;
+use crate::retry::{RetryPolicy, RetryableError};
 
-/// A request as errors name it: where it went and what should have come back.
+/// A request in an error message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The address, without any password in it.
+pub struct RequestInfo {
+    /// Without user and password.
     pub url: String,
-    /// What was expected there, in words (`the release index of stream stable`).
+    /// What was expected there: `the release index of stream stable`.
     pub expected: String,
 }
 
-impl Asked {
+impl RequestInfo {
     pub(crate) fn new(url: &str, expected: impl Into<String>) -> Self {
         Self { url: without_password(url), expected: expected.into() }
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for RequestInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (expected {})", self.url, self.expected)
     }
 }
 
-/// A base URL may carry credentials; an error is read by everybody who can read the log.
 fn without_password(url: &str) -> String {
     match reqwest::Url::parse(url) {
         Ok(mut parsed) if parsed.password().is_some() || !parsed.username().is_empty() => {
-            // Both fail only for addresses that cannot have credentials, and those did not get here.
             let removed = parsed.set_password(None).and_then(|()| parsed.set_username(""));
             removed.map_or_else(|()| "(address with credentials)".to_owned(), |()| parsed.to_string())
         }
@@ -39,211 +42,127 @@ fn without_password(url: &str) -> String {
     }
 }
 
-/// What can go wrong when upstream is asked what exists.
-///
-/// Every variant says which address was asked and what was expected there. [`QueryError::is_temporary`]
-/// tells whether asking again later may help; the requests of this crate were already repeated then.
+/// An error and its causes in one line, without causes that only repeat what is before them.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |line, cause| {
+        if line.ends_with(&cause) { line } else { format!("{line}: {cause}") }
+    })
+}
+
+/// Upstream could not be queried. Requests were already retried where [`QueryError::is_temporary`].
 #[derive(Clone, Debug, thiserror::Error, Diagnostic)]
 pub enum QueryError {
     /// No connection: name lookup, routing, TLS, or a connection that broke off.
-    #[error("cannot reach {asked}: {reason}")]
+    #[error("cannot reach {request}: {reason}")]
     #[diagnostic(help("check the network, name resolution and the proxy settings of this machine"))]
-    Unreachable {
-        /// The request.
-        asked: Asked,
-        /// What the network layer said.
-        reason: String,
-    },
-    /// The server took longer than the limit to connect, to answer, or between two parts of its answer.
-    #[error("no answer in time from {asked}")]
+    Unreachable { request: RequestInfo, reason: String },
+    #[error("timeout: {request}")]
     #[diagnostic(help("the server or the network is slow; try again later"))]
-    Timeout {
-        /// The request.
-        asked: Asked,
-    },
+    Timeout { request: RequestInfo },
     /// 404 or 410.
-    #[error("not found (404): {asked}")]
+    #[error("not found (404): {request}")]
     #[diagnostic(help(
-        "check the version or name asked for, and the base URL; upstream may have deleted or moved it"
+        "check the requested version or name, and the base URL; upstream may have deleted or moved it"
     ))]
-    NotFound {
-        /// The request.
-        asked: Asked,
-    },
+    NotFound { request: RequestInfo },
     /// 401.
-    #[error("not authorized (401): {asked}")]
-    #[diagnostic(help("the token or password was refused: check it, or ask without one"))]
-    Unauthorized {
-        /// The request.
-        asked: Asked,
-    },
+    #[error("not authorized (401): {request}")]
+    #[diagnostic(help("the token or password was rejected; correct or remove it"))]
+    Unauthorized { request: RequestInfo },
     /// 403 that is no rate limit. Object stores also answer 403 for objects that do not exist.
-    #[error("access denied (403): {asked}")]
+    #[error("access denied (403): {request}")]
     #[diagnostic(help(
         "object stores also answer 403 for what does not exist: check the name and the base URL"
     ))]
-    Forbidden {
-        /// The request.
-        asked: Asked,
-    },
+    Forbidden { request: RequestInfo },
     /// 429, or GitHub's 403 with an exhausted rate limit.
-    #[error("too many requests{}: {asked}", when(*until))]
+    #[error("too many requests{}: {request}", when(*until))]
     #[diagnostic(help("wait, or raise the limit by giving credentials (GitHub: a token)"))]
     TooManyRequests {
-        /// The request.
-        asked: Asked,
-        /// From when on the server says that it will answer again.
+        request: RequestInfo,
+        /// When the server will accept requests again.
         until: Option<Timestamp>,
     },
     /// Any other status.
-    #[error("unexpected status {status}{}: {asked}", when(*until))]
-    #[diagnostic(help("the fault is most likely the server's; try again later"))]
+    #[error("unexpected status {status}{}: {request}", when(*until))]
+    #[diagnostic(help("the server failed; try again later"))]
     Status {
-        /// The request.
-        asked: Asked,
-        /// The HTTP status code.
+        request: RequestInfo,
         status: u16,
-        /// From when on the server says that it will answer again.
+        /// When the server will accept requests again.
         until: Option<Timestamp>,
     },
     /// A web page where data should be: a captive portal, a maintenance page, a wrong base URL.
-    #[error("a web page came instead of JSON: {asked}")]
-    #[diagnostic(help("check the base URL, and whether a proxy or a login page stands between"))]
-    Html {
-        /// The request.
-        asked: Asked,
-    },
-    /// JSON that ends too early.
-    #[error("the JSON is cut off at line {line}, column {column}: {asked}")]
+    #[error("got a web page instead of JSON: {request}")]
+    #[diagnostic(help("check the base URL and the proxy settings; it may be a login page"))]
+    Html { request: RequestInfo },
+    #[error("the JSON is cut off at line {line}, column {column}: {request}")]
     #[diagnostic(help("the transfer or the file upstream is incomplete; try again"))]
-    Truncated {
-        /// The request.
-        asked: Asked,
-        /// Where it ends, counted from 1.
-        line: usize,
-        /// Where it ends, counted from 1.
-        column: usize,
-    },
-    /// Not JSON at all.
-    #[error("not valid JSON: {reason}: {asked}")]
+    Truncated { request: RequestInfo, line: usize, column: usize },
+    #[error("not valid JSON: {reason}: {request}")]
     #[diagnostic(help("check the base URL; the format upstream may have changed"))]
-    InvalidJson {
-        /// The request.
-        asked: Asked,
-        /// What the parser said, with line and column.
-        reason: String,
-    },
-    /// The JSON lacks something that cannot be done without.
-    #[error("the field `{field}` is missing: {asked}")]
+    InvalidJson { request: RequestInfo, reason: String },
+    #[error("the field `{field}` is missing: {request}")]
     #[diagnostic(help("the format upstream may have changed; this program may need an update"))]
     MissingField {
-        /// The request.
-        asked: Asked,
+        request: RequestInfo,
         /// The path of the field, such as `releases[3].version`.
         field: String,
     },
-    /// The JSON has something else than expected in a field.
-    #[error("the field `{field}` is unusable: {reason}: {asked}")]
+    #[error("the field `{field}` is invalid: {reason}: {request}")]
     #[diagnostic(help("the format upstream may have changed; this program may need an update"))]
     InvalidField {
-        /// The request.
-        asked: Asked,
+        request: RequestInfo,
         /// The path of the field.
         field: String,
-        /// What is wrong with its value.
         reason: String,
     },
-    /// More bytes than any sensible answer has.
-    #[error("the answer is larger than {limit} bytes: {asked}")]
-    #[diagnostic(help("check the base URL: this cannot be the document that was asked for"))]
-    TooLarge {
-        /// The request.
-        asked: Asked,
-        /// The limit.
-        limit: u64,
-    },
-    /// Content that is not what its digest promises.
-    #[error("the content is {actual}, but {promised} was promised: {asked}")]
-    #[diagnostic(help("the transfer was corrupted or tampered with; nothing of it was used"))]
-    DigestMismatch {
-        /// The request.
-        asked: Asked,
-        /// The digest that was asked for or announced.
-        promised: String,
-        /// The digest of what came.
-        actual: String,
-    },
-    /// An address that cannot be asked.
-    #[error("unusable address `{url}`: {reason}")]
-    #[diagnostic(help("give a whole URL, such as `https://api.github.com`"))]
-    InvalidUrl {
-        /// The address.
-        url: String,
-        /// Why not.
-        reason: String,
-    },
-    /// Text that is no image reference.
-    #[error("`{reference}` is not an image reference: {reason}")]
-    #[diagnostic(help("expected e.g. `quay.io/fedora/fedora-kinoite:43` or `…@sha256:<64 hex digits>`"))]
-    InvalidReference {
-        /// The text.
-        reference: String,
-        /// Why not.
-        reason: String,
-    },
-    /// There is no image for the architecture.
-    #[error("no image for {arch}: {asked}")]
-    #[diagnostic(help("choose another architecture, stream or base image"))]
+    #[error("the response is larger than {limit} bytes: {request}")]
+    #[diagnostic(help("check the base URL: this is not the expected document"))]
+    TooLarge { request: RequestInfo, limit: u64 },
+    #[error("invalid address `{url}`: {reason}")]
+    #[diagnostic(help("give a complete URL, such as `https://api.github.com`"))]
+    InvalidUrl { url: String, reason: String },
+    #[error(transparent)]
+    #[diagnostic(help("name an image in a registry: `quay.io/fedora/fedora-kinoite:43`"))]
+    InvalidReference(#[from] ParseImageRefError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(Arc<RegistryError>),
+    #[error("no image for {arch}: {request}")]
+    #[diagnostic(help("choose another architecture, stream or source image"))]
     NoImage {
-        /// The request.
-        asked: Asked,
+        request: RequestInfo,
         /// The architecture, as RPM calls it.
         arch: kmod_compat::Arch,
     },
-    /// There is no released OpenZFS version that can be used.
-    #[error("{reason}: {asked}")]
+    /// No usable OpenZFS release.
+    #[error("{reason}: {request}")]
     #[diagnostic(help("choose a released version, or wait until upstream has published its files"))]
-    NoRelease {
-        /// The request.
-        asked: Asked,
-        /// What is lacking.
-        reason: String,
-    },
-    /// None of the documents names the kernel. The image itself still can be asked.
+    NoRelease { request: RequestInfo, reason: String },
+    /// No document names the kernel; the image itself can still be inspected.
     #[error(transparent)]
     #[diagnostic(transparent)]
     KernelUnknown(Box<KernelUnknown>),
-    /// Every place answered that it does not have the package.
-    #[error("{nevra} is gone from every known place{}", list(tried))]
+    /// Every repository answered that it does not have the package.
+    #[error("{nevra} is in no known package repository{}", list(tried))]
     #[diagnostic(help(
-        "upstream deletes old kernel packages: build for a newer kernel, or keep a copy and name its place"
+        "upstream deletes old kernel packages: build for a newer kernel, or keep a copy and give its URL"
     ))]
-    KernelRpmGone {
-        /// The package.
-        nevra: String,
-        /// Every address with its answer.
-        tried: Vec<Tried>,
-    },
-    /// No place has the package, but at least one gave no clear answer.
+    KernelRpmGone { nevra: String, tried: Vec<FailedLookup> },
+    /// No repository has the package, but at least one gave no clear answer.
     #[error("cannot tell whether {nevra} still exists{}", list(tried))]
-    #[diagnostic(help("some places gave no clear answer; try again later"))]
-    KernelRpmUncertain {
-        /// The package.
-        nevra: String,
-        /// Every address with its answer.
-        tried: Vec<Tried>,
-    },
+    #[diagnostic(help("some package repositories failed; try again later"))]
+    KernelRpmUncertain { nevra: String, tried: Vec<FailedLookup> },
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {reason}")]
     #[diagnostic(help("check the TLS certificates and the proxy settings of this machine"))]
-    Client {
-        /// What the library said.
-        reason: String,
-    },
+    Client { reason: String },
 }
 
 impl QueryError {
-    /// Whether the same question may get an answer later, with nothing changed on this side.
+    /// Whether the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -251,11 +170,12 @@ impl QueryError {
             | Self::TooManyRequests { .. }
             | Self::KernelRpmUncertain { .. } => true,
             Self::Status { status, .. } => *status >= 500,
+            Self::Registry(error) => error.is_temporary(),
             _ => false,
         }
     }
 
-    /// From when on the server says that it will answer again.
+    /// When the server will accept requests again.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::TooManyRequests { until, .. } | Self::Status { until, .. } => *until,
@@ -263,12 +183,27 @@ impl QueryError {
         }
     }
 
-    /// Whether an object store (S3 behind a CDN) says hereby that the object does not exist.
-    ///
-    /// Such a store answers 403 for a missing object to whoever may not list it
+    /// Whether an object does not exist in an object store, which answers 403 to clients without permission to list it
     /// ([coreos/fedora-coreos-tracker#2014](https://github.com/coreos/fedora-coreos-tracker/issues/2014)).
     pub(crate) fn is_missing_object(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Forbidden { .. })
+    }
+}
+
+impl From<RegistryError> for QueryError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Arc::new(error))
+    }
+}
+
+impl RetryableError for QueryError {
+    fn is_retryable(&self, policy: &RetryPolicy) -> bool {
+        self.is_temporary() && self.wanted_delay().is_none_or(|wait| wait <= policy.longest_delay)
+    }
+
+    fn wanted_delay(&self) -> Option<Duration> {
+        self.until()
+            .map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default())
     }
 }
 
@@ -276,7 +211,7 @@ fn when(until: Option<Timestamp>) -> String {
     until.map_or_else(String::new, |until| format!(" (asks to wait until {until:.0})"))
 }
 
-/// One line each, below the sentence that they belong to.
+/// One line each.
 pub(crate) fn list(lines: &[impl fmt::Display]) -> String {
     use fmt::Write;
     lines.iter().fold(String::new(), |mut text, line| {
@@ -286,48 +221,27 @@ pub(crate) fn list(lines: &[impl fmt::Display]) -> String {
     })
 }
 
-/// What is wrong with a document, before it is known where it came from.
+/// A malformed document, without its origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// JSON that ends too early.
     #[error("the JSON is cut off at line {line}, column {column}")]
-    Truncated {
-        /// Counted from 1.
-        line: usize,
-        /// Counted from 1.
-        column: usize,
-    },
-    /// Not JSON.
+    Truncated { line: usize, column: usize },
     #[error("not valid JSON: {reason}")]
-    Json {
-        /// What the parser said, with line and column.
-        reason: String,
-    },
-    /// A field that cannot be done without.
+    Json { reason: String },
     #[error("the field `{field}` is missing")]
-    Missing {
-        /// Its path.
-        field: String,
-    },
-    /// A field of another kind or with an unusable value.
-    #[error("the field `{field}` is unusable: {reason}")]
-    Invalid {
-        /// Its path.
-        field: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Missing { field: String },
+    #[error("the field `{field}` is invalid: {reason}")]
+    Invalid { field: String, reason: String },
 }
 
 impl FormatError {
-    /// The same error with the place where the document came from.
-    pub(crate) fn at(self, asked: &Asked) -> QueryError {
-        let asked = asked.clone();
+    pub(crate) fn at(self, request: &RequestInfo) -> QueryError {
+        let request = request.clone();
         match self {
-            Self::Truncated { line, column } => QueryError::Truncated { asked, line, column },
-            Self::Json { reason } => QueryError::InvalidJson { asked, reason },
-            Self::Missing { field } => QueryError::MissingField { asked, field },
-            Self::Invalid { field, reason } => QueryError::InvalidField { asked, field, reason },
+            Self::Truncated { line, column } => QueryError::Truncated { request, line, column },
+            Self::Json { reason } => QueryError::InvalidJson { request, reason },
+            Self::Missing { field } => QueryError::MissingField { request, field },
+            Self::Invalid { field, reason } => QueryError::InvalidField { request, field, reason },
         }
     }
 }
@@ -338,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_not_shown() {
-        let asked = Asked::new("https://user:secret@example.org/a", "x");
-        assert_eq!(asked.url, "https://example.org/a");
+        let request = RequestInfo::new("https://user:secret@example.org/a", "x");
+        assert_eq!(request.url, "https://example.org/a");
     }
 }

@@ -1,90 +1,39 @@
-//! Images in registries: what a name stands for right now, and what the image says of itself.
-//!
-//! Speaks the [OCI distribution protocol](https://github.com/opencontainers/distribution-spec). Only
-//! manifests and configurations are read, never layers. Names and the token flow are oci-client's; the
-//! requests go through [`Http`](crate::Http), because oci-client neither bounds bodies nor honours `Retry-After`, and
-//! takes a failing token endpoint for an anonymous login.
-
-mod registry;
-
-use std::collections::BTreeMap;
+//! Images by tag or digest: which manifest they are for an architecture, and the labels of their configuration.
 
 use jiff::Timestamp;
 use kmod_compat::{Arch, FedoraVersion, KernelRelease};
-use oci_client::Reference;
-use secrecy::SecretString;
 
 use crate::coreos::{KernelSource, KernelUnknown};
-use crate::document::{self, Node};
-use crate::{Asked, FormatError, PinnedImage, QueryError};
+use crate::digest::Digest;
+use crate::oci::{Annotations, Config, DOCKER_INDEX, INDEX, Index, Manifest, RawManifest};
+use crate::reference::{ImageLocation, ImageRef, ParseImageRefError, PinnedImage, TagOrDigest};
+use crate::registry::{Access, Registries, Registry, RegistryError, RegistryErrorKind, manifest_named};
+use crate::{QueryError, RequestInfo};
 
-pub use registry::Registry;
-pub(crate) use registry::is_loopback;
+/// In bytes.
+const MAX_CONFIG: u64 = 8 << 20;
 
-/// Who asks a registry. Wherever it was found: files and environment are the caller's.
-#[derive(Clone, Debug, Default)]
-pub enum Credential {
-    /// Nobody in particular.
-    #[default]
-    Anonymous,
-    /// A user with a password or an access token.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password or token.
-        password: SecretString,
-    },
-    /// A token that the registry itself issued.
-    Bearer(SecretString),
-}
-
-/// Who asks which registry. A registry that is not in it is asked anonymously, so that no credential goes
-/// anywhere but where it belongs.
-#[derive(Clone, Debug, Default)]
-pub struct Credentials(BTreeMap<String, Credential>);
-
-impl Credentials {
-    /// For a registry, by its name in references: `quay.io`, `localhost:5000`.
-    #[must_use]
-    pub fn with(mut self, registry: &str, credential: Credential) -> Self {
-        self.0.insert(registry.to_owned(), credential);
-        self
-    }
-
-    fn of(&self, reference: &Reference) -> &Credential {
-        self.0.get(reference.registry()).unwrap_or(&Credential::Anonymous)
-    }
-}
-
-/// An image for one architecture, as it is in the registry.
+/// An image for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedImage {
-    /// The image itself: of an index, the manifest for the architecture.
+    /// Of an index, the manifest for the architecture.
     pub image: PinnedImage,
-    /// The architecture.
     pub arch: Arch,
-    /// The labels of its configuration.
-    pub labels: BTreeMap<String, String>,
-    /// When it was made.
+    pub labels: Annotations,
     pub created: Option<Timestamp>,
 }
 
-/// An image to build for that was named by the user rather than by a stream.
+/// An image to build for, named by the user instead of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct BaseImage {
-    /// The image, by digest.
+pub struct SourceImage {
     pub image: PinnedImage,
-    /// The architecture.
     pub arch: Arch,
-    /// The release of Fedora that it is made of, if kernel or version tell.
+    /// From the kernel or the version.
     pub fedora: Option<FedoraVersion>,
-    /// The version that its labels name.
+    /// From the image's labels.
     pub version: Option<String>,
-    /// When it was made.
     pub created: Option<Timestamp>,
-    /// The kernel in it.
     pub kernel: KernelRelease,
-    /// Where the kernel was found.
     pub kernel_source: KernelSource,
 }
 
@@ -95,7 +44,7 @@ impl ResolvedImage {
     pub fn kernel(&self) -> Result<Option<KernelRelease>, QueryError> {
         let Some(text) = self.labels.get("ostree.linux") else { return Ok(None) };
         let invalid = |reason: String| QueryError::InvalidField {
-            asked: Asked::new(&self.image.to_string(), "the image's labels"),
+            request: RequestInfo::new(&self.image.to_string(), "the image's labels"),
             field: "ostree.linux".to_owned(),
             reason,
         };
@@ -107,24 +56,24 @@ impl ResolvedImage {
         }
     }
 
-    /// The version that the labels name, by the present or the former name of the label.
+    /// From the label with its present or former name.
     pub fn version(&self) -> Option<&str> {
         let names = ["org.opencontainers.image.version", "version"];
         names.into_iter().find_map(|name| self.labels.get(name)).map(String::as_str)
     }
 
-    /// This image as something to build for. [`QueryError::KernelUnknown`] if it does not name its kernel.
-    pub fn into_base(self) -> Result<BaseImage, QueryError> {
+    /// [`QueryError::KernelUnknown`] if the image does not name its kernel.
+    pub fn into_source(self) -> Result<SourceImage, QueryError> {
         let kernel = self.kernel()?;
         let version = self.version().map(str::to_owned);
         let Self { image, arch, created, .. } = self;
         let Some(kernel) = kernel else {
-            let tried = vec![Asked::new(&image.to_string(), "the image's label `ostree.linux`")];
+            let tried = vec![RequestInfo::new(&image.to_string(), "the image's label `ostree.linux`")];
             let unknown = KernelUnknown::new(image, arch, tried).labelled(version, created);
             return Err(QueryError::KernelUnknown(Box::new(unknown)));
         };
         let fedora = crate::coreos::fedora_of(&kernel, version.as_deref());
-        Ok(BaseImage {
+        Ok(SourceImage {
             image,
             arch,
             fedora,
@@ -136,55 +85,79 @@ impl ResolvedImage {
     }
 }
 
-fn read<T>(
-    body: &[u8],
-    asked: &Asked,
-    from: impl FnOnce(&Node<'_>) -> Result<T, FormatError>,
-) -> Result<T, QueryError> {
-    let text = String::from_utf8_lossy(body);
-    document::parse(&text).and_then(|value| from(&Node::root(&value))).map_err(|error| error.at(asked))
-}
-
-/// What the bytes behind a reference are.
-#[derive(Debug, PartialEq, Eq)]
-enum Manifest {
-    /// An image: the digest of its configuration.
-    Image(String),
-    /// A list of images for several platforms: the digest of the one for the architecture, if there is one.
-    Index(Option<String>),
-}
-
-/// Reads a manifest or an index, in OCI's or in Docker's format: what matters is the same in both.
-fn parse_manifest(root: &Node<'_>, arch: Arch) -> Result<Manifest, FormatError> {
-    let Some(manifests) = root.optional("manifests") else {
-        let config = root.required("config")?.required("digest")?.text()?;
-        return Ok(Manifest::Image(config.to_owned()));
-    };
-    for entry in manifests.items()? {
-        let Some(platform) = entry.optional("platform") else { continue };
-        // Attestations stand in the same list, for the platform `unknown/unknown`.
-        let word = |key| platform.optional(key).and_then(|word| word.text().ok());
-        if word("os") == Some("linux") && word("architecture") == Some(arch.oci()) {
-            return Ok(Manifest::Index(Some(entry.required("digest")?.text()?.to_owned())));
-        }
+/// Resolves an image for an architecture: digest, labels, date.
+pub async fn resolve(
+    registries: &Registries,
+    image: &ImageRef,
+    arch: Arch,
+) -> Result<ResolvedImage, QueryError> {
+    let (registry, tag_or_digest) = open(registries, image).await?;
+    let mut raw = manifest(&registry, &tag_or_digest).await?;
+    let request = || RequestInfo::new(&image.to_string(), "an image");
+    let no_image = || QueryError::NoImage { request: request(), arch };
+    if let Some(index) = parse_index(&raw) {
+        let digest = for_arch(&index, arch).ok_or_else(no_image)?;
+        raw = manifest(&registry, &TagOrDigest::Digest(digest)).await?;
     }
-    Ok(Manifest::Index(None))
+    let malformed = |what: &str, error: &dyn std::fmt::Display| {
+        registry.error(format!("read the {what} of {image}"), RegistryErrorKind::Malformed(error.to_string()))
+    };
+    let parsed: Manifest =
+        serde_json::from_slice(&raw.bytes).map_err(|error| malformed("manifest", &error))?;
+    let config = registry.small_blob(&parsed.config.digest, MAX_CONFIG).await?;
+    let config = config.ok_or_else(|| not_found(&registry, format!("read the configuration of {image}")))?;
+    let config: Config =
+        serde_json::from_slice(&config).map_err(|error| malformed("configuration", &error))?;
+    if config.architecture != arch.oci() {
+        return Err(no_image());
+    }
+    let created = config.created.as_deref().map(str::parse).transpose();
+    let created = created.map_err(|error| malformed("creation date", &error))?;
+    let image = PinnedImage { store: registry.repository().clone(), digest: raw.digest };
+    Ok(ResolvedImage { image, arch, labels: config.config.labels, created })
 }
 
-type Config = (String, BTreeMap<String, String>, Option<Timestamp>);
+/// Resolves an image to the digest of its manifest or index. One `HEAD` request after the login.
+pub async fn resolve_digest(registries: &Registries, image: &ImageRef) -> Result<PinnedImage, QueryError> {
+    let (registry, tag_or_digest) = open(registries, image).await?;
+    let digest = registry.resolve(&tag_or_digest).await?;
+    let digest =
+        digest.ok_or_else(|| not_found(&registry, format!("look for {}", manifest_named(&tag_or_digest))))?;
+    Ok(PinnedImage { store: registry.repository().clone(), digest })
+}
 
-/// Reads an [image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md).
-fn parse_config(root: &Node<'_>) -> Result<Config, FormatError> {
-    let arch = root.required("architecture")?.text()?.to_owned();
-    let created = root.optional("created").map(|created| created.parsed()).transpose()?;
-    let labels = match root.optional("config").and_then(|config| config.optional("Labels")) {
-        Some(labels) => {
-            let label = |(name, value): (&str, Node<'_>)| Ok((name.to_owned(), value.text()?.to_owned()));
-            labels.members()?.map(label).collect::<Result<_, FormatError>>()?
-        }
-        None => BTreeMap::new(),
+async fn open(registries: &Registries, image: &ImageRef) -> Result<(Registry, TagOrDigest), QueryError> {
+    let (ImageLocation::Registry(repository), Some(tag_or_digest)) = (&image.store, &image.tag_or_digest)
+    else {
+        return Err(ParseImageRefError::incomplete(image).into());
     };
-    Ok((arch, labels, created))
+    Ok((registries.open(repository, Access::Pull).await?, tag_or_digest.clone()))
+}
+
+async fn manifest(registry: &Registry, tag_or_digest: &TagOrDigest) -> Result<RawManifest, RegistryError> {
+    let manifest = registry.manifest(tag_or_digest).await?;
+    manifest.ok_or_else(|| not_found(registry, format!("read {}", manifest_named(tag_or_digest))))
+}
+
+fn not_found(registry: &Registry, request: String) -> RegistryError {
+    let kind = RegistryErrorKind::Answered { status: 404, oci_errors: Vec::new(), retry_after: None };
+    registry.error(request, kind)
+}
+
+/// An index in OCI's or Docker's format; `None` for a manifest.
+fn parse_index(manifest: &RawManifest) -> Option<Index> {
+    let index: Index = serde_json::from_slice(&manifest.bytes).ok()?;
+    (!index.manifests.is_empty() || [INDEX, DOCKER_INDEX].contains(&manifest.media_type.as_str()))
+        .then_some(index)
+}
+
+/// Attestations are listed for the platform `unknown/unknown`.
+fn for_arch(index: &Index, arch: Arch) -> Option<Digest> {
+    let entry = index.manifests.iter().find(|entry| {
+        let Some(platform) = entry.other.get("platform") else { return false };
+        platform["os"] == "linux" && platform["architecture"] == arch.oci()
+    });
+    entry.map(|entry| entry.digest.clone())
 }
 
 #[cfg(test)]

@@ -1,31 +1,41 @@
-//! What exists upstream: Fedora CoreOS releases and their kernels, OpenZFS releases, kernel headers,
-//! images in registries. Read-only, and the only crate here that asks others.
+//! Read-only queries: Fedora CoreOS releases, kernels, OpenZFS releases, kernel packages and images in registries. No
+//! decision is made here about what should be built.
 //!
-//! Each room has a pure `parse…` beside the `fetch…` that needs the network. All requests go through
-//! [`Http`]; all addresses come from [`Endpoints`]; all failures are [`QueryError`]s. No decision is made
-//! here about what should be built.
+//! Each module has a pure `parse…` beside the `fetch…` that needs the network. Documents are read through [`Http`],
+//! registries through [`Registries`]; addresses come from [`Endpoints`], failures are [`QueryError`]s.
 //!
 //! Must run within a Tokio runtime.
 
 pub mod coreos;
+mod digest;
 mod document;
 mod endpoints;
 mod error;
-pub mod headers;
 mod http;
 pub mod image;
+pub mod kernel_packages;
+mod link;
+pub mod oci;
 pub mod openzfs;
-mod pinned;
+pub mod reference;
+pub mod registry;
+mod retry;
+mod stats;
 mod upstream;
 
 pub use coreos::{CoreOsRelease, CoreOsVersion, KernelSource, KernelUnknown, Stream};
+pub use digest::{Digest, ParseDigestError};
 pub use endpoints::Endpoints;
-pub use error::{Asked, FormatError, QueryError};
-pub use headers::{KernelPackage, KernelRpm, Place};
-pub use http::{Http, HttpOptions, Usage};
-pub use image::{BaseImage, Credential, Credentials, Registry, ResolvedImage};
+pub use error::{FormatError, QueryError, RequestInfo, error_chain};
+pub use http::{Http, HttpOptions, client_builder};
+pub use image::{ResolvedImage, SourceImage};
+pub use kernel_packages::{KernelPackage, KernelRpm, PackageRepository};
+pub use link::link_target;
 pub use openzfs::{OpenZfs, ZfsRelease};
-pub use pinned::{ParsePinnedImageError, PinnedImage};
+pub use reference::PinnedImage;
+pub use registry::{Registries, Registry};
+pub use retry::{RetryPolicy, RetryableError, retry_after};
+pub use stats::{RequestCounter, RequestStats};
 pub use upstream::Upstream;
 
 /// Sends serde through `FromStr` and `Display`, so that command line and JSON share one parser.

@@ -13,21 +13,21 @@ mod release;
 
 use kmod_compat::{Meta, ZfsLine, ZfsVersion};
 use octocrab::Octocrab;
-use reqwest::header::LINK;
 use secrecy::SecretString;
 
 use crate::endpoints::join;
-use crate::http::Answer;
-use crate::image::is_loopback;
-use crate::{Asked, Endpoints, FormatError, Http, QueryError};
+use crate::http::HttpResponse;
+use crate::link::link_target;
+use crate::reference::is_loopback;
+use crate::{Endpoints, FormatError, Http, QueryError, RequestInfo};
 
 pub use meta::parse_meta;
 pub use release::{Listed, Unusable, ZfsRelease, newest, parse_release, parse_releases, parse_tags};
 
 const REPOSITORY: &str = "repos/openzfs/zfs";
 
-/// GitHub's limits are 100 entries a page and 1000 pages; a list as long as this is a server gone wrong.
-const MOST_PAGES: usize = 30;
+/// Ends lists whose links go in circles.
+const MAX_PAGES: usize = 30;
 
 /// The releases of `openzfs/zfs`.
 #[derive(Clone, Debug)]
@@ -64,12 +64,12 @@ impl OpenZfs {
     pub async fn fetch_newest(&self, line: ZfsLine) -> Result<ZfsRelease, QueryError> {
         // The dot keeps `2.4` from matching `2.40`.
         let url = join(&self.base, &format!("{REPOSITORY}/git/matching-refs/tags/zfs-{line}."));
-        let asked = Asked::new(&url, format!("the tags of OpenZFS {line}"));
-        let mut versions = match self.pages(&url, &asked, parse_tags).await {
+        let request = RequestInfo::new(&url, format!("the tags of OpenZFS {line}"));
+        let mut versions = match self.pages(&url, &request, parse_tags).await {
             Ok(versions) => versions,
             Err(error) if is_worth_the_list(&error) => {
                 tracing::warn!(%error, "the tags cannot be had, going through all releases");
-                return newest(self.fetch_all().await?, line).ok_or_else(|| nothing_of(asked, line));
+                return newest(self.fetch_all().await?, line).ok_or_else(|| nothing_of(request, line));
             }
             Err(error) => return Err(error),
         };
@@ -85,15 +85,15 @@ impl OpenZfs {
                 Err(error) => return Err(error),
             }
         }
-        Err(nothing_of(asked, line))
+        Err(nothing_of(request, line))
     }
 
     /// The release of a version.
     pub async fn fetch_version(&self, version: ZfsVersion) -> Result<ZfsRelease, QueryError> {
         match self.listed(version).await? {
             (_, Listed::Published(release)) => Ok(release),
-            (asked, Listed::Unusable { why, .. }) => Err(QueryError::NoRelease {
-                asked,
+            (request, Listed::Unusable { why, .. }) => Err(QueryError::NoRelease {
+                request,
                 reason: format!("OpenZFS {version} cannot be used: {why}"),
             }),
         }
@@ -102,8 +102,8 @@ impl OpenZfs {
     /// Every published release of every line, the newest version first.
     pub async fn fetch_all(&self) -> Result<Vec<ZfsRelease>, QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/releases?per_page=100"));
-        let asked = Asked::new(&url, "the releases of OpenZFS");
-        let mut releases = self.pages(&url, &asked, parse_releases).await?;
+        let request = RequestInfo::new(&url, "the releases of OpenZFS");
+        let mut releases = self.pages(&url, &request, parse_releases).await?;
         releases.sort_unstable_by_key(|release| std::cmp::Reverse(release.version));
         releases.dedup_by_key(|release| release.version);
         Ok(releases)
@@ -112,22 +112,22 @@ impl OpenZfs {
     /// What the `META` of a version declares, as it is in its tag.
     pub async fn fetch_meta(&self, version: ZfsVersion) -> Result<Meta, QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/contents/META?ref={}", version.tag()));
-        let asked = Asked::new(&url, format!("the META of OpenZFS {version}"));
-        let answer = self.get(&url, &asked).await?;
-        parse_meta(answer.json(&asked)?).map_err(|error| error.at(&asked))
+        let request = RequestInfo::new(&url, format!("the META of OpenZFS {version}"));
+        let response = self.get(&url, &request).await?;
+        parse_meta(response.json(&request)?).map_err(|error| error.at(&request))
     }
 
-    async fn listed(&self, version: ZfsVersion) -> Result<(Asked, Listed), QueryError> {
+    async fn listed(&self, version: ZfsVersion) -> Result<(RequestInfo, Listed), QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/releases/tags/{}", version.tag()));
-        let asked = Asked::new(&url, format!("the release of OpenZFS {version}"));
-        let answer = self.get(&url, &asked).await?;
-        let listed = parse_release(answer.json(&asked)?).map_err(|error| error.at(&asked))?;
+        let request = RequestInfo::new(&url, format!("the release of OpenZFS {version}"));
+        let response = self.get(&url, &request).await?;
+        let listed = parse_release(response.json(&request)?).map_err(|error| error.at(&request))?;
         match &listed {
             Listed::Published(release) if release.version != version => {
                 let reason = format!("expected the release of {version}, got that of {}", release.version);
-                Err(QueryError::InvalidField { asked, field: "tag_name".to_owned(), reason })
+                Err(QueryError::InvalidField { request, field: "tag_name".to_owned(), reason })
             }
-            _ => Ok((asked, listed)),
+            _ => Ok((request, listed)),
         }
     }
 
@@ -135,26 +135,26 @@ impl OpenZfs {
     async fn pages<T>(
         &self,
         url: &str,
-        asked: &Asked,
+        request: &RequestInfo,
         parse: impl Fn(&str) -> Result<Vec<T>, FormatError>,
     ) -> Result<Vec<T>, QueryError> {
         let (mut all, mut next) = (Vec::new(), Some(url.to_owned()));
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let Some(url) = next else { return Ok(all) };
-            let asked = Asked::new(&url, asked.expected.clone());
-            let answer = self.get(&url, &asked).await?;
-            all.extend(parse(answer.json(&asked)?).map_err(|error| error.at(&asked))?);
-            next = next_page(&answer);
+            let request = RequestInfo::new(&url, request.expected.clone());
+            let response = self.get(&url, &request).await?;
+            all.extend(parse(response.json(&request)?).map_err(|error| error.at(&request))?);
+            next = link_target(&response.headers, "next");
         }
-        let reason = format!("still no end after {MOST_PAGES} pages");
-        Err(QueryError::InvalidField { asked: asked.clone(), field: "Link".to_owned(), reason })
+        let reason = format!("more than {MAX_PAGES} pages");
+        Err(QueryError::InvalidField { request: request.clone(), field: "Link".to_owned(), reason })
     }
 
-    async fn get(&self, url: &str, asked: &Asked) -> Result<Answer, QueryError> {
+    async fn get(&self, url: &str, request: &RequestInfo) -> Result<HttpResponse, QueryError> {
         self.http
-            .get_cached(url, asked, |conditions| async move {
+            .get_cached(url, request, |conditions| async move {
                 let sent = self.github._get_with_headers(url, Some(conditions)).await;
-                let response = sent.map_err(|error| failure(asked, error))?;
+                let response = sent.map_err(|error| failure(request, error))?;
                 Ok(response.map(reqwest::Body::wrap).into())
             })
             .await
@@ -176,46 +176,13 @@ const fn is_worth_the_list(error: &QueryError) -> bool {
     )
 }
 
-fn nothing_of(asked: Asked, line: ZfsLine) -> QueryError {
-    QueryError::NoRelease { asked, reason: format!("there is no published release of OpenZFS {line}") }
+fn nothing_of(request: RequestInfo, line: ZfsLine) -> QueryError {
+    QueryError::NoRelease { request, reason: format!("there is no published release of OpenZFS {line}") }
 }
 
-fn failure(asked: &Asked, error: octocrab::Error) -> QueryError {
+fn failure(request: &RequestInfo, error: octocrab::Error) -> QueryError {
     match error {
-        octocrab::Error::Reqwest { source, .. } => crate::http::transport(asked, &source),
-        other => QueryError::Unreachable { asked: asked.clone(), reason: other.to_string() },
-    }
-}
-
-/// The address of the next page, from a [`Link`](https://www.rfc-editor.org/rfc/rfc8288) header.
-fn next_page(answer: &Answer) -> Option<String> {
-    let link = answer.headers.get(LINK)?.to_str().ok()?;
-    link.split(',').find_map(|part| {
-        let (target, parameters) = part.trim().strip_prefix('<')?.split_once('>')?;
-        let next =
-            parameters.split(';').any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next"));
-        next.then(|| target.to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(link: &str, expected: Option<&str>) {
-        let headers = [(LINK, link.parse().unwrap())].into_iter().collect();
-        let answer = Answer { headers, body: bytes::Bytes::new() };
-        assert_eq!(next_page(&answer).as_deref(), expected);
-    }
-
-    #[test]
-    fn the_next_page_is_in_the_link_header() {
-        check(
-            r#"<https://x/?page=1>; rel="prev", <https://x/?page=3>; rel="next", <https://x/?page=9>; rel="last""#,
-            Some("https://x/?page=3"),
-        );
-        check(r#"<https://x/?page=1>; rel="prev", <https://x/?page=1>; rel="first""#, None);
-        check("nonsense", None);
+        octocrab::Error::Reqwest { source, .. } => crate::http::transport(request, &source),
+        other => QueryError::Unreachable { request: request.clone(), reason: other.to_string() },
     }
 }

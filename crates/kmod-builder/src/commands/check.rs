@@ -69,7 +69,7 @@ pub async fn run(args: CheckArgs, upstream: &UpstreamArgs, format: Format) -> Re
     };
     let (kernel, zfs) = try_join(kernel, zfs).await?;
     let verdict = gather::verdict(&upstream, &matrix, zfs, &kernel).await?;
-    if upstream.http.usage().requests > 0 {
+    if upstream.http.stats().requests > 0 {
         upstream::report_usage(&upstream);
     }
     let compatible = verdict == Verdict::Compatible;

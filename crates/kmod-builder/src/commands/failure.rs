@@ -109,7 +109,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
         };
     }
     if let Some(error) = error.downcast_ref::<RegistryError>() {
-        return Some(if denies(error.problem()) { Class::Permission } else { Class::Registry });
+        return Some(if denies(error.kind()) { Class::Permission } else { Class::Registry });
     }
     if error.downcast_ref::<UnknownImage>().is_some() {
         return Some(Class::Registry);
@@ -127,7 +127,7 @@ fn is_package(url: &str) -> bool {
 fn denies(problem: &RegistryErrorKind) -> bool {
     match problem {
         RegistryErrorKind::Answered { status, .. } => matches!(status, 401 | 403),
-        RegistryErrorKind::Token { problem, .. } | RegistryErrorKind::Lost(problem) => denies(problem),
+        RegistryErrorKind::Token { kind, .. } | RegistryErrorKind::UploadAborted(kind) => denies(kind),
         RegistryErrorKind::Credential(_) => true,
         _ => false,
     }

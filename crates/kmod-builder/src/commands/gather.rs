@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use kmod_compat::{
     Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
 };
-use kmod_query::{KernelUnknown, QueryError, Registry, Stream, Upstream, ZfsRelease};
+use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
 use miette::{Diagnostic, Report};
 
 use crate::io::podman::{Podman, PodmanError};
@@ -56,20 +56,19 @@ pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<F
 
 /// An image that was named.
 pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<Found, GatherError> {
-    let registry: &Registry = &upstream.registry;
-    let base = match registry.resolve(reference, arch).await?.into_base() {
+    let source = match upstream.image(reference, arch).await?.into_source() {
         Err(QueryError::KernelUnknown(unknown)) => {
             let kernel = kernel_in(&unknown).await?;
-            unknown.base(kernel).ok_or(GatherError::OtherArch)?
+            unknown.source_image(kernel).ok_or(GatherError::OtherArch)?
         }
-        base => base?,
+        source => source?,
     };
     Ok(Found {
         place: reference.to_owned(),
-        fedora: base.fedora,
-        kernel: base.kernel,
-        base: BaseImage { image: base.image, version: base.version },
-        kernel_source: base.kernel_source.to_string(),
+        fedora: source.fedora,
+        kernel: source.kernel,
+        base: BaseImage { image: source.image, version: source.version },
+        kernel_source: source.kernel_source.to_string(),
     })
 }
 

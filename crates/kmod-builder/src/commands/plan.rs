@@ -109,7 +109,7 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Res
     let plan = gather::plan(&upstream, &matrix, &zfs, wanted, unknown, published.as_ref(), args.force).await;
     upstream::report_usage(&upstream);
     if let Some(published) = &published {
-        let usage = published.usage();
+        let usage = published.stats();
         let kib = usage.bytes.div_ceil(1024);
         progress::note(&format!("asked the registry: {} requests, {kib} KiB", usage.requests));
     }

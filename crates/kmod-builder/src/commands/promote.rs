@@ -12,7 +12,7 @@ use super::view::promote::{PromotionOutcome, PromotionReport};
 use super::Outcome;
 use super::args::trust::TrustArgs;
 use crate::io::progress::{ProgressOutput, ProgressSection};
-use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use crate::io::registry::{self, Access, Registry, RegistryWriter};
 use crate::io::store::ImageStore;
 use crate::io::{evidence, inspect, promote};
 use crate::model::evidence::EvidenceKind;
@@ -101,9 +101,8 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
     let now = Timestamp::now();
 
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Promoting {}", args.image));
-    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
     let access = if args.dry_run { Access::Pull } else { Access::Push };
-    let registry = Registries::new(sources, RetryPolicy::default()).open(repository, access).await?;
+    let registry = RegistryWriter::open(&registry::connect(), repository, access).await?;
     let checks = examine(&registry, &args.image, &trust, now).await?;
     let report = PromotionReport::new(&args.image, &args.channel, &checks, &required);
     let Some(proven) = checks.proven(&required) else {

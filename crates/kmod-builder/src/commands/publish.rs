@@ -15,7 +15,7 @@ use crate::io::image_diff::{self, Depth};
 use crate::io::layout::Layout;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish::{self, local};
-use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
+use crate::io::registry::{self, Access, RegistryWriter};
 use crate::io::store::ImageStore;
 use crate::io::{inputs, inspect};
 use crate::model::Target;
@@ -130,9 +130,8 @@ pub async fn publish(
     let image = local::image(&Layout::open(directory)?, &inspection.image.digest)?;
 
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Publishing {}", inputs.target()));
-    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-    let registries = Registries::new(sources, RetryPolicy::default());
-    let registry = registries.open(repository, Access::Push).await?;
+    let registries = registry::connect();
+    let registry = RegistryWriter::open(&registries, repository, Access::Push).await?;
     let (remote, referrers) =
         publish::remote_state(&registry, image.digest(), &tag, &simple_signing::tag(image.digest())).await?;
     let conflict_policy =
@@ -194,7 +193,7 @@ pub async fn publish(
         inputs: inputs_ref.to_string(),
         steps: published.steps(),
         signed: signer.signs(),
-        requests: registries.usage().requests,
+        requests: registries.stats().requests,
     }))
 }
 

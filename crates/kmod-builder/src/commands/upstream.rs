@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kmod_query::{Credentials, Endpoints, Http, HttpOptions, QueryError, Upstream};
+use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream};
 use secrecy::SecretString;
 
 use crate::io::progress;
+use crate::io::registry::CredentialSources;
 
 /// Addresses of the neighbours that are asked. The defaults are the public ones.
 ///
@@ -67,7 +68,14 @@ impl UpstreamArgs {
     /// The neighbours at these addresses.
     pub fn connect(&self) -> Result<Upstream, QueryError> {
         let options = HttpOptions { cache: Some(self.cache().join("answers")), ..HttpOptions::default() };
-        Upstream::new(Http::new(options)?, self.endpoints(), github_token(), Credentials::default())
+        let credentials = CredentialSources::from_variables(|name| std::env::var_os(name));
+        Upstream::new(
+            Http::new(options)?,
+            self.endpoints(),
+            github_token(),
+            credentials,
+            RetryPolicy::default(),
+        )
     }
 
     /// The directory that outlives a run: everything in it can be had again.
@@ -110,7 +118,7 @@ impl UpstreamArgs {
 
 /// Says what asking cost.
 pub fn report_usage(upstream: &Upstream) {
-    let usage = upstream.http.usage();
+    let usage = upstream.http.stats();
     progress::note(&format!(
         "asked upstream: {} requests, {} KiB",
         usage.requests,

@@ -5,7 +5,6 @@ pub mod boot_test;
 pub mod cleanup;
 pub mod cmd;
 pub mod compose;
-pub mod content_cache;
 pub mod decompress;
 pub mod download;
 pub mod evidence;

@@ -204,8 +204,7 @@ async fn remove_image(file: &Path) {
 
 /// Plain HTTP is spoken with this machine only.
 fn tls_verify(image: &PinnedImage) -> Option<&'static str> {
-    let repository: Result<crate::model::image::Repository, _> = image.repository().parse();
-    repository.is_ok_and(|repository| repository.is_loopback()).then_some("--tls-verify=false")
+    image.store.is_loopback().then_some("--tls-verify=false")
 }
 
 /// podman did not do it.

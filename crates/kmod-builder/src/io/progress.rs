@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::registry::Progress;
+use super::registry::UploadProgress;
 use crate::model::Digest;
 
 /// Where progress is shown.
@@ -86,13 +86,13 @@ impl ProgressSection {
     }
 
     /// Where a registry client tells how far each blob is; shown on a terminal only, where it can move.
-    pub fn uploads(&self) -> Progress {
+    pub fn uploads(&self) -> UploadProgress {
         if self.surface != ProgressOutput::Terminal {
-            return Progress::none();
+            return UploadProgress::none();
         }
         let (bars, below) = (self.bars.clone(), self.bar.clone());
         let known: Mutex<BTreeMap<Digest, ProgressBar>> = Mutex::default();
-        Progress::new(move |digest, sent, size| {
+        UploadProgress::new(move |digest, sent, size| {
             let mut known = known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let bar = known.entry(digest.clone()).or_insert_with(|| {
                 let bar = ProgressBar::new(size).with_style(upload()).with_message(digest.short().to_owned());

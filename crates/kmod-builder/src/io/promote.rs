@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::inspect;
-use super::registry::{Registry, RegistryError};
+use super::registry::{Registry, RegistryError, RegistryWriter};
 use super::store::{ImageStore, StoreError};
 use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
@@ -36,7 +36,7 @@ pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<Tag
 /// `on_step` is called before each update. After an interruption, the next run does the remaining updates. If none
 /// remain, no request is made.
 pub async fn promote(
-    registry: &Registry,
+    registry: &RegistryWriter,
     promotion: &Promotion,
     found: &TagState,
     mut on_step: impl FnMut(&TagUpdate),
@@ -59,7 +59,7 @@ pub async fn promote(
         }
         registry.put_tag(&update.tag, &manifest).await?;
         let settled = registry
-            .until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image)))
+            .poll_until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image)))
             .await?;
         if !settled {
             return Err(PromoteError::Unsettled(update.tag.clone()));

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::content_cache::ContentCache;
 use super::evidence;
-use super::registry::{Access, CredentialSources, Registries, Registry, RegistryError, RetryPolicy, Usage};
+use super::registry::{self, Access, ContentCache, Registries, Registry, RegistryError, RequestStats};
 use crate::model::Target;
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, TagOrDigest};
@@ -29,15 +28,14 @@ impl PublishedImages {
         let ImageLocation::Registry(repository) = store else {
             return Err(PublishedImagesError::NotARegistry(store.clone()));
         };
-        let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-        let registries = Registries::new(sources, RetryPolicy::default());
+        let registries = registry::connect();
         let registry = registries.open(repository, Access::Pull).await?;
-        let registry = registry.remembering(ContentCache::new(cache.join("evidence")));
+        let registry = registry.cached_by(ContentCache::new(cache.join("evidence")));
         Ok(Self { registries, registry, trust })
     }
 
-    pub fn usage(&self) -> Usage {
-        self.registries.usage()
+    pub fn stats(&self) -> RequestStats {
+        self.registries.stats()
     }
 
     /// The image for a target: one HEAD, and a few small documents if there is one.

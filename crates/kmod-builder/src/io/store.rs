@@ -7,7 +7,7 @@ use tokio_util::io::SyncIoBridge;
 
 use super::layer::LayerError;
 use super::layout::{Layout, LayoutError, MAX_DOCUMENT};
-use super::registry::{Access, CredentialSources, Registries, Registry, RegistryError, RetryPolicy};
+use super::registry::{self, Access, Registry, RegistryError};
 use crate::model::Digest;
 use crate::model::image::{ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::oci::Descriptor;
@@ -38,9 +38,7 @@ impl ImageStore {
         match store {
             ImageLocation::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
             ImageLocation::Registry(repository) => {
-                let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-                let registries = Registries::new(sources, RetryPolicy::default());
-                Ok(Self::Registry(registries.open(repository, Access::Pull).await?))
+                Ok(Self::Registry(registry::connect().open(repository, Access::Pull).await?))
             }
         }
     }

@@ -117,13 +117,9 @@ pub fn compose(inputs: &BuildInputs, userland: &Layer, kmod: &Layer) -> Result<C
         ],
     };
     let config = to_json(&config);
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST.to_owned(),
-        config: Descriptor::of(oci::CONFIG, &config),
-        layers: vec![userland.descriptor.clone(), kmod.descriptor.clone()],
-        annotations: labels,
-    };
+    let layers = vec![userland.descriptor.clone(), kmod.descriptor.clone()];
+    let manifest =
+        Manifest { annotations: labels, ..Manifest::new(Descriptor::of(oci::CONFIG, &config), layers) };
     Ok(Composition { manifest: to_json(&manifest), config })
 }
 

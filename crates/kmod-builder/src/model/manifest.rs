@@ -1,75 +1,42 @@
-//! What is sent to a registry: a manifest, and the blobs that must be there before it.
+//! A manifest with the blobs that must be uploaded before it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::{Digest, oci};
 use bytes::Bytes;
-use serde::Deserialize;
 
-use super::Digest;
+pub use oci::RawManifest;
 
-/// A manifest or index as it is stored: exactly the bytes that its digest is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawManifest {
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// Its media type: its own `mediaType`, else what the registry calls it.
-    pub media_type: String,
-    /// The digest of the bytes.
-    pub digest: Digest,
-}
-
-impl RawManifest {
-    /// These bytes, of the type that they name themselves or else this one.
-    pub fn new(bytes: impl Into<Bytes>, otherwise: &str) -> Self {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Typed {
-            media_type: Option<String>,
-        }
-        let bytes = bytes.into();
-        let own = serde_json::from_slice::<Typed>(&bytes).ok().and_then(|typed| typed.media_type);
-        let digest = Digest::of(&bytes);
-        Self { media_type: own.unwrap_or_else(|| otherwise.to_owned()), bytes, digest }
-    }
-}
-
-/// A blob and where its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// The digest of its bytes.
     pub digest: Digest,
-    /// How many there are.
+    /// In bytes.
     pub size: u64,
-    /// Where they are.
-    pub content: Content,
+    pub source: BlobSource,
 }
 
-/// Where the bytes of a blob are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Here.
+pub enum BlobSource {
     Bytes(Bytes),
-    /// In a file, read in pieces when they are needed.
+    /// Streamed when it is uploaded.
     File(PathBuf),
-    /// In the registry already, and nowhere else: a layer reused by digest that was never downloaded.
+    /// Only in the registry: a layer reused by digest that was never downloaded.
     InRegistry,
 }
 
 impl Blob {
-    /// These bytes.
     pub fn of(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { digest: Digest::of(&bytes), size: bytes.len() as u64, content: Content::Bytes(bytes) }
+        Self { digest: Digest::of(&bytes), size: bytes.len() as u64, source: BlobSource::Bytes(bytes) }
     }
 
-    /// A file that is known to have this digest and size.
     pub fn file(path: impl Into<PathBuf>, digest: Digest, size: u64) -> Self {
-        Self { digest, size, content: Content::File(path.into()) }
+        Self { digest, size, source: BlobSource::File(path.into()) }
     }
 }
 
-/// A manifest with every blob that it names: nothing can be missing when it is sent.
+/// A manifest with every blob that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestWithBlobs {
     manifest: RawManifest,
@@ -77,69 +44,50 @@ pub struct ManifestWithBlobs {
     subject: Option<Digest>,
 }
 
-/// The parts of a manifest that name something.
-#[derive(Deserialize)]
-struct Naming {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-    subject: Option<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: Digest,
-    size: u64,
-}
-
 impl ManifestWithBlobs {
-    /// Puts a manifest together with its blobs; each blob that the manifest names must be given once or more, with
-    /// the size that the manifest says, and others are left out.
+    /// Every blob that the manifest names must be given, with the size in the manifest. Others are dropped.
     pub fn new(manifest: RawManifest, blobs: Vec<Blob>) -> Result<Self, IncompleteManifest> {
         let fail = |reason: String| IncompleteManifest { digest: manifest.digest.clone(), reason };
-        let naming: Naming =
+        let parsed: oci::Manifest =
             serde_json::from_slice(&manifest.bytes).map_err(|error| fail(error.to_string()))?;
         let given: BTreeMap<Digest, Blob> =
             blobs.into_iter().map(|blob| (blob.digest.clone(), blob)).collect();
         let mut needed = Vec::<Blob>::new();
-        for Descriptor { digest, size } in std::iter::once(naming.config).chain(naming.layers) {
+        for oci::Descriptor { digest, size, .. } in std::iter::once(parsed.config).chain(parsed.layers) {
             match given.get(&digest) {
                 Some(blob) if blob.size != size => {
-                    let reason = format!("{digest} has {} bytes, and {size} in the manifest", blob.size);
+                    let reason = format!("{digest} has {} bytes, but {size} in the manifest", blob.size);
                     return Err(fail(reason));
                 }
                 Some(blob) if !needed.contains(blob) => needed.push(blob.clone()),
                 Some(_) => {}
-                None => return Err(fail(format!("its blob {digest} is not there"))),
+                None => return Err(fail(format!("its blob {digest} is missing"))),
             }
         }
-        let subject = naming.subject.map(|subject| subject.digest);
+        let subject = parsed.subject.map(|subject| subject.digest);
         Ok(Self { manifest, blobs: needed, subject })
     }
 
-    /// The manifest.
     pub fn manifest(&self) -> &RawManifest {
         &self.manifest
     }
 
-    /// The manifest's digest.
     pub fn digest(&self) -> &Digest {
         &self.manifest.digest
     }
 
-    /// The blobs that it names, each once, the configuration first.
+    /// Each once, the configuration first.
     pub fn blobs(&self) -> &[Blob] {
         &self.blobs
     }
 
-    /// What the manifest says it refers to.
     pub fn subject(&self) -> Option<&Digest> {
         self.subject.as_ref()
     }
 }
 
-/// A manifest and the blobs given with it do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the manifest {digest} cannot be sent: {reason}")]
+#[error("incomplete manifest {digest}: {reason}")]
 pub struct IncompleteManifest {
     digest: Digest,
     reason: String,
@@ -158,14 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_knows_its_type_better_than_the_registry() {
-        let typed = RawManifest::new(&br#"{"mediaType":"application/own"}"#[..], "text/plain");
-        assert_eq!(typed.media_type, "application/own");
-        assert_eq!(RawManifest::new(&b"{}"[..], "text/plain").media_type, "text/plain");
-    }
-
-    #[test]
-    fn a_parcel_holds_each_named_blob_once() {
+    fn each_named_blob_is_contained_once() {
         let (config, layer, other) = (Blob::of("config"), Blob::of("layer"), Blob::of("other"));
         let all = vec![other.clone(), layer.clone(), config.clone()];
         let manifest_with_blobs = ManifestWithBlobs::new(manifest(&config, &[&layer, &layer]), all).unwrap();

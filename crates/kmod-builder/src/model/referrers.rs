@@ -1,10 +1,10 @@
-//! The two documents that clients of a registry change together: the index of an image's referrers, and the manifest
-//! of its simple signatures. Both are merged, member by member: what others wrote stays as they wrote it.
+//! Documents that several clients of a registry change: the index of an image's referrers, and the manifest of its simple
+//! signatures. Both are merged member by member; what others wrote is kept.
 
 use serde_json::{Value, json};
 
 use super::Digest;
-use super::manifest::{Blob, Content, IncompleteManifest, ManifestWithBlobs, RawManifest};
+use super::manifest::{Blob, BlobSource, IncompleteManifest, ManifestWithBlobs, RawManifest};
 use super::oci::INDEX;
 
 /// The index under the tag `sha256-<hex>` (OCI distribution specification 1.1, "Referrers Tag Schema").
@@ -14,25 +14,23 @@ use super::oci::INDEX;
 pub struct ReferrersIndex(Value);
 
 impl ReferrersIndex {
-    /// An index without entries.
     pub fn empty() -> Self {
         Self(json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }))
     }
 
-    /// The stored index; `None` if the document is none.
+    /// `None` if the document is not an image index.
     pub fn of(document: Value) -> Option<Self> {
         document["manifests"].is_array().then_some(Self(document))
     }
 
-    /// The digests of all entries.
     pub fn digests(&self) -> Vec<Digest> {
         self.entries().iter().filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
     }
 
-    /// Adds an entry for this manifest, or corrects the one that is there.
+    /// Adds or corrects the entry for this manifest.
     ///
-    /// The specification demands the manifest's own artifact type and annotations in the entry; go-containerregistry
-    /// up to 0.20.7 writes neither, and clients that filter by the entry then find nothing (docker/buildx#4010).
+    /// The specification requires the manifest's own artifact type and annotations in the entry; go-containerregistry up to
+    /// 0.20.7 writes neither, and clients that filter by them find nothing (docker/buildx#4010).
     pub fn put(&mut self, manifest: &RawManifest) {
         let own: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
         let artifact_type = match own["artifactType"].as_str() {
@@ -56,14 +54,13 @@ impl ReferrersIndex {
         }
     }
 
-    /// Removes the entry for a manifest that is not there any more.
     pub fn remove(&mut self, digest: &Digest) {
         if let Some(position) = self.position(digest) {
             self.entries_mut().remove(position);
         }
     }
 
-    /// Adds every entry of another version of the index that this one lacks.
+    /// Adds the entries of another version of the index that this one lacks.
     pub fn absorb(&mut self, other: &Self) {
         for entry in other.entries() {
             if !self.entries().iter().any(|known| known["digest"] == entry["digest"]) {
@@ -72,12 +69,11 @@ impl ReferrersIndex {
         }
     }
 
-    /// Whether every entry of this index is in the other one, exactly.
+    /// Whether every entry of this index is in the other one.
     pub fn is_within(&self, other: &Self) -> bool {
         self.entries().iter().all(|entry| other.entries().contains(entry))
     }
 
-    /// The index as it is stored.
     pub fn manifest(&self) -> RawManifest {
         RawManifest::new(self.0.to_string(), INDEX)
     }
@@ -103,8 +99,8 @@ pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
 
 /// The stored manifest of simple signatures with ours appended.
 ///
-/// A configuration names the layers (`rootfs.diff_ids`), so that it must be written anew; everything else in the
-/// stored manifest stays. The format is cosign's, `SIGNATURE_SPEC.md`.
+/// The configuration lists the layers (`rootfs.diff_ids`), so it is written anew; the rest of the stored manifest is kept.
+/// The format is cosign's, `SIGNATURE_SPEC.md`.
 pub fn with_signatures(
     stored: &RawManifest,
     ours: &ManifestWithBlobs,
@@ -128,9 +124,9 @@ pub fn with_signatures(
     document["config"]["size"] = config.size.into();
     let theirs = all.iter().filter_map(|layer| {
         let digest = layer["digest"].as_str()?.parse().ok()?;
-        Some(Blob { digest, size: layer["size"].as_u64()?, content: Content::InRegistry })
+        Some(Blob { digest, size: layer["size"].as_u64()?, source: BlobSource::InRegistry })
     });
-    // Of two blobs of one digest the last counts: ours are here.
+    // Of two blobs with one digest the last counts, so ours come last.
     let blobs = theirs.chain(ours.blobs().iter().cloned()).chain([config]).collect();
     document["layers"] = all.into();
     ManifestWithBlobs::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kmod_builder::io::registry::{
-    Access, CredentialSources, Progress, Registries, RegistryErrorKind, RetryPolicy, Secret,
+    Access, CredentialSources, NoCredentials, Registries, RegistryErrorKind, RetryPolicy, Secret,
+    UploadProgress,
 };
 use kmod_builder::model::Digest;
 use kmod_builder::model::image::TagOrDigest;
@@ -17,13 +18,13 @@ use crate::registry_server::{Fault, Options, Server};
 #[tokio::test]
 async fn a_refused_sign_in_is_told_as_one() {
     let server = Server::start(Options { token: Some(100), ..Options::default() }).await;
-    let registries = Registries::new(CredentialSources::none(), impatient());
+    let registries = Registries::new(NoCredentials, impatient());
     let anonymous = registries.open(&server.repository(), Access::Pull).await.unwrap();
     let error = anonymous.tags().await.unwrap_err();
-    assert!(matches!(error.problem(), RegistryErrorKind::Token { .. }), "{error}");
+    assert!(matches!(error.kind(), RegistryErrorKind::Token { .. }), "{error}");
     assert!(!error.is_temporary());
     let sentence = format!("{error}");
-    assert!(sentence.contains("no token was to be had from http://127.0.0.1"), "{sentence}");
+    assert!(sentence.contains("could not obtain a token from http://127.0.0.1"), "{sentence}");
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(help.contains("podman login 127.0.0.1"), "{help}");
     assert_eq!(server.log(), ["GET /v2/", "GET /token"], "a refusal is final");
@@ -38,7 +39,7 @@ async fn a_token_endpoint_that_is_down_is_no_refusal() {
         }
     }
     let error = open(&server.repository(), impatient()).tags().await.unwrap_err();
-    assert!(error.is_temporary() && matches!(error.problem(), RegistryErrorKind::Token { .. }), "{error}");
+    assert!(error.is_temporary() && matches!(error.kind(), RegistryErrorKind::Token { .. }), "{error}");
     assert!(error.to_string().contains("the registry answered 500: <html>oops</html>"), "{error}");
 }
 
@@ -49,7 +50,7 @@ async fn lists_are_read_to_their_end() {
     assert_eq!(registry.tags().await.unwrap(), [], "`tags: null` is no tags");
     let directory = tempfile::tempdir().unwrap();
     let image = image(directory.path(), 10);
-    registry.send_blobs(image.blobs(), &Progress::none()).await.unwrap();
+    registry.send_blobs(image.blobs(), &UploadProgress::none()).await.unwrap();
     for tag in ["a", "b", "c", "d", "e"] {
         registry.put_tag(&tag.parse().unwrap(), image.manifest()).await.unwrap();
     }
@@ -57,9 +58,9 @@ async fn lists_are_read_to_their_end() {
     assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
     for kind in ["one", "two", "three"] {
         let manifest_with_blobs = referrer(&image, kind);
-        registry.send_blobs(manifest_with_blobs.blobs(), &Progress::none()).await.unwrap();
-        let written = registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
-        assert_eq!(written.filed_under.as_deref(), Some(image.digest().as_str()));
+        registry.send_blobs(manifest_with_blobs.blobs(), &UploadProgress::none()).await.unwrap();
+        let response = registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
+        assert_eq!(response.oci_subject.as_deref(), Some(image.digest().as_str()));
     }
     let referrers = registry.referrers(image.digest()).await.unwrap();
     assert_eq!(referrers.found.len(), 3);
@@ -93,7 +94,7 @@ async fn a_download_is_resumed_and_its_end_checked() {
     let registry = open(&server.repository(), impatient());
     let content = vec![7_u8; 300_000];
     let blob = Blob::of(content.clone());
-    registry.send_blobs(std::slice::from_ref(&blob), &Progress::none()).await.unwrap();
+    registry.send_blobs(std::slice::from_ref(&blob), &UploadProgress::none()).await.unwrap();
     let read = async |fault: Option<Fault>| {
         server.forget_log();
         if let Some(fault) = fault {
@@ -110,7 +111,7 @@ async fn a_download_is_resumed_and_its_end_checked() {
     assert_eq!(server.log().len(), 2);
     for fault in [Fault::Truncated, Fault::WrongDigest] {
         let error = read(Some(fault)).await.unwrap_err();
-        assert!(matches!(error.problem(), RegistryErrorKind::WrongContent { .. }), "{error}");
+        assert!(matches!(error.kind(), RegistryErrorKind::WrongContent { .. }), "{error}");
     }
     assert!(registry.blob(&Digest::of(b"other")).await.unwrap().is_none());
     // Small ones are read whole, so that they can be read again.
@@ -131,7 +132,7 @@ async fn a_manifest_is_what_its_digest_says() {
         server.forget_log();
         (0..20).for_each(|request| server.fault_at(request, Fault::WrongDigest));
         let error = registry.manifest(&tag_or_digest).await.unwrap_err();
-        assert!(matches!(error.problem(), RegistryErrorKind::WrongContent { .. }), "{error}");
+        assert!(matches!(error.kind(), RegistryErrorKind::WrongContent { .. }), "{error}");
         server.forget_log();
         assert_eq!(registry.manifest(&tag_or_digest).await.unwrap().as_ref(), Some(&manifest));
         assert_eq!(registry.resolve(&tag_or_digest).await.unwrap().as_ref(), Some(&manifest.digest));
@@ -174,7 +175,7 @@ async fn the_token_goes_to_the_registry_only() {
         .mount(&storage)
         .await;
     let repository = format!("{}/x", base.trim_start_matches("http://")).parse().unwrap();
-    open(&repository, impatient()).send_blobs(&[Blob::of("blob")], &Progress::none()).await.unwrap();
+    open(&repository, impatient()).send_blobs(&[Blob::of("blob")], &UploadProgress::none()).await.unwrap();
 }
 
 /// What [`helpers`] runs with a search path of its own.

@@ -6,10 +6,10 @@ use miette::Diagnostic;
 
 use super::{CoreOsRelease, CoreOsVersion, Stream};
 use crate::document::{self, Node};
-use crate::image::BaseImage;
-use crate::{Asked, FormatError, PinnedImage};
+use crate::image::SourceImage;
+use crate::{FormatError, PinnedImage, RequestInfo};
 
-/// Which document told the kernel, in the order in which they are asked.
+/// Which document named the kernel, in the order in which they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelSource {
@@ -21,7 +21,7 @@ pub enum KernelSource {
     Lockfile,
     /// The image's label `ostree.linux`.
     ImageLabel,
-    /// The RPM database in the image. Never found here: it takes a container to read it.
+    /// The RPM database in the image, read in a container by kmod-builder.
     RpmDatabase,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for KernelSource {
     }
 }
 
-/// Reads a build's `commitmeta.json`: `ostree.linux`, else the package list.
+/// Parses a build's `commitmeta.json`: `ostree.linux`, else the package list.
 ///
 /// The format is written by coreos-assembler (`generate_lockfile_and_commitmeta` in `src/cmd-import`)
 /// and, for older builds, by rpm-ostree.
@@ -54,7 +54,7 @@ pub fn parse_commit_meta(
     let mut found = None;
     for package in packages.items()? {
         let fields: Vec<_> = package.items()?.collect();
-        // The epoch is text as well, and no part of what `uname -r` says.
+        // The epoch is not part of `uname -r`.
         let [name, _epoch, version, release, of] = fields.as_slice() else {
             return Err(package.invalid("expected name, epoch, version, release and architecture"));
         };
@@ -67,7 +67,7 @@ pub fn parse_commit_meta(
     Ok(found.map(|kernel| (kernel, KernelSource::PackageList)))
 }
 
-/// Reads a build's `manifest-lock.generated.ARCH.json`: `packages.kernel-core.evra`, else `packages.kernel.evra`.
+/// Parses a build's `manifest-lock.generated.ARCH.json`: `packages.kernel-core.evra`, else `packages.kernel.evra`.
 pub fn parse_lockfile(text: &str, arch: Arch) -> Result<Option<KernelRelease>, FormatError> {
     let document = document::parse(text)?;
     let packages = Node::root(&document).required("packages")?;
@@ -81,7 +81,7 @@ pub fn parse_lockfile(text: &str, arch: Arch) -> Result<Option<KernelRelease>, F
 }
 
 fn is_kernel(name: &str) -> bool {
-    // `kernel` is empty and comes with `kernel-core`, which carries the kernel itself.
+    // `kernel` is a metapackage.
     matches!(name, "kernel" | "kernel-core")
 }
 
@@ -96,27 +96,24 @@ fn kernel_for(node: &Node<'_>, text: &str, arch: Arch) -> Result<KernelRelease, 
 
 /// No document names the kernel of an image.
 ///
-/// The image itself still knows: whoever can start a container asks `rpm -q kernel-core` in [`Self::image`]
-/// and goes on with [`Self::release`] or [`Self::base`].
+/// `rpm -q kernel-core` in a container of [`Self::image`] tells it, for [`Self::release`] or [`Self::source_image`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[error("nothing names the kernel of {image}; looked in{}", crate::error::list(tried))]
 #[diagnostic(help(
     "the RPM database in the image knows it: `rpm -q kernel-core` in a container of that digest"
 ))]
 pub struct KernelUnknown {
-    /// The image to ask.
     pub image: PinnedImage,
-    /// Its architecture.
     pub arch: Arch,
-    /// What was looked at in vain.
-    pub tried: Vec<Asked>,
+    /// The documents that do not name it.
+    pub tried: Vec<RequestInfo>,
     release: Option<(Stream, CoreOsVersion)>,
     version: Option<String>,
     created: Option<Timestamp>,
 }
 
 impl KernelUnknown {
-    pub(crate) const fn new(image: PinnedImage, arch: Arch, tried: Vec<Asked>) -> Self {
+    pub(crate) const fn new(image: PinnedImage, arch: Arch, tried: Vec<RequestInfo>) -> Self {
         Self { image, arch, tried, release: None, version: None, created: None }
     }
 
@@ -128,9 +125,8 @@ impl KernelUnknown {
         Self { version, created, ..self }
     }
 
-    /// The release of Fedora CoreOS with the kernel that its RPM database names.
-    ///
-    /// None if the image was not looked for by stream, or if the kernel is for another architecture.
+    /// The release of Fedora CoreOS with the kernel that its RPM database names. None if the image is not from a stream,
+    /// or if the kernel is for another architecture.
     pub fn release(self, kernel: KernelRelease) -> Option<CoreOsRelease> {
         let (stream, version) = self.release.filter(|_| kernel.arch() == self.arch)?;
         let (fedora, kernel_source) = (version.fedora(), KernelSource::RpmDatabase);
@@ -138,21 +134,19 @@ impl KernelUnknown {
         Some(CoreOsRelease { stream, version, arch, fedora, image, kernel, kernel_source })
     }
 
-    /// The base image with the kernel that its RPM database names.
-    ///
-    /// None if the kernel is for another architecture.
-    pub fn base(self, kernel: KernelRelease) -> Option<BaseImage> {
+    /// The image with the kernel that its RPM database names. None if the kernel is for another architecture.
+    pub fn source_image(self, kernel: KernelRelease) -> Option<SourceImage> {
         if kernel.arch() != self.arch {
             return None;
         }
         let fedora = fedora_of(&kernel, self.version.as_deref());
         let kernel_source = KernelSource::RpmDatabase;
         let Self { image, arch, version, created, .. } = self;
-        Some(BaseImage { image, arch, fedora, version, created, kernel, kernel_source })
+        Some(SourceImage { image, arch, fedora, version, created, kernel, kernel_source })
     }
 }
 
-/// The kernel names its Fedora; failing that, the version of the image begins with it.
+/// From the kernel release, else from the beginning of the image's version.
 pub(crate) fn fedora_of(kernel: &KernelRelease, version: Option<&str>) -> Option<FedoraVersion> {
     kernel.fedora().or_else(|| version?.split(['.', '-']).next()?.parse().ok())
 }
@@ -186,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_text_and_no_part_of_the_release() {
+    fn the_epoch_is_not_part_of_the_release() {
         let text = r#"{"rpmostree.rpmdb.pkglist": [["kernel-core", "1", "6.9.7", "200.fc40", "x86_64"]]}"#;
         check(text, Some(("6.9.7-200.fc40.x86_64", KernelSource::PackageList)));
         let lock = r#"{"packages": {"kernel": {"evra": "1:6.9.7-200.fc40.x86_64"}}}"#;
@@ -199,7 +193,7 @@ mod tests {
         let error = parse_commit_meta(COMMIT_META, Arch::Aarch64).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the field `ostree.linux` is unusable: `6.10.12-200.fc40.x86_64` is not for aarch64"
+            "the field `ostree.linux` is invalid: `6.10.12-200.fc40.x86_64` is not for aarch64"
         );
     }
 

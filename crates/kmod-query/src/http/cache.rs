@@ -1,4 +1,4 @@
-//! Answers kept on disk, so that an unchanged document costs a `304 Not Modified` and no bytes.
+//! Responses on disk, for conditional requests.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,15 +8,14 @@ use bytes::Bytes;
 use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
 
-use super::sha256_hex;
+use crate::digest::Digest;
 
-/// Raised when the format of the files changes; other entries are then ignored.
+/// Of the files; entries with another schema are ignored.
 const SCHEMA: u32 = 1;
 
 /// A directory with one file per address.
 ///
-/// A file is a line of JSON ([`Header`]) followed by the body. Whatever is not whole is no entry: the
-/// cache is a matter of saving, never of correctness.
+/// A file is a line of JSON ([`Header`]) followed by the body. Damaged files are ignored.
 #[derive(Clone, Debug)]
 pub(super) struct Cache {
     directory: PathBuf,
@@ -34,20 +33,19 @@ struct Header {
     sha256: String,
 }
 
-/// A whole entry.
 pub(super) struct Entry {
     header: Header,
     pub(super) body: Bytes,
 }
 
 impl Entry {
-    /// The headers that ask for the document only if it has changed.
+    /// The headers of a conditional request.
     pub(super) fn conditions(&self) -> HeaderMap {
         let pairs = [(IF_NONE_MATCH, &self.header.etag), (IF_MODIFIED_SINCE, &self.header.last_modified)];
         pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
     }
 
-    /// What the server said about the document when it was stored.
+    /// The stored response headers.
     pub(super) fn headers(&self) -> HeaderMap {
         use reqwest::header::{CONTENT_TYPE, LINK};
         let pairs = [(CONTENT_TYPE, &self.header.content_type), (LINK, &self.header.link)];
@@ -60,10 +58,10 @@ impl Cache {
         Self { directory, largest }
     }
 
-    /// The entry of an address, if there is one and it is whole.
+    /// The undamaged entry of a URL, if there is one.
     pub(super) fn load(&self, url: &str) -> Option<Entry> {
         let path = self.path(url);
-        // A little room for the header; anything larger was not written here.
+        // With room for the header. Larger files were not written by this program.
         if fs::metadata(&path).ok()?.len() > self.largest + 16 * 1024 {
             return None;
         }
@@ -71,11 +69,11 @@ impl Cache {
         let end = content.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&content[..end]).ok()?;
         let body = content.slice(end + 1..);
-        let whole = header.schema == SCHEMA && header.url == url && header.sha256 == sha256_hex(&body);
-        whole.then_some(Entry { header, body })
+        let valid = header.schema == SCHEMA && header.url == url && header.sha256 == Digest::of(&body).hex();
+        valid.then_some(Entry { header, body })
     }
 
-    /// Keeps an answer, if the server gave something by which to ask whether it has changed.
+    /// Stores a response that allows conditional requests.
     pub(super) fn store(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let header = Header {
@@ -85,13 +83,13 @@ impl Cache {
             last_modified: text(LAST_MODIFIED),
             content_type: text(reqwest::header::CONTENT_TYPE),
             link: text(reqwest::header::LINK),
-            sha256: sha256_hex(body),
+            sha256: Digest::of(body).hex().to_owned(),
         };
         if header.etag.is_none() && header.last_modified.is_none() {
             return Ok(());
         }
         fs::create_dir_all(&self.directory)?;
-        // Renamed into place when it is whole: another process may read at the same time.
+        // Renamed into place: another process may read at the same time.
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         serde_json::to_writer(&mut file, &header)?;
         file.write_all(b"\n")?;
@@ -101,7 +99,7 @@ impl Cache {
     }
 
     fn path(&self, url: &str) -> PathBuf {
-        Path::new(&self.directory).join(sha256_hex(url.as_bytes()))
+        Path::new(&self.directory).join(Digest::of(url.as_bytes()).hex())
     }
 }
 
@@ -119,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_comes_back_with_its_condition() {
+    fn a_stored_response_is_loaded_with_its_condition() {
         let directory = tempfile::tempdir().unwrap();
         let entry = cache_with_entry(directory.path()).load(URL).unwrap();
         assert_eq!(entry.body, "{}\n[]");
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_foreign_entry_is_no_entry() {
+    fn damaged_and_foreign_entries_are_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let cache = cache_with_entry(directory.path());
         let path = cache.path(URL);
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_that_cannot_be_asked_for_again() {
+    fn responses_without_a_validator_are_not_stored() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path().to_owned(), 1024);
         cache.store(URL, &HeaderMap::new(), &Bytes::from_static(b"{}")).unwrap();

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use kmod_compat::{ZfsLine, ZfsVersion};
 
 use crate::FormatError;
+use crate::digest::Digest;
 use crate::document::{self, Node};
-use crate::pinned::is_sha256_hex;
 
 /// A published release of OpenZFS with its source tarball.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -130,8 +130,7 @@ fn release(entry: &Node<'_>) -> Result<Listed, FormatError> {
 }
 
 fn sha256(digest: &Node<'_>) -> Result<String, FormatError> {
-    let hex = digest.text()?.strip_prefix("sha256:").filter(|hex| is_sha256_hex(hex));
-    hex.map(str::to_owned).ok_or_else(|| digest.invalid("expected `sha256:` and 64 hex digits"))
+    Ok(digest.parsed::<Digest>()?.hex().to_owned())
 }
 
 #[cfg(test)]
@@ -212,7 +211,7 @@ mod tests {
         let error = parse_release(&text).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the field `assets[0].digest` is unusable: expected `sha256:` and 64 hex digits"
+            "the field `assets[0].digest` is invalid: `md5:12` is not a digest (expected `sha256:` and 64 lower-case hexadecimal digits)"
         );
     }
 }

@@ -4,7 +4,7 @@ use kmod_query::{CoreOsRelease, Http, HttpOptions, KernelSource, QueryError, Str
 use wiremock::{MockServer, ResponseTemplate};
 
 use crate::image::{digest, serve_image};
-use crate::support::{asked, endpoints, get, http, json, options};
+use crate::support::{asked, endpoints, get, http, json, options, registries};
 
 const BUILD: &str = "/coreos/prod/streams/stable/builds/43.20260301.3.1/x86_64";
 const KERNEL: &str = "6.18.13-200.fc43.x86_64";
@@ -20,7 +20,7 @@ async fn server(config: &str) -> MockServer {
 }
 
 async fn ask(server: &MockServer) -> Result<CoreOsRelease, QueryError> {
-    fetch(&http(), &endpoints(server), Stream::Stable, Arch::X86_64).await
+    fetch(&http(), &registries(), &endpoints(server), Stream::Stable, Arch::X86_64).await
 }
 
 const NO_LABEL: &str = r#"{"architecture": "amd64", "config": {"Labels": {"containers.bootc": "1"}}}"#;
@@ -38,13 +38,14 @@ async fn the_usual_way_takes_two_requests() {
     let server = server(NO_LABEL).await;
     get(&server, &format!("{BUILD}/commitmeta.json"), commit_meta()).await;
     let http = http();
-    let release = fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
+    let release =
+        fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
     assert_eq!(release.kernel.to_string(), KERNEL);
     assert_eq!(release.kernel_source, KernelSource::CommitMeta);
     assert_eq!((release.version.to_string().as_str(), release.fedora.number()), ("43.20260301.3.1", 43));
     let repository = format!("{}/fedora/fedora-coreos", server.address());
-    assert_eq!(release.image.repository(), repository, "the repository was overridden");
-    assert_eq!(http.usage().requests, 2);
+    assert_eq!(release.image.store.to_string(), repository, "the repository was overridden");
+    assert_eq!(http.stats().requests, 2);
 }
 
 #[tokio::test]
@@ -56,13 +57,14 @@ async fn the_documents_of_a_build_are_asked_for_once() {
     let at = format!("{BUILD}/commitmeta.json");
     // What a server in trouble says is no answer for ever.
     get(&server, &at, json("{\"ostree.linux\": 1}").insert_header("ETag", "\"one\"")).await;
-    assert!(fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.is_err());
+    assert!(fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.is_err());
     server.reset().await;
     let index = include_str!("../fixtures/coreos-releases.json");
     get(&server, "/coreos/prod/streams/stable/releases.json", json(index)).await;
     get(&server, &at, commit_meta().insert_header("ETag", "\"two\"")).await;
     for _ in 0..3 {
-        let release = fetch(&http, &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
+        let release =
+            fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
         assert_eq!(release.kernel.to_string(), KERNEL);
     }
     assert_eq!(asked(&server, &at).await, 1);

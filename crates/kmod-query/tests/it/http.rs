@@ -3,11 +3,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use kmod_query::coreos::fetch_index;
-use kmod_query::{Http, HttpOptions, QueryError, Stream};
+use kmod_query::{Http, HttpOptions, QueryError, RetryPolicy, Stream};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{asked, endpoints, get, http, json, options};
+use crate::support::{asked, endpoints, get, http, json, options, retry_policy};
 
 const INDEX: &str = "/coreos/prod/streams/stable/releases.json";
 const EMPTY: &str = r#"{"releases": []}"#;
@@ -58,13 +58,13 @@ async fn each_failure_has_its_own_words() {
     unexpected status 418
     unexpected status 500
     too many requests
-    a web page came instead of JSON
-    a web page came instead of JSON
+    got a web page instead of JSON
+    got a web page instead of JSON
     the JSON is cut off at line 1, column 14
     not valid JSON: expected ident at line 1 column 2
     the field `releases` is missing
-    the field `releases` is unusable: expected a list
-    the answer is larger than 65536 bytes
+    the field `releases` is invalid: expected a list
+    the response is larger than 65536 bytes
     ");
 }
 
@@ -74,7 +74,7 @@ async fn what_is_not_temporary_is_asked_once() {
     get(&server, INDEX, ResponseTemplate::new(404)).await;
     let http = http();
     assert!(!ask(&http, &server).await.unwrap_err().is_temporary());
-    assert_eq!(http.usage().requests, 1);
+    assert_eq!(http.stats().requests, 1);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn what_is_temporary_is_asked_again() {
     get(&server, INDEX, json(EMPTY)).await;
     let http = http();
     assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!((http.usage().requests, http.usage().bytes), (3, EMPTY.len() as u64));
+    assert_eq!((http.stats().requests, http.stats().bytes), (3, EMPTY.len() as u64));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_wait_that_is_too_long_is_not_waited_for_but_told() {
     let http = http();
     let error = ask(&http, &server).await.unwrap_err();
     assert!(error.to_string().contains("(asks to wait until 2126-11-20T18:41:12Z)"), "{error}");
-    assert_eq!(http.usage().requests, 1);
+    assert_eq!(http.stats().requests, 1);
 }
 
 #[tokio::test]
@@ -116,19 +116,20 @@ async fn an_exhausted_limit_is_asked_as_often_as_allowed() {
     get(&server, INDEX, ResponseTemplate::new(429)).await;
     let http = http();
     assert!(matches!(ask(&http, &server).await, Err(QueryError::TooManyRequests { until: None, .. })));
-    assert_eq!(http.usage().requests, 3);
+    assert_eq!(http.stats().requests, 3);
 }
 
 #[tokio::test]
 async fn a_slow_server_is_not_waited_for() {
     let server = MockServer::start().await;
     get(&server, INDEX, json(EMPTY).set_delay(Duration::from_secs(30))).await;
-    let http = Http::new(HttpOptions { attempts: 2, read_timeout: Duration::from_millis(300), ..options() })
-        .unwrap();
+    let retry_policy =
+        RetryPolicy { attempts: 2, read_timeout: Duration::from_millis(300), ..retry_policy() };
+    let http = Http::new(HttpOptions { retry_policy, ..options() }).unwrap();
     let start = Instant::now();
     assert!(matches!(ask(&http, &server).await, Err(QueryError::Timeout { .. })));
     assert!(start.elapsed() < Duration::from_secs(5));
-    assert_eq!(http.usage().requests, 2);
+    assert_eq!(http.stats().requests, 2);
 }
 
 #[tokio::test]
@@ -146,7 +147,7 @@ async fn a_body_that_breaks_off_is_asked_for_again() {
     let http = http();
     let error = fetch_index(&http, &endpoints, Stream::Stable).await.unwrap_err();
     assert!(matches!(error, QueryError::Unreachable { .. }), "{error}");
-    assert_eq!(http.usage().requests, 3);
+    assert_eq!(http.stats().requests, 3);
     server.join().unwrap();
 }
 
@@ -191,20 +192,21 @@ async fn an_unchanged_document_comes_from_the_cache() {
     get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;
     assert_eq!(ask(&http, &server).await.unwrap(), 0);
     assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!((http.usage().requests, http.usage().bytes), (2, EMPTY.len() as u64));
+    assert_eq!((http.stats().requests, http.stats().bytes), (2, EMPTY.len() as u64));
 
     // Damage is no error, only a reason to fetch the document again.
     let entry = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     std::fs::write(entry, "garbage").unwrap();
     assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!(http.usage().bytes, 2 * EMPTY.len() as u64);
+    assert_eq!(http.stats().bytes, 2 * EMPTY.len() as u64);
     assert_eq!(asked(&server, INDEX).await, 3);
 }
 
 #[tokio::test]
 async fn without_a_server_the_cache_is_no_answer() {
     let directory = tempfile::tempdir().unwrap();
-    let options = HttpOptions { cache: Some(directory.path().to_owned()), attempts: 1, ..options() };
+    let retry_policy = RetryPolicy { attempts: 1, ..retry_policy() };
+    let options = HttpOptions { retry_policy, cache: Some(directory.path().to_owned()), ..options() };
     let http = Http::new(options).unwrap();
     let server = MockServer::start().await;
     get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;

@@ -3,14 +3,12 @@
 #[cfg(test)]
 mod coreos;
 #[cfg(test)]
-mod headers;
-#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
+mod kernel_packages;
+#[cfg(test)]
 mod openzfs;
 #[cfg(test)]
 mod support;
-#[cfg(test)]
-mod upstream;

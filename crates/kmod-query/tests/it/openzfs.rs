@@ -35,7 +35,7 @@ async fn the_newest_of_a_line_takes_two_requests() {
     assert_eq!((newest.version.to_string().as_str(), newest.size), ("2.4.10", 5));
     assert_eq!(newest.tarball_url, "https://example.org/zfs-2.4.10.tar.gz");
     assert_eq!(newest.tarball_digest, Some("a".repeat(64)));
-    assert_eq!(http.usage().requests, 2);
+    assert_eq!(http.stats().requests, 2);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn unchanged_answers_of_github_come_from_the_cache() {
     get(&server, &at, json(release("2.4.3")).insert_header("ETag", "W/\"one\"")).await;
     let openzfs = OpenZfs::new(&http, &endpoints(&server), None).unwrap();
     let first = openzfs.fetch_version("2.4.3".parse().unwrap()).await.unwrap();
-    let bytes = http.usage().bytes;
+    let bytes = http.stats().bytes;
     assert_eq!(openzfs.fetch_version("2.4.3".parse().unwrap()).await.unwrap(), first);
-    assert_eq!(http.usage().bytes, bytes);
+    assert_eq!(http.stats().bytes, bytes);
 }

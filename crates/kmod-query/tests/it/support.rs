@@ -1,25 +1,33 @@
 use std::time::Duration;
 
-use kmod_query::{Endpoints, Http, HttpOptions};
+use kmod_query::registry::NoCredentials;
+use kmod_query::{Endpoints, Http, HttpOptions, Registries, RetryPolicy};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// Limits that let a test fail soon. Only tests of timeouts shorten those: a busy machine is slow as well.
-pub(crate) fn options() -> HttpOptions {
-    HttpOptions {
-        first_delay: Duration::from_millis(1),
-        longest_wait: Duration::from_secs(2),
-        max_body: 64 * 1024,
+/// Short delays. Timeouts stay long: a busy machine is slow.
+pub(crate) fn retry_policy() -> RetryPolicy {
+    RetryPolicy {
         attempts: 3,
-        ..HttpOptions::default()
+        first_delay: Duration::from_millis(1),
+        longest_delay: Duration::from_secs(2),
+        ..RetryPolicy::default()
     }
+}
+
+pub(crate) fn options() -> HttpOptions {
+    HttpOptions { retry_policy: retry_policy(), max_body: 64 * 1024, ..HttpOptions::default() }
+}
+
+pub(crate) fn registries() -> Registries {
+    Registries::new(NoCredentials, retry_policy())
 }
 
 pub(crate) fn http() -> Http {
     Http::new(options()).unwrap()
 }
 
-/// Every address on the one server, each below a path of its own.
+/// Every address on one server, each with its own path.
 pub(crate) fn endpoints(server: &MockServer) -> Endpoints {
     let below = |path: &str| format!("{}/{path}", server.uri());
     Endpoints {
@@ -42,7 +50,6 @@ pub(crate) async fn get(server: &MockServer, at: &str, response: ResponseTemplat
     Mock::given(method("GET")).and(path(at)).respond_with(response).mount(server).await;
 }
 
-/// How often an address was asked.
 pub(crate) async fn asked(server: &MockServer, at: &str) -> usize {
     let requests = server.received_requests().await.unwrap();
     requests.iter().filter(|request| request.url.path() == at).count()

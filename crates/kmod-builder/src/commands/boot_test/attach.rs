@@ -6,7 +6,7 @@ use miette::Result;
 use crate::commands::args::signing::SigningArgs;
 use crate::io::evidence::signer::Signer;
 use crate::io::progress;
-use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use crate::io::registry::{self, Access, RegistryWriter};
 use crate::model::Digest;
 use crate::model::boot_test::BootTest;
 use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
@@ -15,7 +15,7 @@ use crate::model::image::{ImageLocation, TagOrDigest};
 /// The signer of the result, and the registry of the image.
 pub(super) struct TestResultPublisher {
     signer: Signer,
-    registry: Registry,
+    registry: RegistryWriter,
 }
 
 impl TestResultPublisher {
@@ -33,9 +33,7 @@ impl TestResultPublisher {
             );
             return Ok(None);
         };
-        let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-        let registry =
-            Registries::new(sources, RetryPolicy::default()).open(repository, Access::Push).await?;
+        let registry = RegistryWriter::open(&registry::connect(), repository, Access::Push).await?;
         Ok(Some(Self { signer, registry }))
     }
 

@@ -60,7 +60,7 @@ impl KernelArgs {
         let upstream = upstream.connect()?;
         let mut wanted: Vec<(ReleaseIndex, Arch)> = Vec::new();
         for stream in streams {
-            let index = coreos::fetch_index(&upstream.http, &upstream.endpoints, stream).await?;
+            let index = upstream.coreos_index(stream).await?;
             let versions: Vec<CoreOsVersion> = index.releases.iter().map(|release| release.version).collect();
             let used = releases_in_use(&versions, self.keep_releases, now);
             for release in index.releases.iter().filter(|release| used.contains(&release.version)) {
@@ -72,9 +72,8 @@ impl KernelArgs {
             }
         }
         let asked = wanted.len();
-        let kernels = stream::iter(wanted).map(async |(index, arch)| {
-            coreos::fetch_newest(&upstream.http, &upstream.endpoints, &index, arch).await
-        });
+        let kernels =
+            stream::iter(wanted).map(async |(index, arch)| upstream.coreos_newest(&index, arch).await);
         let releases: Vec<coreos::CoreOsRelease> =
             kernels.buffered(CONCURRENT).try_collect().await.wrap_err(
                 "it is not known which kernels hosts can still run, and without that nothing is deleted",

@@ -7,7 +7,7 @@ use crate::commands::upstream::{UpstreamArgs, github_token};
 use crate::io::cleanup::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend};
 use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
-use crate::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use crate::io::registry::{Access, RegistryWriter};
 use crate::model::image::{ImageLocation, Repository};
 
 /// How the store is reached.
@@ -76,7 +76,6 @@ impl StoreAccessArgs {
     }
 }
 
-async fn registry(repository: &Repository, access: Access) -> Result<Registry> {
-    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
-    Ok(Registries::new(sources, RetryPolicy::default()).open(repository, access).await?)
+async fn registry(repository: &Repository, access: Access) -> Result<RegistryWriter> {
+    Ok(RegistryWriter::open(&crate::io::registry::connect(), repository, access).await?)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::io::content_cache::{self, ContentCache};
+use crate::io::registry::{ContentCache, write_cached};
 use crate::model::Digest;
 use crate::model::cleanup::ManifestInfo;
 use crate::model::manifest::RawManifest;
@@ -57,7 +57,7 @@ impl CleanupCache {
 
     pub(super) fn remember(&self, store: &str, seen: &FirstSeen) {
         let text = serde_json::to_vec(seen).expect("digests and times can be written");
-        content_cache::write(&self.seen_path(store), &text);
+        write_cached(&self.seen_path(store), &text);
     }
 
     fn seen_path(&self, store: &str) -> PathBuf {

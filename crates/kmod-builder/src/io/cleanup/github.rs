@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backend::RequestStats;
 use super::{CONCURRENT, CleanupCache, RetentionError};
 use crate::io::github::{Packages, Removal, Version};
-use crate::io::registry::Registry;
+use crate::io::registry::RegistryWriter;
 use crate::model::cleanup::{Inventory, ManifestInfo, RetentionEntry, StoredManifest};
 use crate::model::image::TagOrDigest;
 
@@ -15,7 +15,7 @@ use crate::model::image::TagOrDigest;
 #[derive(Debug)]
 pub struct GithubBackend {
     packages: Packages,
-    registry: Registry,
+    registry: RegistryWriter,
     manifests: AtomicU64,
 }
 
@@ -24,11 +24,11 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
 impl GithubBackend {
     /// The same repository, seen both ways.
-    pub fn new(packages: Packages, registry: Registry) -> Self {
+    pub fn new(packages: Packages, registry: RegistryWriter) -> Self {
         Self { packages, registry, manifests: AtomicU64::new(0) }
     }
 
-    pub(super) fn registry(&self) -> &Registry {
+    pub(super) fn registry(&self) -> &RegistryWriter {
         &self.registry
     }
 

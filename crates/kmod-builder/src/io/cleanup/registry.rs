@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::backend::RequestStats;
 use super::{CONCURRENT, CleanupCache, RetentionError};
 use crate::io::github::Removal;
-use crate::io::registry::Registry;
+use crate::io::registry::RegistryWriter;
 use crate::model::Digest;
 use crate::model::cleanup::{
     Inventory, ManifestInfo, ManifestKind, RetentionEntry, StoredManifest, TagClass,
@@ -24,7 +24,7 @@ use crate::model::manifest::RawManifest;
 /// youngest evidence for it.
 #[derive(Debug)]
 pub struct RegistryBackend {
-    registry: Registry,
+    registry: RegistryWriter,
     known_tags: Mutex<BTreeSet<Tag>>,
     lists: AtomicU64,
     manifests: AtomicU64,
@@ -37,7 +37,7 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl RegistryBackend {
     /// A repository to which we may write.
-    pub fn new(registry: Registry) -> Self {
+    pub fn new(registry: RegistryWriter) -> Self {
         Self {
             registry,
             known_tags: Mutex::default(),
@@ -48,7 +48,7 @@ impl RegistryBackend {
         }
     }
 
-    pub(super) fn registry(&self) -> &Registry {
+    pub(super) fn registry(&self) -> &RegistryWriter {
         &self.registry
     }
 
@@ -232,7 +232,7 @@ fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &BTreeMap<Digest, Ti
 /// Stores a manifest under its digest and gives it those of its tags that point to nothing else by now. The tags that
 /// do, and that it does not get.
 pub(super) async fn restore_manifest(
-    registry: &Registry,
+    registry: &RegistryWriter,
     raw: &RawManifest,
     tags: &BTreeSet<String>,
 ) -> Result<Vec<String>, RetentionError> {

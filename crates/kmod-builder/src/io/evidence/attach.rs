@@ -2,29 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use crate::io::registry::{Progress, Registry, RegistryError};
+use crate::io::registry::{RegistryError, RegistryWriter, UploadProgress};
 use crate::model::Digest;
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::ManifestWithBlobs;
 
 /// Attaches referrers and waits until they are listed. Idempotent.
 pub async fn attach(
-    registry: &Registry,
+    registry: &RegistryWriter,
     image: &Digest,
     made: &[ManifestWithBlobs],
 ) -> Result<(), AttachError> {
-    let mut unfiled = Vec::new();
+    let mut unindexed = Vec::new();
     for manifest_with_blobs in made {
-        let progress = Progress::none();
+        let progress = UploadProgress::none();
         registry.send_blobs(manifest_with_blobs.blobs(), &progress).await?;
         let name = TagOrDigest::Digest(manifest_with_blobs.digest().clone());
         let written = registry.send_manifest(&name, manifest_with_blobs, &progress).await?;
-        if written.filed_under.is_none() {
-            unfiled.push(manifest_with_blobs.manifest().clone());
+        if written.oci_subject.is_none() {
+            unindexed.push(manifest_with_blobs.manifest().clone());
         }
     }
-    if !unfiled.is_empty() {
-        registry.file_referrers(image, &unfiled).await?;
+    if !unindexed.is_empty() {
+        registry.add_to_referrers_index(image, &unindexed).await?;
     }
     let wanted = made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect();
     match unlisted(registry, image, &wanted).await?.pop_first() {
@@ -35,13 +35,13 @@ pub async fn attach(
 
 /// Which of these the registry does not list as referrers, after all retries.
 pub(in crate::io) async fn unlisted(
-    registry: &Registry,
+    registry: &RegistryWriter,
     image: &Digest,
     wanted: &BTreeSet<Digest>,
 ) -> Result<BTreeSet<Digest>, RegistryError> {
     let mut missing = wanted.clone();
     registry
-        .until(async || {
+        .poll_until(async || {
             let listed = registry.referrers(image).await?;
             let listed: BTreeSet<_> = listed.found.into_iter().map(|found| found.manifest.digest).collect();
             missing = wanted.difference(&listed).cloned().collect();

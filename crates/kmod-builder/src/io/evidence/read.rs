@@ -121,10 +121,10 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
-    use crate::io::registry::{Access, CredentialSources, Registries, RetryPolicy};
+    use crate::io::registry::{Access, NoCredentials, Registries, RetryPolicy};
     use crate::model::evidence::verify::{ImageFacts, TrustPolicy, verify_evidence};
     use crate::model::evidence::{EvidenceKind, SigningKey, Statement, StatementSubject};
-    use crate::model::manifest::{Content, ManifestWithBlobs};
+    use crate::model::manifest::{BlobSource, ManifestWithBlobs};
     use crate::model::verify::CheckStatus;
 
     async fn put(server: &MockServer, at: String, answer: ResponseTemplate) {
@@ -134,7 +134,7 @@ mod tests {
     /// Serves the parcel's blobs, and its manifest under these names.
     async fn store(server: &MockServer, manifest_with_blobs: &ManifestWithBlobs, names: &[&str]) {
         for blob in manifest_with_blobs.blobs() {
-            let Content::Bytes(bytes) = &blob.content else { panic!("{manifest_with_blobs:?}") };
+            let BlobSource::Bytes(bytes) = &blob.source else { panic!("{manifest_with_blobs:?}") };
             let answer = ResponseTemplate::new(200).set_body_bytes(bytes.clone());
             put(server, format!("/v2/r/blobs/{}", blob.digest), answer).await;
         }
@@ -150,9 +150,7 @@ mod tests {
         let repository = format!("{}/r", server.address()).parse().unwrap();
         let retry_policy =
             RetryPolicy { attempts: 1, first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
-        Registries::new(CredentialSources::default(), retry_policy)
-            .open_with(&repository, Access::Pull, None)
-            .unwrap()
+        Registries::new(NoCredentials, retry_policy).open_with(&repository, Access::Pull, None).unwrap()
     }
 
     #[tokio::test]

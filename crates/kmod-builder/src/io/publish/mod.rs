@@ -9,7 +9,7 @@ use crate::model::publish::{Publication, PublicationError, PublishStep, Publishe
 use crate::model::referrers::signatures_are_within;
 
 use crate::io::evidence::attach;
-use crate::io::registry::{Progress, Referrers, Registry, RegistryError};
+use crate::io::registry::{Referrers, RegistryError, RegistryWriter, UploadProgress};
 
 /// Bytes. Larger evidence is rejected.
 const LARGEST_EVIDENCE: u64 = 64 << 20;
@@ -18,7 +18,7 @@ const LARGEST_EVIDENCE: u64 = 64 << 20;
 ///
 /// The referrers are returned with it: their bundles show which evidence can be kept and which must be made.
 pub async fn remote_state(
-    registry: &Registry,
+    registry: &RegistryWriter,
     image: &Digest,
     tag: &Tag,
     signature_tag: &Tag,
@@ -41,15 +41,15 @@ pub async fn remote_state(
 /// `on_step` is called before each step. After an interruption, the next run does the remaining steps. If none remain,
 /// no request is made.
 pub async fn publish(
-    registry: &Registry,
+    registry: &RegistryWriter,
     publication: &Publication,
     remote: &RemoteState,
-    progress: &Progress,
+    progress: &UploadProgress,
     mut on_step: impl FnMut(&PublishStep),
 ) -> Result<PublishedImage, PublishError> {
     let steps = publication.steps(remote)?;
     // Manifests that the registry does not list as referrers by itself.
-    let mut unfiled = Vec::new();
+    let mut unindexed = Vec::new();
     for step in &steps {
         tracing::debug!(%step, "publishing");
         on_step(step);
@@ -62,12 +62,12 @@ pub async fn publish(
                 let written = registry
                     .send_manifest(&TagOrDigest::Digest(digest.clone()), manifest_with_blobs, progress)
                     .await?;
-                if manifest_with_blobs.subject().is_some() && written.filed_under.is_none() {
-                    unfiled.push(manifest_with_blobs.manifest().clone());
+                if manifest_with_blobs.subject().is_some() && written.oci_subject.is_none() {
+                    unindexed.push(manifest_with_blobs.manifest().clone());
                 }
             }
-            PublishStep::UpdateReferrersIndex(image) if !unfiled.is_empty() => {
-                registry.file_referrers(image, &unfiled).await?;
+            PublishStep::UpdateReferrersIndex(image) if !unindexed.is_empty() => {
+                registry.add_to_referrers_index(image, &unindexed).await?;
             }
             PublishStep::UpdateReferrersIndex(_) => {}
             PublishStep::AddSignature(tag) => {
@@ -94,9 +94,9 @@ fn manifest_with_blobs<'a>(publication: &'a Publication, digest: &Digest) -> &'a
 /// Missing blobs are uploaded again: some registries lose blobs of manifests that they have accepted
 /// (bbartling/open-fdd#260).
 async fn read_back(
-    registry: &Registry,
+    registry: &RegistryWriter,
     publication: &Publication,
-    progress: &Progress,
+    progress: &UploadProgress,
 ) -> Result<(), PublishError> {
     let image = publication.image();
     registry.send_blobs(image.blobs(), progress).await?;
@@ -113,7 +113,7 @@ async fn read_back(
     let Some((tag, ours)) = &publication.evidence().signature else { return Ok(()) };
     let tag_or_digest = TagOrDigest::Tag(tag.clone());
     let there = registry
-        .until(async || {
+        .poll_until(async || {
             let stored = registry.manifest(&tag_or_digest).await?;
             Ok(stored.is_some_and(|stored| signatures_are_within(ours.manifest(), &stored)))
         })
@@ -126,10 +126,10 @@ async fn read_back(
 }
 
 async fn read_blobs(
-    registry: &Registry,
+    registry: &RegistryWriter,
     publication: &Publication,
     blobs: &[Blob],
-    progress: &Progress,
+    progress: &UploadProgress,
 ) -> Result<(), PublishError> {
     registry.send_blobs(blobs, progress).await?;
     for blob in blobs {
@@ -142,10 +142,10 @@ async fn read_blobs(
 
 /// Sets the tag, if it is free or may be moved, and waits until the registry shows it.
 async fn put_tag(
-    registry: &Registry,
+    registry: &RegistryWriter,
     publication: &Publication,
     tag: &Tag,
-    progress: &Progress,
+    progress: &UploadProgress,
 ) -> Result<(), PublishError> {
     let tag_or_digest = TagOrDigest::Tag(tag.clone());
     let image = publication.image();
@@ -153,7 +153,7 @@ async fn put_tag(
     publication.may_tag(registry.resolve(&tag_or_digest).await?.as_ref())?;
     registry.send_manifest(&tag_or_digest, image, progress).await?;
     let settled = registry
-        .until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image.digest())))
+        .poll_until(async || Ok(registry.resolve(&tag_or_digest).await?.as_ref() == Some(image.digest())))
         .await?;
     if settled {
         return Ok(());

@@ -1,184 +1,175 @@
-//! Blobs read as streams: in pieces, resumed where the connection broke, and checked against their digest.
-
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
-use reqwest::header::RANGE;
-use reqwest::{Response, StatusCode};
-use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
-use tokio_util::io::StreamReader;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use kmod_query::registry::{RegistryError, RegistryErrorKind};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Body, Method, StatusCode};
+use tokio_util::io::ReaderStream;
 
+use super::{PutManifestResponse, RegistryWriter};
 use crate::model::Digest;
+use crate::model::image::TagOrDigest;
+use crate::model::manifest::{Blob, BlobSource, ManifestWithBlobs};
 
-use super::client::Registry;
-use super::error::{RegistryError, RegistryErrorKind};
+/// Concurrent uploads.
+const CONCURRENT: usize = 4;
+/// Bytes of a file in memory, for each upload.
+const PIECE: usize = 256 << 10;
 
-/// The content of a blob as it comes.
-///
-/// The end is reached only if all that came has the blob's digest; everything else, a short body too, is an error of
-/// [`io::ErrorKind::InvalidData`] or of the connection, with a [`RegistryError`] inside. What was read before the end
-/// is unchecked until then. At most a few network packets are held in memory.
-pub struct BlobReader {
-    reader: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobState {
+    Uploaded,
+    AlreadyPresent,
 }
 
-impl AsyncRead for BlobReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(context, buffer)
-    }
-}
+/// Receives the progress of each blob; a repeated upload starts at zero.
+#[derive(Clone)]
+pub struct UploadProgress(Option<Arc<Listener>>);
 
-/// A blob on its way: how far it has come, and how often it may still be resumed.
-struct Download {
-    registry: Registry,
-    digest: Digest,
-    response: Response,
-    hash: Sha256,
-    received: u64,
-    /// Bytes that come a second time because the registry cannot begin in the middle.
-    skip: u64,
-    resumptions: usize,
-}
+/// Called with the blob, the bytes sent so far, and its size.
+type Listener = dyn Fn(&Digest, u64, u64) + Send + Sync;
 
-impl Registry {
-    /// Whether the registry has this blob in this repository.
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        self.retry_policy().insist(|| self.has_blob_once(digest)).await
+impl UploadProgress {
+    pub fn new(listener: impl Fn(&Digest, u64, u64) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
     }
 
-    pub(super) async fn has_blob_once(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let what = format!("look for the blob {digest}");
-        let request = self.http().head(self.url(&format!("blobs/{digest}")));
-        let response = self.send(&what, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
-        Ok(response.status() == StatusCode::OK)
+    pub const fn none() -> Self {
+        Self(None)
     }
 
-    /// Opens a blob for reading, or `None` if the registry does not have it.
-    pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobReader>, RegistryError> {
-        let Some(response) = self.open_blob(digest, 0).await? else { return Ok(None) };
-        let download = Download {
-            registry: self.clone(),
-            digest: digest.clone(),
-            response,
-            hash: Sha256::new(),
-            received: 0,
-            skip: 0,
-            resumptions: self.retry_policy().attempts.saturating_sub(1),
-        };
-        let pieces = stream::try_unfold(download, async |mut download| {
-            let piece = download.next().await.map_err(into_io)?;
-            Ok(piece.map(|piece| (piece, download)))
-        });
-        Ok(Some(BlobReader { reader: StreamReader::new(pieces.boxed()) }))
-    }
-
-    /// The whole of a small blob, or `None` if the registry does not have it. Longer ones than `limit` are an error.
-    pub async fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
-        if let Some(known) = self.remembered(digest) {
-            return Ok(Some(known.bytes));
+    fn tell(&self, blob: &Blob, sent: u64) {
+        if let Some(listener) = &self.0 {
+            listener(&blob.digest, sent, blob.size);
         }
-        let blob = self.read_small_blob(digest, limit).await?;
-        if let Some(bytes) = &blob {
-            self.remember_blob(bytes);
-        }
-        Ok(blob)
+    }
+}
+
+impl RegistryWriter {
+    /// Uploads the blobs that the registry does not have.
+    pub async fn send_blobs(
+        &self,
+        blobs: &[Blob],
+        progress: &UploadProgress,
+    ) -> Result<Vec<(Digest, BlobState)>, RegistryError> {
+        stream::iter(blobs)
+            .map(async |blob| Ok((blob.digest.clone(), self.send_blob(blob, progress).await?)))
+            .buffer_unordered(CONCURRENT)
+            .try_collect()
+            .await
     }
 
-    async fn read_small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
+    /// Each attempt first looks for the blob: an upload may succeed while its response is lost, and a repeated commit is
+    /// refused (GoogleContainerTools/jib#4301).
+    async fn send_blob(&self, blob: &Blob, progress: &UploadProgress) -> Result<BlobState, RegistryError> {
+        let mut state = BlobState::AlreadyPresent;
+        let mut attempts = 0;
         self.retry_policy()
-            .insist(async || {
-                let Some(reader) = self.blob(digest).await? else { return Ok(None) };
-                let mut bytes = Vec::new();
-                reader.take(limit + 1).read_to_end(&mut bytes).await.map_err(|error| {
-                    let what = format!("read the blob {digest}");
-                    from_io(error).unwrap_or_else(|text| self.error(what, RegistryErrorKind::Malformed(text)))
-                })?;
-                if bytes.len() as u64 > limit {
-                    let problem = RegistryErrorKind::Malformed(format!("it is longer than {limit} bytes"));
-                    return Err(self.error(format!("read the blob {digest}"), problem));
+            .retry(|| {
+                attempts += 1;
+                if attempts > 1 {
+                    state = BlobState::Uploaded;
                 }
-                Ok(Some(bytes.into()))
+                async move {
+                    if self.has_blob_once(&blob.digest).await? {
+                        progress.tell(blob, blob.size);
+                        return Ok(state);
+                    }
+                    self.upload(blob, progress).await?;
+                    Ok(BlobState::Uploaded)
+                }
             })
             .await
     }
 
-    async fn open_blob(&self, digest: &Digest, from: u64) -> Result<Option<Response>, RegistryError> {
-        let what = format!("read the blob {digest}");
-        self.retry_policy()
-            .insist(async || {
-                let mut request = self.http().get(self.url(&format!("blobs/{digest}")));
-                if from > 0 {
-                    request = request.header(RANGE, format!("bytes={from}-"));
-                }
-                let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_FOUND];
-                let response = self.send(&what, request, &expected).await?;
-                Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
-            })
-            .await
+    /// One upload session (OCI distribution specification, "POST then PUT"). GHCR refuses chunks of more than 4 MiB by
+    /// PATCH, but accepts a whole blob by PUT, as containerd and oras send it.
+    async fn upload(&self, blob: &Blob, progress: &UploadProgress) -> Result<(), RegistryError> {
+        let what = format!("upload the blob {}", blob.digest);
+        let (body, sent) = self.body(&what, blob, progress).await?;
+        let request = self.request(Method::POST, "blobs/uploads/").header(CONTENT_LENGTH, 0);
+        let response = self.send(&what, request, &[StatusCode::ACCEPTED]).await?;
+        let mut session = self.location(&what, response.headers())?;
+        session.query_pairs_mut().append_pair("digest", blob.digest.as_str());
+        let request = self
+            .request_to(Method::PUT, session)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, blob.size)
+            .body(body);
+        // The `Location` of the blob is not needed; some registries leave it out (ggcr's does).
+        let done = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
+        let committed = self.send_body(&what, request, Some(&sent), &done).await;
+        committed.map(|_| ()).map_err(|error| match error.status() {
+            // BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, SIZE_INVALID: a new session may succeed.
+            Some(400 | 404 | 416) => error.upload_aborted(),
+            _ => error,
+        })
     }
-}
 
-impl Download {
-    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        loop {
-            match self.registry.chunk(&mut self.response).await {
-                Ok(Some(piece)) => {
-                    let skipped = self.skip.min(piece.len() as u64);
-                    self.skip -= skipped;
-                    let piece = piece.slice(usize::try_from(skipped).unwrap_or(piece.len())..);
-                    if !piece.is_empty() {
-                        self.hash.update(&piece);
-                        self.received += piece.len() as u64;
-                        return Ok(Some(piece));
-                    }
-                }
-                Ok(None) => {
-                    let actual = Digest::finish(self.hash.clone());
-                    if actual == self.digest {
-                        return Ok(None);
-                    }
-                    let expected = self.digest.clone();
-                    return Err(self.error(RegistryErrorKind::WrongContent { expected, actual }));
-                }
-                Err(problem) => self.resume(problem).await?,
+    /// The blob as a stream, and a counter of the bytes read from it.
+    async fn body(
+        &self,
+        what: &str,
+        blob: &Blob,
+        progress: &UploadProgress,
+    ) -> Result<(Body, Arc<AtomicU64>), RegistryError> {
+        let counter = Arc::new(AtomicU64::new(0));
+        let count = {
+            let (counter, progress, blob) = (Arc::clone(&counter), progress.clone(), blob.clone());
+            move |piece: &Bytes| {
+                let length = piece.len() as u64;
+                progress.tell(&blob, counter.fetch_add(length, Ordering::Relaxed) + length);
             }
-        }
+        };
+        let body = match &blob.source {
+            BlobSource::Bytes(bytes) => {
+                let pieces = stream::iter([Ok::<_, io::Error>(bytes.clone())]);
+                Body::wrap_stream(pieces.inspect_ok(count))
+            }
+            BlobSource::File(path) => {
+                let local = |error| self.error(what, RegistryErrorKind::Local { path: path.clone(), error });
+                let file = tokio::fs::File::open(path).await.map_err(local)?;
+                let length = file.metadata().await.map_err(local)?.len();
+                if length != blob.size {
+                    let reason = format!("it has {length} bytes, expected {}", blob.size);
+                    return Err(local(io::Error::new(io::ErrorKind::InvalidData, reason)));
+                }
+                Body::wrap_stream(ReaderStream::with_capacity(file, PIECE).inspect_ok(count))
+            }
+            BlobSource::InRegistry => return Err(self.error(what, RegistryErrorKind::BlobUnavailable)),
+        };
+        Ok((body, counter))
     }
 
-    /// Begins again where the connection broke.
-    async fn resume(&mut self, problem: RegistryErrorKind) -> Result<(), RegistryError> {
-        let error = self.error(problem);
-        if self.resumptions == 0 {
-            return Err(error);
-        }
-        self.resumptions -= 1;
-        tracing::warn!(%error, received = self.received, "resuming");
-        self.response = self.registry.open_blob(&self.digest, self.received).await?.ok_or(error)?;
-        self.skip = if self.response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { self.received };
-        Ok(())
+    /// Stores a manifest, whose blobs have been uploaded, under its digest or a tag.
+    ///
+    /// Registries may answer "unknown blob" for blobs that they have just accepted (infobloxopen/konk#626): then missing
+    /// ones are uploaded again, and the manifest is written once more.
+    pub async fn send_manifest(
+        &self,
+        tag_or_digest: &TagOrDigest,
+        manifest_with_blobs: &ManifestWithBlobs,
+        progress: &UploadProgress,
+    ) -> Result<PutManifestResponse, RegistryError> {
+        let mut outcome = None;
+        self.retry_policy()
+            .poll_until(async || match self.put(tag_or_digest, manifest_with_blobs.manifest()).await {
+                Ok(response) => {
+                    outcome = Some(Ok(response));
+                    Ok(true)
+                }
+                Err(error) if error.is_unknown_blob() => {
+                    tracing::warn!(%error, "uploading missing blobs again");
+                    self.send_blobs(manifest_with_blobs.blobs(), progress).await?;
+                    outcome = Some(Err(error));
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            })
+            .await?;
+        outcome.expect("the check runs at least once")
     }
-
-    fn error(&self, problem: RegistryErrorKind) -> RegistryError {
-        self.registry.error(format!("read the blob {}", self.digest), problem)
-    }
-}
-
-fn into_io(error: RegistryError) -> io::Error {
-    let kind = match error.problem() {
-        RegistryErrorKind::WrongContent { .. } => io::ErrorKind::InvalidData,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
-}
-
-fn from_io(error: io::Error) -> Result<RegistryError, String> {
-    error.downcast::<RegistryError>().map_err(|other| other.to_string())
 }

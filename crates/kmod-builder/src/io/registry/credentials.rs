@@ -1,4 +1,4 @@
-//! Whose account is used at a registry: found where podman and docker keep it.
+//! Credentials for registries, from the files and helpers of podman and docker.
 //!
 //! Formats: containers-auth.json(5) of podman, `config.json` of docker, and docker's credential helper protocol.
 
@@ -7,36 +7,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use kmod_query::registry::{Credential, CredentialLookupError, CredentialProvider, Secret};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::io::cmd::{Cmd, CmdError, Line};
 use crate::model::image::Repository;
 
-/// A credential and where it was found.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// What proves who we are.
-    pub secret: Secret,
-    /// Where it comes from, for messages: a file, a program, a variable.
-    pub origin: String,
-}
-
-/// What proves who we are. `Debug` shows no secret.
-#[derive(Clone, Debug)]
-pub enum Secret {
-    /// A user and a password or personal token.
-    Password {
-        /// The user.
-        user: String,
-        /// The password.
-        password: SecretString,
-    },
-    /// An OAuth 2 refresh token, which the token endpoint exchanges.
-    IdentityToken(SecretString),
-}
-
-/// Where credentials are looked for, in this order; the first that has one for the repository is used.
+/// Files and `GITHUB_TOKEN`, in this order; the first with a credential for the repository is used.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialSources {
     files: Vec<AuthFile>,
@@ -46,22 +25,17 @@ pub struct CredentialSources {
 #[derive(Clone, Debug)]
 struct AuthFile {
     path: PathBuf,
-    /// Named by a person: must be there.
+    /// Named by the user: must exist.
     required: bool,
 }
 
 impl CredentialSources {
-    /// No source: every registry is visited without an account.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// The sources that these variables name. The program passes its environment, and nothing else here reads it.
+    /// The sources that environment variables name.
     ///
     /// `REGISTRY_AUTH_FILE` is the only file if it is set. Else these are tried: podman's
     /// `$XDG_RUNTIME_DIR/containers/auth.json` and `$XDG_CONFIG_HOME/containers/auth.json`, docker's
-    /// `$DOCKER_CONFIG/config.json`. For `ghcr.io`, `GITHUB_TOKEN` comes last: what a person signed in with knows
-    /// more than a token that may be meant for something else.
+    /// `$DOCKER_CONFIG/config.json`. For `ghcr.io`, `GITHUB_TOKEN` comes last:
+    /// it may be meant for something else than the registry.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let directory = |name: &str| variable(name).map(PathBuf::from);
@@ -85,7 +59,7 @@ impl CredentialSources {
         let text = |name: &str| variable(name)?.into_string().ok();
         let github_token = text("GITHUB_TOKEN").map(|token| Credential {
             secret: Secret::Password {
-                // GHCR wants some user and looks at the token only.
+                // GHCR requires a user but checks only the token.
                 user: text("GITHUB_ACTOR").unwrap_or_else(|| "x-access-token".into()),
                 password: token.into(),
             },
@@ -94,7 +68,7 @@ impl CredentialSources {
         Self { files, github_token }
     }
 
-    /// The credential for a repository: the entry whose name is the longest beginning of it, as podman decides.
+    /// The credential for a repository: the entry with the longest matching prefix, as in podman.
     pub async fn find(&self, repository: &Repository) -> Result<Option<Credential>, CredentialError> {
         for file in &self.files {
             if let Some(credential) = file.find(repository).await? {
@@ -105,6 +79,17 @@ impl CredentialSources {
     }
 }
 
+impl CredentialProvider for CredentialSources {
+    fn lookup<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> BoxFuture<'a, Result<Option<Credential>, CredentialLookupError>> {
+        self.find(repository)
+            .map(|found| found.map_err(|error| Box::new(error) as CredentialLookupError))
+            .boxed()
+    }
+}
+
 impl AuthFile {
     async fn find(&self, repository: &Repository) -> Result<Option<Credential>, CredentialError> {
         let text = match tokio::fs::read(&self.path).await {
@@ -112,14 +97,14 @@ impl AuthFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.required => return Ok(None),
             Err(error) => return Err(CredentialError::Unreadable { path: self.path.clone(), error }),
         };
-        // The parser's sentence names line and column; its value could be a secret.
+        // The parser's message could quote a secret; only its position is reported.
         let config: Config = serde_json::from_slice(&text.0).map_err(|error| CredentialError::Malformed {
             path: self.path.clone(),
             line: error.line(),
             column: error.column(),
         })?;
         let server = match repository.host() {
-            // The name that docker gives Docker Hub.
+            // Docker's name of Docker Hub.
             "docker.io" => "https://index.docker.io/v1/",
             host => host,
         };
@@ -138,7 +123,7 @@ impl AuthFile {
     }
 }
 
-/// Wiped when it is no longer needed, as `secrecy` does for what is taken out of it.
+/// Overwritten when dropped.
 struct SecretText(Vec<u8>);
 
 impl Drop for SecretText {
@@ -147,7 +132,7 @@ impl Drop for SecretText {
     }
 }
 
-/// podman's `auth.json` and docker's `config.json`, as far as credentials go.
+/// podman's `auth.json` and docker's `config.json`.
 #[derive(Default, Deserialize)]
 struct Config {
     #[serde(default)]
@@ -158,7 +143,7 @@ struct Config {
     store: Option<String>,
 }
 
-/// An account. Docker writes empty entries beside its store; those are none.
+/// Docker writes empty entries beside its store.
 #[derive(Default, Deserialize)]
 struct Entry {
     auth: Option<SecretString>,
@@ -184,7 +169,7 @@ impl Entry {
                 // Docker pads with zero bytes.
                 password: password.trim_matches('\0').into(),
             })),
-            None => Err(CredentialError::NoPair { path: path.to_owned() }),
+            None => Err(CredentialError::InvalidAuth { path: path.to_owned() }),
         }
     }
 }
@@ -205,11 +190,11 @@ fn longest_match<'a>(auths: &'a HashMap<String, Entry>, repository: &Repository)
     })
 }
 
-/// Asks a helper program: the server's name on its input, JSON on its output.
+/// Runs a credential helper: the server's name on its input, JSON on its output.
 async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Answer {
+    struct HelperOutput {
         username: String,
         secret: SecretString,
     }
@@ -224,72 +209,47 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Cr
         })
         .await
         .map_err(fail)?;
-    // The protocol's way to say "none": a failing status and this sentence.
+    // In the helper protocol, a failing status and this message mean "none".
     if !finished.status.success() && output.contains("credentials not found") {
         return Ok(None);
     }
     cmd.succeeded(finished).map_err(fail)?;
-    let answer: Answer = serde_json::from_str(&output)
+    let output: HelperOutput = serde_json::from_str(&output)
         .map_err(|_| CredentialError::HelperAnswer { program: cmd.to_string(), server: server.to_owned() })?;
-    let secret = match answer.username.as_str() {
-        "<token>" => Secret::IdentityToken(answer.secret),
-        _ => Secret::Password { user: answer.username, password: answer.secret },
+    let secret = match output.username.as_str() {
+        "<token>" => Secret::IdentityToken(output.secret),
+        _ => Secret::Password { user: output.username, password: output.secret },
     };
     Ok(Some(Credential { secret, origin: format!("`docker-credential-{helper}`") }))
 }
 
-/// A place for credentials could not be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CredentialError {
-    /// The file cannot be read.
-    #[error("the credentials in {} could not be read: {error}", path.display())]
+    #[error("could not read the credentials in {}: {error}", path.display())]
     #[diagnostic(help(
         "correct REGISTRY_AUTH_FILE or the file's permissions, or sign in with `podman login`"
     ))]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: std::io::Error,
     },
-    /// The file is none.
-    #[error("{}:{line}:{column} is not the JSON of a credentials file", path.display())]
+    #[error("{}:{line}:{column} is not valid JSON of a credentials file", path.display())]
     #[diagnostic(help("move the file away and sign in again with `podman login`"))]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        line: usize,
-        /// Where in the line.
-        column: usize,
-    },
-    /// An entry is none.
+    Malformed { path: PathBuf, line: usize, column: usize },
     #[error("an `auth` in {} is not the base64 of `user:password`", path.display())]
     #[diagnostic(help("sign in again with `podman login`"))]
-    NoPair {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A helper program failed.
-    #[error("no credential for {server} was to be had: {error}")]
+    InvalidAuth { path: PathBuf },
+    #[error("could not obtain a credential for {server}: {error}")]
     #[diagnostic(help("run the helper yourself, or sign in with `podman login {server}`"))]
     Helper {
-        /// The registry.
         server: String,
-        /// Why.
         #[source]
         error: CmdError,
     },
-    /// A helper program answered something else.
-    #[error("`{program}` gave no credential for {server} that can be read")]
+    #[error("invalid output of `{program}` for {server}")]
     #[diagnostic(help("run the helper yourself, or sign in with `podman login {server}`"))]
-    HelperAnswer {
-        /// The command.
-        program: String,
-        /// The registry.
-        server: String,
-    },
+    HelperAnswer { program: String, server: String },
 }
 
 #[cfg(test)]
@@ -356,7 +316,7 @@ mod tests {
         let file = directory.path().join("auth.json");
         let error =
             async || sources(&file, &[]).find(&"ghcr.io/x".parse().unwrap()).await.unwrap_err().to_string();
-        assert!(error().await.contains("could not be read"));
+        assert!(error().await.contains("could not read"));
         std::fs::write(&file, r#"{"auths": {"ghcr.io": {"auth": "c2VjcmV0"}}}"#).unwrap();
         assert!(error().await.contains("is not the base64 of `user:password`"));
         std::fs::write(&file, r#"{"auths": secret"#).unwrap();

@@ -1,104 +1,74 @@
-//! The documents that several clients change: read, merged, written, and read back until nothing is missing.
+//! Documents that several clients change: read, merged, written, and read back until nothing is missing.
 //!
-//! No registry locks them or honours `If-Match`, and on GHCR a read may be seconds old
-//! (NVIDIA/nodewright-packages#132). So what was read is never forgotten, what is written contains all of it, and
-//! what is found missing afterwards is merged and written again.
+//! Registries neither lock them nor honour `If-Match`, and on GHCR a read may be seconds old
+//! (NVIDIA/nodewright-packages#132). So a write contains everything ever read, and entries that are missing afterwards
+//! are merged and written again.
 
 use std::collections::BTreeSet;
 
+use kmod_query::registry::{Referrer, RegistryError, RegistryErrorKind, referrers_tag};
 use serde_json::Value;
 
+use super::{RegistryWriter, UploadProgress};
 use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
 use crate::model::manifest::{ManifestWithBlobs, RawManifest};
 use crate::model::referrers::{ReferrersIndex, signatures_are_within, with_signatures};
 
-use super::client::Registry;
-use super::error::{RegistryError, RegistryErrorKind};
-use super::referrers::{fallback_tag, referrer};
-use super::upload::Progress;
-
-/// How often a document is merged and written again because another client's version replaced it.
+/// How often a document is written again because another client replaced it.
 const ROUNDS: usize = 4;
 
-impl Registry {
-    /// Lists these manifests in the index of what refers to their subject: what a client must do where the registry
-    /// did not answer `OCI-Subject` (OCI distribution specification 1.1, "Pushing Manifests with Subject").
+impl RegistryWriter {
+    /// Adds manifests to the index of their subject's referrers, as a client must where the registry did not answer
+    /// `OCI-Subject` (OCI distribution specification 1.1, "Pushing Manifests with Subject").
     ///
-    /// Entries of other clients stay; wrong ones are repaired, and those for manifests that are gone are dropped,
-    /// because docker-registry accepts no index that names a missing manifest.
-    pub async fn file_referrers(
+    /// Entries of other clients are kept; wrong ones are corrected. Entries of missing manifests are removed, because
+    /// docker-registry rejects an index that names one.
+    pub async fn add_to_referrers_index(
         &self,
         subject: &Digest,
         children: &[RawManifest],
     ) -> Result<(), RegistryError> {
-        let tag = fallback_tag(subject);
+        let tag = referrers_tag(subject);
         let mut stored = self.stored_index(subject).await?;
-        let mut wanted = stored.clone().unwrap_or_else(ReferrersIndex::empty);
+        let mut desired = stored.clone().unwrap_or_else(ReferrersIndex::empty);
         let mut checked = BTreeSet::new();
         for _ in 0..ROUNDS {
             for child in children {
-                wanted.put(child);
+                desired.put(child);
                 checked.insert(child.digest.clone());
             }
-            self.repair(subject, &mut wanted, &mut checked).await?;
-            if stored.as_ref() == Some(&wanted) {
+            self.repair(subject, &mut desired, &mut checked).await?;
+            if stored.as_ref() == Some(&desired) {
                 return Ok(());
             }
-            self.put_tag(&tag, &wanted.manifest()).await?;
+            self.put_tag(&tag, &desired.manifest()).await?;
             let mut latest = None;
-            let settled = self
+            let visible = self
                 .retry_policy()
-                .settle(async || {
+                .poll_until(async || {
                     latest = self.stored_index(subject).await?;
-                    Ok(latest.as_ref().is_some_and(|latest| wanted.is_within(latest)))
+                    Ok(latest.as_ref().is_some_and(|latest| desired.is_within(latest)))
                 })
                 .await?;
-            if settled {
+            if visible {
                 return Ok(());
             }
             if let Some(latest) = &latest {
-                wanted.absorb(latest);
+                desired.absorb(latest);
             }
             stored = latest;
         }
-        let problem = RegistryErrorKind::NotSettled(format!("the index tagged `{tag}`"));
-        Err(self.error(format!("list what refers to {subject}"), problem))
-    }
-
-    /// Takes manifests off the index of what refers to an image, as must be done before they are deleted where the
-    /// registry has no referrers API. Without an index there is nothing to do.
-    pub async fn unfile_referrers(&self, subject: &Digest, gone: &[Digest]) -> Result<(), RegistryError> {
-        let Some(stored) = self.stored_index(subject).await? else { return Ok(()) };
-        let mut wanted = stored.clone();
-        for digest in gone {
-            wanted.remove(digest);
-        }
-        if wanted == stored {
-            return Ok(());
-        }
-        let tag = fallback_tag(subject);
-        self.put_tag(&tag, &wanted.manifest()).await?;
-        let settled = self
-            .retry_policy()
-            .settle(async || {
-                let latest = self.stored_index(subject).await?;
-                Ok(latest.is_none_or(|latest| !latest.digests().iter().any(|digest| gone.contains(digest))))
-            })
-            .await?;
-        if settled {
-            return Ok(());
-        }
-        let problem = RegistryErrorKind::NotSettled(format!("the index tagged `{tag}`"));
-        Err(self.error(format!("take referrers off {subject}"), problem))
+        let kind = RegistryErrorKind::NotYetVisible(format!("the index tagged `{tag}`"));
+        Err(self.error(format!("list the referrers of {subject}"), kind))
     }
 
     async fn stored_index(&self, subject: &Digest) -> Result<Option<ReferrersIndex>, RegistryError> {
-        let document: Option<Value> = self.fallback_index(subject).await?;
+        let document: Option<Value> = self.referrers_index(subject).await?;
         Ok(document.and_then(ReferrersIndex::of))
     }
 
-    /// Reads every manifest that the index lists and has not been looked at, and corrects its entry.
+    /// Reads every listed manifest that was not checked before, and corrects its entry.
     async fn repair(
         &self,
         subject: &Digest,
@@ -111,9 +81,9 @@ impl Registry {
             }
             match self.manifest(&TagOrDigest::Digest(digest.clone())).await? {
                 None => index.remove(&digest),
-                // What does not refer to the subject is not ours to correct.
+                // Other manifests' entries are left as they are.
                 Some(child) => {
-                    if let Some(child) = referrer(subject, child) {
+                    if let Some(child) = Referrer::of(subject, child) {
                         index.put(&child.manifest);
                     }
                 }
@@ -122,17 +92,17 @@ impl Registry {
         Ok(())
     }
 
-    /// Appends simple signatures to those stored under the tag, with their payloads.
+    /// Appends simple signatures, with their payloads, to those under the tag.
     pub async fn add_signatures(
         &self,
         tag: &Tag,
         ours: &ManifestWithBlobs,
-        progress: &Progress,
+        progress: &UploadProgress,
     ) -> Result<(), RegistryError> {
         let tag_or_digest = TagOrDigest::Tag(tag.clone());
         let mut stored = self.manifest(&tag_or_digest).await?;
         for _ in 0..ROUNDS {
-            let wanted = match &stored {
+            let desired = match &stored {
                 None => ours.clone(),
                 Some(stored) if signatures_are_within(ours.manifest(), stored) => return Ok(()),
                 Some(stored) => with_signatures(stored, ours).map_err(|error| {
@@ -142,25 +112,25 @@ impl Registry {
                     )
                 })?,
             };
-            self.send_blobs(wanted.blobs(), progress).await?;
-            self.send_manifest(&tag_or_digest, &wanted, progress).await?;
-            let settled = self
+            self.send_blobs(desired.blobs(), progress).await?;
+            self.send_manifest(&tag_or_digest, &desired, progress).await?;
+            let visible = self
                 .retry_policy()
-                .settle(async || {
+                .poll_until(async || {
                     let latest = self.manifest(&tag_or_digest).await?;
-                    let whole = latest
+                    let complete = latest
                         .as_ref()
-                        .is_some_and(|latest| signatures_are_within(wanted.manifest(), latest));
-                    // An answer that there is none is old: what was known before must not be lost over it.
+                        .is_some_and(|latest| signatures_are_within(desired.manifest(), latest));
+                    // "Not found" is a stale answer here; keep what was read before.
                     stored = latest.or(stored.take());
-                    Ok(whole)
+                    Ok(complete)
                 })
                 .await?;
-            if settled {
+            if visible {
                 return Ok(());
             }
         }
-        let problem = RegistryErrorKind::NotSettled(format!("the signature tagged `{tag}`"));
-        Err(self.error("add a signature", problem))
+        let kind = RegistryErrorKind::NotYetVisible(format!("the signature tagged `{tag}`"));
+        Err(self.error("add a signature", kind))
     }
 }

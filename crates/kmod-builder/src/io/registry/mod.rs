@@ -1,26 +1,57 @@
-//! Registries: one neighbour that speaks the OCI distribution specification, version 1.1.
-//!
-//! [`Registries`] opens them; a [`Registry`] is one repository with one credential. Reading answers three ways: there, not there (only ever
-//! because of a 404), and not known, which is an error.
+//! Writing to OCI registries, on top of kmod-query's reading client; and where credentials are found.
 
 mod blobs;
-mod cache;
-mod client;
 mod credentials;
-mod error;
 mod index;
 mod manifests;
-mod referrers;
-mod retry;
-mod token;
-mod upload;
 
-pub use blobs::BlobReader;
-pub use client::{Registries, Registry, Usage};
-pub use credentials::{Credential, CredentialError, CredentialSources, Secret};
-pub use error::{OciError, RegistryError, RegistryErrorKind};
-pub use manifests::Written;
-pub use referrers::{Referrer, Referrers};
-pub use retry::RetryPolicy;
-pub use token::Access;
-pub use upload::{Progress, Sent};
+use std::ops::Deref;
+
+use crate::model::image::Repository;
+
+pub use blobs::{BlobState, UploadProgress};
+pub use credentials::{CredentialError, CredentialSources};
+pub use kmod_query::registry::{
+    Access, ContentCache, Credential, CredentialProvider, NoCredentials, Referrer, Referrers, Registries,
+    Registry, RegistryError, RegistryErrorKind, Secret, write_cached,
+};
+pub use kmod_query::{RequestStats, RetryPolicy};
+pub use manifests::PutManifestResponse;
+
+/// A repository opened for writing. Derefs to [`Registry`] for reading.
+#[derive(Clone, Debug)]
+pub struct RegistryWriter(Registry);
+
+impl RegistryWriter {
+    pub async fn open(
+        registries: &Registries,
+        repository: &Repository,
+        access: Access,
+    ) -> Result<Self, RegistryError> {
+        Ok(Self(registries.open(repository, access).await?))
+    }
+
+    /// Opens a repository with this credential.
+    pub fn open_with(
+        registries: &Registries,
+        repository: &Repository,
+        access: Access,
+        credential: Option<Credential>,
+    ) -> Result<Self, RegistryError> {
+        Ok(Self(registries.open_with(repository, access, credential)?))
+    }
+}
+
+impl Deref for RegistryWriter {
+    type Target = Registry;
+
+    fn deref(&self) -> &Registry {
+        &self.0
+    }
+}
+
+/// Connects to registries with the credentials that the environment names.
+pub fn connect() -> Registries {
+    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+    Registries::new(sources, RetryPolicy::default())
+}

@@ -130,11 +130,10 @@ fn dependencies(inputs: &BuildInputs) -> Vec<Value> {
 }
 
 fn image(name: &str, image: &PinnedImage) -> Value {
-    let digest = image.digest();
     json!({
         "name": name,
-        "uri": oci_purl(image.repository(), digest),
-        "digest": {"sha256": digest.strip_prefix("sha256:").unwrap_or(digest)},
+        "uri": oci_purl(&image.store.to_string(), image.digest.as_str()),
+        "digest": {"sha256": image.digest.hex()},
     })
 }
 

@@ -196,7 +196,7 @@ mod tests {
     use sigstore_crypto::KeyPair;
 
     use super::*;
-    use crate::model::manifest::Content;
+    use crate::model::manifest::BlobSource;
 
     const REPOSITORY: &str = "ghcr.io/owner/zfs-kmods";
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(signature_layers.len(), 1);
         assert_eq!(signature_layers[0].signature, signature.signature);
         assert_eq!(signature_layers[0].payload, Digest::of(&signature.payload));
-        let Content::Bytes(config) = &manifest_with_blobs.blobs()[0].content else {
+        let BlobSource::Bytes(config) = &manifest_with_blobs.blobs()[0].source else {
             panic!("{manifest_with_blobs:?}")
         };
         assert_eq!(

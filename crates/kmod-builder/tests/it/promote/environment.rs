@@ -6,12 +6,14 @@ use std::process::Stdio;
 use jiff::{SignedDuration, Timestamp};
 use kmod_builder::io::evidence::attach::attach;
 use kmod_builder::io::evidence::bundles;
-use kmod_builder::io::registry::{Access, CredentialSources, Registries, Registry, RetryPolicy};
+use kmod_builder::io::registry::{Access, NoCredentials, Registries, RegistryWriter, RetryPolicy};
 use kmod_builder::model::evidence::test_result::TestResult;
 use kmod_builder::model::evidence::verify::{StoredBundle, TrustPolicy, verify_bundle};
 use kmod_builder::model::evidence::{EvidenceKind, SigningKey, Statement, StatementSubject, artifact};
 use kmod_builder::model::image::{Repository, TagOrDigest};
+use kmod_builder::model::referrers::ReferrersIndex;
 use kmod_builder::model::{Compression, Digest};
+use kmod_query::registry::referrers_tag;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -70,10 +72,9 @@ impl PromoteEnvironment {
         format!("{}/owner/zfs-kmods", self.proxy.address()).parse().unwrap()
     }
 
-    pub(super) fn client(&self) -> Registry {
-        Registries::new(CredentialSources::none(), RetryPolicy::default())
-            .open_with(&self.repository(), Access::Delete, None)
-            .unwrap()
+    pub(super) fn client(&self) -> RegistryWriter {
+        let registries = Registries::new(NoCredentials, RetryPolicy::default());
+        RegistryWriter::open_with(&registries, &self.repository(), Access::Delete, None).unwrap()
     }
 
     /// The name of an image.
@@ -192,7 +193,10 @@ impl PromoteEnvironment {
             .into_iter()
             .find(|stored| verify_bundle(stored, kind, digest, &trust).is_ok())
             .unwrap();
-        client.unfile_referrers(digest, std::slice::from_ref(&ours.referrer)).await.unwrap();
+        let index = client.referrers_index(digest).await.unwrap();
+        let mut index = index.and_then(ReferrersIndex::of).expect("docker-registry has no referrers API");
+        index.remove(&ours.referrer);
+        client.put_tag(&referrers_tag(digest), &index.manifest()).await.unwrap();
         assert!(client.delete_manifest(&ours.referrer).await.unwrap());
         ours
     }

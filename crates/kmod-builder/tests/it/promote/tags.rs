@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kmod_builder::io::evidence::stored_evidence;
 use kmod_builder::io::inspect::inspect;
 use kmod_builder::io::promote::{PromoteError, promote, tag_state};
+use kmod_builder::io::registry::Registry;
 use kmod_builder::io::store::ImageStore;
 use kmod_builder::model::Compression;
 use kmod_builder::model::evidence::EvidenceKind;
@@ -79,7 +80,7 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let digest = world.prove(KERNEL, Compression::Zstd).await;
     let theirs = world.prove(NEWER, Compression::Zstd).await;
     let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
-    let inspection = inspect(&ImageStore::Registry(client.clone()), &name).await.unwrap();
+    let inspection = inspect(&ImageStore::Registry(Registry::clone(&client)), &name).await.unwrap();
     let stored_evidence = stored_evidence(&client, &digest).await;
     let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
     let repository = world.repository().to_string();

@@ -68,7 +68,7 @@ async fn cell(
 }
 
 async fn table(publication: &Publication, referrers_api: bool) -> String {
-    let registries = Registries::new(CredentialSources::none(), impatient());
+    let registries = Registries::new(NoCredentials, impatient());
     let server = Server::start(options(referrers_api)).await;
     run(&sign_in(&registries, &server.repository()), publication, |_| {}).await.unwrap();
     let good = end_state(&server.stored(), publication, referrers_api).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kmod_builder::io::publish::{PublishError, publish, remote_state};
 use kmod_builder::io::registry::{
-    Access, Credential, CredentialSources, Progress, Registries, Registry, RetryPolicy, Secret,
+    Access, Credential, NoCredentials, Registries, RegistryWriter, RetryPolicy, Secret, UploadProgress,
 };
 use kmod_builder::model::Digest;
 use kmod_builder::model::evidence::{StatementSubject, artifact};
@@ -38,15 +38,15 @@ pub(crate) fn impatient() -> RetryPolicy {
 }
 
 /// A registry as a publisher opens it.
-pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> Registry {
-    sign_in(&Registries::new(CredentialSources::none(), retry_policy), repository)
+pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> RegistryWriter {
+    sign_in(&Registries::new(NoCredentials, retry_policy), repository)
 }
 
 /// The same with connections that are there.
-fn sign_in(registries: &Registries, repository: &Repository) -> Registry {
+fn sign_in(registries: &Registries, repository: &Repository) -> RegistryWriter {
     let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };
     let credential = Credential { secret, origin: "the test".into() };
-    registries.open_with(repository, Access::Delete, Some(credential)).unwrap()
+    RegistryWriter::open_with(registries, repository, Access::Delete, Some(credential)).unwrap()
 }
 
 fn descriptor(kind: &str, blob: &Blob) -> Value {
@@ -117,14 +117,14 @@ fn inputs(image: &ManifestWithBlobs) -> ManifestWithBlobs {
 
 /// Looks what is there, and publishes the rest.
 pub(crate) async fn run(
-    registry: &Registry,
+    registry: &RegistryWriter,
     publication: &Publication,
     on_step: impl FnMut(&PublishStep),
 ) -> Result<PublishedImage, PublishError> {
     let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
     let (remote, _) =
         remote_state(registry, publication.image().digest(), publication.tag(), signature_tag).await?;
-    publish(registry, publication, &remote, &Progress::none(), on_step).await
+    publish(registry, publication, &remote, &UploadProgress::none(), on_step).await
 }
 
 /// What must hold of every registry at every moment: no tag without its image and all its evidence.

@@ -1,14 +1,13 @@
-//! The exact packages of a kernel: which of upstream's places still has them.
+//! The exact packages of a kernel, and which of Fedora's package repositories still has them.
 //!
-//! Fedora's update repositories keep only the newest kernel, so an older one is looked for in archives.
-//! The layouts of the places, each with its source:
+//! Fedora's update repositories keep only the newest kernel, so older ones are looked up in archives. Layouts:
 //!
 //! * Fedora: `updates/N/Everything/ARCH/Packages/k/`, `releases/N/Everything/ARCH/os/Packages/k/`, and
-//!   `development/N/…` for a release that is not out yet (stream `next` may already be on it);
+//!   `development/N/…` for an unreleased Fedora (stream `next` may use it);
 //! * updates-archive: all packages in one folder `N/ARCH/`, missing ones answered with 403
 //!   ([okd-project/okd#1667](https://github.com/okd-project/okd/issues/1667)); no baseline packages;
 //! * coreos-pool: `ARCH/Packages/k/`, as fedora-coreos-config's `check-new-rpm-urls.py` builds its addresses;
-//! * the build system: `kernel/VERSION/RELEASE/ARCH/`; it collects garbage after a while.
+//! * koji, the build system: `kernel/VERSION/RELEASE/ARCH/`; packages are deleted after a while.
 
 use std::fmt;
 
@@ -16,28 +15,24 @@ use futures_util::{StreamExt, stream};
 use kmod_compat::{FedoraVersion, KernelRelease};
 
 use crate::endpoints::join;
-use crate::{Asked, Endpoints, Http, QueryError};
+use crate::{Endpoints, Http, QueryError, RequestInfo};
 
-/// A place where upstream keeps packages, in the order of preference.
+/// In the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
-    /// Fedora's updates.
+pub enum PackageRepository {
     Updates,
-    /// Fedora as it was released.
     Releases,
-    /// A Fedora that is not released yet.
     Development,
-    /// Everything that ever was an update.
+    /// All packages that were ever an update.
     UpdatesArchive,
-    /// What Fedora CoreOS is made of.
+    /// The packages of Fedora CoreOS.
     CoreOsPool,
-    /// The build system's own store.
+    /// Fedora's build system.
     Koji,
 }
 
-impl Place {
-    /// Every place, the preferred one first.
+impl PackageRepository {
     pub const ALL: [Self; 6] = [
         Self::Updates,
         Self::Releases,
@@ -47,7 +42,6 @@ impl Place {
         Self::Koji,
     ];
 
-    /// Where the package of a kernel would be.
     fn url(self, endpoints: &Endpoints, kernel: &KernelRelease, fedora: FedoraVersion, file: &str) -> String {
         let arch = kernel.arch();
         match self {
@@ -71,7 +65,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PackageRepository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Updates => "Fedora updates",
@@ -84,19 +78,19 @@ impl fmt::Display for Place {
     }
 }
 
-/// One of the packages into which Fedora divides a kernel.
+/// One of a kernel's packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KernelPackage {
-    /// The headers, which modules are built with: `kernel-devel`.
+    /// `kernel-devel`: headers and build scripts.
     Devel,
-    /// The kernel itself: `kernel-core`.
+    /// `kernel-core`: the kernel image.
     Core,
-    /// The modules that most machines need, among them virtual ones: `kernel-modules-core`.
+    /// `kernel-modules-core`: the most common modules.
     ModulesCore,
 }
 
 impl KernelPackage {
-    /// What the package is called. Variants have their own: `kernel-debug-devel`.
+    /// Variants have packages of their own: `kernel-debug-devel`.
     pub fn nevra(self, kernel: &KernelRelease) -> String {
         let part = match self {
             Self::Devel => "devel",
@@ -110,62 +104,57 @@ impl KernelPackage {
         format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
     }
 
-    /// In an error's words.
     const fn described(self) -> &'static str {
         match self {
-            Self::Devel => "the headers of the kernel",
-            Self::Core => "the package of the kernel",
-            Self::ModulesCore => "the modules of the kernel",
+            Self::Devel => "the kernel-devel package",
+            Self::Core => "the kernel-core package",
+            Self::ModulesCore => "the kernel-modules-core package",
         }
     }
 }
 
-/// A package of one exact kernel, where it can be had.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct KernelRpm {
-    /// Name, version, release and architecture: `kernel-devel-6.17.8-300.fc43.x86_64`.
+    /// `kernel-devel-6.17.8-300.fc43.x86_64`.
     pub nevra: String,
-    /// The file.
     pub url: String,
-    /// The place that has it.
-    pub place: Place,
+    pub repository: PackageRepository,
 }
 
-/// An address that was asked in vain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
-    /// The place.
-    pub place: Place,
-    /// The file that was asked for.
+pub struct FailedLookup {
+    pub repository: PackageRepository,
     pub url: String,
-    /// What came back, in a few words.
-    pub answer: String,
+    pub reason: String,
 }
 
-impl fmt::Display for Tried {
+impl fmt::Display for FailedLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.place, self.answer, self.url)
+        write!(f, "{}: {}: {}", self.repository, self.reason, self.url)
     }
 }
 
-/// Every address where the package may be, the preferred one first.
+/// The possible URLs of a package, the preferred one first.
 pub fn addresses(
     endpoints: &Endpoints,
     package: KernelPackage,
     kernel: &KernelRelease,
     fedora: FedoraVersion,
-) -> Vec<(Place, String)> {
+) -> Vec<(PackageRepository, String)> {
     // A package is in the repositories of the Fedora it was built for.
     let fedora = kernel.fedora().unwrap_or(fedora);
     let file = format!("{}.rpm", package.nevra(kernel));
-    Place::ALL.into_iter().map(|place| (place, place.url(endpoints, kernel, fedora, &file))).collect()
+    PackageRepository::ALL
+        .into_iter()
+        .map(|repository| (repository, repository.url(endpoints, kernel, fedora, &file)))
+        .collect()
 }
 
-/// Finds the package by `HEAD` requests, which run at the same time; the order of [`Place::ALL`] decides.
+/// Finds the package by concurrent `HEAD` requests; the order of [`PackageRepository::ALL`] decides.
 ///
 /// `fedora` is used only if the kernel's release does not name one.
-/// [`QueryError::KernelRpmGone`] if it is nowhere, [`QueryError::KernelRpmUncertain`] if some place
-/// could not be asked.
+/// [`QueryError::KernelRpmGone`] if no repository has it,
+/// [`QueryError::KernelRpmUncertain`] if some request failed.
 pub async fn find(
     http: &Http,
     endpoints: &Endpoints,
@@ -175,24 +164,27 @@ pub async fn find(
 ) -> Result<KernelRpm, QueryError> {
     let nevra = package.nevra(kernel);
     let addresses = addresses(endpoints, package, kernel, fedora);
-    let requests = addresses.into_iter().map(|(place, url)| async move {
-        let asked = Asked::new(&url, package.described());
-        let answer = http.head(&url, &asked).await;
-        (place, url, asked, answer)
+    let requests = addresses.into_iter().map(|(repository, url)| async move {
+        let request = RequestInfo::new(&url, package.described());
+        let response = http.head(&url, &request).await;
+        (repository, url, request, response)
     });
-    // Yields in order, so that no slow place behind the first success is waited for.
-    let mut answers = stream::iter(requests).buffered(Place::ALL.len());
+    // In order: repositories after the first success are not waited for.
+    let mut responses = stream::iter(requests).buffered(PackageRepository::ALL.len());
     let (mut tried, mut gone) = (Vec::new(), true);
-    while let Some((place, url, asked, answer)) = answers.next().await {
-        let error = match answer {
-            // A web page instead of a package: a mirror's friendly "not found".
-            Ok(headers) if is_page(&headers) => QueryError::Html { asked },
-            Ok(_) => return Ok(KernelRpm { nevra, url, place }),
+    while let Some((repository, url, request, response)) = responses.next().await {
+        let error = match response {
+            // Mirrors may answer with a web page that says "not found".
+            Ok(headers) if is_page(&headers) => QueryError::Html { request },
+            Ok(_) => return Ok(KernelRpm { nevra, url, repository }),
             Err(error) => error,
         };
-        gone &= is_gone(place, &error);
-        // Without credentials, as in all errors.
-        tried.push(Tried { place, url: Asked::new(&url, "").url, answer: in_short(&error) });
+        gone &= is_gone(repository, &error);
+        tried.push(FailedLookup {
+            repository,
+            url: RequestInfo::new(&url, "").url,
+            reason: short_reason(&error),
+        });
     }
     if gone {
         Err(QueryError::KernelRpmGone { nevra, tried })
@@ -206,22 +198,22 @@ fn is_page(headers: &reqwest::header::HeaderMap) -> bool {
     content_type.is_some_and(|value| value.contains("html"))
 }
 
-fn is_gone(place: Place, error: &QueryError) -> bool {
-    match place {
-        // An object store, which says 403 for what it does not have.
-        Place::UpdatesArchive => error.is_missing_object(),
+fn is_gone(repository: PackageRepository, error: &QueryError) -> bool {
+    match repository {
+        // An object store, which answers 403 for missing objects.
+        PackageRepository::UpdatesArchive => error.is_missing_object(),
         _ => matches!(error, QueryError::NotFound { .. }),
     }
 }
 
-fn in_short(error: &QueryError) -> String {
+fn short_reason(error: &QueryError) -> String {
     match error {
         QueryError::NotFound { .. } => "404".to_owned(),
         QueryError::Forbidden { .. } => "403".to_owned(),
         QueryError::Unauthorized { .. } => "401".to_owned(),
         QueryError::TooManyRequests { .. } => "429".to_owned(),
         QueryError::Status { status, .. } => status.to_string(),
-        QueryError::Timeout { .. } => "no answer in time".to_owned(),
+        QueryError::Timeout { .. } => "timeout".to_owned(),
         QueryError::Html { .. } => "a web page".to_owned(),
         QueryError::Unreachable { reason, .. } | QueryError::InvalidUrl { reason, .. } => reason.clone(),
         other => other.to_string(),
@@ -236,7 +228,8 @@ mod tests {
     fn the_addresses_in_order() {
         let kernel = "6.17.8-300.fc43.aarch64".parse().unwrap();
         let urls = addresses(&Endpoints::default(), KernelPackage::Devel, &kernel, "44".parse().unwrap());
-        let urls: Vec<String> = urls.into_iter().map(|(place, url)| format!("{place}: {url}")).collect();
+        let urls: Vec<String> =
+            urls.into_iter().map(|(repository, url)| format!("{repository}: {url}")).collect();
         insta::assert_snapshot!(urls.join("\n"), @"
         Fedora updates: https://dl.fedoraproject.org/pub/fedora/linux/updates/43/Everything/aarch64/Packages/k/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         Fedora releases: https://dl.fedoraproject.org/pub/fedora/linux/releases/43/Everything/aarch64/os/Packages/k/kernel-devel-6.17.8-300.fc43.aarch64.rpm

@@ -1,8 +1,5 @@
-//! How a request is authorised: asked once, before any other request, and its failure told as what it is.
-//!
-//! The flow is Docker's token authentication: `GET /v2/` answers with a challenge, the token endpoint named there
-//! gives a short-lived token for one repository and the actions asked for. `oci_client`'s own flow takes a failing
-//! `/v2/` for "no authorisation needed" and drops the token endpoint's status and `Retry-After`, so it is not used.
+//! Docker's token authentication: `GET /v2/` answers with a challenge, and the token endpoint named there issues a
+//! short-lived token for one repository and a set of actions. Done once, before the first request.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +13,12 @@ use super::client::{Registry, same_host};
 use super::credentials::{Credential, Secret};
 use super::error::{RegistryError, RegistryErrorKind};
 
-/// What we want to do with a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Read.
     Pull,
-    /// Read and write.
+    /// Includes [`Self::Pull`].
     Push,
-    /// Read, write and delete.
+    /// Includes [`Self::Push`].
     Delete,
 }
 
@@ -37,7 +32,7 @@ impl Access {
     }
 }
 
-/// Who we are to one registry, and the authorisation in use.
+/// The credential for one registry, and the authorisation in use.
 #[derive(Debug)]
 pub(super) struct Authorizer {
     access: Access,
@@ -57,15 +52,14 @@ pub(super) struct AuthHeader {
     pub(super) fresh: bool,
 }
 
-/// The token endpoint's answer. `expires_in` is in seconds and defaults to 60.
+/// `expires_in` is in seconds and defaults to 60.
 #[derive(Deserialize)]
-struct TokenAnswer {
+struct TokenResponse {
     token: Option<SecretString>,
     access_token: Option<SecretString>,
     expires_in: Option<u64>,
 }
 
-/// How the registry wants to be asked.
 enum Challenge {
     Basic,
     Bearer { realm: String, service: Option<String> },
@@ -76,7 +70,7 @@ impl Authorizer {
         Self { access, credential, current: Mutex::new(None) }
     }
 
-    /// Where the credential comes from.
+    /// The credential's origin.
     pub(super) fn account(&self) -> Option<&str> {
         self.credential.as_ref().map(|credential| credential.origin.as_str())
     }
@@ -89,23 +83,24 @@ impl Authorizer {
         }
     }
 
-    /// The authorisation in use, or a new one. Requests made meanwhile wait for it rather than ask as well.
-    pub(super) async fn grant(&self, registry: &Registry) -> Result<AuthHeader, RegistryError> {
+    /// The authorisation in use, or a new one. Concurrent requests wait for the same one.
+    pub(super) async fn auth_header(&self, registry: &Registry) -> Result<AuthHeader, RegistryError> {
         let mut current = self.current.lock().await;
         if let Some(known) = &*current
             && known.until.is_none_or(|until| Instant::now() < until)
         {
             return Ok(AuthHeader { header: known.header.clone(), fresh: false });
         }
-        let new = self.ask(registry).await?;
+        let new = self.authorize(registry).await?;
         let header = new.header.clone();
         *current = Some(new);
         Ok(AuthHeader { header, fresh: true })
     }
 
-    async fn ask(&self, registry: &Registry) -> Result<Authorization, RegistryError> {
-        const WHAT: &str = "ask how to sign in";
-        let response = registry.send_plain(WHAT, registry.http().get(registry.base().clone())).await?;
+    async fn authorize(&self, registry: &Registry) -> Result<Authorization, RegistryError> {
+        const WHAT: &str = "request the authentication challenge";
+        let request = registry.http().get(registry.base().clone());
+        let response = registry.exchange(request, None).await.map_err(|kind| registry.error(WHAT, kind))?;
         let challenge = match response.status() {
             StatusCode::OK => return Ok(Authorization { header: None, until: None }),
             StatusCode::UNAUTHORIZED => response
@@ -115,8 +110,10 @@ impl Authorizer {
                 .filter_map(|value| value.to_str().ok())
                 .find_map(challenge)
                 .ok_or_else(|| {
-                    registry
-                        .error(WHAT, RegistryErrorKind::Malformed("401 without a usable challenge".into()))
+                    registry.error(
+                        WHAT,
+                        RegistryErrorKind::Malformed("status 401 without a usable challenge".into()),
+                    )
                 })?,
             _ => return Err(registry.refusal(WHAT, response).await),
         };
@@ -128,10 +125,9 @@ impl Authorizer {
                 _ => Err(registry.refusal(WHAT, response).await),
             },
             Challenge::Bearer { realm, service } => {
-                self.token(registry, &realm, service.as_deref()).await.map_err(|problem| {
-                    let problem =
-                        RegistryErrorKind::Token { endpoint: realm.clone(), problem: Box::new(problem) };
-                    registry.error("sign in", problem)
+                self.token(registry, &realm, service.as_deref()).await.map_err(|kind| {
+                    let kind = RegistryErrorKind::Token { endpoint: realm.clone(), kind: Box::new(kind) };
+                    registry.error("sign in", kind)
                 })
             }
         }
@@ -144,10 +140,10 @@ impl Authorizer {
         service: Option<&str>,
     ) -> Result<Authorization, RegistryErrorKind> {
         let mut url = Url::parse(realm)
-            .map_err(|error| RegistryErrorKind::Malformed(format!("its address: {error}")))?;
-        // A password must not leave this machine unencrypted because a registry says so.
+            .map_err(|error| RegistryErrorKind::Malformed(format!("invalid address: {error}")))?;
+        // A registry must not make us send a password unencrypted.
         if url.scheme() != "https" && !same_host(&url, registry.base()) {
-            return Err(RegistryErrorKind::Malformed("it is not reached over https".into()));
+            return Err(RegistryErrorKind::Malformed("its address is not https".into()));
         }
         let scope = format!("repository:{}:{}", registry.path_at_registry(), self.access.actions());
         let mut fields = vec![("scope", scope.as_str())];
@@ -176,25 +172,25 @@ impl Authorizer {
                 registry.http().get(url)
             }
         };
-        let asked = Instant::now();
-        let response = registry.exchange(request).await?;
+        let requested_at = Instant::now();
+        let response = registry.exchange(request, None).await?;
         if response.status() != StatusCode::OK {
             return Err(registry.answered(response).await);
         }
         let body = registry.collect(response).await?;
-        // The parser's sentence could quote the token.
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| RegistryErrorKind::Malformed("it is not the JSON of a token".into()))?;
-        let token = answer
+        // The parser's message could quote the token.
+        let response: TokenResponse = serde_json::from_slice(&body)
+            .map_err(|_| RegistryErrorKind::Malformed("not a JSON token response".into()))?;
+        let token = response
             .token
-            .or(answer.access_token)
-            .ok_or_else(|| RegistryErrorKind::Malformed("there is no token in it".into()))?;
+            .or(response.access_token)
+            .ok_or_else(|| RegistryErrorKind::Malformed("the token is missing".into()))?;
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| RegistryErrorKind::Malformed("the token cannot be sent".into()))?;
+            .map_err(|_| RegistryErrorKind::Malformed("the token is not a header value".into()))?;
         header.set_sensitive(true);
-        // Renewed before it ends, so that no upload dies of it.
-        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(60).max(1)).mul_f64(0.8);
-        Ok(Authorization { header: Some(header), until: Some(asked + lifetime) })
+        // Renewed early, so that it does not expire during an upload.
+        let lifetime = Duration::from_secs(response.expires_in.unwrap_or(60).max(1)).mul_f64(0.8);
+        Ok(Authorization { header: Some(header), until: Some(requested_at + lifetime) })
     }
 }
 

@@ -1,19 +1,23 @@
-//! The documents that an OCI image is made of, as far as this program reads and writes them.
+//! OCI documents, as far as this program reads and writes them.
 //!
-//! Shapes and names are those of the OCI image specification 1.1: `descriptor.md`, `manifest.md`, `config.md` and
-//! `image-index.md`. Members that are unknown here are kept where a document is written back, and ignored where it
-//! is only read.
+//! OCI image specification 1.1: `descriptor.md`, `manifest.md`, `config.md`, `image-index.md`. Unknown members are kept
+//! where a document is written back, and ignored where it is only read.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use crate::digest::Digest;
 
 /// The media type of an image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an image index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's predecessor of [`MANIFEST`].
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's predecessor of [`INDEX`].
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// The media type of an image configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The media type of a layer: tar, compressed with gzip.
@@ -21,39 +25,38 @@ pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The media type of a layer: tar, compressed with zstd.
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-/// The annotation by which an image layout names a manifest (OCI image specification, `annotations.md`).
+/// The annotation with the tag of a manifest in an image layout (OCI image specification, `annotations.md`).
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Annotations and labels: names to values.
 pub type Annotations = BTreeMap<String, String>;
 
-/// What points to a blob: its type, its digest and its size.
+type Members = serde_json::Map<String, serde_json::Value>;
+
+/// A content descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the blob is.
+    /// Empty where the document has none.
+    #[serde(default)]
     pub media_type: String,
-    /// The digest of the blob's bytes.
     pub digest: Digest,
-    /// How many bytes the blob has.
+    /// In bytes.
     pub size: u64,
-    /// What else is said of it.
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
-    /// Members that this program has no use for (`platform`, `artifactType`, …).
+    /// Other members (`platform`, `artifactType`, …).
     #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: Members,
 }
 
 impl Descriptor {
-    /// Describes a blob of which nothing else is to be said.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         Self {
             media_type: media_type.to_owned(),
             digest,
             size,
             annotations: Annotations::new(),
-            other: serde_json::Map::new(),
+            other: Members::new(),
         }
     }
 
@@ -61,28 +64,55 @@ impl Descriptor {
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
+
+    #[must_use]
+    pub fn annotated(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.annotations.insert(name.to_owned(), value.into());
+        self
+    }
 }
 
-/// An image manifest: a configuration and its layers.
+/// The manifest of an image or an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// Always 2, for the sake of old Docker clients.
+    /// Always 2.
+    #[serde(default = "two")]
     pub schema_version: u32,
-    /// [`MANIFEST`]; optional in the specification.
+    /// [`MANIFEST`]; optional in the specification, and empty where the document has none.
     #[serde(default)]
     pub media_type: String,
-    /// Where the [`Config`] is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Of an image, the [`Config`].
     pub config: Descriptor,
-    /// The layers, the lowest first.
+    /// The lowest first.
     pub layers: Vec<Descriptor>,
-    /// What is said of the image.
+    /// The manifest that this one refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
 }
 
+const fn two() -> u32 {
+    2
+}
+
 impl Manifest {
-    /// A manifest of an image, from its bytes.
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST.to_owned(),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations: Annotations::new(),
+        }
+    }
+
+    /// The manifest of an OCI image, from its bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         match manifest.media_type.as_str() {
@@ -92,33 +122,53 @@ impl Manifest {
     }
 }
 
-/// The bytes are no manifest of an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Not JSON, or members are missing (as in an index, which has `manifests` instead of `layers`).
-    #[error("it is not the manifest of an image: {0}")]
+    #[error("invalid image manifest: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Of another kind.
-    #[error("it is of the type `{0}`, not an OCI image manifest")]
+    #[error("its media type is `{0}`, not that of an OCI image manifest")]
     Type(String),
 }
 
-/// An image configuration.
+/// A manifest or index as it is stored: exactly the bytes that its digest is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawManifest {
+    pub bytes: Bytes,
+    /// Its own `mediaType`, else the registry's `Content-Type`.
+    pub media_type: String,
+    pub digest: Digest,
+}
+
+impl RawManifest {
+    /// `content_type` counts where the bytes name no media type themselves.
+    pub fn new(bytes: impl Into<Bytes>, content_type: &str) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Typed {
+            media_type: Option<String>,
+        }
+        let bytes = bytes.into();
+        let own = serde_json::from_slice::<Typed>(&bytes).ok().and_then(|typed| typed.media_type);
+        let digest = Digest::of(&bytes);
+        Self { media_type: own.unwrap_or_else(|| content_type.to_owned()), bytes, digest }
+    }
+}
+
+/// An image configuration (`config.md`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// When the image was made (RFC 3339); here, the date of the inputs.
+    /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// The architecture, in Go's words (`amd64`).
+    /// `GOARCH`: `amd64`.
     pub architecture: String,
-    /// The operating system: `linux`.
+    #[serde(default)]
     pub os: String,
-    /// What a container made of the image would run with; here, the labels only.
     #[serde(default)]
     pub config: Execution,
-    /// The layers' contents.
+    #[serde(default)]
     pub rootfs: RootFs,
-    /// How each layer came to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
@@ -126,28 +176,34 @@ pub struct Config {
 /// The `config` member of a [`Config`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
-    /// The image's labels.
-    #[serde(default, rename = "Labels", skip_serializing_if = "Annotations::is_empty")]
+    #[serde(
+        default,
+        rename = "Labels",
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Annotations::is_empty"
+    )]
     pub labels: Annotations,
 }
 
-/// The digests of the layers before compression.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Docker writes `"Labels": null`.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(labels: D) -> Result<Annotations, D::Error> {
+    Ok(Option::deserialize(labels)?.unwrap_or_default())
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// One for each layer, the lowest first.
+    /// Of the uncompressed layers, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
 
-/// How a layer came to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// When (RFC 3339).
+    /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// By what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
 }
@@ -157,35 +213,33 @@ pub struct History {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// Always 2.
+    #[serde(default = "two")]
     pub schema_version: u32,
-    /// The manifests.
     #[serde(default)]
     pub manifests: Vec<Descriptor>,
-    /// Members that this program has no use for, kept when the index is written back.
     #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: Members,
 }
 
 impl Index {
-    /// An index that lists nothing.
     pub fn empty() -> Self {
         let other = [("mediaType".to_owned(), INDEX.into())].into_iter().collect();
         Self { schema_version: 2, manifests: Vec::new(), other }
     }
 
-    /// What a tag points to, by the [`REF_NAME`] annotation.
+    /// The manifest with this [`REF_NAME`].
     pub fn tagged(&self, tag: &str) -> Option<&Descriptor> {
         self.manifests.iter().find(|entry| entry.annotations.get(REF_NAME).is_some_and(|name| name == tag))
     }
 
-    /// Lists a manifest, unless it is listed already, under whatever tags.
+    /// Adds a manifest without a tag, unless it is listed already.
     pub fn add(&mut self, manifest: Descriptor) {
         if !self.manifests.iter().any(|entry| entry.digest == manifest.digest) {
             self.manifests.push(manifest);
         }
     }
 
-    /// Lists a manifest under a tag. Another one that had the tag stays in the list, without it, as in a registry.
+    /// Moves the tag to this manifest. The one that had it stays listed, without it, as in a registry.
     pub fn tag(&mut self, tag: &str, mut manifest: Descriptor) {
         for entry in &mut self.manifests {
             if entry.annotations.get(REF_NAME).is_some_and(|name| name == tag) {
@@ -194,20 +248,19 @@ impl Index {
         }
         manifest.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
         self.manifests.push(manifest);
-        self.forget_untagged_twins();
+        self.remove_untagged_duplicates();
     }
 
-    /// One entry without a tag is there so that a manifest without any is not lost; beside a tag it says nothing.
-    fn forget_untagged_twins(&mut self) {
+    /// An entry without a tag keeps an untagged manifest listed; beside a tagged entry it is redundant.
+    fn remove_untagged_duplicates(&mut self) {
         let tagged = |entry: &Descriptor| entry.annotations.contains_key(REF_NAME);
         let named: Vec<Digest> =
             self.manifests.iter().filter(|entry| tagged(entry)).map(|entry| entry.digest.clone()).collect();
         let mut seen = Vec::new();
         self.manifests.retain(|entry| {
-            let superfluous =
-                !tagged(entry) && (named.contains(&entry.digest) || seen.contains(&entry.digest));
+            let redundant = !tagged(entry) && (named.contains(&entry.digest) || seen.contains(&entry.digest));
             seen.push(entry.digest.clone());
-            !superfluous
+            !redundant
         });
     }
 }
@@ -215,6 +268,13 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_media_type_in_a_manifest_wins_over_the_content_type() {
+        let typed = RawManifest::new(&br#"{"mediaType":"application/own"}"#[..], "text/plain");
+        assert_eq!(typed.media_type, "application/own");
+        assert_eq!(RawManifest::new(&b"{}"[..], "text/plain").media_type, "text/plain");
+    }
 
     #[test]
     fn a_tag_moves_and_leaves_the_old_manifest_listed() {

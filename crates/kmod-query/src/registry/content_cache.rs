@@ -1,30 +1,26 @@
-//! Small documents of registries, kept between runs by their digest.
-
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::Digest;
-use crate::model::manifest::RawManifest;
+use crate::digest::Digest;
+use crate::oci::RawManifest;
 
-/// Documents by their digest, kept between runs: what was read once need not be asked for again.
+/// Small content by digest, kept between runs.
 ///
-/// A file is the media type, a line feed, and the bytes, whose digest is checked whenever they are read. Everything
-/// here can be had again, so failures to write are only logged. That a document is here says nothing about whether a
-/// registry still has it.
+/// A file is the media type, a line feed, and the bytes, whose digest is checked whenever they are read. Failures to
+/// write are only logged. Content may no longer exist in a registry.
 #[derive(Clone, Debug)]
 pub struct ContentCache {
     directory: PathBuf,
 }
 
 impl ContentCache {
-    /// Keeps everything below this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
 
-    /// The document, if it is here and whole.
+    /// The content, if it is cached and undamaged.
     pub fn read(&self, digest: &Digest) -> Option<RawManifest> {
         let file = fs::read(self.path(digest)).ok()?;
         let end = file.iter().position(|byte| *byte == b'\n')?;
@@ -33,19 +29,18 @@ impl ContentCache {
         (raw.digest == *digest).then_some(raw)
     }
 
-    /// The document, if it was kept no longer ago than this.
+    /// The content, if it was cached no longer ago than this.
     pub fn read_younger(&self, digest: &Digest, age: Duration) -> Option<RawManifest> {
         let kept = fs::metadata(self.path(digest)).ok()?.modified().ok()?;
-        // A clock that was put back makes everything old.
+        // If the clock was set back, everything is too old.
         if kept.elapsed().ok()? > age { None } else { self.read(digest) }
     }
 
-    /// Keeps a document.
     pub fn keep(&self, raw: &RawManifest) {
         let mut file = raw.media_type.replace('\n', " ").into_bytes();
         file.push(b'\n');
         file.extend_from_slice(&raw.bytes);
-        write(&self.path(&raw.digest), &file);
+        write_cached(&self.path(&raw.digest), &file);
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -53,8 +48,8 @@ impl ContentCache {
     }
 }
 
-/// Writes something that can be had again: whole or not at all, whoever else writes the same.
-pub fn write(path: &Path, bytes: &[u8]) {
+/// Writes a cache file atomically; failures are only logged.
+pub fn write_cached(path: &Path, bytes: &[u8]) {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
@@ -73,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_documents_are_known() {
+    fn only_undamaged_content_is_returned() {
         let directory = tempfile::tempdir().unwrap();
         let documents = ContentCache::new(directory.path());
         let raw = RawManifest::new(br#"{"x":"y\n"}"#.to_vec(), "application/x");

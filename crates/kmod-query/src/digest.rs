@@ -1,15 +1,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 digest of some bytes, written `sha256:` and 64 lower-case hexadecimal digits.
-///
-/// The one algorithm that every registry and signature tool in reach supports
-/// (OCI image specification, `descriptor.md`, "Registered Algorithms").
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+use crate::serde_as_text;
+
+/// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits: the algorithm that every registry and
+/// signature tool supports (OCI image specification, `descriptor.md`, "Registered Algorithms").
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
 const PREFIX: &str = "sha256:";
@@ -17,20 +15,12 @@ const PREFIX: &str = "sha256:";
 impl Digest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::from_hash(&Sha256::digest(bytes))
+        Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// The digest that a running hash came to.
+    /// The digest of everything that a running hash has seen.
     pub fn finish(hash: Sha256) -> Self {
-        Self::from_hash(&hash.finalize())
-    }
-
-    fn from_hash(hash: &[u8]) -> Self {
-        use fmt::Write as _;
-        hash.iter().fold(Self(PREFIX.to_owned()), |mut digest, byte| {
-            write!(digest.0, "{byte:02x}").expect("writing to a String cannot fail");
-            digest
-        })
+        Self(format!("{PREFIX}{:x}", hash.finalize()))
     }
 
     /// The 64 hexadecimal digits without the algorithm.
@@ -38,12 +28,11 @@ impl Digest {
         &self.0[PREFIX.len()..]
     }
 
-    /// The first twelve hexadecimal digits: enough for a person, never for a decision.
+    /// The first twelve hexadecimal digits, for display only.
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }
 
-    /// The whole text, algorithm and digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,7 +50,6 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text is no SHA-256 digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest (expected `sha256:` and 64 lower-case hexadecimal digits)")]
 pub struct ParseDigestError(String);
@@ -79,26 +67,14 @@ impl FromStr for Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = ParseDigestError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.0
-    }
-}
+serde_as_text!(Digest);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_parsed_or_refused_whole() {
+    fn only_whole_lower_case_digests_are_parsed() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b""), empty.parse().unwrap());
         assert_eq!(empty.parse::<Digest>().unwrap().to_string(), empty);

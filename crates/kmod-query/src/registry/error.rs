@@ -1,98 +1,72 @@
-//! What can go wrong between us and a registry, told as it is.
-
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::image::Repository;
-use crate::model::{Digest, image::TagOrDigest};
+use super::credentials::CredentialLookupError;
+use crate::digest::Digest;
+use crate::error::error_chain;
+use crate::reference::{Repository, TagOrDigest};
+use crate::retry::{RetryPolicy, RetryableError};
 
-use super::credentials::CredentialError;
-
-/// A request to a registry had no usable answer.
-///
-/// "Not there" is no error where a caller can ask for it: only a 404 makes a `None`, and everything else is this.
+/// A request to a registry failed. Where a caller can ask whether something exists, a 404 is `None` and not an error.
 #[derive(Debug)]
 pub struct RegistryError {
     repository: Repository,
     request: String,
     account: Option<String>,
-    problem: Box<RegistryErrorKind>,
+    kind: Box<RegistryErrorKind>,
 }
 
-/// What was wrong with a request or its answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryErrorKind {
-    /// The registry answered with a status that is not the one asked for.
+    /// An unexpected status.
     #[error("the registry answered {status}{}", listed(oci_errors))]
     Answered {
-        /// The HTTP status.
         status: u16,
-        /// What the registry said about it (OCI distribution specification, "Error Codes").
+        /// OCI distribution specification, "Error Codes".
         oci_errors: Vec<OciError>,
-        /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// A token that had been good is good no longer.
     #[error("the registry no longer accepts the token it gave")]
     TokenExpired,
-    /// The token endpoint failed; the request itself was not made.
-    #[error("no token was to be had from {endpoint}: {problem}")]
-    Token {
-        /// Its address.
-        endpoint: String,
-        /// What was wrong.
-        problem: Box<Self>,
-    },
-    /// No answer came, or it ended too early.
-    #[error("the connection failed: {}", chain(.0))]
+    /// The token endpoint failed; the request itself was not sent.
+    #[error("could not obtain a token from {endpoint}: {kind}")]
+    Token { endpoint: String, kind: Box<Self> },
+    #[error("the connection failed: {}", error_chain(.0))]
     Connection(#[source] reqwest::Error),
-    /// Nothing moved for too long.
-    #[error("nothing came or went for {} s", .0.as_secs_f64())]
+    #[error("no data transferred for {} s", .0.as_secs_f64())]
     ReadTimeout(Duration),
-    /// The content is not what its digest says.
     #[error("the content's digest is {actual}, not {expected}")]
-    WrongContent {
-        /// The digest asked for.
-        expected: Digest,
-        /// The digest of what came.
-        actual: Digest,
-    },
-    /// The answer is none that the specification allows.
-    #[error("the answer makes no sense: {0}")]
+    WrongContent { expected: Digest, actual: Digest },
+    #[error("invalid response: {0}")]
     Malformed(String),
     /// What was just written cannot be read back.
-    #[error("{0} was written, but reading does not show it yet")]
-    NotSettled(String),
-    /// An upload was not completed.
-    #[error("the upload was lost: {0}")]
-    Lost(Box<Self>),
-    /// A blob that was to be in the registry is not.
-    #[error("the registry does not have it, and it is not on this machine")]
-    Nowhere,
-    /// No credential could be read.
-    #[error(transparent)]
-    Credential(CredentialError),
-    /// A blob on this machine could not be read.
+    #[error("{0} was written but is not visible yet")]
+    NotYetVisible(String),
+    #[error("the upload was aborted: {0}")]
+    UploadAborted(Box<Self>),
+    /// A blob that should be in the registry is not, and there is no local copy.
+    #[error("the registry does not have the blob, and there is no local copy")]
+    BlobUnavailable,
+    #[error("{0}")]
+    Credential(CredentialLookupError),
+    /// A local blob cannot be read.
     #[error("could not read {}: {error}", path.display())]
     Local {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: std::io::Error,
     },
 }
 
-/// One entry of a registry's error answer.
+/// One entry of a registry's error response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OciError {
-    /// The code, such as `MANIFEST_UNKNOWN`; empty where the answer was none that a program can read.
+    /// Such as `MANIFEST_UNKNOWN`; empty where the response is not an OCI error response.
     #[serde(default)]
     pub code: String,
-    /// The sentence beside it.
     #[serde(default)]
     pub message: String,
 }
@@ -102,36 +76,28 @@ impl RegistryError {
         repository: &Repository,
         account: Option<&str>,
         request: impl Into<String>,
-        problem: RegistryErrorKind,
+        kind: RegistryErrorKind,
     ) -> Self {
         Self {
             repository: repository.clone(),
             request: request.into(),
             account: account.map(str::to_owned),
-            problem: Box::new(problem),
+            kind: Box::new(kind),
         }
     }
 
-    /// What was wrong.
-    pub fn problem(&self) -> &RegistryErrorKind {
-        &self.problem
+    pub fn kind(&self) -> &RegistryErrorKind {
+        &self.kind
     }
 
-    /// Whether the same request may well succeed a little later.
+    /// Whether the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
-        self.problem.is_temporary()
+        self.kind.is_temporary()
     }
 
-    /// How long the registry asks us to wait.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.problem.retry_after()
-    }
-
-    /// Whether the registry says that a blob it needs is not there.
-    ///
-    /// Registries word this differently, and some say it for blobs that they have just accepted.
+    /// Whether the registry says that a blob is missing. Some say it for blobs that they have just accepted.
     pub fn is_unknown_blob(&self) -> bool {
-        let RegistryErrorKind::Answered { oci_errors, .. } = self.problem() else { return false };
+        let RegistryErrorKind::Answered { oci_errors, .. } = self.kind() else { return false };
         oci_errors.iter().any(|oci_error| {
             matches!(oci_error.code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
                 || oci_error.message.to_ascii_lowercase().contains("unknown blob")
@@ -139,17 +105,27 @@ impl RegistryError {
         })
     }
 
-    /// The same failure, of which another attempt from the beginning may recover.
-    pub(super) fn lost(self) -> Self {
-        Self { problem: Box::new(RegistryErrorKind::Lost(self.problem)), ..self }
+    /// Marks the error as one that a new upload may recover from.
+    #[must_use]
+    pub fn upload_aborted(self) -> Self {
+        Self { kind: Box::new(RegistryErrorKind::UploadAborted(self.kind)), ..self }
     }
 
-    /// The HTTP status, where there was one.
     pub fn status(&self) -> Option<u16> {
-        match self.problem() {
+        match self.kind() {
             RegistryErrorKind::Answered { status, .. } => Some(*status),
             _ => None,
         }
+    }
+}
+
+impl RetryableError for RegistryError {
+    fn is_retryable(&self, _: &RetryPolicy) -> bool {
+        self.is_temporary()
+    }
+
+    fn wanted_delay(&self) -> Option<Duration> {
+        self.kind.retry_after()
     }
 }
 
@@ -165,22 +141,22 @@ impl RegistryErrorKind {
                 }
                 _ => false,
             },
-            Self::Token { problem, .. } => problem.is_temporary(),
+            Self::Token { kind, .. } => kind.is_temporary(),
             Self::TokenExpired
             | Self::Connection(_)
             | Self::ReadTimeout(_)
             | Self::WrongContent { .. }
-            // Proxies answer with pages of their own while what is behind them restarts.
-            | Self::Lost(_)
+            | Self::UploadAborted(_)
+            // Proxies answer with error pages while the server behind them restarts.
             | Self::Malformed(_) => true,
-            Self::NotSettled(_) | Self::Nowhere | Self::Credential(_) | Self::Local { .. } => false,
+            Self::NotYetVisible(_) | Self::BlobUnavailable | Self::Credential(_) | Self::Local { .. } => false,
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
-            Self::Token { problem, .. } | Self::Lost(problem) => problem.retry_after(),
+            Self::Token { kind, .. } | Self::UploadAborted(kind) => kind.retry_after(),
             _ => None,
         }
     }
@@ -188,13 +164,13 @@ impl RegistryErrorKind {
 
 impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: could not {}: {}", self.repository, self.request, self.problem)
+        write!(f, "{}: could not {}: {}", self.repository, self.request, self.kind)
     }
 }
 
 impl std::error::Error for RegistryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&*self.problem)
+        std::error::Error::source(&*self.kind)
     }
 }
 
@@ -205,53 +181,53 @@ impl miette::Diagnostic for RegistryError {
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let host = self.repository.host();
-        let problem = match self.problem() {
-            RegistryErrorKind::Token { problem, .. } => &**problem,
-            problem => problem,
+        let kind = match self.kind() {
+            RegistryErrorKind::Token { kind, .. } => &**kind,
+            kind => kind,
         };
-        let help = match problem {
-            RegistryErrorKind::Answered { status: 401 | 403, .. } if !problem.is_temporary() => {
+        let help = match kind {
+            RegistryErrorKind::Answered { status: 401 | 403, .. } if !kind.is_temporary() => {
                 match &self.account {
-                    None => format!("no credential for {host} was found: sign in with `podman login {host}`"),
+                    None => format!("no credential for {host} was found; sign in with `podman login {host}`"),
                     Some(origin) => format!(
-                        "the credential of {origin} was refused: it may have expired, or lack the right to write to \
-                     this repository; sign in again with `podman login {host}`"
+                        "the registry rejected the credential from {origin}; it may have expired or lack the permission \
+                         for this repository; sign in again with `podman login {host}`"
                     ),
                 }
             }
             RegistryErrorKind::Answered { status: 405, .. } => {
-                format!("{host} does not offer this over the registry protocol")
+                format!("{host} does not support this request")
             }
-            RegistryErrorKind::Answered { .. } if !problem.is_temporary() => return None,
-            RegistryErrorKind::Credential(error) => return miette::Diagnostic::help(error),
-            RegistryErrorKind::Local { .. } | RegistryErrorKind::Nowhere => {
+            RegistryErrorKind::Answered { .. } if !kind.is_temporary() => return None,
+            RegistryErrorKind::Credential(error) => return error.help(),
+            RegistryErrorKind::Local { .. } | RegistryErrorKind::BlobUnavailable => {
                 "build the image again".to_owned()
             }
-            RegistryErrorKind::NotSettled(_) => {
-                "run it again in a minute: registries may show old answers for some seconds".to_owned()
+            RegistryErrorKind::NotYetVisible(_) => {
+                "run the command again in a minute; responses may be stale for some seconds".to_owned()
             }
-            _ => "it was tried several times; run it again later, what is done is kept".to_owned(),
+            _ => "all retries failed; run the command again later, finished work is kept".to_owned(),
         };
         Some(Box::new(help))
     }
 }
 
-/// How a request names the manifest it is about.
-pub(super) fn manifest_named(tag_or_digest: &TagOrDigest) -> String {
+/// How an error names a manifest.
+pub fn manifest_named(tag_or_digest: &TagOrDigest) -> String {
     match tag_or_digest {
         TagOrDigest::Tag(tag) => format!("the manifest tagged `{tag}`"),
         TagOrDigest::Digest(digest) => format!("the manifest {digest}"),
     }
 }
 
-/// The complaints in an error answer, or the beginning of whatever it was.
+/// The errors in a response, or the beginning of a body that is no OCI error response.
 pub(super) fn oci_errors(body: &[u8]) -> Vec<OciError> {
     #[derive(Deserialize)]
     struct OciErrorResponse {
         errors: Vec<OciError>,
     }
-    if let Ok(envelope) = serde_json::from_slice::<OciErrorResponse>(body) {
-        return envelope.errors;
+    if let Ok(response) = serde_json::from_slice::<OciErrorResponse>(body) {
+        return response.errors;
     }
     let text: String = String::from_utf8_lossy(body)
         .chars()
@@ -275,15 +251,24 @@ fn listed(oci_errors: &[OciError]) -> String {
         .collect()
 }
 
-/// An error and its causes in one line: reqwest's own sentence never says what happened.
-fn chain(error: &reqwest::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
+impl OciError {
+    /// How long GHCR asks to wait in the message of a 429: `retry-after: 880.092µs` (dependabot/cli#380).
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let message = self.message.to_ascii_lowercase();
+        let (_, rest) = message.split_once("retry-after: ")?;
+        let number_end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, unit) = rest.split_at(number_end);
+        let unit_end = unit.find(|letter: char| !letter.is_alphabetic()).unwrap_or(unit.len());
+        let seconds = match &unit[..unit_end] {
+            "ns" => 1e-9,
+            "µs" | "μs" | "us" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            _ => return None,
+        };
+        Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
     }
-    line
 }
 
 #[cfg(test)]
@@ -302,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_who_what_and_why() {
+    fn errors_name_repository_request_and_reason() {
         let error = answered(403, r#"{"errors":[{"code":"DENIED","message":"permission_denied: write"}]}"#);
         assert_eq!(
             error.to_string(),
@@ -310,12 +295,12 @@ mod tests {
              permission_denied: write"
         );
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
-        assert_eq!(help.unwrap(), "no credential for ghcr.io was found: sign in with `podman login ghcr.io`");
-        assert_eq!(answered(502, "<html>\nBad gateway").complaints_text(), ": <html> Bad gateway");
+        assert_eq!(help.unwrap(), "no credential for ghcr.io was found; sign in with `podman login ghcr.io`");
+        assert_eq!(listed(&oci_errors(b"<html>\nBad gateway")), ": <html> Bad gateway");
     }
 
     #[test]
-    fn only_what_may_pass_is_temporary() {
+    fn only_temporary_failures_are_retried() {
         assert!(answered(500, "").is_temporary() && answered(429, "").is_temporary());
         assert!(answered(403, "You have exceeded a secondary rate limit").is_temporary());
         for status in [400, 401, 403, 404, 405, 416, 501] {
@@ -324,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_blobs_are_recognised_in_every_wording() {
+    fn missing_blobs_are_recognised_in_every_wording() {
         assert!(answered(400, r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#).is_unknown_blob());
         assert!(
             answered(404, r#"{"errors":[{"code":"UNKNOWN","message":"unknown blob"}]}"#).is_unknown_blob()
@@ -332,12 +317,16 @@ mod tests {
         assert!(!answered(404, r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#).is_unknown_blob());
     }
 
-    impl RegistryError {
-        fn complaints_text(&self) -> String {
-            match self.problem() {
-                RegistryErrorKind::Answered { oci_errors, .. } => listed(oci_errors),
-                _ => String::new(),
-            }
+    #[test]
+    fn the_wait_in_a_message_is_understood() {
+        for (message, nanoseconds) in [
+            ("retry-after: 880.092µs, allowed: 44000/minute", Some(880_092)),
+            ("Retry-After: 2s", Some(2_000_000_000)),
+            ("retry-after: soon", None),
+            ("no", None),
+        ] {
+            let error = OciError { code: String::new(), message: message.to_owned() };
+            assert_eq!(error.retry_after(), nanoseconds.map(Duration::from_nanos), "{message}");
         }
     }
 }

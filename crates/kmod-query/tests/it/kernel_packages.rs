@@ -1,5 +1,5 @@
-use kmod_query::headers::find;
-use kmod_query::{KernelPackage, KernelRpm, Place, QueryError};
+use kmod_query::kernel_packages::find;
+use kmod_query::{KernelPackage, KernelRpm, PackageRepository, QueryError};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -20,17 +20,17 @@ async fn ask(server: &MockServer) -> Result<KernelRpm, QueryError> {
 #[tokio::test]
 async fn every_place_can_have_it_and_the_order_decides() {
     let server = MockServer::start().await;
-    for (at, place) in [
-        ("koji/kernel/6.18.13/200.fc43/x86_64", Place::Koji),
-        ("pool/x86_64/Packages/k", Place::CoreOsPool),
-        ("archive/43/x86_64", Place::UpdatesArchive),
-        ("fedora/development/43/Everything/x86_64/os/Packages/k", Place::Development),
-        ("fedora/releases/43/Everything/x86_64/os/Packages/k", Place::Releases),
-        ("fedora/updates/43/Everything/x86_64/Packages/k", Place::Updates),
+    for (at, repository) in [
+        ("koji/kernel/6.18.13/200.fc43/x86_64", PackageRepository::Koji),
+        ("pool/x86_64/Packages/k", PackageRepository::CoreOsPool),
+        ("archive/43/x86_64", PackageRepository::UpdatesArchive),
+        ("fedora/development/43/Everything/x86_64/os/Packages/k", PackageRepository::Development),
+        ("fedora/releases/43/Everything/x86_64/os/Packages/k", PackageRepository::Releases),
+        ("fedora/updates/43/Everything/x86_64/Packages/k", PackageRepository::Updates),
     ] {
         head(&server, at, 200).await;
         let found = ask(&server).await.unwrap();
-        assert_eq!(found.place, place);
+        assert_eq!(found.repository, repository);
         assert_eq!(found.url, format!("{}/{at}/{FILE}", server.uri()));
         assert_eq!(found.nevra, "kernel-devel-6.18.13-200.fc43.x86_64");
     }
@@ -44,7 +44,7 @@ async fn gone_everywhere_names_every_place() {
     let error = ask(&server).await.unwrap_err();
     assert!(!error.is_temporary());
     insta::assert_snapshot!(error.to_string().replace(&server.uri(), "URI"), @"
-    kernel-devel-6.18.13-200.fc43.x86_64 is gone from every known place
+    kernel-devel-6.18.13-200.fc43.x86_64 is in no known package repository
       Fedora updates: 404: URI/fedora/updates/43/Everything/x86_64/Packages/k/kernel-devel-6.18.13-200.fc43.x86_64.rpm
       Fedora releases: 404: URI/fedora/releases/43/Everything/x86_64/os/Packages/k/kernel-devel-6.18.13-200.fc43.x86_64.rpm
       Fedora development: 404: URI/fedora/development/43/Everything/x86_64/os/Packages/k/kernel-devel-6.18.13-200.fc43.x86_64.rpm
@@ -70,7 +70,7 @@ async fn a_place_in_trouble_does_not_hide_another() {
     let server = MockServer::start().await;
     head(&server, "fedora/updates/43/Everything/x86_64/Packages/k", 500).await;
     head(&server, "pool/x86_64/Packages/k", 200).await;
-    assert_eq!(ask(&server).await.unwrap().place, Place::CoreOsPool);
+    assert_eq!(ask(&server).await.unwrap().repository, PackageRepository::CoreOsPool);
 }
 
 #[tokio::test]

@@ -1,0 +1,70 @@
+//! Keeps what is read repeatedly.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use super::client::Registry;
+use super::content_cache::ContentCache;
+use super::error::RegistryError;
+use crate::digest::Digest;
+use crate::oci::RawManifest;
+
+/// How long cached content counts as existing in the registry. Deleted content is noticed after this time.
+const FRESH: Duration = Duration::from_hours(7 * 24);
+/// Blobs have no media type of their own.
+const BLOB: &str = "application/octet-stream";
+
+/// For readers only: before writing, the registry's present state must be read.
+#[derive(Debug)]
+pub(super) struct RegistryCache {
+    content: ContentCache,
+    lacks_referrers_api: Mutex<Option<bool>>,
+}
+
+impl Registry {
+    /// Caches what is read by digest, and does not request it again for a week. Tags and lists are always requested.
+    #[must_use]
+    pub fn cached_by(&self, content: ContentCache) -> Self {
+        self.with_cache(RegistryCache { content, lacks_referrers_api: Mutex::new(None) })
+    }
+
+    pub(super) fn cached(&self, digest: &Digest) -> Option<RawManifest> {
+        self.cache()?.content.read_younger(digest, FRESH)
+    }
+
+    pub(super) fn cache_manifest(&self, manifest: &RawManifest) {
+        if let Some(cache) = self.cache() {
+            cache.content.keep(manifest);
+        }
+    }
+
+    pub(super) fn cache_blob(&self, bytes: &Bytes) {
+        if let Some(cache) = self.cache() {
+            cache.content.keep(&RawManifest::new(bytes.clone(), BLOB));
+        }
+    }
+
+    /// Requests a list of the referrers API, unless an earlier response showed that there is no such API.
+    pub(super) async fn if_referrers_api<T>(
+        &self,
+        request: impl AsyncFnOnce() -> Result<Option<T>, RegistryError>,
+    ) -> Result<Option<T>, RegistryError> {
+        let Some(cache) = self.cache() else { return request().await };
+        // Held during the first request, whose result all others use.
+        let mut lacks = cache.lacks_referrers_api.lock().await;
+        match *lacks {
+            Some(true) => Ok(None),
+            Some(false) => {
+                drop(lacks);
+                request().await
+            }
+            None => {
+                let response = request().await?;
+                *lacks = Some(response.is_none());
+                Ok(response)
+            }
+        }
+    }
+}
