@@ -90,7 +90,7 @@ impl RetentionBackend {
         }
     }
 
-    /// Whether the manifest, and the blobs that matter of it, can be had.
+    /// The manifest or blob that does not exist.
     pub(super) async fn missing_content(
         &self,
         stored: &StoredManifest,

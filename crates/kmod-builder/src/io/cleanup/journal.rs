@@ -22,7 +22,6 @@ pub struct Journal {
     path: PathBuf,
 }
 
-/// The first line.
 #[derive(Debug, Serialize, Deserialize)]
 struct JournalHeader {
     schema: StoredSchema,
@@ -37,14 +36,10 @@ const VERSION: u32 = 2;
 /// A manifest that was, or was about to be, deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalRecord {
-    /// Its digest.
     pub digest: Digest,
-    /// GitHub's number for it.
     #[serde(default, alias = "id", skip_serializing_if = "Option::is_none")]
     pub version_id: Option<u64>,
-    /// The tags that pointed to it.
     pub tags: BTreeSet<String>,
-    /// Its media type.
     pub media_type: String,
     /// Its bytes, in base64: a digest is of exactly these.
     #[serde(with = "in_base64")]
@@ -57,7 +52,6 @@ pub struct JournalRecord {
 }
 
 impl JournalRecord {
-    /// The manifest as it was.
     pub fn manifest(&self) -> RawManifest {
         RawManifest::new(self.bytes.clone(), &self.media_type)
     }
@@ -81,7 +75,6 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -23,11 +23,10 @@ pub struct LayoutBackend {
 
 /// Blobs that were set aside lie here, in the layout's own directory, so that moving them is one step.
 const ASIDE: &str = ".removed";
-/// So long they can be had back, and so long a blob that nothing needs may still be somebody's work in progress.
+/// So long they can be had back, and so long an upload may take whose image is not listed yet.
 const GRACE: Age = Age::hours(24);
 
 impl LayoutBackend {
-    /// This layout.
     pub fn new(layout: Layout) -> Self {
         Self { layout }
     }
@@ -88,8 +87,8 @@ impl LayoutBackend {
     /// Sets aside what only these needed, and what nothing has needed for a day; puts back what is needed after all;
     /// removes what has lain aside for a day. How many bytes were set aside.
     ///
-    /// The index stays locked meanwhile: nobody lists an image between our look and our deed. Whoever writes blobs for
-    /// an image that is not listed yet is safe for a day.
+    /// The index is locked, so that nothing is added between the check and the removal. Blobs of an image that is not
+    /// listed yet are kept for a day.
     pub(super) fn collect_garbage(&self, deleted: &[Digest], now: Timestamp) -> Result<u64, RetentionError> {
         self.layout.change_index(|index| {
             let needed = self.needed(index)?;

@@ -32,7 +32,7 @@ pub struct RegistryBackend {
     changes: AtomicU64,
 }
 
-/// A configuration is small; what is larger says nothing about an age.
+/// Bytes. Larger configurations are not read, and their images have no age.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl RegistryBackend {

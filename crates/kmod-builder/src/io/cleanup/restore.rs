@@ -4,10 +4,8 @@ use super::{JournalRecord, RetentionBackend, RetentionError};
 use crate::model::Digest;
 use crate::model::cleanup::{Dependencies, Inventory, ManifestInfo, StoredManifest};
 
-/// A manifest that is back.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RestoredManifest {
-    /// Its digest.
     pub digest: Digest,
     /// Tags that point to something else by now, and stay there.
     pub taken: Vec<String>,

@@ -12,7 +12,6 @@ pub struct Age {
 }
 
 impl Age {
-    /// So many hours.
     pub const fn hours(hours: u32) -> Self {
         Self { hours }
     }
@@ -38,7 +37,6 @@ impl fmt::Display for Age {
     }
 }
 
-/// The text is no span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a span of time (expected a whole number of hours, days or weeks, e.g. `24h`, `90d`, `12w`)"
@@ -87,7 +85,6 @@ pub struct Percentage {
 }
 
 impl Percentage {
-    /// Half of it.
     pub const HALF: Self = Self { percent: 50 };
 
     /// Whether the part is larger than this share of the whole.
@@ -102,7 +99,6 @@ impl fmt::Display for Percentage {
     }
 }
 
-/// The text is no share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a share (expected a whole percentage from `0%` to `100%`)")]
 pub struct ParsePercentageError(String);

@@ -5,10 +5,8 @@ use jiff::Timestamp;
 use super::ManifestInfo;
 use crate::model::Digest;
 
-/// One manifest that a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredManifest {
-    /// Its digest.
     pub digest: Digest,
     /// GitHub's number for it (a "version" of the package).
     pub id: Option<u64>,
@@ -19,7 +17,6 @@ pub struct StoredManifest {
     /// When it last changed. GitHub moves neither this nor the former when a tag moves
     /// (dependabot/dependabot-core#16328), so that neither protects what was promoted yesterday.
     pub updated: Option<Timestamp>,
-    /// What it says.
     pub info: ManifestInfo,
 }
 

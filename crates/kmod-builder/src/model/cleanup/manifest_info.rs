@@ -9,7 +9,6 @@ use crate::model::Digest;
 /// What a manifest says, as far as retention asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestInfo {
-    /// What it is.
     pub kind: ManifestKind,
     /// Its media type: its own word, else the registry's.
     pub media_type: String,
@@ -40,12 +39,9 @@ pub enum ManifestKind {
     Unknown,
 }
 
-/// A blob of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobRef {
-    /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes.
     pub size: u64,
 }
 

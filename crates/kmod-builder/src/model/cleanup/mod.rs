@@ -1,4 +1,4 @@
-//! What may go and what must stay, decided once for everything that a store holds.
+//! Which manifests of a store are kept and which are deleted.
 //!
 //! [`Inventory`] is complete knowledge of a store, [`RetentionPolicy`] is what its owner wants, and [`RetentionPlan`] gives
 //! every stored manifest exactly one line: keep or delete, with its reason. Three things hold for every plan:
