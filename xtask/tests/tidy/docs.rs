@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::source::{root, sources};
@@ -12,7 +13,7 @@ fn documents() -> Vec<(String, String)> {
     for entry in fs::read_dir(root().join("docs")).unwrap().map(Result::unwrap) {
         names.push(format!("docs/{}", entry.file_name().to_str().unwrap()));
     }
-    names.retain(|name| name.ends_with(".md"));
+    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"));
     names.sort();
     let read = |name: String| (fs::read_to_string(root().join(&name)).unwrap(), name);
     names.into_iter().map(read).map(|(text, name)| (name, text)).collect()

@@ -21,7 +21,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("commands-parse-nothing", "crates/kmod-builder/src/commands/"),
     ("commands-do-not-retry", "crates/kmod-builder/src/commands/workflow"),
     ("prose-is-plain", "crates/kmod-builder/"),
-    ("prose-is-plain", "crates/kmod-query/"),
 ];
 
 fn is_excepted(rule: &Rule, name: &str) -> bool {

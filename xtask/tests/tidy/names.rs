@@ -8,19 +8,7 @@ use crate::source::SourceFile;
 const SHARED: &[&str] = &[];
 
 /// Still to be renamed.
-const TEMPORARY: &[&str] = &[
-    "Answer",
-    "Asked",
-    "BaseImage",
-    "Credential",
-    "Descriptor",
-    "Entry",
-    "Found",
-    "Registry",
-    "Step",
-    "Usage",
-    "Wanted",
-];
+const TEMPORARY: &[&str] = &["Descriptor", "Entry", "Found", "RequestStats", "Step", "Wanted"];
 
 /// Each name that stands more than once, with its places.
 pub(crate) fn duplicates(sources: &[SourceFile]) -> Vec<String> {

@@ -191,7 +191,7 @@ fn character_literal(text: &str) -> usize {
 
 #[test]
 fn only_comments_literals_and_test_items_are_blanked() {
-    let text = r###"
+    let text = r##"
 fn before<'a>(x: &'a str) { call('"', "{ // \" }", r#"" }"#, b'\'', /* } /* } */ */ '{'); }
 #[cfg(test)]
 mod tests {
@@ -203,7 +203,7 @@ fn after() {} // inside
 #[cfg(test)]
 mod declared;
 fn last() {}
-"###;
+"##;
     let source = SourceFile::new("crates/a/src/b.rs", text);
     assert_eq!(source.production.lines().count(), text.lines().count());
     for kept in ["fn before", "fn after", "fn last", "&'a str", "call("] {
