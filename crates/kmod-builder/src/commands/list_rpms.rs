@@ -10,7 +10,7 @@ use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::output::{self, Format};
 
-/// RpmList the RPMs of an image
+/// List the RPMs of an image
 ///
 /// Reads them straight from the directory or the registry; no container is started. The sizes are those of the RPM
 /// files. As JSON, each comes with its digest, licence, and what it provides and requires.
