@@ -119,9 +119,9 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            files.extend(files_below(&entry.path())?)
+            files.extend(files_below(&entry.path())?);
         } else {
-            files.push(entry.path())
+            files.push(entry.path());
         }
     }
     files.sort();

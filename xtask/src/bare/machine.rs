@@ -58,10 +58,10 @@ pub(super) fn configure(root: &Path) -> Result {
         copy(Path::new(file), root)?;
     }
     for name in CERTIFICATE_VARIABLES {
-        if let Some(path) = env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()) {
-            if !inside(root, &path).exists() {
-                copy(&path, root)?;
-            }
+        if let Some(path) = env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+            && !inside(root, &path).exists()
+        {
+            copy(&path, root)?;
         }
     }
     apt_sources(root)?;
@@ -83,12 +83,10 @@ fn apt_sources(root: &Path) -> Result {
     }
     // Proxies, retries and whether dates are checked.
     let output = Command::new("apt-config").arg("dump").output()?;
-    let acquire: String = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter(|line| line.starts_with("Acquire::"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    fs::write(root.join("etc/apt/apt.conf.d/90machine"), acquire).context("apt's configuration")
+    let text = String::from_utf8(output.stdout)?;
+    let acquire: Vec<&str> = text.lines().filter(|line| line.starts_with("Acquire::")).collect();
+    fs::write(root.join("etc/apt/apt.conf.d/90machine"), acquire.join("\n") + "\n")
+        .context("apt's configuration")
 }
 
 /// The configuration files that cargo reads here beside this repository's own, the ones with precedence first.

@@ -134,13 +134,13 @@ impl Namespaces {
     fn new() -> Result<Self> {
         // One thread: the kernel ties `--pdeathsig` to the thread that started the process.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let _guard = runtime.enter();
+        let guard = runtime.enter();
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
-        drop(_guard);
+        drop(guard);
         Ok(Self { runtime, signals, interrupted: false })
     }
 

@@ -96,7 +96,7 @@ fn files() -> Vec<(&'static str, String)> {
     let repository = format!(
         "[updates]\nname=Fedora {RELEASE} updates (stand-in of the lab)\nbaseurl={}\nenabled=1\ngpgcheck=0\n\
          metadata_expire=0\n",
-        environment::url(&format!("/fedora/{}/", UPDATES))
+        environment::url(&format!("/fedora/{UPDATES}/"))
     );
     // From the fifth line on, macros of redhat-rpm-config and systemd-rpm-macros.
     let macros = format!(
