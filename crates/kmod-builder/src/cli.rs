@@ -1,18 +1,19 @@
-//! The words of the command line.
+//! The command line.
 
 use clap::{Parser, Subcommand};
 use miette::Result;
 
-use crate::commands::recording::RecordArgs;
-use crate::commands::upstream::UpstreamArgs;
-use crate::commands::{self, Outcome};
-use crate::output::{self, Format};
+use crate::commands::args::record::RecordArgs;
+use crate::commands::args::upstream::UpstreamArgs;
+use crate::commands::command_record::RunningCommand;
+use crate::commands::{self, CommandOutcome};
+use crate::output::{Format, Output};
 
 const EXIT_STATUS: &str = "Exit status:
-  0  done, which includes \"nothing to do\" and \"held\"
+  0  done, which includes \"nothing to do\" and \"unsupported\"
   1  failed
   2  the command line is wrong
-  3  a check said no
+  3  a check failed
 
 Images are named oci:DIR[:TAG] (a directory, OCI image layout) or docker://host/name[:TAG|@DIGEST].
 Every flag that names an address can be set by the environment; `--help` shows the variables.";
@@ -26,13 +27,13 @@ Every flag that names an address can be set by the environment; `--help` shows t
 #[command(name = "zfs-kmods", version, after_help = EXIT_STATUS, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    command: CliCommand,
 
     /// Form of the data on standard output
     #[arg(long, value_enum, default_value_t, global = true)]
     format: Format,
 
-    /// Say more on standard error: -v what is done, -vv everything
+    /// More messages on standard error: -v what is done, -vv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 
@@ -44,7 +45,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum CliCommand {
     Versions(commands::versions::VersionsArgs),
     Check(commands::check::CheckArgs),
     Plan(commands::plan::PlanArgs),
@@ -72,19 +73,19 @@ impl Cli {
         }
     }
 
-    /// Does what the words say, and leaves the record of it.
-    pub async fn run(self) -> Result<Outcome> {
-        let Self { verb, format, upstream, record, .. } = self;
-        let recording = record.begin(verb.name());
-        let (result, shown) = Box::pin(output::noting(verb.run(&upstream, format))).await;
-        recording.end(&result, shown);
+    /// Runs the command and writes its record.
+    pub async fn run(self) -> Result<CommandOutcome> {
+        let Self { command, format, upstream, record, .. } = self;
+        let running = RunningCommand::begin(record, command.as_str());
+        let output = Output::new(format);
+        let result = Box::pin(command.run(&upstream, &output)).await;
+        running.end(&result, output.into_results());
         result
     }
 }
 
-impl Verb {
-    /// The word on the command line.
-    const fn name(&self) -> &'static str {
+impl CliCommand {
+    const fn as_str(&self) -> &'static str {
         match self {
             Self::Versions(_) => "versions",
             Self::Check(_) => "check",
@@ -104,23 +105,23 @@ impl Verb {
         }
     }
 
-    async fn run(self, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+    async fn run(self, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
         match self {
-            Self::Versions(args) => commands::versions::run(args, upstream, format).await,
-            Self::Check(args) => commands::check::run(args, upstream, format).await,
-            Self::Plan(args) => commands::plan::run(args, upstream, format).await,
-            Self::Build(args) => commands::build::run(*args, upstream, format).await,
-            Self::BootTest(args) => commands::boot_test::run(*args, upstream, format).await,
-            Self::Verify(args) => commands::verify::run(args, format).await,
-            Self::ListRpms(args) => commands::list_rpms::run(args, format).await,
-            Self::ExtractRpms(args) => commands::extract_rpms::run(args, format).await,
-            Self::Publish(args) => commands::publish::run(*args, format).await,
-            Self::Promote(args) => commands::promote::run(args, format).await,
-            Self::Reproduce(args) => commands::reproduce::run(*args, upstream, format).await,
-            Self::Attestations(args) => commands::attestations::run(args, format).await,
-            Self::Cleanup(args) => commands::cleanup::run(*args, upstream, format).await,
-            Self::Report(args) => commands::report::run(args, upstream, format).await,
-            Self::Workflow(args) => commands::workflow::run(args, upstream, format).await,
+            Self::Versions(args) => commands::versions::run(args, upstream, output).await,
+            Self::Check(args) => commands::check::run(args, upstream, output).await,
+            Self::Plan(args) => commands::plan::run(args, upstream, output).await,
+            Self::Build(args) => commands::build::run(*args, upstream, output).await,
+            Self::BootTest(args) => commands::boot_test::run(*args, upstream, output).await,
+            Self::Verify(args) => commands::verify::run(args, output).await,
+            Self::ListRpms(args) => commands::list_rpms::run(args, output).await,
+            Self::ExtractRpms(args) => commands::extract_rpms::run(args, output).await,
+            Self::Publish(args) => commands::publish::run(*args, output).await,
+            Self::Promote(args) => commands::promote::run(args, output).await,
+            Self::Reproduce(args) => commands::reproduce::run(*args, upstream, output).await,
+            Self::Attestations(args) => commands::attestations::run(args, output).await,
+            Self::Cleanup(args) => commands::cleanup::run(*args, upstream, output).await,
+            Self::Report(args) => commands::report::run(args, upstream, output).await,
+            Self::Workflow(args) => commands::workflow::run(args, upstream, output).await,
         }
     }
 }

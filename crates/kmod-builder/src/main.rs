@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kmod_builder::cli::Cli;
-use kmod_builder::commands::Outcome;
+use kmod_builder::commands::CommandOutcome;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -12,11 +12,11 @@ async fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(cli.log_level()));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    // Dropping the verb's future ends the programs it started and removes its unfinished files.
+    // Dropping the command's future ends the programs it started and removes its unfinished files.
     tokio::select! {
         outcome = cli.run() => match outcome? {
-            Outcome::Done => Ok(ExitCode::SUCCESS),
-            Outcome::Refused => Ok(ExitCode::from(3)),
+            CommandOutcome::Done => Ok(ExitCode::SUCCESS),
+            CommandOutcome::Refused => Ok(ExitCode::from(3)),
         },
         _ = tokio::signal::ctrl_c() => Err(miette::miette!("interrupted; nothing unfinished was kept")),
     }

@@ -1,63 +1,72 @@
 //! The only writer to standard output, which carries data and nothing else.
 
-use std::cell::RefCell;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
-use serde_json::Value;
+
+use crate::model::ci_report::RecordedResult;
 
 /// In which form data is written to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text with aligned columns.
     #[default]
     Table,
-    /// For programs: one JSON document.
+    /// One JSON document.
     Json,
 }
 
-/// What a verb has to say: the same value as a table and as JSON.
+/// A result of a command: the same value as a table and as JSON.
 pub trait Show: Serialize {
-    /// The table, each line ended.
+    /// The table; each line ends with a line feed.
     fn table(&self) -> String;
-}
 
-tokio::task_local! {
-    /// What the running verb has shown so far.
-    static NOTED: RefCell<Vec<Value>>;
-}
-
-/// Runs a verb, and returns beside its result what it has shown, each value as JSON whatever the form.
-pub async fn noting<T>(verb: impl Future<Output = T>) -> (T, Vec<Value>) {
-    NOTED
-        .scope(RefCell::default(), async {
-            let result = verb.await;
-            (result, NOTED.with(RefCell::take))
-        })
-        .await
-}
-
-/// Writes a value in the form asked for.
-pub fn show(format: Format, value: &impl Show) -> std::io::Result<()> {
-    // Outside of `noting` nobody wants to know.
-    let _ = NOTED.try_with(|noted| noted.borrow_mut().extend(serde_json::to_value(value)));
-    match format {
-        Format::Table => text(&value.table()),
-        Format::Json => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+    /// What the record of the command keeps of it for `report`.
+    fn recorded(&self) -> Option<RecordedResult> {
+        None
     }
 }
 
-/// Writes text as it is.
-pub fn text(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // `zfs-kmods … | head` has seen enough; that is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+/// Standard output of one command, and the results that its record keeps.
+#[derive(Debug)]
+pub struct Output {
+    format: Format,
+    results: Mutex<Vec<RecordedResult>>,
+}
+
+impl Output {
+    pub fn new(format: Format) -> Self {
+        Self { format, results: Mutex::default() }
+    }
+
+    /// Writes a value in the form asked for.
+    pub fn show(&self, value: &impl Show) -> io::Result<()> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).extend(value.recorded());
+        match self.format {
+            Format::Table => self.text(&value.table()),
+            Format::Json => self.text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+        }
+    }
+
+    /// Writes text as it is.
+    #[expect(clippy::unused_self, reason = "only a command that has an `Output` writes")]
+    pub fn text(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // The reader of `zfs-kmods … | head` has read enough; that is no failure.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// What was shown and is to be recorded, in order.
+    pub fn into_results(self) -> Vec<RecordedResult> {
+        self.results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lines columns up, two spaces between them; the first row is the heading.
+/// A table with two spaces between the columns; the first row is the heading.
 pub fn columns<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut all = vec![heading.map(str::to_owned)];
     all.extend(rows);

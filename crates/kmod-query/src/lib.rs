@@ -6,6 +6,7 @@
 //!
 //! Must run within a Tokio runtime.
 
+pub mod atomic_file;
 pub mod coreos;
 mod digest;
 mod document;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::view::attestations::{Attestation, AttestationList};
 use crate::io::evidence;
 use crate::io::store::ImageStore;
 use crate::model::document::DocumentSchema;
 use crate::model::image::{DigestRef, ImageRef};
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// List the evidence that is attached to an image, and fetch it
 ///
@@ -30,7 +30,7 @@ pub struct AttestationsArgs {
 }
 
 /// Lists the evidence, and writes it to files if asked.
-pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: AttestationsArgs, output: &Output) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let ImageStore::Registry(registry) = &images else {
         return Err(miette::miette!(
@@ -62,7 +62,6 @@ pub async fn run(args: AttestationsArgs, format: Format) -> Result<Outcome> {
     }
     let schema = DocumentSchema::new("attestations", 1);
     let image = DigestRef { store: args.image.store, digest };
-    output::show(format, &AttestationList { schema, image, attestations, simple_signatures })
-        .into_diagnostic()?;
-    Ok(Outcome::Done)
+    output.show(&AttestationList { schema, image, attestations, simple_signatures }).into_diagnostic()?;
+    Ok(CommandOutcome::Done)
 }

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::view::boot_test::BootTestReport;
 use attach::TestResultPublisher;
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::args::signing::SigningArgs;
-use super::upstream::UpstreamArgs;
+use super::args::upstream::UpstreamArgs;
 use crate::io::boot_test::qemu::{self, GuestDirectory, Qemu};
 use crate::io::boot_test::{
     self, Distribution, GuestError, GuestFiles, GuestPackages, GuestSources, PackageLocation,
@@ -34,7 +34,7 @@ use crate::model::boot_test::{
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
 use crate::model::{Digest, Target};
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// How long a machine that can be virtualized takes to boot and power off, at the most.
 const PROBE: Duration = Duration::from_secs(8);
@@ -103,7 +103,7 @@ pub struct BootTestArgs {
     signing: SigningArgs,
 }
 
-pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
     let publisher = TestResultPublisher::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
     let attaching = match &publisher {
@@ -116,14 +116,14 @@ pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, format: Format) ->
         Err(error) => (Vec::new(), Some(error)),
     };
     let tested = BootTestReport::new(test, attached);
-    output::show(format, &tested).into_diagnostic()?;
+    output.show(&tested).into_diagnostic()?;
     if let Some(error) = failure {
         let what = "the result cannot be attached to the image (--no-sign leaves that out)";
         return Err(error.wrap_err(what));
     }
     match tested.test.verdict {
-        BootVerdict::Passed => Ok(Outcome::Done),
-        BootVerdict::Failed(_) => Ok(Outcome::Refused),
+        BootVerdict::Passed => Ok(CommandOutcome::Done),
+        BootVerdict::Failed(_) => Ok(CommandOutcome::Refused),
         BootVerdict::NotTested(reason) => Err(miette::miette!(
             help = "install QEMU (`dnf install qemu-system-x86-core`, `apt install qemu-system-x86`), or leave --accel out",
             "nothing was tested: {reason}"
@@ -339,7 +339,10 @@ fn show_end(log: &Path) {
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let end = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-    progress::note(&format!("the end of the guest's console; all of it is in {}:\n\n{end}\n", log.display()));
+    progress::print_notice(&format!(
+        "the end of the guest's console; all of it is in {}:\n\n{end}\n",
+        log.display()
+    ));
 }
 
 /// Reads a time in the words of jiff: `300s`, `5m`, `1m30s`.

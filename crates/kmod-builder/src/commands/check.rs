@@ -2,14 +2,16 @@
 
 use clap::Args;
 use futures_util::future::try_join;
-use kmod_compat::{KernelRelease, Verdict, ZfsVersion};
+use kmod_compat::{CompatMatrix, KernelRelease, Verdict, ZfsVersion};
 use miette::{IntoDiagnostic as _, Result};
-use serde::Serialize;
 
-use super::place::PlaceArgs;
-use super::upstream::{self, UpstreamArgs};
-use super::{Outcome, gather};
-use crate::output::{self, Format, Show};
+use super::CommandOutcome;
+use super::args::source::SourceArgs;
+use super::args::upstream::{self, UpstreamArgs};
+use super::view::CheckReport;
+use crate::io::resolve;
+use crate::model::Target;
+use crate::output::Output;
 
 /// Say whether an OpenZFS release may be built for a kernel, and why not
 ///
@@ -23,56 +25,35 @@ pub struct CheckArgs {
     #[arg(long, value_name = "VERSION")]
     zfs: Option<ZfsVersion>,
 
-    /// Kernel, as `uname -r` prints it [default: that of --stream or --base]
-    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["stream", "base", "arch"])]
+    /// Kernel, as `uname -r` prints it [default: that of --stream or --source-image]
+    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["stream", "source_image", "arch"])]
     kernel: Option<KernelRelease>,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    source: SourceArgs,
 }
 
-#[derive(Serialize)]
-struct Checked {
-    zfs: ZfsVersion,
-    kernel: KernelRelease,
-    compatible: bool,
-    verdict: Verdict,
-}
-
-impl Show for Checked {
-    fn table(&self) -> String {
-        match &self.verdict {
-            Verdict::Compatible => {
-                format!("compatible: OpenZFS {} may be built for {}\n", self.zfs, self.kernel)
-            }
-            Verdict::Incompatible(cause) => format!("{}: {cause}\n", cause.kind()),
-        }
-    }
-}
-
-/// Gather, decide, show.
-pub async fn run(args: CheckArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: CheckArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
     let upstream = upstream.connect()?;
-    let matrix = gather::matrix(None)?;
+    let matrix = CompatMatrix::embedded()?;
     let kernel = async {
         match args.kernel {
             Some(kernel) => Ok::<_, miette::Report>(kernel),
-            None => Ok(args.place.find(&upstream).await?.kernel),
+            None => Ok(args.source.resolve(&upstream).await?.kernel),
         }
     };
     let zfs = async {
         match args.zfs {
-            // A released version needs no question: the matrix has the answer, or says that it has none.
             Some(version) => Ok(version),
-            None => Ok(gather::openzfs(&upstream, &matrix, None).await?.version),
+            None => Ok(resolve::openzfs(&upstream, &matrix, None).await?.version),
         }
     };
     let (kernel, zfs) = try_join(kernel, zfs).await?;
-    let verdict = gather::verdict(&upstream, &matrix, zfs, &kernel).await?;
+    let verdict = resolve::verdict(&upstream, &matrix, zfs, &kernel).await?;
     if upstream.http.stats().requests > 0 {
         upstream::report_usage(&upstream);
     }
     let compatible = verdict == Verdict::Compatible;
-    output::show(format, &Checked { zfs, kernel, compatible, verdict }).into_diagnostic()?;
-    Ok(if compatible { Outcome::Done } else { Outcome::Refused })
+    output.show(&CheckReport::new(Target { zfs, kernel }, verdict)).into_diagnostic()?;
+    Ok(if compatible { CommandOutcome::Done } else { CommandOutcome::Refused })
 }

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::view::extract_rpms::ExtractReport;
 use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::PackageGroup;
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// Write the RPMs of an image into a directory
 ///
@@ -41,7 +41,7 @@ pub struct ExtractRpmsArgs {
     replace: bool,
 }
 
-pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: ExtractRpmsArgs, output: &Output) -> Result<CommandOutcome> {
     let groups: BTreeSet<_> =
         if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };
     let images = ImageStore::open(&args.image.store).await?;
@@ -50,6 +50,6 @@ pub async fn run(args: ExtractRpmsArgs, format: Format) -> Result<Outcome> {
     if rpms.is_empty() {
         tracing::warn!(image = %args.image, "the image has no packages of these groups");
     }
-    output::show(format, &ExtractReport::new(contents.image(), rpms)).into_diagnostic()?;
-    Ok(Outcome::Done)
+    output.show(&ExtractReport::new(contents.image(), rpms)).into_diagnostic()?;
+    Ok(CommandOutcome::Done)
 }

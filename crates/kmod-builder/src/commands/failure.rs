@@ -1,11 +1,10 @@
-//! What class of trouble an error is: the only table of that.
+//! The kind of finding that an error is.
 
 use std::error::Error;
 
 use kmod_query::QueryError;
 use miette::Report;
 
-use super::gather::GatherError;
 use crate::io::boot_test::GuestError;
 use crate::io::download::DownloadError;
 use crate::io::evidence::builder::EvidenceError;
@@ -17,33 +16,37 @@ use crate::io::publish::PublishError;
 use crate::io::published_images::PublishedImagesError;
 use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
+use crate::io::resolve::ResolveError;
 use crate::io::store::StoreError;
-use crate::model::service::{Class, Failure};
+use crate::model::ci_report::{Failure, FindingKind};
+use crate::model::inputs::PartialInputsError;
 
 /// The error as a record keeps it.
 pub fn failure(report: &Report) -> Failure {
     let causes: Vec<_> = report.chain().map(ToString::to_string).collect();
     Failure {
-        class: class(report),
+        kind: kind(report),
         message: causes.join(": "),
         help: report.help().map(|help| help.to_string()),
     }
 }
 
-/// The first error of the chain that says something of its class.
-fn class(report: &Report) -> Class {
-    report.chain().find_map(of).unwrap_or(Class::Other)
+/// Of the first error of the chain that has one.
+fn kind(report: &Report) -> FindingKind {
+    report.chain().find_map(of).unwrap_or(FindingKind::Other)
 }
 
-fn of(error: &(dyn Error + 'static)) -> Option<Class> {
+fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
     // One line a type; what a transparent error wraps is asked itself, as the chain leaves it out.
-    if let Some(error) = error.downcast_ref::<GatherError>() {
+    if let Some(error) = error.downcast_ref::<ResolveError>() {
         return match error {
-            GatherError::Query(error) => of(error),
-            GatherError::Published(error) => of(error),
-            GatherError::Podman(error) => of(error),
-            _ => Some(Class::Upstream),
+            ResolveError::Query(error) => of(error),
+            ResolveError::Podman(error) => of(error),
+            _ => Some(FindingKind::Upstream),
         };
+    }
+    if error.downcast_ref::<PartialInputsError>().is_some() {
+        return Some(FindingKind::Upstream);
     }
     if let Some(error) = error.downcast_ref::<GuestError>() {
         return match error {
@@ -56,7 +59,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<ImageRpmsError>() {
         return match error {
             ImageRpmsError::Store(error) => of(error),
-            _ => Some(Class::Contract),
+            _ => Some(FindingKind::Contract),
         };
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
@@ -69,7 +72,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
         return match error {
             EvidenceError::Sign(error) => of(error),
             EvidenceError::Signer(_) => None,
-            EvidenceError::Unknown(_) => Some(Class::Registry),
+            EvidenceError::Unknown(_) => Some(FindingKind::Registry),
         };
     }
     if let Some(error) = error.downcast_ref::<PublishedImagesError>() {
@@ -81,13 +84,13 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return match error {
             PublishError::Registry(error) => of(error),
-            PublishError::Refused(_) | PublishError::Incomplete { .. } => Some(Class::Registry),
+            PublishError::Refused(_) | PublishError::Incomplete { .. } => Some(FindingKind::Registry),
         };
     }
     if let Some(error) = error.downcast_ref::<QueryError>() {
         return Some(match error {
-            QueryError::KernelRpmGone { .. } => Class::HeadersGone,
-            _ => Class::Upstream,
+            QueryError::KernelRpmGone { .. } => FindingKind::KernelDevelMissing,
+            _ => FindingKind::Upstream,
         });
     }
     if let Some(error) = error.downcast_ref::<DownloadError>() {
@@ -96,28 +99,29 @@ fn of(error: &(dyn Error + 'static)) -> Option<Class> {
             DownloadError::Status { url, status }
                 if matches!(status.as_u16(), 404 | 410) && is_package(url) =>
             {
-                Some(Class::HeadersGone)
+                Some(FindingKind::KernelDevelMissing)
             }
             DownloadError::Io(_) => None,
-            _ => Some(Class::Upstream),
+            _ => Some(FindingKind::Upstream),
         };
     }
     if let Some(error) = error.downcast_ref::<PodmanError>() {
         return match error {
-            PodmanError::Stage { .. } => Some(Class::Build),
+            PodmanError::Stage { .. } => Some(FindingKind::Build),
             _ => None,
         };
     }
     if let Some(error) = error.downcast_ref::<RegistryError>() {
-        return Some(if denies(error.kind()) { Class::Permission } else { Class::Registry });
+        return Some(if denies(error.kind()) { FindingKind::Permission } else { FindingKind::Registry });
     }
     if error.downcast_ref::<UnknownImage>().is_some() {
-        return Some(Class::Registry);
+        return Some(FindingKind::Registry);
     }
     if let Some(error) = error.downcast_ref::<GithubError>() {
-        return Some(if error.is_refusal() { Class::Permission } else { Class::Upstream });
+        return Some(if error.is_refusal() { FindingKind::Permission } else { FindingKind::Upstream });
     }
-    error.downcast_ref::<SignError>().map(|_| Class::Permission)
+    // No identity and no key to sign with.
+    error.downcast_ref::<SignError>().map(|_| FindingKind::Permission)
 }
 
 fn is_package(url: &str) -> bool {
@@ -151,24 +155,28 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_the_class_of_what_can_be_done_about_them() {
+    fn errors_have_the_kind_of_what_can_be_done_about_them() {
         let refused = |status| GithubError::Refused { what: "x".into(), status, message: "no".into() };
         let limited = GithubError::Limited { what: "x".into(), wait: std::time::Duration::from_mins(150) };
         for (error, expected) in [
-            (Report::from(stage()), Class::Build),
-            (Report::from(GuestError::Podman(stage())), Class::Build),
-            (Report::from(download("https://x/kernel-devel-1.rpm", 404)), Class::HeadersGone),
-            (Report::from(download("https://x/kernel-devel-1.rpm", 503)), Class::Upstream),
-            (Report::from(download("https://x/zfs-2.4.3.tar.gz", 404)), Class::Upstream),
-            (Report::from(GuestError::Download(download("https://x/y.rpm", 410))), Class::HeadersGone),
-            (Report::from(GatherError::NoChecksum("2.4.3".parse().unwrap())), Class::Upstream),
-            (Report::from(refused(403)), Class::Permission),
-            (Report::from(limited), Class::Upstream),
-            (miette::miette!("no idea"), Class::Other),
+            (Report::from(stage()), FindingKind::Build),
+            (Report::from(GuestError::Podman(stage())), FindingKind::Build),
+            (Report::from(download("https://x/kernel-devel-1.rpm", 404)), FindingKind::KernelDevelMissing),
+            (Report::from(download("https://x/kernel-devel-1.rpm", 503)), FindingKind::Upstream),
+            (Report::from(download("https://x/zfs-2.4.3.tar.gz", 404)), FindingKind::Upstream),
+            (
+                Report::from(GuestError::Download(download("https://x/y.rpm", 410))),
+                FindingKind::KernelDevelMissing,
+            ),
+            (Report::from(ResolveError::OtherArch), FindingKind::Upstream),
+            (Report::from(PartialInputsError::NoChecksum("2.4.3".parse().unwrap())), FindingKind::Upstream),
+            (Report::from(refused(403)), FindingKind::Permission),
+            (Report::from(limited), FindingKind::Upstream),
+            (miette::miette!("no idea"), FindingKind::Other),
         ] {
-            assert_eq!(class(&error), expected, "{error}");
+            assert_eq!(kind(&error), expected, "{error}");
             let wrapped = Err::<(), _>(error).wrap_err("while doing something").unwrap_err();
-            assert_eq!(class(&wrapped), expected, "{wrapped}");
+            assert_eq!(kind(&wrapped), expected, "{wrapped}");
         }
     }
 

@@ -3,12 +3,12 @@
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::view::list_rpms::RpmList;
 use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// List the RPMs of an image
 ///
@@ -23,10 +23,10 @@ pub struct ListRpmsArgs {
     image: ImageRef,
 }
 
-pub async fn run(args: ListRpmsArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: ListRpmsArgs, output: &Output) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let contents = ImageRpms::open(&images, &args.image).await?;
     let rpms = contents.list().await?;
-    output::show(format, &RpmList::new(contents.image(), rpms)).into_diagnostic()?;
-    Ok(Outcome::Done)
+    output.show(&RpmList::new(contents.image(), rpms)).into_diagnostic()?;
+    Ok(CommandOutcome::Done)
 }

@@ -1,32 +1,34 @@
 //! `plan`: which images should exist, and what is to be done about each.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use futures_util::future::{join, join_all};
-use kmod_compat::{Arch, ZfsVersion};
-use kmod_query::Stream;
-use miette::{IntoDiagnostic as _, Result};
+use kmod_compat::{Arch, CompatMatrix, Verdict, ZfsVersion};
+use kmod_query::{Stream, Upstream, ZfsRelease};
+use miette::{IntoDiagnostic as _, Report, Result};
 
+use super::CommandOutcome;
+use super::args::inputs::InputsSource;
+use super::args::source::this_arch;
 use super::args::trust::TrustArgs;
-use super::place::this_arch;
-use super::upstream::{self, UpstreamArgs};
-use super::{Outcome, gather};
-use crate::io::progress;
+use super::args::upstream::{self, UpstreamArgs};
 use crate::io::published_images::PublishedImages;
+use crate::io::{environment, progress, resolve};
+use crate::model::Compression;
 use crate::model::image::ImageLocation;
-use crate::model::inputs::BuildInputs;
-use crate::model::plan::{Decision, Entry, Plan, Seen, UnresolvedSource, wanted};
-use crate::output::{self, Format, Show};
+use crate::model::inputs::PartialInputs;
+use crate::model::plan::{
+    self, BuildDecision, DesiredImage, ObservedKernel, Plan, PlannedTarget, UnresolvedSource,
+};
+use crate::output::Output;
 
-/// Show which images should exist, and build, keep or hold each with its reason
+/// Show which images should exist, and whether and why each is built
 ///
-/// The JSON holds the complete inputs of every build: give one to `build --inputs`. With `--image`, what is published is
-/// compared first, and upstream is asked for packages and images only where something is to be built; evidence that was
+/// The JSON holds the complete inputs of every build: give one to `build --inputs`. With `--repository`, what is published
+/// is compared first, and upstream is asked for packages and images only where something is to be built; evidence that was
 /// read within a week is not read again, only listed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --image docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
+    after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --repository docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
 )]
 pub struct PlanArgs {
     /// Streams of Fedora CoreOS, separated by commas
@@ -39,17 +41,24 @@ pub struct PlanArgs {
 
     /// OpenZFS release; `newest` of the line that is followed
     #[arg(long, value_name = "VERSION", default_value = "newest", value_parser = release)]
-    zfs: Release,
+    zfs: ZfsSelection,
 
-    /// Plan to build exactly these inputs and nothing else: the JSON that `build` wrote; ask nothing upstream
-    #[arg(long, value_name = "JSON", env = "ZFS_KMODS_LOCK", hide_env_values = true)]
-    lock: Option<String>,
+    /// Plan to build exactly these inputs and nothing else, and ask nothing upstream: a file, an image, or `-` for
+    /// standard input
+    #[arg(
+        long,
+        alias = "lock",
+        value_name = "FILE|IMAGE|-",
+        env = "ZFS_KMODS_INPUTS",
+        hide_env_values = true
+    )]
+    inputs: Option<String>,
 
-    /// Repository of published images: what is there, proven and made from the same inputs, is up to date
-    #[arg(long, value_name = "docker://HOST/NAME")]
-    image: Option<ImageLocation>,
+    /// Repository of published images: an image in it with valid evidence and the same inputs is up to date
+    #[arg(long, alias = "image", value_name = "docker://HOST/NAME")]
+    repository: Option<ImageLocation>,
 
-    /// Build everything that is not held, whatever is published
+    /// Build every supported target, whatever is published
     #[arg(long, env = "ZFS_KMODS_FORCE")]
     force: bool,
 
@@ -57,109 +66,161 @@ pub struct PlanArgs {
     trust: TrustArgs,
 }
 
-/// Which release of OpenZFS is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Release {
+enum ZfsSelection {
     Newest,
     Exactly(ZfsVersion),
 }
 
-fn release(text: &str) -> Result<Release, <ZfsVersion as std::str::FromStr>::Err> {
-    if text == "newest" { Ok(Release::Newest) } else { text.parse().map(Release::Exactly) }
+fn release(text: &str) -> Result<ZfsSelection, <ZfsVersion as std::str::FromStr>::Err> {
+    if text == "newest" { Ok(ZfsSelection::Newest) } else { text.parse().map(ZfsSelection::Exactly) }
 }
 
-/// Gather, decide, show.
-pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    // A workflow's input that was left empty is a variable that is empty.
-    if let Some(lock) = args.lock.as_deref().filter(|lock| !lock.trim().is_empty()) {
-        return locked(lock, format);
+impl PlanArgs {
+    /// A workflow passes an input that was left empty as an empty variable, and calls it by its former name in versions
+    /// before 2.
+    fn inputs(&self) -> Option<String> {
+        let given = self.inputs.clone().filter(|inputs| !inputs.trim().is_empty());
+        given.or_else(|| environment::variable("ZFS_KMODS_LOCK").filter(|inputs| !inputs.trim().is_empty()))
+    }
+}
+
+pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+    if let Some(inputs) = args.inputs() {
+        return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
     }
     let (cache, upstream) = (upstream.cache(), upstream.connect()?);
-    let matrix = gather::matrix(None)?;
-    let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches };
-    let upstream_ref = &upstream;
-    let streams = args.streams.iter().flat_map(|stream| {
-        arches.iter().map(move |arch| async move {
-            let place = format!("{stream} ({arch})");
-            gather::stream(upstream_ref, *stream, *arch)
-                .await
-                .map_err(|error| UnresolvedSource { place, reason: gather::sentence(&error) })
-        })
-    });
+    let matrix = CompatMatrix::embedded()?;
+    let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches.clone() };
     let version = match args.zfs {
-        Release::Newest => None,
-        Release::Exactly(version) => Some(version),
+        ZfsSelection::Newest => None,
+        ZfsSelection::Exactly(version) => Some(version),
     };
-    let (found, zfs) = join(join_all(streams), gather::openzfs(&upstream, &matrix, version)).await;
-    let zfs = zfs?;
-    let (mut seen, mut unknown) = (Vec::new(), Vec::new());
-    for result in found {
-        match result {
-            Ok(found) => seen.push(Seen::from(found)),
-            Err(blind) => unknown.push(blind),
-        }
-    }
-    let published = match &args.image {
+    let (streams, zfs) =
+        join(observe(&upstream, &args.streams, &arches), resolve::openzfs(&upstream, &matrix, version)).await;
+    let ((observed, unresolved), zfs) = (streams, zfs?);
+    let published = match &args.repository {
         Some(store) => {
             Some(PublishedImages::open(store, args.trust.policy_or_unverified().await?, &cache).await?)
         }
         None => None,
     };
-    let wanted = wanted(zfs.version, seen);
-    let plan = gather::plan(&upstream, &matrix, &zfs, wanted, unknown, published.as_ref(), args.force).await;
+    let planner = Planner {
+        upstream: &upstream,
+        matrix: &matrix,
+        zfs: &zfs,
+        published: published.as_ref(),
+        force: args.force,
+    };
+    let targets =
+        join_all(plan::targets(zfs.version, observed).into_iter().map(|desired| planner.plan(desired)));
+    let plan = Plan::new(targets.await, unresolved);
     upstream::report_usage(&upstream);
     if let Some(published) = &published {
         let usage = published.stats();
         let kib = usage.bytes.div_ceil(1024);
-        progress::note(&format!("asked the registry: {} requests, {kib} KiB", usage.requests));
+        progress::print_notice(&format!("asked the registry: {} requests, {kib} KiB", usage.requests));
     }
-    output::show(format, &plan).into_diagnostic()?;
+    output.show(&plan).into_diagnostic()?;
     if plan.is_complete() {
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     Err(miette::miette!(
         help = "the other targets stand as shown; run it again when upstream answers",
-        "something could not be found out"
+        "some sources or targets could not be resolved"
     ))
 }
 
-/// The plan of one target, whose inputs are given.
-fn locked(lock: &str, format: Format) -> Result<Outcome> {
-    let inputs = BuildInputs::parse(lock).map_err(|error| {
-        miette::miette!(
-            help = "`build` writes them to TAG.inputs.json",
-            "these inputs cannot be built: {error}"
-        )
-    })?;
-    let entry = Entry {
-        target: inputs.target(),
-        places: vec![Stream::Stable.to_string()],
-        decision: Decision::Build { inputs: Box::new(inputs), reason: "asked for with --lock".to_owned() },
-    };
-    output::show(format, &Plan::new(vec![entry], Vec::new())).into_diagnostic()?;
-    Ok(Outcome::Done)
+/// Asks all streams at the same time. A stream that does not answer does not stop the others.
+async fn observe(
+    upstream: &Upstream,
+    streams: &[Stream],
+    arches: &[Arch],
+) -> (Vec<ObservedKernel>, Vec<UnresolvedSource>) {
+    let sources = streams.iter().flat_map(|stream| arches.iter().map(move |arch| (*stream, *arch)));
+    let answers = sources.map(|(stream, arch)| async move {
+        let answer = resolve::stream(upstream, stream, arch).await;
+        answer.map_err(|error| UnresolvedSource {
+            source: format!("{stream} ({arch})"),
+            reason: sentence(&error.into()),
+        })
+    });
+    let (mut observed, mut unresolved) = (Vec::new(), Vec::new());
+    for answer in join_all(answers).await {
+        match answer {
+            Ok(source) => observed.push(ObservedKernel::from(source)),
+            Err(source) => unresolved.push(source),
+        }
+    }
+    (observed, unresolved)
 }
 
-impl Show for Plan {
-    fn table(&self) -> String {
-        let rows = self.targets().iter().map(|entry| {
-            [
-                entry.target.zfs.to_string(),
-                entry.target.kernel.to_string(),
-                entry.places.join(","),
-                entry.decision.word().to_owned(),
-            ]
-        });
-        let mut text = output::columns(["OPENZFS", "KERNEL", "SEEN IN", "DECISION"], rows);
-        // Sentences are too long for a column.
-        for entry in self.targets() {
-            write!(text, "\n{}: {}\n  {}\n", entry.decision.word(), entry.target, entry.decision.reason())
-                .expect("writing to a String cannot fail");
-        }
-        for blind in self.unknown() {
-            write!(text, "\nunknown: {}\n  {}\n", blind.place, blind.reason.replace('\n', "\n  "))
-                .expect("writing to a String cannot fail");
-        }
-        text
+/// What the decision about each target needs.
+struct Planner<'a> {
+    upstream: &'a Upstream,
+    matrix: &'a CompatMatrix,
+    zfs: &'a ZfsRelease,
+    published: Option<&'a PublishedImages>,
+    force: bool,
+}
+
+impl Planner<'_> {
+    /// A target whose answers are missing does not stop the others.
+    async fn plan(&self, desired: DesiredImage) -> PlannedTarget {
+        let decision = match self.decide(&desired).await {
+            Ok(decision) => decision,
+            Err(error) => BuildDecision::Unknown { reason: sentence(&error) },
+        };
+        let sources = desired.observed.into_iter().map(|kernel| kernel.source).collect();
+        PlannedTarget { target: desired.target, sources, decision }
     }
+
+    async fn decide(&self, desired: &DesiredImage) -> Result<BuildDecision> {
+        let kernel = &desired.target.kernel;
+        match resolve::verdict(self.upstream, self.matrix, self.zfs.version, kernel).await? {
+            Verdict::Incompatible(reason) => Ok(BuildDecision::NotBuilt((&reason).into())),
+            Verdict::Compatible => {
+                let image = desired.observed.first().map(|kernel| kernel.image.clone());
+                let compression = Compression::default();
+                let known = PartialInputs::new(self.matrix, self.zfs, kernel, None, compression, image)?;
+                let existing = match self.published {
+                    Some(published) => Some(published.existing(&desired.target).await?),
+                    None => None,
+                };
+                // Most days end here: packages and images are looked up only for a build.
+                match plan::needed(&known, existing, self.force) {
+                    Ok(digest) => Ok(BuildDecision::UpToDate(digest)),
+                    Err(reason) => {
+                        let inputs = Box::new(resolve::inputs(self.upstream, known).await?);
+                        Ok(BuildDecision::Build { inputs, reason })
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An error with its causes and what to do about it.
+fn sentence(error: &Report) -> String {
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    let text = causes.join(": ");
+    match error.help() {
+        Some(help) => format!("{text}\nhelp: {help}"),
+        None => text,
+    }
+}
+
+/// The plan of one target, whose inputs are given.
+async fn plan_inputs(source: &InputsSource, output: &Output) -> Result<CommandOutcome> {
+    let inputs = source.read().await?;
+    let planned = PlannedTarget {
+        target: inputs.target(),
+        sources: vec![Stream::Stable.to_string()],
+        decision: BuildDecision::Build {
+            inputs: Box::new(inputs),
+            reason: "requested with --inputs".to_owned(),
+        },
+    };
+    output.show(&Plan::new(vec![planned], Vec::new())).into_diagnostic()?;
+    Ok(CommandOutcome::Done)
 }

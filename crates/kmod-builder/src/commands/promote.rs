@@ -9,8 +9,9 @@ use miette::{IntoDiagnostic as _, Result};
 
 use super::view::promote::{PromotionOutcome, PromotionReport};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::args::trust::TrustArgs;
+use crate::io::environment;
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{self, Access, Registry, RegistryWriter};
 use crate::io::store::ImageStore;
@@ -20,7 +21,7 @@ use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
 use crate::model::tags::Channel;
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// Verify an image in a registry, and set the tags that users follow
 ///
@@ -81,7 +82,7 @@ pub struct PromoteArgs {
 }
 
 /// Verifies an image, sets its tags, and shows the result.
-pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: PromoteArgs, output: &Output) -> Result<CommandOutcome> {
     let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
             help = "publish it first, then promote docker://HOST/NAME@DIGEST",
@@ -107,7 +108,7 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
     let report = PromotionReport::new(&args.image, &args.channel, &checks, &required);
     let Some(proven) = checks.proven(&required) else {
         drop(section);
-        return conclude(&report.end(PromotionOutcome::Unproven), format);
+        return conclude(&report.end(PromotionOutcome::Unproven), output);
     };
 
     let arch = proven.target().arch();
@@ -129,7 +130,7 @@ pub async fn run(args: PromoteArgs, format: Format) -> Result<Outcome> {
         }
     };
     drop(section);
-    conclude(&report.with_tags(promotion.tags()).end(outcome), format)
+    conclude(&report.with_tags(promotion.tags()).end(outcome), output)
 }
 
 async fn examine(
@@ -153,7 +154,7 @@ async fn examine(
 /// Outside Actions, the channel's newest audit tag is used again if it is for the same image, so that an interrupted
 /// run continues.
 async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Timestamp) -> Result<Tag> {
-    let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(|name| std::env::var(name).ok());
+    let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(environment::variable);
     if let (Some(run), Some(commit)) = (run, commit) {
         return args.channel.audit_tag(arch, &run, &commit).into_diagnostic();
     }
@@ -165,7 +166,7 @@ async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Tim
     }
 }
 
-fn conclude(report: &PromotionReport, format: Format) -> Result<Outcome> {
-    output::show(format, report).into_diagnostic()?;
-    Ok(if report.refused() { Outcome::Refused } else { Outcome::Done })
+fn conclude(report: &PromotionReport, output: &Output) -> Result<CommandOutcome> {
+    output.show(report).into_diagnostic()?;
+    Ok(if report.refused() { CommandOutcome::Refused } else { CommandOutcome::Done })
 }

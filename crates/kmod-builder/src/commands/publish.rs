@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::args::signing::SigningArgs;
 use super::view;
 use super::view::publish::PublishReport;
@@ -25,7 +25,7 @@ use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag};
 use crate::model::publish::{Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
 use crate::model::verify::{self, VerificationReport};
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
 ///
@@ -92,15 +92,15 @@ impl PublishOptions {
 }
 
 /// Publishes the image of a directory and shows the result.
-pub async fn run(args: PublishArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: PublishArgs, output: &Output) -> Result<CommandOutcome> {
     match publish(&args.from, args.inputs, &args.to, &args.options).await? {
         Ok(report) => {
-            output::show(format, &report).into_diagnostic()?;
-            Ok(Outcome::Done)
+            output.show(&report).into_diagnostic()?;
+            Ok(CommandOutcome::Done)
         }
         Err(report) => {
-            output::show(format, &*report).into_diagnostic()?;
-            Ok(Outcome::Refused)
+            output.show(&*report).into_diagnostic()?;
+            Ok(CommandOutcome::Refused)
         }
     }
 }
@@ -208,5 +208,5 @@ async fn show_difference(tagged: DigestRef, ours: &DigestRef) {
         }
         Err(error) => format!("cannot compare with the image that has the tag: {error}"),
     };
-    progress::note(&text);
+    progress::print_notice(&text);
 }

@@ -4,19 +4,19 @@ use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
-use super::Outcome;
+use super::CommandOutcome;
+use super::args::image_build::ImageBuildArgs;
 use super::args::trust::TrustArgs;
-use super::building::{self, BuildingArgs};
-use super::upstream::UpstreamArgs;
+use super::args::upstream::UpstreamArgs;
 use super::view;
 use crate::io::image_diff::{self, Depth};
-use crate::io::inputs;
 use crate::io::podman::Reuse;
 use crate::io::progress;
 use crate::io::store::ImageStore;
+use crate::io::{image_build, inputs};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::image_diff::ImageDiff;
-use crate::output::{self, Format, Show};
+use crate::output::{Output, Show};
 
 /// Build an image again from its own inputs, and compare the two bit for bit
 ///
@@ -49,7 +49,7 @@ pub struct ReproduceArgs {
     with: Option<ImageRef>,
 
     #[command(flatten)]
-    building: BuildingArgs,
+    building: ImageBuildArgs,
 
     #[command(flatten)]
     trust: TrustArgs,
@@ -78,7 +78,7 @@ impl Show for ReproduceReport {
     }
 }
 
-pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
     let report = match &args.with {
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);
@@ -87,8 +87,8 @@ pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, format: Format) -
         }
         None => reproduce(&args, upstream).await?,
     };
-    output::show(format, &report).into_diagnostic()?;
-    Ok(if report.comparison.identical { Outcome::Done } else { Outcome::Refused })
+    output.show(&report).into_diagnostic()?;
+    Ok(if report.comparison.identical { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 
 async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<ReproduceReport> {
@@ -96,13 +96,14 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
     let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
     if inputs.tool != env!("CARGO_PKG_VERSION") {
-        progress::note(&format!(
+        progress::print_notice(&format!(
             "the image was composed by zfs-kmods {}, and this is {}: a difference may be of the program's making",
             inputs.tool,
             env!("CARGO_PKG_VERSION")
         ));
     }
-    let composed = building::build(&inputs, &args.building, Reuse::Nothing, &upstream.cache()).await?;
+    let composed =
+        image_build::build(&inputs, &args.building.options(Reuse::Nothing, &upstream.cache())).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport { image: image.to_string(), with: None, comparison })
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::args::trust::TrustArgs;
 use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspect};
@@ -11,7 +11,7 @@ use crate::model::Target;
 use crate::model::evidence::verify::{self as evidence_checks, TrustPolicy};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
-use crate::output::{self, Format};
+use crate::output::Output;
 
 /// Check that an image holds the right RPMs, and that they will load
 ///
@@ -53,14 +53,14 @@ pub enum EvidenceLevel {
 }
 
 /// Verifies an image and shows every check.
-pub async fn run(args: VerifyArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: VerifyArgs, output: &Output) -> Result<CommandOutcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspect::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
     let report = verify::verify(&inspection, None).and(answers);
-    output::show(format, &report).into_diagnostic()?;
-    Ok(if report.passed() { Outcome::Done } else { Outcome::Refused })
+    output.show(&report).into_diagnostic()?;
+    Ok(if report.passed() { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 
 /// The checks of an image's evidence at this level.

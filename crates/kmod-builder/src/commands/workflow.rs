@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use miette::{IntoDiagnostic as _, Result};
-use serde::Serialize;
 
-use super::Outcome;
-use super::upstream::{UpstreamArgs, github_token};
+use super::CommandOutcome;
+use super::args::upstream::UpstreamArgs;
+use super::view::Runs;
 use crate::io::github::{Pace, Run, Workflow};
-use crate::io::progress;
-use crate::output::{self, Format, Show};
+use crate::io::{environment, progress};
+use crate::output::Output;
 
 /// How long a run that was asked for may take to appear in GitHub's list.
 const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -23,17 +23,17 @@ const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Args)]
 pub struct WorkflowArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: WorkflowCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum WorkflowCommand {
     Run(RunArgs),
     Status(StatusArgs),
 }
 
 #[derive(Debug, Args)]
-struct PlaceArgs {
+struct WorkflowLocationArgs {
     /// Repository with the workflow
     #[arg(long, value_name = "OWNER/NAME", env = "GITHUB_REPOSITORY")]
     repository: String,
@@ -70,7 +70,7 @@ struct RunArgs {
     watch: bool,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    location: WorkflowLocationArgs,
 }
 
 /// List recent runs with state, duration and link
@@ -88,19 +88,18 @@ struct StatusArgs {
     watch: bool,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    location: WorkflowLocationArgs,
 }
 
-/// Does what the second word says.
-pub async fn run(args: WorkflowArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    match args.verb {
-        Verb::Run(args) => start(args, upstream, format).await,
-        Verb::Status(args) => status(args, upstream, format).await,
+pub async fn run(args: WorkflowArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+    match args.command {
+        WorkflowCommand::Run(args) => start(args, upstream, output).await,
+        WorkflowCommand::Status(args) => status(args, upstream, output).await,
     }
 }
 
-async fn start(args: RunArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let workflow = args.place.open(upstream)?;
+async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+    let workflow = args.location.open(upstream)?;
     let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
     let asked = Timestamp::now();
     workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
@@ -116,42 +115,42 @@ async fn start(args: RunArgs, upstream: &UpstreamArgs, format: Format) -> Result
         if Timestamp::now().duration_since(asked) > APPEARS_WITHIN {
             return Err(miette::miette!(
                 help = "`zfs-kmods workflow status` shows it when it appears",
-                "the workflow was asked to start, but no new run is to be seen"
+                "GitHub accepted the request to start the workflow, but shows no new run"
             ));
         }
-        tokio::time::sleep(args.place.interval()).await;
+        tokio::time::sleep(args.location.interval()).await;
     };
-    show(&workflow, &args.place, vec![run], args.watch, format).await
+    show(&workflow, &args.location, vec![run], args.watch, output).await
 }
 
-async fn status(args: StatusArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
-    let workflow = args.place.open(upstream)?;
+async fn status(args: StatusArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+    let workflow = args.location.open(upstream)?;
     let runs = workflow.runs(args.count).await?;
-    show(&workflow, &args.place, runs, args.watch, format).await
+    show(&workflow, &args.location, runs, args.watch, output).await
 }
 
 /// Waits for the first run if that is asked for, then shows all.
 async fn show(
     workflow: &Workflow,
-    place: &PlaceArgs,
+    location: &WorkflowLocationArgs,
     mut runs: Vec<Run>,
     watch: bool,
-    format: Format,
-) -> Result<Outcome> {
+    output: &Output,
+) -> Result<CommandOutcome> {
     if watch && let Some(first) = runs.first_mut() {
-        progress::note(&format!("watching {}", first.html_url));
+        progress::print_notice(&format!("watching {}", first.html_url));
         let mut state = String::new();
         while !first.has_ended() {
             if first.state() != state {
                 first.state().clone_into(&mut state);
-                progress::note(&format!("run {} is {state}", first.run_number));
+                progress::print_notice(&format!("run {} is {state}", first.run_number));
             }
-            tokio::time::sleep(place.interval()).await;
+            tokio::time::sleep(location.interval()).await;
             *first = workflow.run(first.id).await?;
         }
     }
     let runs = Runs(runs);
-    output::show(format, &runs).into_diagnostic()?;
+    output.show(&runs).into_diagnostic()?;
     match runs.0.first() {
         Some(first) if watch && first.state() != "success" => Err(miette::miette!(
             help = format!("its page has the summary: {}", first.html_url),
@@ -159,14 +158,20 @@ async fn show(
             first.run_number,
             first.state()
         )),
-        _ => Ok(Outcome::Done),
+        _ => Ok(CommandOutcome::Done),
     }
 }
 
-impl PlaceArgs {
+impl WorkflowLocationArgs {
     fn open(&self, upstream: &UpstreamArgs) -> Result<Workflow> {
         let api = upstream.github_api();
-        Ok(Workflow::new(&api, github_token(), &self.repository, &self.workflow, Pace::default())?)
+        Ok(Workflow::new(
+            &api,
+            environment::github_token(),
+            &self.repository,
+            &self.workflow,
+            Pace::default(),
+        )?)
     }
 
     const fn interval(&self) -> Duration {
@@ -177,27 +182,4 @@ impl PlaceArgs {
 fn input(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("an input is NAME=VALUE, such as streams=stable")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Runs(Vec<Run>);
-
-impl Show for Runs {
-    fn table(&self) -> String {
-        let now = Timestamp::now();
-        let rows = self.0.iter().map(|run| {
-            let duration = run.duration(now).as_secs();
-            [
-                run.run_number.to_string(),
-                run.state().to_owned(),
-                run.event.clone(),
-                run.head_branch.clone().unwrap_or_default(),
-                run.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
-                format!("{} min {:02} s", duration / 60, duration % 60),
-                run.html_url.clone(),
-            ]
-        });
-        output::columns(["RUN", "STATE", "ASKED BY", "BRANCH", "ASKED AT (UTC)", "DURATION", "PAGE"], rows)
-    }
 }

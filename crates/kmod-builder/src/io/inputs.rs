@@ -67,6 +67,11 @@ pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {
     BuildInputs::parse(&text).map_err(|error| InputsError::Malformed { place, error })
 }
 
+/// All of standard input.
+pub fn standard_input() -> std::io::Result<String> {
+    std::io::read_to_string(std::io::stdin().lock())
+}
+
 /// Fetches the inputs by the digest on the image's label.
 async fn attached(
     registry: &Registry,

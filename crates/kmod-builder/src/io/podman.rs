@@ -60,7 +60,7 @@ impl Podman {
     /// and a change of root where the machine does not let one start (`crun: setrlimit RLIMIT_NOFILE: Operation not
     /// permitted` is such an answer).
     pub async fn probe(image: &PinnedImage, section: &ProgressSection) -> Result<Self, PodmanError> {
-        match std::env::var("BUILDAH_ISOLATION").ok().as_deref() {
+        match super::environment::variable("BUILDAH_ISOLATION").as_deref() {
             Some("chroot") => return Ok(Self { isolation: Isolation::Chroot }),
             Some("oci" | "rootless") => return Ok(Self { isolation: Isolation::Oci }),
             _ => {}

@@ -26,7 +26,7 @@ pub enum ProgressOutput {
 impl ProgressOutput {
     /// What standard error is connected to.
     pub fn detect() -> Self {
-        if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        if super::environment::in_github_actions() {
             Self::Actions
         } else if std::io::stderr().is_terminal() {
             Self::Terminal
@@ -135,8 +135,8 @@ impl Drop for ProgressSection {
     }
 }
 
-/// Says a sentence on standard error.
-pub fn note(text: &str) {
+/// Writes a sentence to standard error.
+pub fn print_notice(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
 

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::service::Record;
+use super::atomic_file;
+use crate::model::ci_report::CommandRecord;
 
 /// A directory of records cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -32,17 +33,13 @@ pub enum RecordsError {
 }
 
 /// Writes a record; it appears under its name only when it is whole.
-pub fn write(directory: &Path, record: &Record) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer_pretty(&mut file, record)?;
-    file.write_all(b"\n")?;
-    file.persist(directory.join(record.file_name())).map_err(|error| error.error)?;
-    Ok(())
+pub fn write(directory: &Path, record: &CommandRecord) -> io::Result<()> {
+    let text = format!("{}\n", serde_json::to_string_pretty(record)?);
+    atomic_file::write(&directory.join(record.file_name()), text)
 }
 
 /// Every record in a directory, by file name. A directory that is not there has none: no job got as far as a record.
-pub fn read(directory: &Path) -> Result<Vec<Record>, RecordsError> {
+pub fn read(directory: &Path) -> Result<Vec<CommandRecord>, RecordsError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |error| RecordsError::Unreadable { path, error }

@@ -1,23 +1,25 @@
 //! The members that all JSON documents write in the same form.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 use super::Target;
 use super::image::DigestRef;
 
-/// `schema`: which document it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `schema`: which document it is. The version changes when a member is renamed, removed or gets another meaning, and not
+/// when one is added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentSchema {
-    name: &'static str,
+    name: Cow<'static, str>,
     version: u32,
 }
 
 impl DocumentSchema {
     pub const fn new(name: &'static str, version: u32) -> Self {
-        Self { name, version }
+        Self { name: Cow::Borrowed(name), version }
     }
 }
 

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Compression, Digest, Target};
 
+mod partial;
+
+pub use partial::{PartialInputs, PartialInputsError};
+
 /// The form of [`BuildInputs`] that this program writes and reads.
 const SCHEMA: u32 = 1;
 
@@ -39,12 +43,12 @@ pub struct BuildInputs {
     pub source_date_epoch: i64,
     /// How the image's layers are compressed.
     pub compression: Compression,
-    /// The bootable image in which the kernel was found; none if the kernel was named.
+    /// The bootable image in which the kernel was found; `None` if the kernel was named. Schema 1 calls it `base`.
     ///
-    /// Left out of the digest: nothing is built from it, and when a kernel moves from the testing to the stable
-    /// stream in another image, the modules that were proven before must not count as other ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<BaseImage>,
+    /// Left out of the digest: nothing is built from it, and a kernel that moves from the testing to the stable stream
+    /// comes in another image, for which the same modules are right.
+    #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
+    pub source_image: Option<SourceImage>,
 }
 
 /// The number of the form; any other is refused.
@@ -94,31 +98,12 @@ pub struct KernelDevel {
 /// A bootable image, and the release it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BaseImage {
+pub struct SourceImage {
     /// `quay.io/fedora/fedora-coreos@sha256:…`.
     pub image: PinnedImage,
     /// `43.20261101.3.0`; images other than Fedora CoreOS may not name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-}
-
-/// What determines a build and is known before anybody is asked for packages and images.
-#[derive(Clone, Debug)]
-pub struct PartialInputs {
-    /// See [`BuildInputs::template`].
-    pub template: Digest,
-    /// See [`BuildInputs::zfs`] and [`BuildInputs::kernel`].
-    pub target: Target,
-    /// See [`BuildInputs::tarball`].
-    pub tarball: Tarball,
-    /// See [`BuildInputs::fedora`].
-    pub fedora: FedoraVersion,
-    /// See [`BuildInputs::source_date_epoch`].
-    pub source_date_epoch: i64,
-    /// See [`BuildInputs::compression`].
-    pub compression: Compression,
-    /// See [`BuildInputs::base`].
-    pub base: Option<BaseImage>,
 }
 
 /// The text is no set of build inputs.
@@ -140,7 +125,8 @@ pub enum ParseInputsError {
 impl BuildInputs {
     /// The inputs of a build by this version of the program.
     pub fn new(known: PartialInputs, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
-        let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, base } = known;
+        let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, source_image } =
+            known;
         Self {
             schema: Schema,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -154,7 +140,7 @@ impl BuildInputs {
             fedora,
             source_date_epoch,
             compression,
-            base,
+            source_image,
         }
     }
 
@@ -246,7 +232,7 @@ pub(crate) mod tests {
             fedora: "43".parse().unwrap(),
             source_date_epoch: 1_790_000_000,
             compression: Compression::Zstd,
-            base: Some(BaseImage {
+            source_image: Some(SourceImage {
                 image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),
             }),

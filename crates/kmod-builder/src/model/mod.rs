@@ -1,6 +1,7 @@
 //! Nouns and decisions: pure, synchronous, total. The clock is an argument.
 
 pub mod boot_test;
+pub mod ci_report;
 pub mod cleanup;
 pub mod compose;
 mod compression;
@@ -17,11 +18,11 @@ pub mod podman;
 pub mod promote;
 pub mod publish;
 pub mod referrers;
-pub mod service;
 pub mod tags;
 mod target;
 pub mod verify;
 
 pub use compression::Compression;
+pub use document::DocumentSchema;
 pub use kmod_query::{Digest, ParseDigestError, oci, reference as image};
 pub use target::Target;

@@ -1,43 +1,44 @@
 //! What should exist: each target once, with what is to be done about it and why.
 
+mod document;
+
 use std::collections::BTreeMap;
 
 use kmod_compat::{Incompatibility, KernelRelease, ZfsVersion};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::inputs::{BaseImage, BuildInputs, PartialInputs};
-use super::{Digest, Target};
+use super::inputs::{BuildInputs, PartialInputs, SourceImage};
+use super::{Digest, DocumentSchema, Target};
 
-/// A kernel that hosts run, and where that was seen.
+/// A kernel that hosts run, and where it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedKernel {
     /// The stream of Fedora CoreOS, or the image that was named.
-    pub place: String,
-    /// The kernel.
+    pub source: String,
     pub kernel: KernelRelease,
-    /// The bootable image with it.
-    pub base: BaseImage,
+    /// The bootable image with the kernel.
+    pub image: SourceImage,
 }
 
-/// A target, and every place where its kernel was seen; never none.
+/// A target, and every source in which its kernel was seen; at least one, in the order in which they were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What an image should exist for.
+pub struct DesiredImage {
     pub target: Target,
-    /// In the order in which they were asked for.
-    pub seen: Vec<Seen>,
+    pub observed: Vec<ObservedKernel>,
 }
 
-/// One target a kernel, however many places it was seen in; in order of first sight.
-pub fn wanted(zfs: ZfsVersion, seen: Vec<Seen>) -> Vec<Wanted> {
+/// One target a kernel, in the order in which the kernels were first seen.
+pub fn targets(zfs: ZfsVersion, observed: Vec<ObservedKernel>) -> Vec<DesiredImage> {
     let mut positions = BTreeMap::new();
-    let mut all: Vec<Wanted> = Vec::new();
-    for sight in seen {
-        let position = *positions.entry(sight.kernel.clone()).or_insert(all.len());
+    let mut all: Vec<DesiredImage> = Vec::new();
+    for kernel in observed {
+        let position = *positions.entry(kernel.kernel.clone()).or_insert(all.len());
         match all.get_mut(position) {
-            Some(wanted) => wanted.seen.push(sight),
+            Some(desired) => desired.observed.push(kernel),
             None => {
-                all.push(Wanted { target: Target { zfs, kernel: sight.kernel.clone() }, seen: vec![sight] });
+                let target = Target { zfs, kernel: kernel.kernel.clone() };
+                all.push(DesiredImage { target, observed: vec![kernel] });
             }
         }
     }
@@ -46,74 +47,116 @@ pub fn wanted(zfs: ZfsVersion, seen: Vec<Seen>) -> Vec<Wanted> {
 
 /// What is to be done about a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Build it, from exactly these inputs.
+pub enum BuildDecision {
+    /// Build it from exactly these inputs.
     Build {
-        /// What determines the build.
         inputs: Box<BuildInputs>,
-        /// Why what exists does not do, in words.
+        /// Why what exists is not enough.
         reason: String,
     },
     /// The image exists and was made from the same inputs.
     UpToDate(Digest),
-    /// It is not built: an expected answer, not an error.
-    Held(Incompatibility),
-    /// It could not be found out what to do; nothing is built over what is not known.
-    Unknown {
-        /// What went wrong, in words.
-        reason: String,
-    },
+    /// The target is not built: an expected answer, not an error.
+    NotBuilt(NotBuilt),
+    /// It could not be determined what to do.
+    Unknown { reason: String },
 }
 
-impl Decision {
+/// Why a target is not built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotBuilt {
+    pub kind: NotBuiltKind,
+    /// A sentence.
+    pub reason: String,
+    /// The verdict of the compatibility matrix, as JSON.
+    pub verdict: Value,
+}
+
+/// By whom a target is ruled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotBuiltKind {
+    /// The release does not support the kernel: it is too new or too old.
+    Unsupported,
+    /// An `[[exclude]]` row of the matrix.
+    Excluded,
+    /// The matrix has no row for the release.
+    UnverifiedRelease,
+}
+
+impl NotBuiltKind {
+    /// Of the class of a verdict, or of the decision of a plan.
+    fn of_class(class: &str) -> Self {
+        match class {
+            "excluded" => Self::Excluded,
+            "unverified-release" | "unknown-release" => Self::UnverifiedRelease,
+            _ => Self::Unsupported,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::Excluded => "excluded",
+            Self::UnverifiedRelease => "unverified-release",
+        }
+    }
+}
+
+impl From<&Incompatibility> for NotBuilt {
+    fn from(reason: &Incompatibility) -> Self {
+        let verdict = serde_json::to_value(reason).unwrap_or_default();
+        Self { kind: NotBuiltKind::of_class(reason.kind()), reason: reason.to_string(), verdict }
+    }
+}
+
+impl BuildDecision {
     /// The word for it in tables and JSON.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Build { .. } => "build",
             Self::UpToDate(_) => "up-to-date",
-            Self::Held(_) => "held",
+            Self::NotBuilt(not_built) => not_built.kind.as_str(),
             Self::Unknown { .. } => "unknown",
         }
     }
 
-    /// Why, in a sentence.
+    /// A sentence.
     pub fn reason(&self) -> String {
         match self {
             Self::Build { reason, .. } | Self::Unknown { reason } => reason.clone(),
             Self::UpToDate(digest) => format!("{digest} was made from the same inputs"),
-            Self::Held(held) => held.to_string(),
+            Self::NotBuilt(not_built) => not_built.reason.clone(),
         }
     }
 }
 
-/// What a repository has under a target's tag. That it could not be found out is no value of this type: nothing is
-/// built over what is not known.
+/// What a repository has under a target's tag. An answer that could not be obtained is no value of this type: nothing is
+/// built without knowing what is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// No image.
     Nothing,
-    /// An image without evidence that holds, and why it does not.
+    /// An image without valid evidence.
     Unproven {
-        /// The image.
         digest: Digest,
-        /// In words.
         why: String,
     },
-    /// An image whose evidence holds.
+    /// An image with valid evidence, and the inputs in its provenance.
     Proven {
-        /// The image.
         digest: Digest,
-        /// What it was built from, by its provenance.
         inputs: Box<BuildInputs>,
     },
 }
 
-/// The image that is up to date, or why one has to be built, given what there is already.
-pub fn needed(known: &PartialInputs, existing: Existing, force: bool) -> Result<Digest, String> {
+/// The image that is up to date, or why one has to be built. `existing` is `None` without a repository to compare with.
+pub fn needed(known: &PartialInputs, existing: Option<Existing>, force: bool) -> Result<Digest, String> {
+    let Some(existing) = existing else {
+        return Err("no repository was given to compare with (--repository)".to_owned());
+    };
     match existing {
-        _ if force => Err("asked for with --force".to_owned()),
-        Existing::Nothing => Err("there is no such image yet".to_owned()),
-        Existing::Unproven { digest, why } => Err(format!("{digest} has no evidence that holds: {why}")),
+        _ if force => Err("requested with --force".to_owned()),
+        Existing::Nothing => Err("the image does not exist yet".to_owned()),
+        Existing::Unproven { digest, why } => Err(format!("{digest} has no valid evidence: {why}")),
         Existing::Proven { digest, inputs } if inputs.is_build_of(known) => Ok(digest),
         Existing::Proven { digest, inputs } => {
             Err(format!("{digest} was made from other inputs ({})", inputs.digest()))
@@ -122,102 +165,63 @@ pub fn needed(known: &PartialInputs, existing: Existing, force: bool) -> Result<
 }
 
 /// A target with its decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "document::TargetDocument", into = "document::TargetDocument")]
+pub struct PlannedTarget {
     pub target: Target,
     /// Where its kernel was seen.
-    pub places: Vec<String>,
-    /// What to do.
-    pub decision: Decision,
+    pub sources: Vec<String>,
+    pub decision: BuildDecision,
 }
 
-/// A place about which nothing could be found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A source of kernels that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnresolvedSource {
     /// The stream or image.
-    pub place: String,
-    /// What went wrong, in words.
+    #[serde(alias = "place")]
+    pub source: String,
     pub reason: String,
 }
 
-/// What should exist. A dry run, the matrix of a workflow and the log are this value, printed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What should exist. A dry run, the matrix of a workflow, the record of `plan` and the log are this value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    targets: Vec<Entry>,
-    unknown: Vec<UnresolvedSource>,
+    /// Version 1 had no `schema`.
+    #[serde(default = "Plan::schema")]
+    schema: DocumentSchema,
+    targets: Vec<PlannedTarget>,
+    #[serde(alias = "unknown")]
+    unresolved: Vec<UnresolvedSource>,
 }
 
 impl Plan {
-    /// A plan of these entries. A target that comes twice is an error of the program's own making and counts once.
-    pub fn new(entries: Vec<Entry>, unknown: Vec<UnresolvedSource>) -> Self {
-        let mut targets: Vec<Entry> = Vec::new();
-        for entry in entries {
+    fn schema() -> DocumentSchema {
+        DocumentSchema::new("plan", 2)
+    }
+
+    /// A target that comes twice counts once.
+    pub fn new(planned: Vec<PlannedTarget>, unresolved: Vec<UnresolvedSource>) -> Self {
+        let mut targets: Vec<PlannedTarget> = Vec::new();
+        for entry in planned {
             if !targets.iter().any(|other| other.target == entry.target) {
                 targets.push(entry);
             }
         }
-        Self { targets, unknown }
+        Self { schema: Self::schema(), targets, unresolved }
     }
 
-    /// Each target once.
-    pub fn targets(&self) -> &[Entry] {
+    pub fn targets(&self) -> &[PlannedTarget] {
         &self.targets
     }
 
-    /// Every place about which nothing could be found out.
-    pub fn unknown(&self) -> &[UnresolvedSource] {
-        &self.unknown
+    pub fn unresolved(&self) -> &[UnresolvedSource] {
+        &self.unresolved
     }
 
-    /// Whether every place was seen and every decision could be made.
+    /// Whether every source answered and every decision could be made.
     pub fn is_complete(&self) -> bool {
-        self.unknown.is_empty()
-            && !self.targets.iter().any(|entry| matches!(entry.decision, Decision::Unknown { .. }))
-    }
-}
-
-/// Flat, so that a workflow's matrix needs no path expressions.
-impl Serialize for Entry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shape<'a> {
-            zfs: ZfsVersion,
-            kernel: &'a KernelRelease,
-            arch: kmod_compat::Arch,
-            tag: String,
-            streams: &'a [String],
-            decision: &'static str,
-            reason: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            held: Option<&'a Incompatibility>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            image: Option<&'a Digest>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            inputs_digest: Option<Digest>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            inputs: Option<&'a BuildInputs>,
-        }
-        let (inputs, held, image) = match &self.decision {
-            Decision::Build { inputs, .. } => (Some(&**inputs), None, None),
-            Decision::Held(held) => (None, Some(held), None),
-            Decision::UpToDate(digest) => (None, None, Some(digest)),
-            Decision::Unknown { .. } => (None, None, None),
-        };
-        Shape {
-            zfs: self.target.zfs,
-            kernel: &self.target.kernel,
-            arch: self.target.arch(),
-            tag: self.target.tag().to_string(),
-            streams: &self.places,
-            decision: self.decision.word(),
-            reason: self.decision.reason(),
-            held,
-            image,
-            inputs_digest: inputs.map(BuildInputs::digest),
-            inputs,
-        }
-        .serialize(serializer)
+        self.unresolved.is_empty()
+            && !self.targets.iter().any(|entry| matches!(entry.decision, BuildDecision::Unknown { .. }))
     }
 }
 
@@ -226,12 +230,13 @@ mod tests {
     use super::*;
     use crate::model::inputs::tests::{inputs, known};
 
-    fn seen(place: &str, kernel: &str) -> Seen {
-        let image = format!("quay.io/fedora/fedora-coreos@{}", Digest::of(place.as_bytes())).parse().unwrap();
-        Seen {
-            place: place.into(),
+    fn seen(source: &str, kernel: &str) -> ObservedKernel {
+        let image =
+            format!("quay.io/fedora/fedora-coreos@{}", Digest::of(source.as_bytes())).parse().unwrap();
+        ObservedKernel {
+            source: source.into(),
             kernel: kernel.parse().unwrap(),
-            base: BaseImage { image, version: None },
+            image: SourceImage { image, version: None },
         }
     }
 
@@ -239,16 +244,16 @@ mod tests {
     fn a_kernel_of_two_streams_is_one_target() {
         let kernels = ["6.17.9-300.fc43.x86_64", "6.17.8-300.fc43.x86_64"];
         let zfs = "2.4.3".parse().unwrap();
-        let all = wanted(
+        let all = targets(
             zfs,
             vec![seen("testing", kernels[0]), seen("stable", kernels[1]), seen("next", kernels[0])],
         );
         let summary: Vec<_> = all
             .iter()
-            .map(|wanted| {
+            .map(|desired| {
                 (
-                    wanted.target.kernel.to_string(),
-                    wanted.seen.iter().map(|seen| &*seen.place).collect::<Vec<_>>(),
+                    desired.target.kernel.to_string(),
+                    desired.observed.iter().map(|kernel| &*kernel.source).collect::<Vec<_>>(),
                 )
             })
             .collect();
@@ -266,12 +271,12 @@ mod tests {
             digest: digest.clone(),
             inputs: Box::new(inputs.clone()),
         };
-        let up_to_date = |existing, force| needed(&known, existing, force) == Ok(digest.clone());
+        let up_to_date = |existing, force| needed(&known, Some(existing), force) == Ok(digest.clone());
         assert!(up_to_date(proven(&planned), false));
         assert!(!up_to_date(proven(&planned), true));
         assert!(!up_to_date(Existing::Nothing, false));
         let unproven = Existing::Unproven { digest: digest.clone(), why: "nothing is attached".into() };
-        let reason = needed(&known, unproven, false).unwrap_err();
+        let reason = needed(&known, Some(unproven), false).unwrap_err();
         assert!(reason.contains("nothing is attached"), "{reason}");
         let mut other = planned.clone();
         other.builder_image =
@@ -284,19 +289,20 @@ mod tests {
 
     #[test]
     fn what_is_not_known_makes_a_plan_incomplete() {
-        let entry = Entry {
+        let entry = PlannedTarget {
             target: Target {
                 zfs: "2.4.3".parse().unwrap(),
                 kernel: "6.17.8-300.fc43.x86_64".parse().unwrap(),
             },
-            places: vec!["stable".into()],
-            decision: Decision::UpToDate(Digest::of(b"")),
+            sources: vec!["stable".into()],
+            decision: BuildDecision::UpToDate(Digest::of(b"")),
         };
         assert!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).is_complete());
         assert_eq!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).targets().len(), 1);
-        let blind = UnresolvedSource { place: "next".into(), reason: "no network".into() };
+        let blind = UnresolvedSource { source: "next".into(), reason: "no network".into() };
         assert!(!Plan::new(vec![entry.clone()], vec![blind]).is_complete());
-        let unknown = Entry { decision: Decision::Unknown { reason: "no network".into() }, ..entry };
+        let unknown =
+            PlannedTarget { decision: BuildDecision::Unknown { reason: "no network".into() }, ..entry };
         assert!(!Plan::new(vec![unknown], vec![]).is_complete());
     }
 }

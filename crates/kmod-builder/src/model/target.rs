@@ -8,13 +8,41 @@ use super::image::Tag;
 /// What an image is for: OpenZFS in this version, for exactly this kernel.
 ///
 /// The architecture is the kernel's own; a `uname -r` names it.
+///
+/// As JSON `{"zfs", "kernel", "arch"}`; `arch` may be missing, as in documents of earlier versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "TargetDocument", into = "TargetDocument")]
 pub struct Target {
-    /// The OpenZFS release.
     pub zfs: ZfsVersion,
-    /// The kernel that the modules load into.
     pub kernel: KernelRelease,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetDocument {
+    zfs: ZfsVersion,
+    kernel: KernelRelease,
+    arch: Option<Arch>,
+}
+
+impl From<Target> for TargetDocument {
+    fn from(target: Target) -> Self {
+        Self { arch: Some(target.arch()), zfs: target.zfs, kernel: target.kernel }
+    }
+}
+
+impl TryFrom<TargetDocument> for Target {
+    type Error = String;
+
+    fn try_from(document: TargetDocument) -> Result<Self, Self::Error> {
+        let TargetDocument { zfs, kernel, arch } = document;
+        match arch {
+            Some(arch) if arch != kernel.arch() => {
+                Err(format!("`arch` is {arch}, but the kernel {kernel} is for another architecture"))
+            }
+            _ => Ok(Self { zfs, kernel }),
+        }
+    }
 }
 
 /// Characters that a kernel release may have and a tag may not, and what stands for them.

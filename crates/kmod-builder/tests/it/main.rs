@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
 mod boot_test;
+mod ci_report;
 mod cleanup;
 mod command_output;
 mod docker;
@@ -16,6 +17,6 @@ mod registry_server;
 mod reproduce;
 mod rpm_reader;
 mod rpms;
-mod service;
+mod stored;
 mod verify;
 mod workflows;

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use kmod_builder::cli::Cli;
-use kmod_builder::model::service::{OUTPUTS, RUNNERS};
+use kmod_builder::model::ci_report::{self, OUTPUTS, RUNNERS};
+use kmod_builder::model::plan::{BuildDecision, Plan, PlannedTarget};
 use serde_json::Value;
+
+use crate::images;
 
 /// The workflows of the service; those that only test run `.ci/run`.
 const SERVICE: [&str; 3] = ["publish.yml", "target.yml", "cleanup.yml"];
@@ -175,11 +178,11 @@ fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
     assert_eq!(names(&job["with"]), names(&target["on"]["workflow_call"]["inputs"]));
     assert_eq!(names(&job["secrets"]), names(&target["on"]["workflow_call"]["secrets"]));
     // The same members that `plan` writes.
-    let plan = serde_json::json!({"targets": [{"decision": "build", "arch": "x86_64", "tag": "t", "streams": ["stable"], "inputs": {}}]});
-    let outputs = kmod_builder::model::service::outputs("plan", &[plan], None);
-    let matrix: Value =
-        serde_json::from_str(&outputs.iter().find(|(name, _)| *name == "matrix").unwrap().1).unwrap();
-    let members = names(&matrix["include"][0]);
+    let inputs = images::inputs();
+    let decision = BuildDecision::Build { inputs: Box::new(inputs.clone()), reason: String::new() };
+    let planned = PlannedTarget { target: inputs.target(), sources: vec!["stable".into()], decision };
+    let plan = Plan::new(vec![planned], Vec::new());
+    let members = names(&serde_json::to_value(&ci_report::jobs(&plan, None)[0]).unwrap());
     for expression in expressions(job) {
         for path in expression.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("matrix.")) {
             assert!(members.contains(path), "matrix.{path} is not in {members:?}");

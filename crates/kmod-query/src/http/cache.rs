@@ -1,7 +1,7 @@
 //! Responses on disk, for conditional requests.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -88,14 +88,10 @@ impl Cache {
         if header.etag.is_none() && header.last_modified.is_none() {
             return Ok(());
         }
-        fs::create_dir_all(&self.directory)?;
-        // Renamed into place: another process may read at the same time.
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        serde_json::to_writer(&mut file, &header)?;
-        file.write_all(b"\n")?;
-        file.write_all(body)?;
-        file.persist(self.path(url))?;
-        Ok(())
+        let mut file = serde_json::to_vec(&header)?;
+        file.push(b'\n');
+        file.extend_from_slice(body);
+        crate::atomic_file::write_cached(&self.path(url), file)
     }
 
     fn path(&self, url: &str) -> PathBuf {

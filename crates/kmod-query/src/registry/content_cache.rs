@@ -1,8 +1,8 @@
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::atomic_file;
 use crate::digest::Digest;
 use crate::oci::RawManifest;
 
@@ -50,15 +50,7 @@ impl ContentCache {
 
 /// Writes a cache file atomically; failures are only logged.
 pub fn write_cached(path: &Path, bytes: &[u8]) {
-    let write = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok::<_, std::io::Error>(())
-    };
-    if let Err(error) = write() {
+    if let Err(error) = atomic_file::write_cached(path, bytes) {
         tracing::debug!(path = %path.display(), %error, "not cached");
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn all(
             "plan",
             "--streams",
             "stable,testing",
-            "--image",
+            "--repository",
             &repository,
             "--public-key",
             &key,
@@ -101,7 +101,8 @@ pub(crate) fn all(
     report.step("built again from its own inputs", || {
         let digest = digest(program, &signed, &kernels.current)?;
         let image = format!("docker://{signed}@{digest}");
-        let again = program.run(&["build", "--inputs", &image, "--test", "--format", "json"])?.expect(0)?;
+        let again =
+            program.run(&["build", "--inputs", &image, "--discard", "--format", "json"])?.expect(0)?;
         let again = again.json()?;
         match building::digest_of(&again["digest"]).or_else(|| building::digest_of(&again["image"])) {
             Some(built) if built == digest => Ok(built),

@@ -90,7 +90,7 @@ impl<'a> WorkflowScenario<'a> {
             ("report", "failure"),
         ])?;
         left.says(&[
-            "1 failed, 1 promoted, 1 held",
+            "1 failed, 1 promoted, 1 not built",
             &self.kernels.current,
             &self.kernels.newer,
             "the kernel's headers are gone",
@@ -98,16 +98,16 @@ impl<'a> WorkflowScenario<'a> {
         ])?;
         self.verifies(&self.kernels.current, 0)?;
         self.verifies(&self.kernels.newer, 1)?;
-        self.issues(&[("headers-gone", "open"), ("held", "open")])?;
+        self.issues(&[("kernel-devel-missing", "open"), ("unsupported", "open")])?;
         Ok(format!("{} is promoted, {} is an issue", self.kernels.current, self.kernels.newer))
     }
 
     fn next_good_run(&mut self) -> Result<String> {
         let left = self.start("publish.yml", "schedule", &json!({}))?;
         left.ends(&[("plan", "success"), ("target 1/promote 1", "success"), ("report", "success")])?;
-        left.says(&["1 promoted, 1 up to date, 1 held", &self.kernels.newer])?;
+        left.says(&["1 promoted, 1 up to date, 1 not built", &self.kernels.newer])?;
         self.verifies(&self.kernels.newer, 0)?;
-        self.issues(&[("headers-gone", "closed"), ("held", "open")])?;
+        self.issues(&[("kernel-devel-missing", "closed"), ("unsupported", "open")])?;
         Ok("the other target is promoted, its issue is closed".to_owned())
     }
 
@@ -117,8 +117,8 @@ impl<'a> WorkflowScenario<'a> {
         for _ in 0..2 {
             let left = self.start("publish.yml", "schedule", &json!({}))?;
             left.ends(&[("plan", "success"), ("target", "skipped"), ("report", "success")])?;
-            left.says(&["2 up to date, 1 held"])?;
-            self.issues(&[("headers-gone", "closed"), ("held", "open")])?;
+            left.says(&["2 up to date, 1 not built"])?;
+            self.issues(&[("kernel-devel-missing", "closed"), ("unsupported", "open")])?;
             let (requests, bytes, processor) = self.cost;
             let kib = bytes.div_ceil(1024);
             days.push(format!("{requests} requests, {kib} KiB, {} ms of CPU", processor.as_millis()));

@@ -1,4 +1,9 @@
 //! Flags that several commands share.
 
+pub mod image_build;
+pub mod inputs;
+pub mod record;
 pub mod signing;
+pub mod source;
 pub mod trust;
+pub mod upstream;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use miette::Result;
 
 use crate::commands::args::signing::SigningArgs;
+use crate::io::environment;
 use crate::io::evidence::signer::Signer;
 use crate::io::progress;
 use crate::io::registry::{self, Access, RegistryWriter};
@@ -27,7 +28,7 @@ impl TestResultPublisher {
             return Ok(None);
         }
         let Some(signer) = signing.sources().available_signer().await? else {
-            progress::note(
+            progress::print_notice(
                 "The result will not be attached to the image: there is no signer (give --key FILE, or `id-token: write` in \
                  GitHub Actions).",
             );
@@ -41,7 +42,7 @@ impl TestResultPublisher {
     ///
     /// Returns the digests of what was attached.
     pub(super) async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
-        let Some(result) = test.result(finished, run_url()) else { return Ok(Vec::new()) };
+        let Some(result) = test.result(finished, environment::run_url()) else { return Ok(Vec::new()) };
         let digest = &test.image.digest;
         let manifest = self.registry.manifest(&TagOrDigest::Digest(digest.clone())).await?;
         let size = manifest
@@ -60,12 +61,4 @@ impl TestResultPublisher {
         crate::io::evidence::attach::attach(&self.registry, digest, &made).await?;
         Ok(made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect())
     }
-}
-
-/// The page of the run of GitHub Actions that this is part of
-/// ([default variables](https://docs.github.com/actions/reference/variables-reference)).
-fn run_url() -> Option<String> {
-    let [server, repository, run] =
-        ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| std::env::var(name).ok());
-    Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
 }

@@ -9,7 +9,7 @@ use kmod_query::coreos::{self, ParseStreamError, ReleaseIndex};
 use kmod_query::{CoreOsVersion, Stream};
 use miette::{Result, WrapErr as _};
 
-use crate::commands::upstream::UpstreamArgs;
+use crate::commands::args::upstream::UpstreamArgs;
 use crate::model::cleanup::{HostKernel, releases_in_use};
 
 /// How many releases are asked for at the same time.
@@ -82,7 +82,7 @@ impl KernelArgs {
         for release in releases {
             seen.entry(release.kernel).or_default().push(format!("{} {}", release.stream, release.version));
         }
-        crate::commands::upstream::report_usage(&upstream);
+        crate::commands::args::upstream::report_usage(&upstream);
         tracing::info!(asked, kernels = seen.len(), "kernels that hosts can still run");
         Ok(seen
             .into_iter()

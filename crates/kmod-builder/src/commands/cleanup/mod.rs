@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
-use super::Outcome;
-use super::upstream::UpstreamArgs;
+use super::CommandOutcome;
+use super::args::upstream::UpstreamArgs;
 use super::view::cleanup::{self as view, CleanupReport, summary};
 use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend};
 use crate::io::progress;
@@ -19,7 +19,7 @@ use crate::model::Digest;
 use crate::model::cleanup::{PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
-use crate::output::{self, Format};
+use crate::output::Output;
 use kernels::KernelArgs;
 use place::StoreAccessArgs;
 
@@ -107,15 +107,15 @@ struct RestoreArgs {
     place: StoreAccessArgs,
 }
 
-pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
     let now = Timestamp::now();
     match (args.verb, args.clean.apply.clone()) {
-        (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, format).await,
+        (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, output).await,
         (None, Some(file)) => {
             let plan = read_plan(&file)?;
             let store: ImageLocation = plan.store().parse().into_diagnostic()?;
             let backend = args.clean.place.open(&store, upstream).await?;
-            carry_out(&backend, plan, &args.clean, upstream, format, now).await
+            carry_out(&backend, plan, &args.clean, upstream, output, now).await
         }
         (None, None) => {
             let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
@@ -125,11 +125,11 @@ pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, format: Format) -> 
                 write_plan(file, &plan)?;
             }
             if args.clean.dry_run {
-                output::show(format, &plan).into_diagnostic()?;
+                output.show(&plan).into_diagnostic()?;
                 summary(&view::dry(&plan));
-                return Ok(Outcome::Done);
+                return Ok(CommandOutcome::Done);
             }
-            carry_out(&backend, plan, &args.clean, upstream, format, now).await
+            carry_out(&backend, plan, &args.clean, upstream, output, now).await
         }
     }
 }
@@ -147,7 +147,7 @@ async fn decide(
     let started = Instant::now();
     let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
     let cost = backend.cost();
-    progress::note(&format!(
+    progress::print_notice(&format!(
         "looked at {} manifests with {} list requests, {} manifests read and {} other requests; decided in {:.2} s",
         inventory.all().len(),
         cost.lists,
@@ -163,29 +163,29 @@ async fn carry_out(
     plan: RetentionPlan,
     args: &CleanArgs,
     upstream: &UpstreamArgs,
-    format: Format,
+    output: &Output,
     now: Timestamp,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let rejections = plan.rejections();
     let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
     if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {
-        output::show(format, &plan).into_diagnostic()?;
+        output.show(&plan).into_diagnostic()?;
         let hint = if rejection.can_be_overridden() { "; --override-limits allows this" } else { "" };
         summary(&format!("Nothing was deleted: {rejection}{hint}."));
-        return Ok(Outcome::Refused);
+        return Ok(CommandOutcome::Refused);
     }
     if plan.deletions().is_empty() {
-        output::show(format, &plan).into_diagnostic()?;
+        output.show(&plan).into_diagnostic()?;
         summary(&format!("Nothing was deleted: all {} manifests are kept.", plan.kept().len()));
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     let path = args.journal.clone().unwrap_or_else(|| {
         upstream.cache().join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
     });
     let mut journal = Journal::begin(&path, plan.store(), now)?;
-    progress::note(&format!("deletion journal: {}", path.display()));
+    progress::print_notice(&format!("deletion journal: {}", path.display()));
     let (result, inventory, fresh) =
-        cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::note).await?;
+        cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::print_notice).await?;
     let integrity = if result.deleted.is_empty() {
         cleanup::IntegrityCheck::default()
     } else {
@@ -199,10 +199,10 @@ async fn carry_out(
         requests: backend.cost(),
         journal: path,
     };
-    output::show(format, &report).into_diagnostic()?;
+    output.show(&report).into_diagnostic()?;
     summary(&report.sentence());
     match report.integrity.broken.first() {
-        None => Ok(Outcome::Done),
+        None => Ok(CommandOutcome::Done),
         Some(broken) => Err(miette::miette!(
             help = "restore with `zfs-kmods cleanup restore JOURNAL`, and find out what else deletes from this store",
             "{} of the kept manifests are broken, the first: {} lacks {}",
@@ -213,7 +213,7 @@ async fn carry_out(
     }
 }
 
-async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, format: Format) -> Result<Outcome> {
+async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
     let (store, records) = cleanup::read_journal(&args.journal)?;
     if let Some(unknown) =
         args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
@@ -222,8 +222,8 @@ async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, format: Format) -> 
     }
     let backend = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
-    output::show(format, &view::RestoreReport(restored)).into_diagnostic()?;
-    Ok(Outcome::Done)
+    output.show(&view::RestoreReport(restored)).into_diagnostic()?;
+    Ok(CommandOutcome::Done)
 }
 
 fn cache(upstream: &UpstreamArgs) -> CleanupCache {

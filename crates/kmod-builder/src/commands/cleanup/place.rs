@@ -3,8 +3,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use miette::Result;
 
-use crate::commands::upstream::{UpstreamArgs, github_token};
+use crate::commands::args::upstream::UpstreamArgs;
 use crate::io::cleanup::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend};
+use crate::io::environment;
 use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
 use crate::io::registry::{Access, RegistryWriter};
@@ -69,7 +70,7 @@ impl StoreAccessArgs {
             ..Pace::default()
         };
         let api = upstream.connect()?.endpoints.github_api;
-        let packages = Packages::connect(&api, github_token(), repository, pace).await?;
+        let packages = Packages::connect(&api, environment::github_token(), repository, pace).await?;
         // Nothing is deleted there; but what was deleted is put back there where GitHub cannot.
         let registry = registry(repository, Access::Push).await?;
         Ok(RetentionBackend::Github(GithubBackend::new(packages, registry)))

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::model::Digest;
 use crate::model::boot_test::{BootStep, BootTest, BootVerdict};
+use crate::model::ci_report::RecordedResult;
 use crate::model::document::{self, DocumentSchema};
 use crate::output::{self, Show};
 
@@ -31,6 +32,10 @@ impl Show for BootTestReport {
     fn table(&self) -> String {
         let attached = self.attached.iter().map(|digest| format!("attached as {digest}\n"));
         self.test.table() + &attached.collect::<String>()
+    }
+
+    fn recorded(&self) -> Option<RecordedResult> {
+        self.test.recorded()
     }
 }
 
@@ -63,5 +68,14 @@ impl Show for BootTest {
         }
         let reason = reason.map_or_else(String::new, |reason| format!("\n  {reason}"));
         format!("{text}{reason}\n{}\n", self.image)
+    }
+
+    fn recorded(&self) -> Option<RecordedResult> {
+        let (result, reason) = match &self.verdict {
+            BootVerdict::Passed => ("passed", None),
+            BootVerdict::Failed(failure) => ("failed", Some(failure.to_string())),
+            BootVerdict::NotTested(reason) => ("not-tested", Some(reason.clone())),
+        };
+        Some(RecordedResult::BootTest { result: result.to_owned(), reason })
     }
 }

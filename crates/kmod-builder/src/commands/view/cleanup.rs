@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::io::cleanup::{BrokenManifest, CleanupResult, IntegrityCheck, RequestStats, RestoredManifest};
+use crate::io::environment;
 use crate::io::{progress, records};
 use crate::model::cleanup::{RetentionEntry, RetentionPlan};
 use crate::model::document::DocumentSchema;
@@ -104,7 +105,7 @@ impl Show for RestoreReport {
 /// A scheduled run that was meant to delete must not look as if it had.
 pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
     let (count, of) = (plan.deletions().len(), plan.entries().len());
-    let scheduled = std::env::var_os("GITHUB_EVENT_NAME").is_some_and(|event| event == "schedule");
+    let scheduled = environment::variable("GITHUB_EVENT_NAME").is_some_and(|event| event == "schedule");
     let run = if scheduled { "this scheduled run was a dry run" } else { "this was a dry run" };
     let mut text = format!(
         "Nothing was deleted: {run}. It would delete {count} of {of} manifests, {}.",
@@ -119,8 +120,8 @@ pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
 /// Written to standard error, and on the page of the workflow's run if there is one
 /// ([job summaries](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
 pub(in crate::commands) fn summary(text: &str) {
-    progress::note(text);
-    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    progress::print_notice(text);
+    let Some(path) = environment::path("GITHUB_STEP_SUMMARY") else { return };
     if let Err(error) = records::append(path.as_ref(), &format!("**Clean-up.** {text}\n\n")) {
         tracing::warn!(%error, "could not write the summary");
     }

@@ -1,11 +1,22 @@
-//! What the commands show.
+//! What the commands print: `output::Show` for each result, one file a command.
 
 pub mod attestations;
 pub mod boot_test;
+mod build;
+mod check;
 pub mod cleanup;
 pub mod extract_rpms;
 pub mod image_diff;
 pub mod list_rpms;
+mod plan;
 pub mod promote;
 pub mod publish;
+mod report;
 pub mod verify;
+mod versions;
+mod workflow;
+
+pub use build::{BuildReport, BuildResult, NamedImage};
+pub use check::CheckReport;
+pub use versions::{Versions, VersionsField};
+pub use workflow::Runs;

@@ -5,6 +5,7 @@ use miette::Diagnostic as _;
 use serde::Serialize;
 
 use crate::model::Target;
+use crate::model::ci_report::RecordedResult;
 use crate::model::document::{self, DocumentSchema};
 use crate::model::evidence::EvidenceKind;
 use crate::model::image::{DigestRef, Tag};
@@ -96,6 +97,14 @@ impl PromotionReport {
 }
 
 impl Show for PromotionReport {
+    fn recorded(&self) -> Option<RecordedResult> {
+        let failed = self.checks.iter().map(|check| &check.answer);
+        let failed =
+            failed.filter_map(|answer| Some(format!("{}: {}", answer.check, answer.outcome().reason()?)));
+        let reasons = failed.chain(self.rejections.iter().map(ToString::to_string)).collect();
+        Some(RecordedResult::Rejected { reasons })
+    }
+
     fn table(&self) -> String {
         let rows = self.checks.iter().map(|check| {
             let result = match (check.answer.outcome(), check.required) {

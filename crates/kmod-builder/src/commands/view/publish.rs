@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use crate::model::ci_report::RecordedResult;
 use crate::output::Show;
 
 /// Result of `publish`.
@@ -24,5 +25,10 @@ impl Show for PublishReport {
         format!(
             "{done}, {signed}, in {requests} requests\nimage   {image}\ntag     {tag}\ninputs  {inputs}\n"
         )
+    }
+
+    fn recorded(&self) -> Option<RecordedResult> {
+        let digest = self.image.rsplit_once('@')?.1.parse().ok()?;
+        Some(RecordedResult::Image { digest, reference: Some(self.image.clone()), signed: Some(self.signed) })
     }
 }

@@ -1,4 +1,5 @@
 use crate::model::Target;
+use crate::model::ci_report::RecordedResult;
 use crate::model::verify::{CheckStatus, VerificationReport};
 use crate::output::{self, Show};
 
@@ -21,5 +22,11 @@ impl Show for VerificationReport {
         let what = self.target().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
         let verdict = if self.passed() { "verified" } else { "NOT VERIFIED" };
         format!("{table}{reasons}\n{verdict}: {what}\n{}\n", self.image())
+    }
+
+    fn recorded(&self) -> Option<RecordedResult> {
+        let failed = self.checks().iter().filter_map(|check| Some((check.check, check.outcome().reason()?)));
+        let reasons = failed.map(|(check, reason)| format!("{check}: {reason}")).collect();
+        Some(RecordedResult::Rejected { reasons })
     }
 }

@@ -8,7 +8,7 @@ use super::error::GithubError;
 use super::limits::Pace;
 use super::page::Pages;
 use super::transport::{Answer, Method, Transport};
-use crate::model::service::{Found, LABEL, Marker, Step, Wanted, duplicates};
+use crate::model::ci_report::{DesiredIssue, ExistingIssue, IssueAction, LABEL, Marker, duplicates};
 
 /// More pages than there can be issues of this label: a list that goes in circles must end too.
 const MOST_PAGES: u32 = 100;
@@ -56,7 +56,7 @@ impl Issues {
     }
 
     /// Every issue with our label and a marker, open or closed.
-    pub async fn found(&self) -> Result<Vec<Found>, GithubError> {
+    pub async fn existing(&self) -> Result<Vec<ExistingIssue>, GithubError> {
         let mut all = Vec::new();
         let mut number = 1;
         loop {
@@ -85,29 +85,33 @@ impl Issues {
     /// # Concurrency
     /// Two reporters may both find nothing and both open an issue. So whoever has opened one looks again, and of
     /// several with the same marker closes all but the oldest; both come to the same answer.
-    pub async fn carry_out(&self, step: &Step) -> Result<(), GithubError> {
+    pub async fn carry_out(&self, step: &IssueAction) -> Result<(), GithubError> {
         match step {
-            Step::Open(wanted) => {
+            IssueAction::Open(wanted) => {
                 let text = json!({"title": wanted.title, "body": wanted.body, "labels": [LABEL]});
                 self.change(&step.to_string(), Method::Post(Some(&text)), &self.address).await?;
-                let same: Vec<_> =
-                    self.found().await?.into_iter().filter(|issue| issue.marker == wanted.marker).collect();
+                let same: Vec<_> = self
+                    .existing()
+                    .await?
+                    .into_iter()
+                    .filter(|issue| issue.marker == wanted.marker)
+                    .collect();
                 for duplicate in duplicates(&same) {
-                    if let Step::Close(number, why) = duplicate {
+                    if let IssueAction::Close(number, why) = duplicate {
                         self.close(number, &why, "not_planned").await?;
                     }
                 }
                 Ok(())
             }
-            Step::Update(number, wanted) | Step::Reopen(number, wanted) => {
+            IssueAction::Update(number, wanted) | IssueAction::Reopen(number, wanted) => {
                 self.write(*number, wanted, step).await
             }
-            Step::Close(number, why) => self.close(*number, why, "completed").await,
+            IssueAction::Close(number, why) => self.close(*number, why, "completed").await,
         }
     }
 
     /// Writes an issue anew; it is open afterwards.
-    async fn write(&self, number: u64, wanted: &Wanted, step: &Step) -> Result<(), GithubError> {
+    async fn write(&self, number: u64, wanted: &DesiredIssue, step: &IssueAction) -> Result<(), GithubError> {
         let text = json!({"title": wanted.title, "body": wanted.body, "state": "open"});
         let url = format!("{}/{number}", self.address);
         self.change(&step.to_string(), Method::Patch(&text), &url).await
@@ -133,10 +137,10 @@ impl Issues {
     }
 }
 
-fn found(issue: Wire) -> Option<Found> {
+fn found(issue: Wire) -> Option<ExistingIssue> {
     let body = issue.body.unwrap_or_default();
     let marker = Marker::of(&body)?;
-    Some(Found { number: issue.number, marker, open: issue.state == "open", body })
+    Some(ExistingIssue { number: issue.number, marker, open: issue.state == "open", body })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, body: &str) -> Result<T, GithubError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use super::LayoutError;
+use crate::io::atomic_file;
 use crate::io::layer::Hashing;
 use crate::model::Digest;
 
@@ -28,7 +29,7 @@ impl BlobWriter {
     pub fn finish(self) -> Result<(Digest, u64), LayoutError> {
         let (file, digest, size) = self.file.finish();
         let path = self.blobs.join(digest.hex());
-        persist(file, &path).map_err(LayoutError::io(&path))?;
+        atomic_file::persist(file, &path).map_err(LayoutError::io(&path))?;
         Ok((digest, size))
     }
 }
@@ -47,7 +48,7 @@ impl Write for BlobWriter {
 pub(super) fn write_whole(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = unfinished(directory)?;
     file.write_all(bytes)?;
-    persist(file, path)
+    atomic_file::persist(file, path)
 }
 
 fn unfinished(directory: &Path) -> io::Result<NamedTempFile> {
@@ -55,19 +56,6 @@ fn unfinished(directory: &Path) -> io::Result<NamedTempFile> {
     // Tells `sweep` that the writer lives. Another file system than the usual may have no locks; then it is told less.
     file.as_file().try_lock_shared().ok();
     Ok(file)
-}
-
-fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    // tempfile makes files for their owner only; what is stored is for everybody whom the directory lets in.
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(permissions)?;
-    // Both, or a crash of the machine could leave the name without the bytes, or neither.
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 /// A younger file may belong to a writer that has not locked it yet.

@@ -52,6 +52,6 @@ impl Deref for RegistryWriter {
 
 /// Connects to registries with the credentials that the environment names.
 pub fn connect() -> Registries {
-    let sources = CredentialSources::from_variables(|name| std::env::var_os(name));
+    let sources = CredentialSources::from_variables(crate::io::environment::os_variable);
     Registries::new(sources, RetryPolicy::default())
 }

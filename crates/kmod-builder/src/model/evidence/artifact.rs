@@ -171,7 +171,7 @@ mod tests {
         let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
         let inputs = crate::model::inputs::tests::inputs();
         let mut elsewhere = inputs.clone();
-        elsewhere.base = None;
+        elsewhere.source_image = None;
         let artifact = super::inputs(&inputs, &subject);
         assert_eq!(artifact, super::inputs(&elsewhere, &subject), "nothing is built from the base image");
         assert_eq!(artifact.blobs()[1].digest, inputs.digest());

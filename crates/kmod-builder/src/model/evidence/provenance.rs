@@ -114,7 +114,7 @@ fn dependencies(inputs: &BuildInputs) -> Vec<Value> {
         "uri": inputs.tarball.url,
         "digest": {"sha256": inputs.tarball.digest.hex()},
     });
-    let base = inputs.base.as_ref().map(|base| {
+    let base = inputs.source_image.as_ref().map(|base| {
         let mut resource = image("base", &base.image);
         if let Some(version) = &base.version {
             resource["annotations"] = json!({"version": version});

@@ -61,7 +61,7 @@ async fn reads_the_inputs_beside_a_published_image() {
         let to = format!("oci:{}", bench.path("again").display());
         let command_output =
             bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
-        assert_eq!(command_output.json()["digest"], bench.digest.as_str());
+        assert_eq!(command_output.json()["image"]["digest"], bench.digest.as_str());
         let written = command_output.json()["inputs"].as_str().unwrap().to_owned();
         assert_eq!(fs::read_to_string(written).unwrap().trim_end(), bench.inputs.identity_json());
     }
@@ -96,7 +96,7 @@ async fn prints_one_document_for_build_and_publish() {
     for decision in ["built", "up-to-date"] {
         let report = bench.run(&json).await.with(0).json();
         assert_eq!(
-            (&report["decision"], &report["digest"]),
+            (&report["decision"], &report["image"]["digest"]),
             (&decision.into(), &bench.digest.as_str().into())
         );
         assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));

@@ -136,13 +136,13 @@ fn a_target_that_fails_stops_no_other() {
     assert_eq!(
         recorder.lines[0],
         line(
-            "plan --streams stable,testing,next --arches x86_64 --zfs newest --image docker://ghcr.io/owner/zfs-kmods --identity-repo owner/zfs-kmods --identity-ref refs/heads/main"
+            "plan --streams stable,testing,next --arches x86_64 --zfs newest --repository docker://ghcr.io/owner/zfs-kmods --identity-repo owner/zfs-kmods --identity-ref refs/heads/main"
         )
     );
     assert_eq!(
         recorder.lines[1],
         line(&format!(
-            "build --inputs-json {inputs} --publish docker://ghcr.io/owner/zfs-kmods --candidate --channel stable --replace"
+            "build --inputs {inputs} --publish docker://ghcr.io/owner/zfs-kmods --candidate --channel stable --replace"
         ))
     );
     assert_eq!(recorder.lines[3], line("boot-test docker://image/two"));
@@ -172,7 +172,7 @@ fn a_plan_with_holes_still_builds_what_it_knows() {
 #[test]
 fn a_person_may_ask_for_something_else() {
     let mut recorder = recorder(&["one"]);
-    let inputs = json!({"streams": "next", "until": "boot-test", "force": true});
+    let inputs = json!({"streams": "next", "last-stage": "boot-test", "force": true});
     let jobs = rehearse(&mut recorder, "publish.yml", "workflow_dispatch", &inputs);
     assert!(jobs.contains(&("target 1/promote".to_owned(), "skipped")), "{jobs:?}");
     assert_eq!(recorder.lines[0][2], "next");

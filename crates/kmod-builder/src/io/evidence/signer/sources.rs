@@ -7,6 +7,7 @@ use super::{
     KeyFileError, Keyless, KeylessError, Signer, SigstoreServices, TokenError, TokenSource, TrustedRootError,
     parse_key, read_key, read_password, trusted_root,
 };
+use crate::io::environment;
 use crate::io::evidence::github_attestations::GithubAttestations;
 use crate::model::evidence::{SigningKey, SigningKeyError};
 
@@ -134,7 +135,7 @@ impl SignerSources {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    environment::variable(name)
 }
 
 fn client() -> Result<reqwest::Client, reqwest::Error> {

@@ -1,4 +1,4 @@
-//! What people are told of a run, and how a run is started: the program as shipped against a stand-in of GitHub.
+//! Records, issues and workflow runs: the program as shipped against a fake GitHub.
 
 mod github;
 mod issues;
@@ -14,13 +14,13 @@ use tokio::process::Command;
 use crate::command_output::CommandOutput;
 
 /// The program with a home of its own.
-struct Program {
+pub(crate) struct Program {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Program {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
@@ -32,7 +32,7 @@ impl Program {
         program
     }
 
-    fn set(&mut self, name: &'static str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
     }
 
@@ -40,7 +40,7 @@ impl Program {
         self.directory.path().join(name)
     }
 
-    async fn run(&self, arguments: &[&str]) -> CommandOutput {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
             .args(arguments)
             .env_clear()

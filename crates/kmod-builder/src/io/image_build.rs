@@ -3,12 +3,10 @@
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use kmod_compat::Verdict;
+use kmod_compat::{CompatMatrix, Verdict};
 use miette::{Context as _, IntoDiagnostic as _, Result};
 
-use super::gather;
-use crate::io::compose::{self, ComposedImage};
+use super::compose::{self, ComposedImage};
 use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::{ProgressOutput, ProgressSection};
@@ -19,60 +17,46 @@ use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::inputs::BuildInputs;
 
 /// How to build. None of it is an input: whatever is chosen here, the image is the same.
-#[derive(Clone, Debug, Args)]
-pub struct BuildingArgs {
-    /// Leave podman's containers behind, to look into a failed build
-    #[arg(long)]
-    keep_containers: bool,
-
-    /// Compile without the cache of compiled objects
-    #[arg(long)]
-    no_compiler_cache: bool,
-
-    /// How many jobs compile at the same time [default: as many as there are processors]
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroU16>,
-
-    /// Build below this directory and leave nothing there [default: the cache directory]
-    #[arg(long, value_name = "DIR")]
-    work_directory: Option<PathBuf>,
+#[derive(Clone, Debug)]
+pub struct ImageBuildOptions<'a> {
+    pub keep_containers: bool,
+    /// Whether compiled objects are kept in `cache` and reused.
+    pub compiler_cache: bool,
+    /// How many jobs compile at the same time; `None` for one a processor.
+    pub jobs: Option<NonZeroU16>,
+    pub work_directory: PathBuf,
+    pub reuse: Reuse,
+    /// Downloads, logs and compiled objects.
+    pub cache: &'a Path,
 }
 
-/// An image that was built, in a layout that goes with this value.
-pub struct Composed {
-    /// Where it is.
+/// An image that was built, in a layout that is removed when this value is dropped.
+pub struct BuiltImage {
     pub scratch: Layout,
-    /// Which it is.
     pub built: ComposedImage,
     _workspace: Workspace,
 }
 
 /// Fetches what is pinned, renders, runs podman and composes the image.
-pub async fn build(
-    inputs: &BuildInputs,
-    args: &BuildingArgs,
-    reuse: Reuse,
-    cache: &Path,
-) -> Result<Composed> {
+pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Result<BuiltImage> {
     containerfile::check_template(inputs)?;
-    let surface = ProgressOutput::detect();
-    let parent = args.work_directory.clone().unwrap_or_else(|| cache.join("builds"));
-    let workspace = Workspace::new(&parent)
+    let output = ProgressOutput::detect();
+    let workspace = Workspace::new(&options.work_directory)
         .into_diagnostic()
-        .wrap_err_with(|| format!("cannot build in {}", parent.display()))?;
+        .wrap_err_with(|| format!("cannot build in {}", options.work_directory.display()))?;
 
-    let section = ProgressSection::begin(surface, format!("Preparing {}", inputs.target()));
-    prepare(inputs, &workspace, cache, &section).await?;
+    let section = ProgressSection::begin(output, format!("Preparing {}", inputs.target()));
+    prepare(inputs, &workspace, options.cache, &section).await?;
     drop(section);
 
-    compile(inputs, &workspace, args, reuse, cache, surface).await?;
+    compile(inputs, &workspace, options, output).await?;
 
-    let section = ProgressSection::begin(surface, "Composing the image");
+    let section = ProgressSection::begin(output, "Composing the image");
     let scratch = Layout::create(&workspace.store())?;
     let (userland, kmod) = (workspace.userland(), workspace.kmod());
     let built = compose::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
     drop(section);
-    Ok(Composed { scratch, built, _workspace: workspace })
+    Ok(BuiltImage { scratch, built, _workspace: workspace })
 }
 
 /// Fills the build context and checks what is in it.
@@ -99,9 +83,9 @@ async fn prepare(
     )
     .await?;
     let meta = tarball::meta(&tarball, inputs.zfs)?;
-    match gather::matrix(None)?.verdict_with_meta(&meta, &inputs.kernel)? {
+    match CompatMatrix::embedded()?.verdict_with_meta(&meta, &inputs.kernel)? {
         Verdict::Compatible => {}
-        Verdict::Incompatible(held) => return Err(miette::miette!("{held}")),
+        Verdict::Incompatible(reason) => return Err(miette::miette!("{reason}")),
     }
     let package = rpm::read(&headers)?;
     if package.nevra() != inputs.kernel_devel.nevra {
@@ -123,14 +107,13 @@ async fn prepare(
 async fn compile(
     inputs: &BuildInputs,
     workspace: &Workspace,
-    args: &BuildingArgs,
-    reuse: Reuse,
-    cache: &Path,
-    surface: ProgressOutput,
+    options: &ImageBuildOptions<'_>,
+    output: ProgressOutput,
 ) -> Result<()> {
-    let mut section = ProgressSection::begin(surface, format!("Building {}", inputs.target()));
+    let mut section = ProgressSection::begin(output, format!("Building {}", inputs.target()));
     let podman = Podman::probe(&inputs.builder_image, &section).await?;
-    let compiler_cache = (!args.no_compiler_cache).then(|| cache.join("ccache"));
+    let cache = options.cache;
+    let compiler_cache = options.compiler_cache.then(|| cache.join("ccache"));
     if let Some(directory) = &compiler_cache {
         std::fs::create_dir_all(directory).into_diagnostic()?;
     }
@@ -142,9 +125,9 @@ async fn compile(
             destination: &destination,
             log: &cache.join("logs").join(format!("{}.{stage}.log", inputs.target().tag())),
             compiler_cache: compiler_cache.as_deref(),
-            keep_containers: args.keep_containers,
-            jobs: args.jobs,
-            reuse,
+            keep_containers: options.keep_containers,
+            jobs: options.jobs,
+            reuse: options.reuse,
         };
         podman.build(&inputs.builder_image, build, &mut section).await?;
     }

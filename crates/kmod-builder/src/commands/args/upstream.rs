@@ -1,15 +1,12 @@
-//! Where upstream is asked: flags with environment fallbacks, the same for every verb.
-
 use std::path::PathBuf;
 
 use clap::Args;
 use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream};
-use secrecy::SecretString;
 
-use crate::io::progress;
 use crate::io::registry::CredentialSources;
+use crate::io::{environment, progress};
 
-/// Addresses of the neighbours that are asked. The defaults are the public ones.
+/// Addresses of the servers that are asked. The defaults are the public ones.
 ///
 /// `GITHUB_TOKEN` in the environment is sent to GitHub's API, which answers only 60 requests an hour without one.
 #[derive(Clone, Debug, Args)]
@@ -65,33 +62,18 @@ pub struct UpstreamArgs {
 }
 
 impl UpstreamArgs {
-    /// The neighbours at these addresses.
     pub fn connect(&self) -> Result<Upstream, QueryError> {
         let options = HttpOptions { cache: Some(self.cache().join("answers")), ..HttpOptions::default() };
-        let credentials = CredentialSources::from_variables(|name| std::env::var_os(name));
-        Upstream::new(
-            Http::new(options)?,
-            self.endpoints(),
-            github_token(),
-            credentials,
-            RetryPolicy::default(),
-        )
+        let credentials = CredentialSources::from_variables(environment::os_variable);
+        let token = environment::github_token();
+        Upstream::new(Http::new(options)?, self.endpoints(), token, credentials, RetryPolicy::default())
     }
 
-    /// The directory that outlives a run: everything in it can be had again.
+    /// The directory that outlives a run; everything in it can be fetched or built again.
     pub fn cache(&self) -> PathBuf {
-        let directory =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        self.cache.clone().unwrap_or_else(|| {
-            // XDG Base Directory Specification; without a home there is still a directory for temporary files.
-            directory("XDG_CACHE_HOME")
-                .or_else(|| directory("HOME").map(|home| home.join(".cache")))
-                .unwrap_or_else(std::env::temp_dir)
-                .join("zfs-kmods")
-        })
+        self.cache.clone().unwrap_or_else(environment::cache_directory)
     }
 
-    /// GitHub's REST API.
     pub fn github_api(&self) -> String {
         self.endpoints().github_api
     }
@@ -116,17 +98,9 @@ impl UpstreamArgs {
     }
 }
 
-/// Says what asking cost.
+/// Prints what the requests to upstream have cost.
 pub fn report_usage(upstream: &Upstream) {
-    let usage = upstream.http.stats();
-    progress::note(&format!(
-        "asked upstream: {} requests, {} KiB",
-        usage.requests,
-        usage.bytes.div_ceil(1024)
-    ));
-}
-
-/// From the environment only: what stands on a command line is seen by everyone on the machine.
-pub(super) fn github_token() -> Option<SecretString> {
-    std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty()).map(SecretString::from)
+    let stats = upstream.http.stats();
+    let (requests, kib) = (stats.requests, stats.bytes.div_ceil(1024));
+    progress::print_notice(&format!("asked upstream: {requests} requests, {kib} KiB"));
 }

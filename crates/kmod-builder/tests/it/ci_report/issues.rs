@@ -1,48 +1,71 @@
-//! One issue for each class and target: opened, updated, closed and opened again, and never a second one.
+//! One issue for each kind and target: opened, updated, closed and opened again, and never a second one.
 
 use std::time::Duration;
 
 use kmod_builder::io::records;
-use kmod_builder::model::service::{Class, Ending, Failure, Record};
+use kmod_builder::model::ci_report::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
+use kmod_builder::model::plan::{BuildDecision, NotBuilt, NotBuiltKind, Plan, PlannedTarget};
+use kmod_builder::model::{Digest, Target};
 use serde_json::{Value, json};
 
 use super::github::Github;
 use super::{Program, read};
 use crate::command_output::CommandOutput;
+use crate::images::inputs_for;
 
 const GOOD: &str = "zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 const OTHER: &str = "zfs-2.4.3_kernel-6.17.9-300.fc43.x86_64";
-const HELD: &str = "zfs-2.4.3_kernel-7.3.0-300.fc44.x86_64";
+const UNSUPPORTED: &str = "zfs-2.4.3_kernel-7.3.0-300.fc44.x86_64";
 
-fn record(verb: &str, target: Option<&str>, failure: Option<Failure>, shown: Value) -> Record {
-    let began: jiff::Timestamp = "2026-11-20T06:00:00Z".parse().unwrap();
-    Record {
-        verb: verb.into(),
-        arguments: vec![verb.into()],
-        target: target.map(str::to_owned),
-        ending: if failure.is_some() { Ending::Failed } else { Ending::Done },
+fn record(
+    command: &str,
+    tag: Option<&str>,
+    failure: Option<Failure>,
+    results: Vec<RecordedResult>,
+) -> CommandRecord {
+    let started_at: jiff::Timestamp = "2026-11-20T06:00:00Z".parse().unwrap();
+    CommandRecord {
+        schema: CommandRecord::schema(),
+        command: command.into(),
+        arguments: vec![command.into()],
+        tag: tag.map(str::to_owned),
+        status: if failure.is_some() { CommandStatus::Failed } else { CommandStatus::Done },
         failure,
-        began,
-        ended: began + jiff::SignedDuration::from_secs(60),
-        shown: vec![shown],
+        started_at,
+        ended_at: started_at + jiff::SignedDuration::from_secs(60),
+        results,
     }
 }
 
-/// The records of a run with one good target, one held, and one that fails or not.
+fn planned(tag: &str, decision: BuildDecision) -> PlannedTarget {
+    let target = Target::from_tag(&tag.parse().unwrap()).unwrap();
+    PlannedTarget { target, sources: vec!["stable".into()], decision }
+}
+
+/// The records of a run with one good target, one unsupported, and one that fails or not.
 fn write(program: &Program, fails: bool) {
     let directory = program.path("records");
     let _ = std::fs::remove_dir_all(&directory);
-    let target = |tag: &str, decision: &str| json!({"tag": tag, "arch": "x86_64", "streams": ["stable"], "decision": decision, "reason": "so it is"});
-    let targets = [target(GOOD, "up-to-date"), target(OTHER, "build"), target(HELD, "held")];
-    records::write(&directory, &record("plan", None, None, json!({"targets": targets, "unknown": []})))
-        .unwrap();
+    let reason = || "because it is".to_owned();
+    let not_built = NotBuilt { kind: NotBuiltKind::Unsupported, reason: reason(), verdict: Value::Null };
+    let build =
+        BuildDecision::Build { inputs: Box::new(inputs_for("6.17.9-300.fc43.x86_64")), reason: reason() };
+    let targets = vec![
+        planned(GOOD, BuildDecision::UpToDate(Digest::of(b"image"))),
+        planned(OTHER, build),
+        planned(UNSUPPORTED, BuildDecision::NotBuilt(not_built)),
+    ];
+    let plan = RecordedResult::Plan(Plan::new(targets, Vec::new()));
+    let mut all = vec![record("plan", None, None, vec![plan])];
     if fails {
-        let failure = Failure { class: Class::Build, message: "stage kmod".into(), help: None };
-        records::write(&directory, &record("build", Some(OTHER), Some(failure), Value::Null)).unwrap();
+        let failure = Failure { kind: FindingKind::Build, message: "stage kmod".into(), help: None };
+        all.push(record("build", Some(OTHER), Some(failure), Vec::new()));
     } else {
-        for verb in ["build", "boot-test", "promote"] {
-            records::write(&directory, &record(verb, Some(OTHER), None, json!({}))).unwrap();
-        }
+        let commands = ["build", "boot-test", "promote"];
+        all.extend(commands.map(|command| record(command, Some(OTHER), None, Vec::new())));
+    }
+    for record in all {
+        records::write(&directory, &record).unwrap();
     }
 }
 
@@ -54,7 +77,15 @@ async fn report(program: &mut Program, run: &str) -> CommandOutput {
     program.set("GITHUB_SERVER_URL", "https://github.com");
     program.set("GITHUB_RUN_ID", run);
     program
-        .run(&["report", "--records", "records", "--issues", "--everything", "--change-interval", "0"])
+        .run(&[
+            "report",
+            "--records",
+            "records",
+            "--issues",
+            "--close-stale-issues",
+            "--change-interval",
+            "0",
+        ])
         .await
 }
 
@@ -73,17 +104,21 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
         "{}",
         command_output.stderr
     );
-    assert!(command_output.stderr.contains(&format!("::notice title={HELD}")), "{}", command_output.stderr);
+    assert!(
+        command_output.stderr.contains(&format!("::notice title={UNSUPPORTED}")),
+        "{}",
+        command_output.stderr
+    );
     let failed = format!("{OTHER}: the build failed");
-    let held = format!("{HELD}: held");
-    assert_eq!(github.state().open(), [&failed, &held]);
+    let unsupported = format!("{UNSUPPORTED}: not supported by OpenZFS");
+    assert_eq!(github.state().open(), [&failed, &unsupported]);
     let summary = read(&program.path("summary.md"));
     assert!(
-        summary.contains("1 failed, 1 up to date, 1 held") && summary.contains("open an issue"),
+        summary.contains("1 failed, 1 up to date, 1 not built") && summary.contains("open an issue"),
         "{summary}"
     );
 
-    // The next day it is the same: one issue is written anew, the one that is held is left alone.
+    // The next day it is the same: one issue is updated, that of the unsupported target is left alone.
     github.state().log.clear();
     report(&mut program, "2").await;
     assert_eq!(github.state().issues.len(), 2);
@@ -94,8 +129,8 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     write(&program, false);
     let command_output = report(&mut program, "3").await;
     assert_eq!(command_output.status, Some(0), "{command_output:?}");
-    assert_eq!(github.state().open(), [&held]);
-    assert_eq!(github.state().comments, [(1, "It went well.".to_owned())]);
+    assert_eq!(github.state().open(), [&unsupported]);
+    assert_eq!(github.state().comments, [(1, "All stages succeeded.".to_owned())]);
 
     // A run with nothing new asks one question.
     github.state().log.clear();
@@ -104,7 +139,7 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
 
     write(&program, true);
     report(&mut program, "5").await;
-    assert_eq!(github.state().open(), [&failed, &held]);
+    assert_eq!(github.state().open(), [&failed, &unsupported]);
     assert_eq!(github.state().issues.len(), 2, "the old one is opened again");
 }
 
@@ -118,7 +153,10 @@ async fn two_reports_at_once_leave_one_issue() {
     tokio::join!(report(&mut one, "1"), report(&mut two, "1"));
     let state = github.state();
     assert!(state.issues.len() > 2, "they did not run at once: this test shows nothing");
-    assert_eq!(state.open(), [format!("{OTHER}: the build failed"), format!("{HELD}: held")]);
+    assert_eq!(
+        state.open(),
+        [format!("{OTHER}: the build failed"), format!("{UNSUPPORTED}: not supported by OpenZFS")]
+    );
     for issue in state.issues.iter().filter(|issue| issue["state"] == "closed") {
         assert_eq!(issue["state_reason"], "not_planned");
     }
@@ -174,7 +212,7 @@ async fn without_issues_nobody_is_asked() {
     assert_eq!(command_output.status, Some(3));
     assert!(github.state().log.is_empty());
     let results: Value = serde_json::from_str(&command_output.stdout).unwrap();
-    assert_eq!(results["targets"][1]["troubles"][0]["class"], "build");
+    assert_eq!(results["targets"][1]["findings"][0]["kind"], "build");
     // What a workflow's expression says that is false asks for nothing.
     let mut plain = Program::new();
     plain.set("ZFS_KMODS_ISSUES", "false");

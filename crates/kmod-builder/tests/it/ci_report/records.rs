@@ -1,4 +1,4 @@
-//! What a verb leaves behind: its record, and its outputs.
+//! What a command leaves behind: its record, and its outputs.
 
 use serde_json::Value;
 
@@ -15,28 +15,28 @@ fn record(program: &Program, beginning: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_verb_says_how_it_ended_and_what_it_showed() {
+async fn every_command_records_how_it_ended() {
     let mut program = Program::new();
     program.set("ZFS_KMODS_RECORD", "records");
     program.set("ZFS_KMODS_TARGET", "some-target");
     assert_eq!(program.run(&["check", "--zfs", "2.4.3", "--kernel", KERNEL]).await.status, Some(0));
     let good = record(&program, "check.some-target.");
-    assert_eq!(good["ending"], "done");
-    assert_eq!(good["shown"][0]["compatible"], true, "{good}");
+    assert_eq!(good["status"], "done");
+    assert_eq!(good["schema"]["name"], "command-record", "{good}");
     assert_eq!(good["arguments"][0], "check");
 
     assert_eq!(program.run(&["check", "--zfs", "2.1.16", "--kernel", KERNEL]).await.status, Some(3));
-    assert_eq!(record(&program, "check.some-target.")["ending"], "refused");
+    assert_eq!(record(&program, "check.some-target.")["status"], "refused");
 
     // Nobody listens there.
     program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
     assert_eq!(program.run(&["check", "--zfs", "2.4.3"]).await.status, Some(1));
     let failed = record(&program, "check.some-target.");
-    assert_eq!(failed["ending"], "failed");
-    assert_eq!(failed["failure"]["class"], "upstream", "{failed}");
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(failed["failure"]["kind"], "upstream", "{failed}");
 
     assert_eq!(program.run(&["verify", "oci:nowhere"]).await.status, Some(1));
-    assert_eq!(record(&program, "verify.some-target.")["failure"]["class"], "other");
+    assert_eq!(record(&program, "verify.some-target.")["failure"]["kind"], "other");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_plan_writes_the_matrix_for_later_jobs() {
     // What a person asks for on a branch is no way around that.
     program.set("ZFS_KMODS_CHANNEL", "stable");
     program.set("GITHUB_REF_NAME", "feature/x");
-    let command_output = program.run(&["plan", "--lock", &inputs.to_string()]).await;
+    let command_output = program.run(&["plan", "--inputs", &inputs.to_string()]).await;
     assert_eq!(command_output.status, Some(0), "{command_output:?}");
     let text = read(&file);
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
@@ -65,7 +65,8 @@ async fn a_plan_writes_the_matrix_for_later_jobs() {
     assert_eq!(job["inputs"], inputs);
     assert_eq!(job["runner"], "ubuntu-24.04-arm");
     assert_eq!(job["channel"], "beta-feature/x");
-    // An input of a workflow that was left empty asks for nothing; here that is upstream, which is not there.
+    // An input of a workflow that was left empty is an empty variable: upstream is asked, which is not there.
+    program.set("ZFS_KMODS_INPUTS", "");
     program.set("ZFS_KMODS_LOCK", "");
     program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
     program.set("GITHUB_API_URL", "http://127.0.0.1:9");

@@ -1,38 +1,41 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Goal, Result, Results, Step, Trouble};
+use super::{CommandTime, Finding, IssueAction, LastStage, RunReport, TargetResult};
+use crate::model::plan::BuildDecision;
 
 /// How much of a message stands in the summary, in characters: GitHub takes 1 MiB for all.
 const LONGEST: usize = 3000;
 
-/// Who asked for the run, and what for.
+/// What started the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RunTrigger {
     /// `schedule`, `workflow_dispatch` or `push`.
     pub event: Option<String>,
-    /// Who started it.
     pub actor: Option<String>,
-    /// The branch.
     pub branch: Option<String>,
     /// The command line of `plan` or `cleanup`.
     pub command: Option<String>,
 }
 
 /// The page of the run, in Markdown. `issues` is what was done with issues, or why nothing could be.
-pub fn summary(results: &Results, asked: &Asked, issues: &std::result::Result<Vec<Step>, String>) -> String {
+pub fn summary(
+    report: &RunReport,
+    trigger: &RunTrigger,
+    issues: &Result<Vec<IssueAction>, String>,
+) -> String {
     let mut text = String::new();
-    let title = if results.goal == Goal::Cleanup { "Clean-up" } else { "OpenZFS kernel modules" };
-    line(&mut text, &format!("## {title}: {}", verdict(results)));
-    line(&mut text, &asked_for(asked));
-    if !results.targets.is_empty() {
-        line(&mut text, &table(&results.targets));
+    let title = if report.last_stage == LastStage::Cleanup { "Clean-up" } else { "OpenZFS kernel modules" };
+    line(&mut text, &format!("## {title}: {}", verdict(report)));
+    line(&mut text, &started_by(trigger));
+    if !report.targets.is_empty() {
+        line(&mut text, &table(&report.targets));
     }
-    for trouble in results.all() {
-        line(&mut text, &told(trouble));
+    for finding in report.all() {
+        line(&mut text, &section(finding));
     }
     match issues {
-        Err(reason) => line(&mut text, &format!("> [!WARNING]\n> No issue was touched: {}", escaped(reason))),
+        Err(reason) => line(&mut text, &format!("> [!WARNING]\n> No issue was changed: {}", escaped(reason))),
         Ok(steps) if steps.is_empty() => {}
         Ok(steps) => {
             let steps: Vec<_> =
@@ -50,65 +53,64 @@ fn line(text: &mut String, paragraph: &str) {
     }
 }
 
-/// One line for the whole run.
-fn verdict(results: &Results) -> String {
-    let failed = |result: &&Result| result.troubles.iter().any(|trouble| trouble.class.is_failure());
-    let count = |of: &dyn Fn(&&Result) -> bool| results.targets.iter().filter(of).count();
+fn verdict(report: &RunReport) -> String {
+    let failed = |result: &&TargetResult| result.findings.iter().any(|finding| finding.kind.is_failure());
+    let count = |of: &dyn Fn(&&TargetResult) -> bool| report.targets.iter().filter(of).count();
     let (failed, promoted) = (count(&|result| failed(result)), count(&|result| result.promoted));
     let tested = count(&|result| result.boot_test.as_deref() == Some("passed") && !result.promoted);
-    let held = count(&|result| result.planned.decision == "held");
-    let current = count(&|result| result.planned.decision == "up-to-date");
+    let not_built = count(&|result| matches!(result.planned.decision, BuildDecision::NotBuilt(_)));
+    let current = count(&|result| matches!(result.planned.decision, BuildDecision::UpToDate(_)));
     let parts: Vec<_> = [
         (failed, "failed"),
         (promoted, "promoted"),
         (tested, "tested"),
         (current, "up to date"),
-        (held, "held"),
+        (not_built, "not built"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{count} {word}"))
     .collect();
-    let alone = results.troubles.len();
+    let alone = report.findings.len();
     match (parts.is_empty(), alone) {
         (true, 0) => "done".to_owned(),
         (true, _) => "failed".to_owned(),
         (false, 0) => parts.join(", "),
-        (false, alone) => format!("{}, and {alone} that could not be found out", parts.join(", ")),
+        (false, alone) => format!("{}, and {alone} unresolved", parts.join(", ")),
     }
 }
 
-fn asked_for(asked: &Asked) -> String {
-    let mut text = match asked.event.as_deref() {
-        Some("schedule") => "Asked by the schedule".to_owned(),
-        Some("workflow_dispatch") => "Asked by hand".to_owned(),
-        Some("push") => "Asked by a push".to_owned(),
-        Some(other) => format!("Asked by {other}"),
+fn started_by(trigger: &RunTrigger) -> String {
+    let mut text = match trigger.event.as_deref() {
+        Some("schedule") => "Started by the schedule".to_owned(),
+        Some("workflow_dispatch") => "Started by hand".to_owned(),
+        Some("push") => "Started by a push".to_owned(),
+        Some(other) => format!("Started by {other}"),
         None => String::new(),
     };
     if text.is_empty() {
-        return asked.command.as_ref().map_or_else(String::new, |command| format!("Asked: `{command}`"));
+        return trigger.command.as_ref().map_or_else(String::new, |command| format!("Command: `{command}`"));
     }
-    if let Some(actor) = asked.actor.as_ref().filter(|_| asked.event.as_deref() != Some("schedule")) {
+    if let Some(actor) = trigger.actor.as_ref().filter(|_| trigger.event.as_deref() != Some("schedule")) {
         write!(text, " ({actor})").expect("writing to a String cannot fail");
     }
-    if let Some(branch) = &asked.branch {
+    if let Some(branch) = &trigger.branch {
         write!(text, " on `{branch}`").expect("writing to a String cannot fail");
     }
-    if let Some(command) = &asked.command {
+    if let Some(command) = &trigger.command {
         write!(text, ": `{command}`").expect("writing to a String cannot fail");
     }
     text
 }
 
-fn table(results: &[Result]) -> String {
-    let mut text = "| target | seen in | decision | digest | evidence | boot test | promoted | time |\n\
+fn table(results: &[TargetResult]) -> String {
+    let mut text = "| target | sources | decision | digest | evidence | boot test | promoted | time |\n\
                     |---|---|---|---|---|---|---|---|"
         .to_owned();
     for result in results {
         let cells = [
-            format!("`{}`", result.planned.tag),
-            result.planned.streams.join(", "),
+            format!("`{}`", result.tag()),
+            result.planned.sources.join(", "),
             decision(result),
             result.digest.as_ref().map_or_else(none, |digest| format!("`{digest}`")),
             match result.signed {
@@ -118,7 +120,7 @@ fn table(results: &[Result]) -> String {
             },
             result.boot_test.clone().unwrap_or_else(none),
             if result.promoted { "yes".to_owned() } else { none() },
-            times(&result.times),
+            times(&result.commands),
         ];
         let cells = cells.map(|cell| escaped(&cell));
         write!(text, "\n| {} |", cells.join(" | ")).expect("writing to a String cannot fail");
@@ -130,15 +132,15 @@ fn none() -> String {
     "–".to_owned()
 }
 
-fn decision(result: &Result) -> String {
-    match result.troubles.iter().find(|trouble| trouble.class.is_failure()) {
-        Some(trouble) => format!("{}; **{}**", result.planned.decision, trouble.class.title()),
-        None => result.planned.decision.clone(),
+fn decision(result: &TargetResult) -> String {
+    match result.findings.iter().find(|finding| finding.kind.is_failure()) {
+        Some(finding) => format!("{}; **{}**", result.planned.decision.as_str(), finding.kind.title()),
+        None => result.planned.decision.as_str().to_owned(),
     }
 }
 
-fn times(times: &[(String, Duration)]) -> String {
-    let all: Vec<_> = times.iter().map(|(verb, time)| format!("{verb} {}", clock(*time))).collect();
+fn times(times: &[CommandTime]) -> String {
+    let all: Vec<_> = times.iter().map(|time| format!("{} {}", time.command, clock(time.duration))).collect();
     if all.is_empty() { none() } else { all.join(", ") }
 }
 
@@ -149,20 +151,19 @@ fn clock(time: Duration) -> String {
     }
 }
 
-fn told(trouble: &Trouble) -> String {
-    let message: String = trouble.message.chars().take(LONGEST).collect();
+fn section(finding: &Finding) -> String {
+    let message: String = finding.message.chars().take(LONGEST).collect();
     let quoted: Vec<_> = message.lines().map(|line| format!("    {line}")).collect();
-    let advice = trouble.help.as_deref().unwrap_or(trouble.class.advice());
     format!(
         "### {}: {}\n\n{}\n\n{}",
-        escaped(&trouble.target),
-        trouble.class.title(),
+        escaped(&finding.subject),
+        finding.kind.title(),
         quoted.join("\n"),
-        escaped(advice)
+        escaped(finding.advice())
     )
 }
 
-/// Words of others, without what Markdown and GitHub make of them.
+/// Without the characters that Markdown and GitHub interpret.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
 }

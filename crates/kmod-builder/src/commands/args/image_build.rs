@@ -1,0 +1,40 @@
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::io::image_build::ImageBuildOptions;
+use crate::io::podman::Reuse;
+
+/// How to build. None of it is an input: whatever is chosen here, the image is the same.
+#[derive(Clone, Debug, Args)]
+pub struct ImageBuildArgs {
+    /// Leave podman's containers behind, to look into a failed build
+    #[arg(long)]
+    keep_containers: bool,
+
+    /// Compile without the cache of compiled objects
+    #[arg(long)]
+    no_compiler_cache: bool,
+
+    /// How many jobs compile at the same time [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroU16>,
+
+    /// Build below this directory and leave nothing there [default: the cache directory]
+    #[arg(long, value_name = "DIR")]
+    work_directory: Option<PathBuf>,
+}
+
+impl ImageBuildArgs {
+    pub fn options<'a>(&self, reuse: Reuse, cache: &'a Path) -> ImageBuildOptions<'a> {
+        ImageBuildOptions {
+            keep_containers: self.keep_containers,
+            compiler_cache: !self.no_compiler_cache,
+            jobs: self.jobs,
+            work_directory: self.work_directory.clone().unwrap_or_else(|| cache.join("builds")),
+            reuse,
+            cache,
+        }
+    }
+}

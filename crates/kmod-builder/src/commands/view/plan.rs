@@ -1,0 +1,34 @@
+use std::fmt::Write as _;
+
+use crate::model::ci_report::RecordedResult;
+use crate::model::plan::Plan;
+use crate::output::{self, Show};
+
+impl Show for Plan {
+    fn table(&self) -> String {
+        let rows = self.targets().iter().map(|entry| {
+            [
+                entry.target.zfs.to_string(),
+                entry.target.kernel.to_string(),
+                entry.sources.join(","),
+                entry.decision.as_str().to_owned(),
+            ]
+        });
+        let mut text = output::columns(["OPENZFS", "KERNEL", "SOURCES", "DECISION"], rows);
+        // Sentences are too long for a column.
+        for entry in self.targets() {
+            write!(text, "\n{}: {}\n  {}\n", entry.decision.as_str(), entry.target, entry.decision.reason())
+                .expect("writing to a String cannot fail");
+        }
+        for unresolved in self.unresolved() {
+            let reason = unresolved.reason.replace('\n', "\n  ");
+            write!(text, "\nunresolved: {}\n  {reason}\n", unresolved.source)
+                .expect("writing to a String cannot fail");
+        }
+        text
+    }
+
+    fn recorded(&self) -> Option<RecordedResult> {
+        Some(RecordedResult::Plan(self.clone()))
+    }
+}

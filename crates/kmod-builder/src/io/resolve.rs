@@ -1,0 +1,150 @@
+//! What planning asks upstream: sources of kernels, releases of OpenZFS, and the packages and images of a build.
+
+use kmod_compat::{
+    Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
+};
+use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
+use miette::Diagnostic;
+
+use super::podman::{Podman, PodmanError};
+use super::progress::{ProgressOutput, ProgressSection};
+use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImage};
+use crate::model::plan::ObservedKernel;
+
+/// A bootable image with the kernel in it, from whichever question.
+#[derive(Clone, Debug)]
+pub struct ResolvedSource {
+    /// The stream or the image's name as it was given.
+    pub source: String,
+    /// The release of Fedora that it is made of, where that is known.
+    pub fedora: Option<FedoraVersion>,
+    pub kernel: KernelRelease,
+    pub image: SourceImage,
+    /// Which document or label named the kernel.
+    pub kernel_source: String,
+}
+
+impl From<ResolvedSource> for ObservedKernel {
+    fn from(found: ResolvedSource) -> Self {
+        Self { source: found.source, kernel: found.kernel, image: found.image }
+    }
+}
+
+/// The newest release of a stream.
+pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<ResolvedSource, ResolveError> {
+    let release = match upstream.coreos(stream, arch).await {
+        Err(QueryError::KernelUnknown(unknown)) => {
+            let kernel = kernel_by_podman(&unknown).await?;
+            unknown.release(kernel).ok_or(ResolveError::OtherArch)?
+        }
+        release => release?,
+    };
+    Ok(ResolvedSource {
+        source: stream.to_string(),
+        fedora: Some(release.fedora),
+        kernel: release.kernel,
+        image: SourceImage { image: release.image, version: Some(release.version.to_string()) },
+        kernel_source: release.kernel_source.to_string(),
+    })
+}
+
+/// An image that was named.
+pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<ResolvedSource, ResolveError> {
+    let source = match upstream.image(reference, arch).await?.into_source() {
+        Err(QueryError::KernelUnknown(unknown)) => {
+            let kernel = kernel_by_podman(&unknown).await?;
+            unknown.source_image(kernel).ok_or(ResolveError::OtherArch)?
+        }
+        source => source?,
+    };
+    Ok(ResolvedSource {
+        source: reference.to_owned(),
+        fedora: source.fedora,
+        kernel: source.kernel,
+        image: SourceImage { image: source.image, version: source.version },
+        kernel_source: source.kernel_source.to_string(),
+    })
+}
+
+/// The last resort: ask the image's own package database, which means to pull the image.
+async fn kernel_by_podman(unknown: &KernelUnknown) -> Result<KernelRelease, ResolveError> {
+    const QUERY: &str = "rpm -q --queryformat '%{VERSION}-%{RELEASE}.%{ARCH}\\n' kernel-core";
+    let section = ProgressSection::begin(
+        ProgressOutput::detect(),
+        format!("Asking {} itself for its kernel", unknown.image),
+    );
+    let podman = Podman::probe(&unknown.image, &section).await?;
+    let answer = podman.output_of(&unknown.image, QUERY).await?;
+    let mut kernels = answer.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (kernels.next().map(str::parse), kernels.next()) {
+        (Some(Ok(kernel)), None) => Ok(kernel),
+        _ => Err(ResolveError::NoKernel { image: unknown.image.to_string(), answer }),
+    }
+}
+
+/// A release of OpenZFS: the one that was named, or the newest of the line that the matrix follows.
+pub async fn openzfs(
+    upstream: &Upstream,
+    matrix: &CompatMatrix,
+    version: Option<ZfsVersion>,
+) -> Result<ZfsRelease, QueryError> {
+    match version {
+        Some(version) => upstream.openzfs.fetch_version(version).await,
+        None => upstream.openzfs.fetch_newest(matrix.policy().line).await,
+    }
+}
+
+/// Whether the release may be built for the kernel, with the release's own word where the matrix asks for it.
+pub async fn verdict(
+    upstream: &Upstream,
+    matrix: &CompatMatrix,
+    zfs: ZfsVersion,
+    kernel: &KernelRelease,
+) -> Result<Verdict, ResolveError> {
+    let has_row = matrix.release(zfs).is_some();
+    if has_row || matrix.policy().unknown_release == UnlistedReleasePolicy::Hold {
+        return Ok(matrix.verdict(zfs, kernel));
+    }
+    let meta = upstream.openzfs.fetch_meta(zfs).await?;
+    matrix.verdict_with_meta(&meta, kernel).map_err(|conflict| ResolveError::Meta(conflict.to_string()))
+}
+
+/// Everything that a build depends on, found and pinned.
+pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
+    let (headers, builder_image) = futures_util::future::try_join(
+        upstream.kernel_devel(&known.target.kernel, known.fedora),
+        upstream.builder_image(known.fedora),
+    )
+    .await?;
+    let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url };
+    Ok(BuildInputs::new(known, kernel_devel, builder_image))
+}
+
+/// Something upstream could not be found out.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ResolveError {
+    /// A question that upstream did not answer.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Query(#[from] QueryError),
+    /// The last resort for a kernel failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Podman(#[from] PodmanError),
+    /// Its package database has no kernel, or several.
+    #[error("{image} does not have exactly one kernel; its package database says: {answer}")]
+    #[diagnostic(help("name the kernel with --kernel"))]
+    NoKernel {
+        /// The image.
+        image: String,
+        /// What `rpm -q kernel-core` printed.
+        answer: String,
+    },
+    /// Its package database names a kernel for another architecture.
+    #[error("the image has a kernel for another architecture than was asked for")]
+    #[diagnostic(help("name the image's own architecture with --arch"))]
+    OtherArch,
+    /// The release contradicts the matrix.
+    #[error("{0}")]
+    Meta(String),
+}

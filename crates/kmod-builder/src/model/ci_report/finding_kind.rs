@@ -1,0 +1,224 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of finding it is: who can do something about it, and what.
+///
+/// [`FindingKind::TABLE`] has one row for each, from which records, markers of issues, summaries and README follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum FindingKind {
+    /// No OpenZFS release supports the kernel yet; expected, and no failure.
+    Unsupported,
+    /// A server that tells what exists, or a download, did not answer as it should.
+    Upstream,
+    /// kernel-devel of the kernel is in no known place any more.
+    KernelDevelMissing,
+    /// A stage of the build failed.
+    Build,
+    /// What was built broke the RPM contract, or what was published lacks its evidence.
+    Contract,
+    /// The boot test ran and did not pass.
+    Boot,
+    /// The registry did not answer as it should.
+    Registry,
+    /// A token or role does not allow something.
+    Permission,
+    /// A job left no record: its machine was lost, it was cancelled, or it ran out of time.
+    Lost,
+    Other,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct FindingRow {
+    pub kind: FindingKind,
+    /// In records and in the markers of issues, which are stored: never changed without an entry in `former_ids`.
+    pub id: &'static str,
+    /// Read like `id`.
+    pub former_ids: &'static [&'static str],
+    /// A heading.
+    pub title: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+    pub level: FindingLevel,
+    /// How far a target must have come to have this finding; `None` if it can occur anywhere.
+    pub stage: Option<u8>,
+}
+
+/// How an annotation in GitHub Actions shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingLevel {
+    /// Not a failure.
+    Notice,
+    /// A failure that often passes by itself.
+    Warning,
+    Error,
+}
+
+impl FindingLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl FindingKind {
+    /// In the order of the summary.
+    pub const TABLE: [FindingRow; 10] = [
+        FindingRow {
+            kind: Self::Unsupported,
+            id: "unsupported",
+            former_ids: &["held"],
+            title: "not supported by OpenZFS",
+            advice: "Nothing: it is built automatically when a release of OpenZFS supports the kernel. Until then hosts \
+                     stay on the previous kernel.",
+            level: FindingLevel::Notice,
+            stage: Some(0),
+        },
+        FindingRow {
+            kind: Self::Upstream,
+            id: "upstream",
+            former_ids: &[],
+            title: "upstream does not answer",
+            advice: "Nothing if it passes: the next scheduled run tries again.",
+            level: FindingLevel::Warning,
+            stage: None,
+        },
+        FindingRow {
+            kind: Self::KernelDevelMissing,
+            id: "kernel-devel-missing",
+            former_ids: &["headers-gone"],
+            title: "kernel-devel is missing",
+            advice: "Upstream has dropped kernel-devel of a kernel that a stream still ships. Look for it in Fedora's \
+                     build system. The next stream release fixes this.",
+            level: FindingLevel::Error,
+            stage: Some(1),
+        },
+        FindingRow {
+            kind: Self::Build,
+            id: "build",
+            former_ids: &[],
+            title: "the build failed",
+            advice: "Read the end of the log. If OpenZFS does not compile for this kernel although it declares support, \
+                     add an `[[exclude]]` row to compat/zfs.toml with the link to the report.",
+            level: FindingLevel::Error,
+            stage: Some(2),
+        },
+        FindingRow {
+            kind: Self::Contract,
+            id: "contract",
+            former_ids: &[],
+            title: "the RPM contract is broken",
+            advice: "The image was not kept. The log names each check that failed; hosts cannot use the packages of this \
+                     build.",
+            level: FindingLevel::Error,
+            stage: Some(3),
+        },
+        FindingRow {
+            kind: Self::Boot,
+            id: "boot",
+            former_ids: &[],
+            title: "the boot test failed",
+            advice: "The image stays a candidate and is not promoted. The log ends with the console of the guest; report \
+                     it to OpenZFS if the modules are at fault.",
+            level: FindingLevel::Error,
+            stage: Some(4),
+        },
+        FindingRow {
+            kind: Self::Registry,
+            id: "registry",
+            former_ids: &[],
+            title: "the registry does not answer",
+            advice: "Nothing if it passes: the next scheduled run continues from what is published.",
+            level: FindingLevel::Warning,
+            stage: None,
+        },
+        FindingRow {
+            kind: Self::Permission,
+            id: "permission",
+            former_ids: &[],
+            title: "a permission is missing",
+            advice: "In GitHub: the package's settings, Manage Actions access, must give this repository the role Write, \
+                     and Admin for the clean-up; the repository's settings must let workflows request the permissions \
+                     that the jobs declare.",
+            level: FindingLevel::Error,
+            stage: None,
+        },
+        FindingRow {
+            kind: Self::Lost,
+            id: "lost",
+            former_ids: &[],
+            title: "a job was lost",
+            advice: "Run the failed jobs again. If they fail again, check whether they run out of time or disk.",
+            level: FindingLevel::Error,
+            stage: None,
+        },
+        FindingRow {
+            kind: Self::Other,
+            id: "other",
+            former_ids: &[],
+            title: "something else failed",
+            advice: "Read the message and the log of the job.",
+            level: FindingLevel::Error,
+            stage: None,
+        },
+    ];
+
+    pub fn row(self) -> FindingRow {
+        Self::TABLE[self as usize]
+    }
+
+    pub fn as_str(self) -> &'static str {
+        self.row().id
+    }
+
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    pub fn advice(self) -> &'static str {
+        self.row().advice
+    }
+
+    pub fn is_failure(self) -> bool {
+        self.row().level != FindingLevel::Notice
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl From<FindingKind> for &'static str {
+    fn from(kind: FindingKind) -> Self {
+        kind.as_str()
+    }
+}
+
+impl FromStr for FindingKind {
+    type Err = UnknownFindingKind;
+
+    fn from_str(id: &str) -> Result<Self, Self::Err> {
+        let row = Self::TABLE.into_iter().find(|row| row.id == id || row.former_ids.contains(&id));
+        row.map(|row| row.kind).ok_or_else(|| UnknownFindingKind(id.to_owned()))
+    }
+}
+
+impl TryFrom<String> for FindingKind {
+    type Error = UnknownFindingKind;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        id.parse()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not the id of a finding")]
+pub struct UnknownFindingKind(String);

@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Finding, FindingKind, LastStage, RunReport};
+use crate::model::plan::BuildDecision;
+
+/// The label of every issue that is kept here.
+pub const LABEL: &str = "zfs-kmods";
+/// How much of a message stands in an issue, in characters.
+const LONGEST: usize = 6000;
+
+/// What an issue is about: the hidden first line of its body. There is never a second issue with the same marker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marker {
+    pub kind: FindingKind,
+    /// A target's tag, a command or a source.
+    pub subject: String,
+}
+
+impl Marker {
+    /// The marker of an issue, if it has one. Only the first line counts: the text below quotes others.
+    pub fn of(body: &str) -> Option<Self> {
+        let line = body.lines().next()?.trim();
+        let (kind, subject) = line.strip_prefix("<!-- zfs-kmods ")?.strip_suffix(" -->")?.split_once(' ')?;
+        Some(Self { kind: kind.parse().ok()?, subject: subject.to_owned() })
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<!-- zfs-kmods {} {} -->", self.kind, self.subject)
+    }
+}
+
+/// An issue with our label and a marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingIssue {
+    /// Older issues have smaller numbers.
+    pub number: u64,
+    pub marker: Marker,
+    pub open: bool,
+    pub body: String,
+}
+
+/// An issue that should be open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredIssue {
+    pub marker: Marker,
+    pub title: String,
+    /// Begins with the marker.
+    pub body: String,
+}
+
+/// A change to an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssueAction {
+    Open(DesiredIssue),
+    /// Replace title and body.
+    Update(u64, DesiredIssue),
+    /// The finding has come back.
+    Reopen(u64, DesiredIssue),
+    /// With this comment.
+    Close(u64, String),
+}
+
+impl fmt::Display for IssueAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(wanted) => write!(f, "open an issue: {}", wanted.title),
+            Self::Update(number, wanted) => write!(f, "update issue #{number}: {}", wanted.title),
+            Self::Reopen(number, wanted) => write!(f, "reopen issue #{number}: {}", wanted.title),
+            Self::Close(number, why) => write!(f, "close issue #{number}: {why}"),
+        }
+    }
+}
+
+/// The issues that should be open after a run: one for each kind and target.
+pub fn desired_issues(report: &RunReport, run: Option<&str>) -> Vec<DesiredIssue> {
+    let mut all: Vec<DesiredIssue> = Vec::new();
+    for finding in report.all() {
+        let marker = Marker { kind: finding.kind, subject: finding.subject.clone() };
+        if all.iter().all(|wanted| wanted.marker != marker) {
+            let title = format!("{}: {}", finding.subject, finding.kind.title());
+            all.push(DesiredIssue { body: body(&marker, finding, run), title, marker });
+        }
+    }
+    all
+}
+
+fn body(marker: &Marker, finding: &Finding, run: Option<&str>) -> String {
+    let message: String = finding.message.chars().take(LONGEST).collect();
+    // A fence that the message cannot close; inside it mentions and links have no effect.
+    let fence = "`".repeat(longest_run(&message).max(2) + 1);
+    let advice = finding.advice();
+    // An unsupported target has the same text every day, and an issue whose text stays is not touched.
+    let seen = match run {
+        Some(run) if finding.kind.is_failure() => format!("\nLast seen in {run}.\n"),
+        _ => String::new(),
+    };
+    let general = if finding.help.is_some() && finding.kind.is_failure() {
+        format!("\n{}\n", finding.kind.advice())
+    } else {
+        String::new()
+    };
+    format!(
+        "{marker}\n**{}** for `{}`.\n\n{fence}text\n{message}\n{fence}\n\n{advice}\n{general}{seen}\n\
+         The scheduled run maintains this issue: it updates, closes and reopens it.\n",
+        finding.kind.title(),
+        finding.subject,
+    )
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|letter| letter != '`').map(str::len).max().unwrap_or_default()
+}
+
+/// The changes after which each finding has exactly one open issue, and no other issue is open.
+///
+/// `close_stale` says that the run planned all targets, so that issues of targets outside its plan are closed.
+pub fn issue_actions(
+    report: &RunReport,
+    wanted: &[DesiredIssue],
+    found: &[ExistingIssue],
+    close_stale: bool,
+) -> Vec<IssueAction> {
+    let mut all = duplicates(found);
+    let doubled: Vec<u64> = all.iter().filter_map(closed).collect();
+    for wanted in wanted {
+        let same = || found.iter().filter(|issue| issue.marker == wanted.marker);
+        let open = same().filter(|issue| issue.open).min_by_key(|issue| issue.number);
+        let before = same().filter(|issue| !issue.open).max_by_key(|issue| issue.number);
+        match (open, before) {
+            // GitHub changes the line ends of a text that was edited on its page.
+            (Some(issue), _) if same_text(&issue.body, &wanted.body) => {}
+            (Some(issue), _) => all.push(IssueAction::Update(issue.number, wanted.clone())),
+            (None, Some(issue)) => all.push(IssueAction::Reopen(issue.number, wanted.clone())),
+            (None, None) => all.push(IssueAction::Open(wanted.clone())),
+        }
+    }
+    let passed = found.iter().filter(|issue| {
+        issue.open
+            && !doubled.contains(&issue.number)
+            && wanted.iter().all(|wanted| wanted.marker != issue.marker)
+    });
+    all.extend(passed.filter_map(|issue| {
+        Some(IssueAction::Close(issue.number, why_passed(report, &issue.marker, close_stale)?))
+    }));
+    all
+}
+
+/// Closes all but the oldest of several open issues with the same marker, so that concurrent reporters agree.
+pub fn duplicates(found: &[ExistingIssue]) -> Vec<IssueAction> {
+    let mut oldest: BTreeMap<&Marker, u64> = BTreeMap::new();
+    for issue in found.iter().filter(|issue| issue.open) {
+        let number = oldest.entry(&issue.marker).or_insert(issue.number);
+        *number = issue.number.min(*number);
+    }
+    let younger = found.iter().filter(|issue| issue.open && oldest[&issue.marker] != issue.number);
+    younger
+        .map(|issue| {
+            IssueAction::Close(issue.number, format!("This is the same as #{}.", oldest[&issue.marker]))
+        })
+        .collect()
+}
+
+fn closed(step: &IssueAction) -> Option<u64> {
+    match step {
+        IssueAction::Close(number, _) => Some(*number),
+        _ => None,
+    }
+}
+
+fn same_text(one: &str, other: &str) -> bool {
+    one.replace("\r\n", "\n").trim_end() == other.replace("\r\n", "\n").trim_end()
+}
+
+/// Why a finding has passed, if this run shows it; a run that stopped earlier shows nothing.
+fn why_passed(report: &RunReport, marker: &Marker, close_stale: bool) -> Option<String> {
+    let subject = &marker.subject;
+    if let Some(result) = report.targets.iter().find(|result| result.tag() == *subject) {
+        return match result.findings.first() {
+            None if matches!(result.planned.decision, BuildDecision::UpToDate(_)) => {
+                Some("The image is there and up to date.".to_owned())
+            }
+            None => Some("All stages succeeded.".to_owned()),
+            Some(finding) if marker.kind.row().stage? < finding.kind.row().stage? => {
+                Some(format!("This stage succeeded; now {}.", finding.kind.title()))
+            }
+            Some(_) => None,
+        };
+    }
+    let own = if report.last_stage == LastStage::Cleanup { "cleanup" } else { "plan" };
+    if subject == own {
+        return report.complete.then(|| "All stages succeeded.".to_owned());
+    }
+    let gone =
+        close_stale && report.complete && report.last_stage == LastStage::Promote && subject != "cleanup";
+    gone.then(|| "No stream ships this kernel any more.".to_owned())
+}

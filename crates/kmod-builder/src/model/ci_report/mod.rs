@@ -1,0 +1,24 @@
+//! What the commands of a run leave behind, and what `report` makes of it.
+//!
+//! A run is spread over machines; each command leaves a [`CommandRecord`]. [`RunReport`] joins the records with the plan:
+//! a job without a record counts as lost. Job summary, annotations and issues are made from the report.
+
+mod annotation;
+mod finding_kind;
+mod issue;
+mod outputs;
+mod record;
+mod run_report;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use annotation::annotation;
+pub use finding_kind::{FindingKind, FindingLevel, FindingRow, UnknownFindingKind};
+pub use issue::{
+    DesiredIssue, ExistingIssue, IssueAction, LABEL, Marker, desired_issues, duplicates, issue_actions,
+};
+pub use outputs::{MatrixJob, OUTPUTS, RUNNERS, jobs, outputs};
+pub use record::{CommandRecord, CommandStatus, Failure, RecordedResult};
+pub use run_report::{CommandTime, Finding, LastStage, RunReport, TargetResult};
+pub use summary::{RunTrigger, summary};

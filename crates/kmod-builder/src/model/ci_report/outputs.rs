@@ -1,0 +1,71 @@
+use serde::Serialize;
+use serde_json::json;
+
+use super::RecordedResult;
+use crate::model::inputs::BuildInputs;
+use crate::model::plan::{BuildDecision, Plan};
+
+/// What each command writes to `GITHUB_OUTPUT`, where later jobs read it. Other commands write nothing.
+pub const OUTPUTS: [(&str, &[&str]); 2] = [("plan", &["build", "matrix"]), ("build", &["digest", "image"])];
+
+/// The machine on which an architecture is built, by GitHub's label.
+pub const RUNNERS: [(&str, &str); 2] = [("x86_64", "ubuntu-24.04"), ("aarch64", "ubuntu-24.04-arm")];
+
+/// One job of the matrix: the inputs of `target.yml`.
+#[derive(Debug, Serialize)]
+pub struct MatrixJob<'a> {
+    pub tag: String,
+    pub runner: &'static str,
+    /// The channel of the candidate.
+    pub channel: Option<&'a str>,
+    /// To which it is promoted.
+    pub channels: Vec<&'a str>,
+    pub inputs: &'a BuildInputs,
+}
+
+/// The outputs of a command for later jobs; an output without a value is left out.
+///
+/// `channel` is where everything is to be promoted to; without one, each target goes to the streams in which its kernel
+/// was seen.
+pub fn outputs(
+    command: &str,
+    results: &[RecordedResult],
+    channel: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let last = results.last();
+    match (command, last) {
+        ("plan", _) => {
+            let jobs = match last {
+                Some(RecordedResult::Plan(plan)) => jobs(plan, channel),
+                _ => Vec::new(),
+            };
+            vec![
+                ("build", (!jobs.is_empty()).to_string()),
+                ("matrix", json!({ "include": jobs }).to_string()),
+            ]
+        }
+        ("build", Some(RecordedResult::Image { digest, reference, .. })) => {
+            let image = reference.clone().map(|reference| ("image", reference));
+            [("digest", digest.to_string())].into_iter().chain(image).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// One job for each target that is to be built. A kernel of two streams is built once, for the first of them, and promoted
+/// to both.
+pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> {
+    let job = |planned: &'a crate::model::plan::PlannedTarget| {
+        let BuildDecision::Build { inputs, .. } = &planned.decision else { return None };
+        let (_, runner) = RUNNERS.into_iter().find(|(arch, _)| planned.target.arch().rpm() == *arch)?;
+        let sources: Vec<_> = planned.sources.iter().map(String::as_str).collect();
+        Some(MatrixJob {
+            tag: planned.target.tag().to_string(),
+            runner,
+            channel: channel.or_else(|| sources.first().copied()),
+            channels: channel.map_or(sources, |channel| vec![channel]),
+            inputs,
+        })
+    };
+    plan.targets().iter().filter_map(job).collect()
+}

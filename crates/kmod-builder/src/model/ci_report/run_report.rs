@@ -1,0 +1,252 @@
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
+use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
+use crate::model::{Digest, DocumentSchema};
+
+/// The command with which a run is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastStage {
+    /// What passes its boot test is promoted.
+    #[default]
+    Promote,
+    /// What is built is tested, and stays a candidate.
+    BootTest,
+    /// The registry is cleaned up.
+    Cleanup,
+}
+
+impl LastStage {
+    /// The commands that every target that is built goes through.
+    const fn commands(self) -> &'static [&'static str] {
+        match self {
+            Self::Promote => &["build", "boot-test", "promote"],
+            Self::BootTest => &["build", "boot-test"],
+            Self::Cleanup => &[],
+        }
+    }
+}
+
+/// A failure, or the news that a target is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub kind: FindingKind,
+    /// A target's tag; a command or a source where it is about all targets.
+    pub subject: String,
+    pub message: String,
+    /// What to do, where more is known than the advice of the kind.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    fn new(kind: FindingKind, subject: &str, message: impl Into<String>) -> Self {
+        Self { kind, subject: subject.to_owned(), message: message.into(), help: None }
+    }
+
+    fn of(record: &CommandRecord, failure: &Failure, subject: &str) -> Self {
+        let Failure { kind, message, help } = failure.clone();
+        let message = format!("{}: {message}", record.command);
+        Self { kind, subject: subject.to_owned(), message, help }
+    }
+
+    pub fn advice(&self) -> &str {
+        self.help.as_deref().unwrap_or(self.kind.advice())
+    }
+}
+
+/// The result of a run for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetResult {
+    #[serde(flatten)]
+    pub planned: PlannedTarget,
+    pub findings: Vec<Finding>,
+    /// The image that was built, or that is up to date.
+    pub digest: Option<Digest>,
+    /// Whether the published image has signed evidence; `None` if none was published in this run.
+    pub signed: Option<bool>,
+    /// `passed`, `failed` or `not-tested`.
+    pub boot_test: Option<String>,
+    /// Whether the image was promoted in this run.
+    pub promoted: bool,
+    pub commands: Vec<CommandTime>,
+}
+
+impl TargetResult {
+    pub fn tag(&self) -> String {
+        self.planned.target.tag().to_string()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommandTime {
+    pub command: String,
+    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    pub duration: Duration,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    schema: DocumentSchema,
+    pub last_stage: LastStage,
+    /// Each planned target once.
+    pub targets: Vec<TargetResult>,
+    /// What concerns no single target.
+    pub findings: Vec<Finding>,
+    /// Whether every source is in the plan, and `plan` itself ended well.
+    pub complete: bool,
+}
+
+impl RunReport {
+    /// Joins the plan with the records of the jobs.
+    ///
+    /// `one_channel` says that everything was to be promoted to a single channel; else each target goes to every stream
+    /// in which its kernel was seen, and must have a record of each of these promotions.
+    pub fn new(last_stage: LastStage, one_channel: bool, records: &[CommandRecord]) -> Self {
+        let report = |targets, findings, complete| Self {
+            schema: DocumentSchema::new("run-report", 2),
+            last_stage,
+            targets,
+            findings,
+            complete,
+        };
+        if last_stage == LastStage::Cleanup {
+            let findings = finding_of("cleanup", records).into_iter().collect::<Vec<_>>();
+            let complete = findings.is_empty();
+            return report(Vec::new(), findings, complete);
+        }
+        let record = records.iter().find(|record| record.command == "plan");
+        let Some(RecordedResult::Plan(plan)) = record.and_then(|record| record.results.last()) else {
+            let lost = || Finding::new(FindingKind::Lost, "plan", "`plan` has left no plan");
+            return report(Vec::new(), vec![finding_of("plan", records).unwrap_or_else(lost)], false);
+        };
+        let (findings, complete) = plan_findings(plan, records);
+        let result = |planned: &PlannedTarget| target_result(last_stage, one_channel, planned, records);
+        report(plan.targets().iter().map(result).collect(), findings, complete)
+    }
+
+    /// All findings: first those of the run, then by target.
+    pub fn all(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().chain(self.targets.iter().flat_map(|result| &result.findings))
+    }
+
+    /// Whether nothing failed.
+    pub fn is_good(&self) -> bool {
+        !self.all().any(|finding| finding.kind.is_failure())
+    }
+}
+
+/// What concerns no single target, and whether the plan is complete.
+fn plan_findings(plan: &Plan, records: &[CommandRecord]) -> (Vec<Finding>, bool) {
+    let unresolved = plan.unresolved().iter();
+    let mut findings: Vec<_> = unresolved
+        .map(|source| Finding::new(FindingKind::Upstream, &source.source, &*source.reason))
+        .collect();
+    // The failure of an incomplete plan only repeats what is reported source by source and target by target.
+    if plan.is_complete() {
+        findings.extend(finding_of("plan", records));
+    }
+    let complete = findings.is_empty() && plan.is_complete();
+    (findings, complete)
+}
+
+/// The finding of a command that is for no single target.
+fn finding_of(command: &str, records: &[CommandRecord]) -> Option<Finding> {
+    let Some(record) = records.iter().find(|record| record.command == command) else {
+        return Some(Finding::new(FindingKind::Lost, command, format!("`{command}` has left no record")));
+    };
+    record.failure.as_ref().map(|failure| Finding::of(record, failure, command))
+}
+
+fn target_result(
+    last_stage: LastStage,
+    one_channel: bool,
+    planned: &PlannedTarget,
+    records: &[CommandRecord],
+) -> TargetResult {
+    let tag = planned.target.tag().to_string();
+    let mut own: Vec<_> = records.iter().filter(|record| record.tag.as_deref() == Some(&*tag)).collect();
+    own.sort_by_key(|record| record.started_at);
+    let findings = match &planned.decision {
+        BuildDecision::UpToDate(_) => Vec::new(),
+        BuildDecision::NotBuilt(not_built) => {
+            vec![Finding::new(FindingKind::Unsupported, &tag, &*not_built.reason)]
+        }
+        BuildDecision::Build { .. } => {
+            let promotions = if one_channel { 1 } else { planned.sources.len().max(1) };
+            target_findings(last_stage, &tag, promotions, &own)
+        }
+        BuildDecision::Unknown { reason } => vec![Finding::new(FindingKind::Upstream, &tag, &**reason)],
+    };
+    let mut result = TargetResult {
+        planned: planned.clone(),
+        findings,
+        digest: None,
+        signed: None,
+        boot_test: None,
+        promoted: promoted(&own),
+        commands: own.iter().map(|record| command_time(record)).collect(),
+    };
+    if let BuildDecision::UpToDate(digest) = &planned.decision {
+        result.digest = Some(digest.clone());
+    }
+    for recorded in own.iter().flat_map(|record| &record.results) {
+        match recorded {
+            RecordedResult::Image { digest, signed, .. } => {
+                (result.digest, result.signed) = (Some(digest.clone()), *signed);
+            }
+            RecordedResult::BootTest { result: word, .. } => result.boot_test = Some(word.clone()),
+            RecordedResult::Plan(_) | RecordedResult::Rejected { .. } => {}
+        }
+    }
+    result
+}
+
+fn command_time(record: &CommandRecord) -> CommandTime {
+    let duration = record.ended_at.duration_since(record.started_at);
+    CommandTime {
+        command: record.command.clone(),
+        duration: Duration::try_from(duration).unwrap_or_default(),
+    }
+}
+
+/// Promoted at all, and nowhere refused.
+fn promoted(own: &[&CommandRecord]) -> bool {
+    let mut promotions = own.iter().filter(|record| record.command == "promote").peekable();
+    promotions.peek().is_some() && promotions.all(|record| record.status == CommandStatus::Done)
+}
+
+/// The failures of the first command that has any; or, if none has and a record is missing, that its job was lost.
+fn target_findings(
+    last_stage: LastStage,
+    tag: &str,
+    promotions: usize,
+    own: &[&CommandRecord],
+) -> Vec<Finding> {
+    for command in last_stage.commands() {
+        let left: Vec<_> = own.iter().filter(|record| record.command == *command).collect();
+        let failed: Vec<_> = left
+            .iter()
+            .filter_map(|record| Some(Finding::of(record, record.failure.as_ref()?, tag)))
+            .collect();
+        if !failed.is_empty() {
+            return failed;
+        }
+        let expected = if *command == "promote" { promotions } else { 1 };
+        if left.len() < expected {
+            let lost = match left.len() {
+                0 => format!("`{command}` has left no record"),
+                some => format!("`{command}` has left {some} of {expected} records"),
+            };
+            return vec![Finding::new(FindingKind::Lost, tag, lost)];
+        }
+    }
+    Vec::new()
+}
