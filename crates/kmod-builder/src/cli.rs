@@ -110,7 +110,7 @@ impl CliCommand {
             Self::Versions(args) => commands::versions::run(args, upstream, output).await,
             Self::Check(args) => commands::check::run(args, upstream, output).await,
             Self::Plan(args) => commands::plan::run(args, upstream, output).await,
-            Self::Build(args) => commands::build::run(*args, upstream, output).await,
+            Self::Build(args) => Box::pin(commands::build::run(*args, upstream, output)).await,
             Self::BootTest(args) => commands::boot_test::run(*args, upstream, output).await,
             Self::Verify(args) => commands::verify::run(args, output).await,
             Self::ListRpms(args) => commands::list_rpms::run(args, output).await,

@@ -50,7 +50,6 @@ impl Output {
     }
 
     /// Writes text as it is.
-    #[expect(clippy::unused_self, reason = "only a command that has an `Output` writes")]
     pub fn text(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

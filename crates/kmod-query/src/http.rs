@@ -233,8 +233,7 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 /// The error of a request without a complete response. Its URL is in `request` already.
 pub(crate) fn transport(request: &RequestInfo, error: &reqwest::Error) -> QueryError {
     let request = request.clone();
-    let reason =
-        || std::error::Error::source(error).map_or_else(|| error.to_string(), |error| error_chain(error));
+    let reason = || std::error::Error::source(error).map_or_else(|| error.to_string(), error_chain);
     if error.is_timeout() {
         QueryError::Timeout { request }
     } else if error.is_builder() || error.is_redirect() {

@@ -195,13 +195,11 @@ async fn resolve_inputs(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Res
 async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildInputs, NotBuilt>> {
     let matrix = CompatMatrix::embedded()?;
     let source = async {
-        match &args.kernel {
-            Some(kernel) => Ok((kernel.clone(), None, None)),
-            None => {
-                let source = args.source.resolve(upstream).await?;
-                Ok((source.kernel, source.fedora, Some(source.image)))
-            }
+        if let Some(kernel) = &args.kernel {
+            return Ok((kernel.clone(), None, None));
         }
+        let source = args.source.resolve(upstream).await?;
+        Ok((source.kernel, source.fedora, Some(source.image)))
     };
     let (source, zfs) =
         futures_util::future::join(source, resolve::openzfs(upstream, &matrix, args.zfs)).await;

@@ -34,12 +34,11 @@ pub fn targets(zfs: ZfsVersion, observed: Vec<ObservedKernel>) -> Vec<DesiredIma
     let mut all: Vec<DesiredImage> = Vec::new();
     for kernel in observed {
         let position = *positions.entry(kernel.kernel.clone()).or_insert(all.len());
-        match all.get_mut(position) {
-            Some(desired) => desired.observed.push(kernel),
-            None => {
-                let target = Target { zfs, kernel: kernel.kernel.clone() };
-                all.push(DesiredImage { target, observed: vec![kernel] });
-            }
+        if let Some(desired) = all.get_mut(position) {
+            desired.observed.push(kernel);
+        } else {
+            let target = Target { zfs, kernel: kernel.kernel.clone() };
+            all.push(DesiredImage { target, observed: vec![kernel] });
         }
     }
     all

@@ -91,7 +91,7 @@ impl GuestKernel {
                     |path: &str| Package::is_module(path) && missing.contains(&KernelModule::name(path));
                 let (package, files) = rpm::files(&file, wanted)?;
                 let modules: Result<Vec<_>, _> =
-                    files.into_iter().map(|(path, bytes)| module(&path, bytes)).collect();
+                    files.into_iter().map(|(path, bytes)| module(&path, &bytes)).collect();
                 Ok((package, modules?))
             })
             .await?;
@@ -143,8 +143,8 @@ fn origin(
     }
 }
 
-fn module(path: &str, bytes: Vec<u8>) -> Result<KernelModule, GuestError> {
-    let bytes = decompress::module(path, &bytes)
+fn module(path: &str, bytes: &[u8]) -> Result<KernelModule, GuestError> {
+    let bytes = decompress::module(path, bytes)
         .map_err(|error| GuestError::Unpack { path: path.to_owned(), reason: error.to_string() })?;
     KernelModule::parse(path, bytes).map_err(|error| GuestError::File { path: path.to_owned(), error })
 }

@@ -39,6 +39,7 @@ pub struct SkippedManifest {
     pub reason: SkipReason,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn id_and_text<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::Ok, S::Error> {
     serde_json::json!({ "id": reason, "text": reason.to_string() }).serialize(serializer)
 }

@@ -49,6 +49,7 @@ pub enum LocalImageError {
 }
 
 /// Reads the inputs of an image. Fails unless the image's label has their digest.
+#[expect(clippy::result_large_err, reason = "read once a run")]
 pub fn inputs(file: &Path, inspection: &Inspection) -> Result<BuildInputs, LocalImageError> {
     let inputs = inputs::read(file)?;
     let label = ImageFacts::of("", inspection).inputs_label.map_err(LocalImageError::Label)?;
@@ -60,6 +61,7 @@ pub fn inputs(file: &Path, inspection: &Inspection) -> Result<BuildInputs, Local
 }
 
 /// The image, with its blobs as files of the directory.
+#[expect(clippy::result_large_err, reason = "read once a run")]
 pub fn image(layout: &Layout, digest: &Digest) -> Result<ManifestWithBlobs, LocalImageError> {
     let (_, bytes) = layout
         .manifest(&TagOrDigest::Digest(digest.clone()))?

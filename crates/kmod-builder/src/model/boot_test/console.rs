@@ -106,6 +106,7 @@ pub struct BootReport {
 }
 
 /// `id` and `step`: the id of a step and its text.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn step<S: serde::Serializer>(step: &BootStep, serializer: S) -> Result<S::Ok, S::Error> {
     serde_json::json!({ "id": step.as_str(), "step": step.doing() }).serialize(serializer)
 }
