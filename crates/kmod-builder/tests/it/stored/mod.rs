@@ -98,14 +98,14 @@ fn records_without_a_schema_are_read() {
     let image = format!("docker://ghcr.io/owner/zfs-kmods@{DIGEST}");
     let built = json!({"decision": "built", "image": "oci:./images", "digest": DIGEST, "seconds": 75,
         "published": {"image": image, "tag": "t", "signed": true, "steps": 1, "requests": 1}});
-    let build = record("build", Value::Null, built);
-    let recorded =
+    let built_record = record("build", Value::Null, built);
+    let expected =
         RecordedResult::Image { digest: DIGEST.parse().unwrap(), reference: Some(image), signed: Some(true) };
-    assert_eq!(build.results, [recorded]);
+    assert_eq!(built_record.results, [expected]);
     let gone = json!({"class": "headers-gone", "message": "404", "help": null});
     let tested = json!({"image": "i", "result": "failed", "reason": "panic", "boots": []});
     let boot_test = record("boot-test", gone, tested);
-    let report = RunReport::new(LastStage::Promote, false, &[plan.clone(), build, boot_test]);
+    let report = RunReport::new(LastStage::Promote, false, &[plan.clone(), built_record, boot_test]);
     let target = &report.targets[0];
     assert_eq!((target.signed, target.boot_test.as_deref()), (Some(true), Some("failed")));
     assert_eq!(
