@@ -7,7 +7,7 @@ use crate::commands::args::record::RecordArgs;
 use crate::commands::args::upstream::UpstreamArgs;
 use crate::commands::command_record::RunningCommand;
 use crate::commands::{self, CommandOutcome};
-use crate::output::{Format, Output};
+use crate::output::{Format, StandardOutput};
 
 const EXIT_STATUS: &str = "Exit status:
   0  done, which includes \"nothing to do\" and \"unsupported\"
@@ -77,7 +77,7 @@ impl Cli {
     pub async fn run(self) -> Result<CommandOutcome> {
         let Self { command, format, upstream, record, .. } = self;
         let running = RunningCommand::begin(record, command.as_str());
-        let output = Output::new(format);
+        let output = StandardOutput::new(format);
         let result = Box::pin(command.run(&upstream, &output)).await;
         running.end(&result, output.into_results());
         result
@@ -105,7 +105,7 @@ impl CliCommand {
         }
     }
 
-    async fn run(self, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+    async fn run(self, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
         match self {
             Self::Versions(args) => commands::versions::run(args, upstream, output).await,
             Self::Check(args) => commands::check::run(args, upstream, output).await,

@@ -30,12 +30,12 @@ pub trait Show: Serialize {
 
 /// Standard output of one command, and the results that its record keeps.
 #[derive(Debug)]
-pub struct Output {
+pub struct StandardOutput {
     format: Format,
     results: Mutex<Vec<RecordedResult>>,
 }
 
-impl Output {
+impl StandardOutput {
     pub fn new(format: Format) -> Self {
         Self { format, results: Mutex::default() }
     }

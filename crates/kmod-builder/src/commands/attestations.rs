@@ -11,7 +11,7 @@ use crate::io::evidence;
 use crate::io::store::ImageStore;
 use crate::model::document::DocumentSchema;
 use crate::model::image::{DigestRef, ImageRef};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// List the evidence that is attached to an image, and fetch it
 ///
@@ -30,7 +30,7 @@ pub struct AttestationsArgs {
 }
 
 /// Lists the evidence, and writes it to files if asked.
-pub async fn run(args: AttestationsArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: AttestationsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let ImageStore::Registry(registry) = &images else {
         return Err(miette::miette!(

@@ -34,7 +34,7 @@ use crate::model::boot_test::{
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
 use crate::model::{Digest, Target};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// How long a machine that can be virtualized takes to boot and power off, at the most.
 const PROBE: Duration = Duration::from_secs(8);
@@ -103,7 +103,11 @@ pub struct BootTestArgs {
     signing: SigningArgs,
 }
 
-pub async fn run(args: BootTestArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: BootTestArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let publisher = TestResultPublisher::find(&args.image.store, &args.signing).await?;
     let test = test(&args, upstream).await?;
     let attaching = match &publisher {

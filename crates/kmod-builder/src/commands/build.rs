@@ -15,7 +15,7 @@ use super::args::upstream::{self, UpstreamArgs};
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
 use super::{CommandOutcome, verify};
-use crate::io::image_build::{self, BuiltImage};
+use crate::io::image_build::{self, ImageBuildResult};
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
@@ -27,7 +27,7 @@ use crate::model::oci::Manifest;
 use crate::model::plan::NotBuilt;
 use crate::model::verify::{CheckStatus, VerificationReport, VerifiedImage};
 use crate::model::{Compression, Target, compose};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Build the RPMs for one kernel, verify them and keep the image
 ///
@@ -81,7 +81,11 @@ pub struct BuildArgs {
     build: ImageBuildArgs,
 }
 
-pub async fn run(args: BuildArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: BuildArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let ImageLocation::Layout(directory) = &args.to else {
         return Err(miette::miette!(
             help = "build into `oci:DIR` first",
@@ -131,7 +135,7 @@ async fn publish_and_show(
     target: Target,
     directory: &Path,
     result: BuildResult,
-    output: &Output,
+    output: &StandardOutput,
 ) -> Result<CommandOutcome> {
     let mut report = BuildReport::new(result);
     let mut failure = None;
@@ -249,7 +253,7 @@ async fn build(
 }
 
 /// Puts a verified image under its tag.
-fn keep(image: &BuiltImage, verified: &VerifiedImage, directory: &Path) -> Result<()> {
+fn keep(image: &ImageBuildResult, verified: &VerifiedImage, directory: &Path) -> Result<()> {
     let layout = Layout::create(directory)?;
     layout.adopt(&image.scratch, image.built.manifest(), Some(&verified.target().tag()))?;
     Ok(())

@@ -11,7 +11,7 @@ use super::args::upstream::{self, UpstreamArgs};
 use super::view::CheckReport;
 use crate::io::resolve;
 use crate::model::Target;
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Say whether an OpenZFS release may be built for a kernel, and why not
 ///
@@ -33,7 +33,11 @@ pub struct CheckArgs {
     source: SourceArgs,
 }
 
-pub async fn run(args: CheckArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: CheckArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let upstream = upstream.connect()?;
     let matrix = CompatMatrix::embedded()?;
     let kernel = async {

@@ -12,7 +12,7 @@ use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::PackageGroup;
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Write the RPMs of an image into a directory
 ///
@@ -41,7 +41,7 @@ pub struct ExtractRpmsArgs {
     replace: bool,
 }
 
-pub async fn run(args: ExtractRpmsArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: ExtractRpmsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let groups: BTreeSet<_> =
         if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };
     let images = ImageStore::open(&args.image.store).await?;

@@ -8,7 +8,7 @@ use super::view::list_rpms::RpmList;
 use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// List the RPMs of an image
 ///
@@ -23,7 +23,7 @@ pub struct ListRpmsArgs {
     image: ImageRef,
 }
 
-pub async fn run(args: ListRpmsArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: ListRpmsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let contents = ImageRpms::open(&images, &args.image).await?;
     let rpms = contents.list().await?;

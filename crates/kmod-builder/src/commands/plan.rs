@@ -19,7 +19,7 @@ use crate::model::inputs::PartialInputs;
 use crate::model::plan::{
     self, BuildDecision, DesiredImage, ObservedKernel, Plan, PlannedTarget, UnresolvedSource,
 };
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Show which images should exist, and whether and why each is built
 ///
@@ -85,7 +85,7 @@ impl PlanArgs {
     }
 }
 
-pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     if let Some(inputs) = args.inputs() {
         return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
     }
@@ -211,7 +211,7 @@ fn sentence(error: &Report) -> String {
 }
 
 /// The plan of one target, whose inputs are given.
-async fn plan_inputs(source: &InputsSource, output: &Output) -> Result<CommandOutcome> {
+async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<CommandOutcome> {
     let inputs = source.read().await?;
     let planned = PlannedTarget {
         target: inputs.target(),

@@ -21,7 +21,7 @@ use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
 use crate::model::tags::Channel;
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Verify an image in a registry, and set the tags that users follow
 ///
@@ -82,7 +82,7 @@ pub struct PromoteArgs {
 }
 
 /// Verifies an image, sets its tags, and shows the result.
-pub async fn run(args: PromoteArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: PromoteArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
             help = "publish it first, then promote docker://HOST/NAME@DIGEST",
@@ -166,7 +166,7 @@ async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Tim
     }
 }
 
-fn conclude(report: &PromotionReport, output: &Output) -> Result<CommandOutcome> {
+fn conclude(report: &PromotionReport, output: &StandardOutput) -> Result<CommandOutcome> {
     output.show(report).into_diagnostic()?;
     Ok(if report.refused() { CommandOutcome::Refused } else { CommandOutcome::Done })
 }

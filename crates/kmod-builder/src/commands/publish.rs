@@ -25,7 +25,7 @@ use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag};
 use crate::model::publish::{Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
 use crate::model::verify::{self, VerificationReport};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
 ///
@@ -92,7 +92,7 @@ impl PublishOptions {
 }
 
 /// Publishes the image of a directory and shows the result.
-pub async fn run(args: PublishArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: PublishArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     match publish(&args.from, args.inputs, &args.to, &args.options).await? {
         Ok(report) => {
             output.show(&report).into_diagnostic()?;

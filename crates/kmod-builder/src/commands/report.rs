@@ -14,7 +14,7 @@ use crate::model::ci_report::{
     CommandRecord, IssueAction, LastStage, RunReport, RunTrigger, annotation, desired_issues, issue_actions,
     summary,
 };
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Report the result of a run: summary, annotations and issues
 ///
@@ -73,7 +73,11 @@ impl ReportArgs {
     }
 }
 
-pub async fn run(args: ReportArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: ReportArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     if args.issues && args.repository.is_none() {
         return Err(miette::miette!(
             help = "name it with --repository OWNER/NAME",

@@ -16,7 +16,7 @@ use crate::io::store::ImageStore;
 use crate::io::{image_build, inputs};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::image_diff::ImageDiff;
-use crate::output::{Output, Show};
+use crate::output::{Show, StandardOutput};
 
 /// Build an image again from its own inputs, and compare the two bit for bit
 ///
@@ -78,7 +78,11 @@ impl Show for ReproduceReport {
     }
 }
 
-pub async fn run(args: ReproduceArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: ReproduceArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let report = match &args.with {
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);

@@ -11,7 +11,7 @@ use crate::model::Target;
 use crate::model::evidence::verify::{self as evidence_checks, TrustPolicy};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Check that an image holds the right RPMs, and that they will load
 ///
@@ -53,7 +53,7 @@ pub enum EvidenceLevel {
 }
 
 /// Verifies an image and shows every check.
-pub async fn run(args: VerifyArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(args: VerifyArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspect::inspect(&images, &args.image).await?;

@@ -10,7 +10,7 @@ use super::args::source::SourceArgs;
 use super::args::upstream::{self, UpstreamArgs};
 use super::view::{Versions, VersionsField};
 use crate::io::resolve;
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// Show the kernel of a stream or image, and the newest OpenZFS of the line that is followed
 #[derive(Debug, Args)]
@@ -26,7 +26,11 @@ pub struct VersionsArgs {
     field: Option<VersionsField>,
 }
 
-pub async fn run(args: VersionsArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: VersionsArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let upstream = upstream.connect()?;
     let matrix = CompatMatrix::embedded()?;
     // Both are asked at the same time, but a shell that wants the kernel does not wait for GitHub.

@@ -12,7 +12,7 @@ use super::args::upstream::UpstreamArgs;
 use super::view::Runs;
 use crate::io::github::{Pace, Run, Workflow};
 use crate::io::{environment, progress};
-use crate::output::Output;
+use crate::output::StandardOutput;
 
 /// How long a run that was asked for may take to appear in GitHub's list.
 const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -91,14 +91,18 @@ struct StatusArgs {
     location: WorkflowLocationArgs,
 }
 
-pub async fn run(args: WorkflowArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: WorkflowArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     match args.command {
         WorkflowCommand::Run(args) => start(args, upstream, output).await,
         WorkflowCommand::Status(args) => status(args, upstream, output).await,
     }
 }
 
-async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let workflow = args.location.open(upstream)?;
     let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
     let asked = Timestamp::now();
@@ -123,7 +127,11 @@ async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &Output) -> Resul
     show(&workflow, &args.location, vec![run], args.watch, output).await
 }
 
-async fn status(args: StatusArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+async fn status(
+    args: StatusArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let workflow = args.location.open(upstream)?;
     let runs = workflow.runs(args.count).await?;
     show(&workflow, &args.location, runs, args.watch, output).await
@@ -135,7 +143,7 @@ async fn show(
     location: &WorkflowLocationArgs,
     mut runs: Vec<Run>,
     watch: bool,
-    output: &Output,
+    output: &StandardOutput,
 ) -> Result<CommandOutcome> {
     if watch && let Some(first) = runs.first_mut() {
         progress::print_notice(&format!("watching {}", first.html_url));

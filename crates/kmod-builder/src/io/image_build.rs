@@ -31,14 +31,14 @@ pub struct ImageBuildOptions<'a> {
 }
 
 /// An image that was built, in a layout that is removed when this value is dropped.
-pub struct BuiltImage {
+pub struct ImageBuildResult {
     pub scratch: Layout,
     pub built: ComposedImage,
     _workspace: Workspace,
 }
 
 /// Fetches what is pinned, renders, runs podman and composes the image.
-pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Result<BuiltImage> {
+pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Result<ImageBuildResult> {
     containerfile::check_template(inputs)?;
     let output = ProgressOutput::detect();
     let workspace = Workspace::new(&options.work_directory)
@@ -56,7 +56,7 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
     let (userland, kmod) = (workspace.userland(), workspace.kmod());
     let built = compose::compose(inputs, &userland, &kmod, inputs.compression, &scratch).await?;
     drop(section);
-    Ok(BuiltImage { scratch, built, _workspace: workspace })
+    Ok(ImageBuildResult { scratch, built, _workspace: workspace })
 }
 
 /// Fills the build context and checks what is in it.

@@ -8,7 +8,7 @@ use miette::Diagnostic;
 
 use super::podman::{Podman, PodmanError};
 use super::progress::{ProgressOutput, ProgressSection};
-use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImage};
+use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::plan::ObservedKernel;
 
 /// A bootable image with the kernel in it, from whichever question.
@@ -19,7 +19,7 @@ pub struct ResolvedSource {
     /// The release of Fedora that it is made of, where that is known.
     pub fedora: Option<FedoraVersion>,
     pub kernel: KernelRelease,
-    pub image: SourceImage,
+    pub image: SourceImageRef,
     /// Which document or label named the kernel.
     pub kernel_source: String,
 }
@@ -43,7 +43,7 @@ pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<R
         source: stream.to_string(),
         fedora: Some(release.fedora),
         kernel: release.kernel,
-        image: SourceImage { image: release.image, version: Some(release.version.to_string()) },
+        image: SourceImageRef { image: release.image, version: Some(release.version.to_string()) },
         kernel_source: release.kernel_source.to_string(),
     })
 }
@@ -61,7 +61,7 @@ pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<R
         source: reference.to_owned(),
         fedora: source.fedora,
         kernel: source.kernel,
-        image: SourceImage { image: source.image, version: source.version },
+        image: SourceImageRef { image: source.image, version: source.version },
         kernel_source: source.kernel_source.to_string(),
     })
 }

@@ -48,7 +48,7 @@ pub struct BuildInputs {
     /// Left out of the digest: nothing is built from it, and a kernel that moves from the testing to the stable stream
     /// comes in another image, for which the same modules are right.
     #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
-    pub source_image: Option<SourceImage>,
+    pub source_image: Option<SourceImageRef>,
 }
 
 /// The number of the form; any other is refused.
@@ -98,7 +98,7 @@ pub struct KernelDevel {
 /// A bootable image, and the release it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SourceImage {
+pub struct SourceImageRef {
     /// `quay.io/fedora/fedora-coreos@sha256:…`.
     pub image: PinnedImage,
     /// `43.20261101.3.0`; images other than Fedora CoreOS may not name one.
@@ -232,7 +232,7 @@ pub(crate) mod tests {
             fedora: "43".parse().unwrap(),
             source_date_epoch: 1_790_000_000,
             compression: Compression::Zstd,
-            source_image: Some(SourceImage {
+            source_image: Some(SourceImageRef {
                 image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),
             }),

@@ -8,7 +8,7 @@ use kmod_compat::{Incompatibility, KernelRelease, ZfsVersion};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs::{BuildInputs, PartialInputs, SourceImage};
+use super::inputs::{BuildInputs, PartialInputs, SourceImageRef};
 use super::{Digest, DocumentSchema, Target};
 
 /// A kernel that hosts run, and where it was seen.
@@ -18,7 +18,7 @@ pub struct ObservedKernel {
     pub source: String,
     pub kernel: KernelRelease,
     /// The bootable image with the kernel.
-    pub image: SourceImage,
+    pub image: SourceImageRef,
 }
 
 /// A target, and every source in which its kernel was seen; at least one, in the order in which they were asked for.
@@ -235,7 +235,7 @@ mod tests {
         ObservedKernel {
             source: source.into(),
             kernel: kernel.parse().unwrap(),
-            image: SourceImage { image, version: None },
+            image: SourceImageRef { image, version: None },
         }
     }
 

@@ -19,7 +19,7 @@ use crate::model::Digest;
 use crate::model::cleanup::{PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
-use crate::output::Output;
+use crate::output::StandardOutput;
 use kernels::KernelArgs;
 use place::StoreAccessArgs;
 
@@ -107,7 +107,11 @@ struct RestoreArgs {
     place: StoreAccessArgs,
 }
 
-pub async fn run(args: CleanupArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+pub async fn run(
+    args: CleanupArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let now = Timestamp::now();
     match (args.verb, args.clean.apply.clone()) {
         (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, output).await,
@@ -163,7 +167,7 @@ async fn carry_out(
     plan: RetentionPlan,
     args: &CleanArgs,
     upstream: &UpstreamArgs,
-    output: &Output,
+    output: &StandardOutput,
     now: Timestamp,
 ) -> Result<CommandOutcome> {
     let rejections = plan.rejections();
@@ -213,7 +217,11 @@ async fn carry_out(
     }
 }
 
-async fn restore(args: RestoreArgs, upstream: &UpstreamArgs, output: &Output) -> Result<CommandOutcome> {
+async fn restore(
+    args: RestoreArgs,
+    upstream: &UpstreamArgs,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
     let (store, records) = cleanup::read_journal(&args.journal)?;
     if let Some(unknown) =
         args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::io::resolve::ResolvedSource;
 use crate::model::DocumentSchema;
-use crate::model::inputs::SourceImage;
+use crate::model::inputs::SourceImageRef;
 use crate::output::{self, Show};
 
 /// The newest versions upstream.
@@ -18,7 +18,7 @@ pub struct Versions {
     kernel_source: String,
     fedora: Option<FedoraVersion>,
     zfs: ZfsVersion,
-    source_image: SourceImage,
+    source_image: SourceImageRef,
 }
 
 /// A value that `--field` prints.

@@ -1,7 +1,7 @@
 use kmod_compat::{CompatMatrix, FedoraVersion, KernelRelease, ZfsVersion};
 use kmod_query::ZfsRelease;
 
-use super::{SourceImage, Tarball};
+use super::{SourceImageRef, Tarball};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::{Compression, Digest, Target};
 
@@ -15,7 +15,7 @@ pub struct PartialInputs {
     pub fedora: FedoraVersion,
     pub source_date_epoch: i64,
     pub compression: Compression,
-    pub source_image: Option<SourceImage>,
+    pub source_image: Option<SourceImageRef>,
 }
 
 /// The inputs of a build cannot be determined.
@@ -50,7 +50,7 @@ impl PartialInputs {
         kernel: &KernelRelease,
         fedora: Option<FedoraVersion>,
         compression: Compression,
-        source_image: Option<SourceImage>,
+        source_image: Option<SourceImageRef>,
     ) -> Result<Self, PartialInputsError> {
         Ok(Self {
             template: Digest::of(TEMPLATE.as_bytes()),
