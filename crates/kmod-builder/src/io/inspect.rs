@@ -40,7 +40,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
     };
     let manifest = match Manifest::parse(&bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(unread(pinned(digest), tag, format!("invalid image manifest: {error}"))),
+        Err(error) => return Ok(unread(pinned(digest), tag, error.to_string())),
     };
     let config = config(images, &manifest.config).await?;
     // Without the configuration, layers could not be held against their digests.
@@ -73,7 +73,7 @@ pub async fn labelled_target(
     };
     let manifest = match Manifest::parse(&stored.bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(Err(format!("invalid image manifest: {error}"))),
+        Err(error) => return Ok(Err(error.to_string())),
     };
     Ok(match config(images, &manifest.config).await? {
         Err(fault) => Err(fault.reason().to_owned()),

@@ -328,7 +328,7 @@ async fn rejects_what_is_not_an_image() {
         digest: index.digest,
     };
     let report = verify::contract(&pinned, None).await.unwrap();
-    failed(&report, "blobs are unchanged", "it is not the manifest of an image");
+    failed(&report, "blobs are unchanged", "invalid image manifest");
     assert_eq!(report.target(), None);
 }
 
