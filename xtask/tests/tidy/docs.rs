@@ -194,27 +194,3 @@ fn kmod_compat_depends_on_pure_crates_only() {
     );
     assert_eq!(impure_dependencies("kmod-compat v0.1.0 (/x)\nserde v1.0.0\ntokio v1.0.0 (*)\n"), ["tokio"]);
 }
-
-fn shows_help(readme: &str, help: &str) -> bool {
-    readme.contains(&format!("```text\n{}\n```", help.trim_end()))
-}
-
-#[test]
-fn the_readme_shows_the_help_as_it_is() {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--locked", "--package", "kmod-builder", "--", "-h"])
-        .current_dir(root())
-        .env_clear()
-        .envs(
-            ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"]
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let help = String::from_utf8(output.stdout).unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(shows_help(&readme, &help), "README.md must show this:\n{help}");
-    assert!(!shows_help("```text\nold help\n```", "new help"));
-}

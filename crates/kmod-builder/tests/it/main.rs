@@ -12,6 +12,7 @@ mod images;
 mod layers;
 mod promote;
 mod publish;
+mod readme;
 mod registry;
 mod registry_server;
 mod reproduce;

@@ -29,7 +29,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
     report.step("check", || {
         program.run(&["check"])?.expect(0)?;
         program.run(&["check", "--zfs", openzfs::VERSION, "--kernel", &unsupported])?.expect(3)?;
-        Ok("current is compatible, 7.3 is held".to_owned())
+        Ok("current is compatible, 7.3 is unsupported".to_owned())
     });
     report.step("plan for three streams", || {
         let arguments =
@@ -42,10 +42,10 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
                 .as_str()
         };
         let decisions = [&kernels.current, &kernels.newer, &unsupported].map(|kernel| decision(kernel));
-        if decisions != [Some("build"), Some("build"), Some("held")] {
+        if decisions != [Some("build"), Some("build"), Some("unsupported")] {
             return Err(format!("decisions are {decisions:?}").into());
         }
-        Ok("two to build, one held".to_owned())
+        Ok("two to build, one unsupported".to_owned())
     });
     if !asked {
         return;

@@ -93,7 +93,7 @@ impl<'a> WorkflowScenario<'a> {
             "1 failed, 1 promoted, 1 not built",
             &self.kernels.current,
             &self.kernels.newer,
-            "the kernel's headers are gone",
+            "kernel-devel is missing",
             "provenance, SBOM, signature",
         ])?;
         self.verifies(&self.kernels.current, 0)?;

@@ -5,7 +5,7 @@ use std::fs;
 use crate::error::{Context, Result};
 use crate::tools;
 
-const CHAPTER: &str = "\n## ReadmeSignatures\n";
+const CHAPTER: &str = "\n## Signatures\n";
 /// Placeholders in the README.
 const REPOSITORY: &str = "ghcr.io/OWNER/zfs-kmods";
 const KEY: &str = "/etc/pki/containers/zfs-kmods.pub";
