@@ -6,8 +6,8 @@
 //! zfs-kmods-boot-test 1 RUN BOOT STEP ok|failed DETAIL
 //! ```
 //!
-//! 1 is the version of this format, RUN an identifier that is new for each run, so that no echo and no old log is taken for an
-//! answer, BOOT the number of the boot, and DETAIL printable ASCII, to the end of the line.
+//! 1 is the format version. RUN is new for each run, so that echoed or old lines are not accepted. DETAIL is
+//! printable ASCII up to the end of the line.
 
 #[cfg(test)]
 mod tests;
@@ -22,10 +22,10 @@ use crate::model::document;
 
 const MARK: &str = "zfs-kmods-boot-test";
 const FORM: &str = "1";
-/// The kernel's last message before it powers off (`kernel_power_off` in its `kernel/reboot.c`), at a level that no
-/// console leaves out.
+/// The kernel's last message before it powers off (`kernel_power_off` in `kernel/reboot.c`), shown at every log
+/// level.
 const POWER_OFF: &str = "reboot: Power down";
-/// What the kernel says when it is broken (its `lib/bug.c`, `arch/*/kernel/traps.c`, `arch/*/mm/fault.c`).
+/// Kernel: `lib/bug.c`, `arch/*/kernel/traps.c`, `arch/*/mm/fault.c`.
 const OOPSES: [&str; 8] = [
     "kernel BUG at ",
     "Oops: ",
@@ -36,17 +36,17 @@ const OOPSES: [&str; 8] = [
     "invalid opcode: ",
     "divide error: ",
 ];
-/// What it says when it gives up (its `kernel/panic.c`).
+/// Kernel: `kernel/panic.c`.
 const PANIC: &str = "Kernel panic - not syncing";
-/// What OpenZFS says before either (its `module/os/linux/spl/spl-err.c`).
+/// OpenZFS: `module/os/linux/spl/spl-err.c`.
 const ASSERTION: &str = "PANIC at ";
-/// Why a module is refused (the kernel's `kernel/module/version.c` and `kernel/module/main.c`).
+/// Kernel: `kernel/module/version.c`, `kernel/module/main.c`.
 const OTHER_KERNEL: [&str; 2] = ["version magic '", "disagrees about version of symbol "];
 const UNKNOWN_SYMBOL: &str = "Unknown symbol ";
-/// How `insmod` reports a rejected module.
+/// Printed by `insmod`.
 const REFUSED: &str = "invalid module format";
 const LONGEST: usize = 300;
-/// So much must a line have at most to be one of the guest's.
+/// In bytes. Longer lines are not the guest's.
 const LONGEST_LINE: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ pub struct ExpectedConsole {
     pub run: String,
     pub kernel: KernelRelease,
     pub zfs: ZfsVersion,
-    /// The digest of what the first boot wrote, in the second.
+    /// The digest of the files that the first boot wrote; set for the second boot.
     pub written: Option<String>,
-    /// How long the guest may take, in seconds; for the sentences.
+    /// In seconds, for messages.
     pub limit: u64,
 }
 
@@ -84,10 +84,9 @@ enum LoadRejection {
 pub struct StepReport {
     #[serde(flatten, serialize_with = "step")]
     pub step: BootStep,
-    /// Whether the guest said `ok`, and was right.
     pub passed: bool,
     pub detail: String,
-    /// From the start of the boot to the end of the step.
+    /// Time since the start of the boot.
     #[serde(rename = "elapsed_seconds", serialize_with = "document::seconds")]
     pub at: Duration,
 }
@@ -105,14 +104,14 @@ pub struct BootReport {
     pub time: Duration,
 }
 
-/// `id` and `step`: the id of a step and its text.
+/// Serializes the step's id and text.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn step<S: serde::Serializer>(step: &BootStep, serializer: S) -> Result<S::Ok, S::Error> {
     serde_json::json!({ "id": step.as_str(), "step": step.doing() }).serialize(serializer)
 }
 
 impl BootReport {
-    /// The step that was running when the boot failed; the guest did not report it.
+    /// The step that was running when the boot failed.
     pub fn broken_at(&self) -> Option<BootStep> {
         let went_well = self.steps.iter().all(|step| step.passed);
         let next = self.boot.steps().get(self.steps.len()).copied();
@@ -146,12 +145,11 @@ impl ConsoleParser {
         self.boot
     }
 
-    /// The identifier of this run, passed to the guest.
     pub fn run(&self) -> &str {
         &self.expected.run
     }
 
-    /// Takes the next line, without its end, and the time since the boot began.
+    /// `line` has no line end; `at` is the time since the start of the boot.
     pub fn line(&mut self, line: &str, at: Duration) {
         let line = line.trim_end();
         if line.is_empty() {
@@ -167,7 +165,7 @@ impl ConsoleParser {
         }
     }
 
-    /// Whether the boot has failed already, whatever may follow.
+    /// Whether the boot has already failed.
     pub const fn is_decided(&self) -> bool {
         self.failure.is_some() || self.kernel_fault.is_some()
     }
@@ -176,7 +174,6 @@ impl ConsoleParser {
         self.steps.last()
     }
 
-    /// Evaluates the boot after the console has ended.
     pub fn finish(self, ending: QemuExit, time: Duration) -> BootReport {
         let next = self.next();
         let failure = self.kernel_fault.or(self.failure).or(match (next, ending) {
@@ -196,7 +193,6 @@ impl ConsoleParser {
         self.boot.steps().get(self.steps.len()).copied()
     }
 
-    /// A line of `init.sh`.
     fn guest(&mut self, line: &str, at: Duration) -> Result<(), BootFailure> {
         let garbled = || BootFailure::Garbled(shorten(line));
         let said = StatusLine::parse(line).ok_or_else(garbled)?;
@@ -215,7 +211,6 @@ impl ConsoleParser {
         outcome
     }
 
-    /// Checks the detail of a successful step.
     fn check_detail(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
         let ExpectedConsole { kernel, zfs, .. } = &self.expected;
         let found = || detail.to_owned();
@@ -248,7 +243,7 @@ impl ConsoleParser {
             self.written = Some(detail.to_owned());
             return Ok(());
         }
-        // Without a first boot there is nothing to compare with, so every digest is wrong.
+        // Without a first boot there is no digest to compare with, so every digest is wrong.
         let expected = self.expected.written.clone().unwrap_or_default();
         let other =
             |when| BootFailure::OtherData { when, expected: expected.clone(), found: detail.to_owned() };
@@ -328,13 +323,13 @@ impl<'a> StatusLine<'a> {
             _ => return None,
         };
         let detail = words.next().unwrap_or_default();
-        // A second mark means that two lines became one.
+        // A second mark means that two lines were joined.
         let is_whole = mark == MARK && form == FORM && !detail.contains(MARK);
         is_whole.then_some(Self { run, boot, step, ok, detail })
     }
 }
 
-/// Without the time stamp at the beginning of a kernel's line: `[    2.345678] `.
+/// Removes the time stamp at the beginning of a kernel message: `[    2.345678] `.
 fn without_time(line: &str) -> &str {
     let rest = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     rest.filter(|(time, _)| time.trim().parse::<f64>().is_ok()).map_or(line, |(_, rest)| rest).trim()

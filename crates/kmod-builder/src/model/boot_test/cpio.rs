@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-/// A cpio archive of the form `newc`, which the kernel unpacks into its first file system (kernel documentation,
+/// A cpio archive in the `newc` format, which the kernel unpacks as its first file system (kernel documentation,
 /// `driver-api/early-userspace/buffer-format.rst`).
 ///
-/// The same nodes give the same bytes: sorted by path, no time, no owner but root.
+/// Reproducible: sorted by path, no times, owner root.
 #[derive(Clone, Debug, Default)]
 pub struct CpioArchive {
     nodes: BTreeMap<String, CpioEntry>,
@@ -14,14 +14,13 @@ pub struct CpioArchive {
 pub enum CpioEntry {
     Directory,
     File(Vec<u8>),
-    /// A symbolic link to this path.
     Link(String),
-    /// A character device with its major and minor number, for root.
+    /// Major and minor number.
     Device(u32, u32),
 }
 
 impl CpioEntry {
-    /// The type and the permissions, as `stat` has them.
+    /// As `st_mode` in `stat(2)`.
     const fn mode(&self) -> u32 {
         match self {
             Self::Directory => 0o040_755,
@@ -41,12 +40,11 @@ impl CpioEntry {
 }
 
 impl CpioArchive {
-    /// An archive without anything.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a node and the directories above it. The path has no slash at its beginning.
+    /// Adds a node and its parent directories. The path has no leading slash.
     pub fn add(&mut self, path: &str, node: CpioEntry) {
         for (position, _) in path.match_indices('/') {
             self.nodes.entry(path[..position].to_owned()).or_insert(CpioEntry::Directory);
@@ -54,20 +52,19 @@ impl CpioArchive {
         self.nodes.insert(path.to_owned(), node);
     }
 
-    /// The archive's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (number, (path, node)) in (1..).zip(&self.nodes) {
             entry(&mut bytes, number, path, node);
         }
-        // The end is marked by a name; what else its entry says is not read.
+        // The end is marked by this name; the kernel ignores the rest of the entry.
         entry(&mut bytes, 0, "TRAILER!!!", &CpioEntry::File(Vec::new()));
         bytes
     }
 }
 
-/// Appends an entry: 13 numbers of eight hexadecimal digits, then the name, then the data, each filled up to a
-/// multiple of four.
+/// Appends an entry: 13 numbers of eight hexadecimal digits, the name, and the data, the latter two padded to a
+/// multiple of four bytes.
 fn entry(bytes: &mut Vec<u8>, inode: u32, path: &str, node: &CpioEntry) {
     let data = node.data();
     let size =
@@ -119,7 +116,7 @@ mod tests {
         archive.add("sh", CpioEntry::Link("busybox".to_owned()));
         let bytes = archive.to_bytes();
         assert!(bytes.starts_with(b"07070100000001000041ED00000000"));
-        // The number of the node, its mode, and its data, each filled up.
+        // Inode number, mode and data with padding.
         let text = String::from_utf8(bytes).unwrap().replace('\0', ".");
         let entries: Vec<_> = text
             .split("070701")

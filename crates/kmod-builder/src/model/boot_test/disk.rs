@@ -1,19 +1,18 @@
-/// The size of the guest's disk in bytes. The file is sparse: only what the test writes takes space.
+/// In bytes. The file is sparse.
 pub const DISK_SIZE: u64 = 1 << 30;
 
-/// The usual aligned start of the first partition.
 const FIRST_SECTOR: u32 = 2048;
 const SECTOR: usize = 512;
 const PARTITION_TYPE: u8 = 0xbf;
 
-/// The first sector of the disk: a classic partition table with one partition that takes the rest.
+/// The first sector of the disk: an MBR with one partition that takes the rest.
 ///
-/// Given a whole disk, `zpool` would partition it and then wait for udev, which the guest does not have, to create the device nodes.
+/// Given a whole disk, `zpool` would partition it and wait for udev, which the guest does not have.
 pub fn partition_table() -> [u8; SECTOR] {
     let sectors =
         u32::try_from(DISK_SIZE / SECTOR as u64).expect("a gibibyte has two million sectors") - FIRST_SECTOR;
     let mut sector = [0; SECTOR];
-    // The first of four entries; the two CHS addresses are not read.
+    // The first of four entries. The CHS addresses are not read.
     sector[446 + 4] = PARTITION_TYPE;
     sector[446 + 8..446 + 12].copy_from_slice(&FIRST_SECTOR.to_le_bytes());
     sector[446 + 12..446 + 16].copy_from_slice(&sectors.to_le_bytes());

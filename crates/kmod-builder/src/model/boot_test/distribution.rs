@@ -2,16 +2,15 @@ use std::fmt::Write as _;
 
 use kmod_query::PinnedImage;
 
-/// Where libraries lie in the guest, and in the directory that the image of the distribution hands over.
+/// The directory of the libraries, in the guest and in the last stage of [`containerfile`].
 pub const DIRECTORY_OF_LIBRARIES: &str = "lib64";
-/// The last stage of [`containerfile`].
 pub const STAGE: &str = "guest";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid library name `{0}`")]
 pub struct InvalidLibraryName(String);
 
-/// Where in a root file system a program or library may be: relative paths, the likeliest first.
+/// Relative paths in a root file system where the program or library may be, the likeliest first.
 pub fn search_paths(name: &str) -> impl Iterator<Item = String> {
     const PROGRAMS: [&str; 4] = ["bin", "usr/bin", "usr/sbin", "sbin"];
     const LIBRARIES: [&str; 8] = [
@@ -28,10 +27,10 @@ pub fn search_paths(name: &str) -> impl Iterator<Item = String> {
     directories.iter().map(move |directory| format!("{directory}/{name}"))
 }
 
-/// A Containerfile whose last stage has busybox in `bin` and the named libraries, with all that they need, in
+/// A Containerfile whose last stage has busybox in `bin` and the named libraries with their dependencies in
 /// [`DIRECTORY_OF_LIBRARIES`].
 ///
-/// What the image lacks is installed by what Fedora's packages provide: a library's name, with `()(64bit)`.
+/// Missing libraries are installed by their RPM capability: the library's name with `()(64bit)`.
 pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String, InvalidLibraryName> {
     let is_name = |name: &&String| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
@@ -41,7 +40,7 @@ pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String
     }
     let libraries = libraries.join(" ");
     let mut text = format!("FROM {image} AS distribution\n");
-    // podman 4.3 knows no here-documents, so this is one long line to the shell.
+    // podman 4.3 does not support here-documents, so this is one long line.
     let script = [
         "set -eu",
         &format!("libraries='{libraries}'"),

@@ -14,7 +14,7 @@ pub enum BootFailure {
     UnknownSymbol { module: String, words: String },
     #[error("the kernel oopsed while {}: {words}", doing(*step))]
     Oops {
-        /// What the guest was at; `None` after the last step.
+        /// `None` after the last step.
         step: Option<BootStep>,
         words: String,
     },
@@ -22,7 +22,6 @@ pub enum BootFailure {
     Panic { step: Option<BootStep>, words: String },
     #[error("an assertion of OpenZFS failed while {}: {words}", doing(*step))]
     Assertion { step: Option<BootStep>, words: String },
-    /// The kernel is tainted in a way that OpenZFS does not explain.
     #[error(
         "the kernel is tainted ({0}) by more than a module that is proprietary, out of tree and not signed (POE)"
     )]
@@ -53,7 +52,6 @@ pub enum BootFailure {
     },
     #[error("the guest ended while {} and gave no reason", step.doing())]
     Ended { step: BootStep },
-    /// Every step passed, but the power-off line is missing.
     #[error("the guest completed every step but did not power off")]
     StayedOn,
     #[error("the emulator failed: {0}")]

@@ -3,9 +3,8 @@ use std::collections::BTreeMap;
 use super::libraries::file_name;
 use super::{Boot, BootStep, CpioArchive, CpioEntry, DIRECTORY_OF_LIBRARIES, KernelModule};
 
-/// Process 1 of the guest.
 const INIT: &str = include_str!("init.sh");
-/// The programs of busybox that `init.sh` calls.
+/// The busybox applets that `init.sh` calls.
 const APPLETS: [&str; 19] = [
     "cat",
     "cp",
@@ -27,31 +26,30 @@ const APPLETS: [&str; 19] = [
     "tr",
     "uname",
 ];
-/// Where the kernel and `mount` put things.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "sys", "tmp", "tank"];
-/// An assertion of OpenZFS that fails otherwise stops a thread for ever, and the guest would seem to hang.
+/// By default a failed OpenZFS assertion stops only its thread, and the guest hangs.
 const SPL_PARAMETERS: &str = " spl_panic_halt=1";
 
 #[derive(Clone, Debug, Default)]
 pub struct InitramfsContents {
     /// `busybox`, `zpool` and `zfs`, by name.
     pub programs: BTreeMap<String, Vec<u8>>,
-    /// Libraries by the name under which they are needed.
+    /// By the name in `DT_NEEDED`.
     pub libraries: BTreeMap<String, Vec<u8>>,
-    /// Where programs look for their loader, which is one of the libraries.
+    /// The paths of the dynamic loader, which is one of the libraries.
     pub interpreters: Vec<String>,
-    /// Modules, in the order in which each step loads them.
+    /// In load order.
     pub modules: Vec<(BootStep, Vec<KernelModule>)>,
 }
 
-/// Writes the guest's first and only file system. Not compressed: unpacking would take an emulated machine longer.
+/// Uncompressed, because decompression is slow under emulation.
 pub fn initramfs(contents: InitramfsContents) -> Vec<u8> {
     let InitramfsContents { programs, libraries, interpreters, modules } = contents;
     let mut archive = CpioArchive::new();
     for directory in MOUNT_POINTS {
         archive.add(directory, CpioEntry::Directory);
     }
-    // The kernel opens it for process 1 before anything is mounted.
+    // The kernel opens it for process 1 before any file system is mounted.
     archive.add("dev/console", CpioEntry::Device(5, 1));
     archive.add("etc/mtab", CpioEntry::Link("/proc/self/mounts".to_owned()));
     archive.add("init", CpioEntry::File(INIT.as_bytes().to_vec()));
@@ -111,7 +109,7 @@ mod tests {
                 (BootStep::Zfs, vec![module("icp"), module("zfs")]),
             ],
         });
-        // What fills up the entries is left out.
+        // Without the padding.
         let text = String::from_utf8(bytes).unwrap().replace('\0', "");
         for expected in [
             "modules/splspl.ko spl_panic_halt=1\n",

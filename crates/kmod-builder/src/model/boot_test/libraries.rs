@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::model::elf::ElfFile;
 
-/// The libraries that a set of programs needs, directly or through other libraries; found out step by step, because
-/// what a library needs is known only when it is there.
+/// The libraries that a set of programs needs, directly or through other libraries. Found step by step: the
+/// dependencies of a library are known only after it was read.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryClosure {
     wanted: BTreeSet<String>,
@@ -16,7 +16,6 @@ impl LibraryClosure {
         Self::default()
     }
 
-    /// A program or library is there and needs what it needs.
     pub fn add(&mut self, elf: &ElfFile) {
         self.there.extend(elf.soname.clone());
         if let Some(interpreter) = &elf.interpreter {
@@ -27,18 +26,18 @@ impl LibraryClosure {
         self.settle();
     }
 
-    /// A library of this name is there, whatever it calls itself.
+    /// Adds a library under this name, whatever its `DT_SONAME`.
     pub fn provide(&mut self, name: &str, elf: &ElfFile) {
         self.there.insert(name.to_owned());
         self.add(elf);
     }
 
-    /// The names of the libraries that are needed and not there, sorted.
+    /// The needed libraries that were not added yet, sorted.
     pub fn missing(&self) -> Vec<String> {
         self.wanted.iter().cloned().collect()
     }
 
-    /// The paths at which programs look for their loader.
+    /// The paths of the dynamic loader in the programs.
     pub fn interpreters(&self) -> impl Iterator<Item = &str> {
         self.interpreters.iter().map(String::as_str)
     }
@@ -75,7 +74,7 @@ mod tests {
         });
         assert_eq!(closure.missing(), ["ld-linux.so.2", "libc.so.6", "libnvpair.so.3"]);
         closure.add(&elf(Some("libnvpair.so.3"), &["libtirpc.so.3"]));
-        // A loader does not always say its name.
+        // A loader may have no `DT_SONAME`.
         closure.provide("ld-linux.so.2", &elf(None, &[]));
         closure.provide("libc.so.6", &elf(Some("libc.so.6"), &["ld-linux.so.2"]));
         assert_eq!(closure.missing(), ["libtirpc.so.3"]);

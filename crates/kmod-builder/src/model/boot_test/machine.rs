@@ -5,12 +5,9 @@ use serde::Serialize;
 
 use super::Boot;
 
-/// The files of the guest, in the directory in which the emulator runs: paths in its arguments would have to be
-/// written in its own way.
+/// File names in the emulator's working directory. Relative, because QEMU's arguments would need escaped paths.
 pub const KERNEL: &str = "vmlinuz";
-/// See [`KERNEL`].
 pub const INITRAMFS: &str = "initramfs";
-/// See [`KERNEL`].
 pub const DISK: &str = "disk";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,12 +37,12 @@ pub enum AcceleratorMode {
     Tcg,
 }
 
-/// The virtual machine; x86_64 and aarch64 differ in these values only. aarch64 is untested.
+/// x86_64 and aarch64 differ in these values only. aarch64 is untested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub arch: Arch,
     pub accelerator: Accelerator,
-    /// Its memory in MiB.
+    /// In MiB.
     pub memory: u32,
 }
 
@@ -65,7 +62,7 @@ impl Machine {
         match (self.accelerator, self.arch) {
             (Accelerator::Kvm, _) => "host",
             (Accelerator::Tcg, Arch::X86_64) => "max",
-            // Signed pointers in the way that the architecture proposes take half of the time.
+            // Emulating the architected pointer authentication algorithm takes half of the CPU time.
             (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
         }
     }
@@ -77,9 +74,9 @@ impl Machine {
         }
     }
 
-    /// The emulator's arguments. Its standard output is the guest's serial console.
+    /// QEMU's arguments. Standard output is the guest's serial console.
     pub fn arguments(self, boot: Boot, run: &str) -> Vec<String> {
-        // No network, no display, no devices but these. A restart, which a panic leads to at once, ends it.
+        // No network and no display. A panic reboots at once, which ends QEMU.
         let command_line = format!(
             "console={} panic=-1 oops=panic selinux=0 zfs_kmods.boot={} zfs_kmods.run={run}",
             self.console(),
@@ -97,7 +94,7 @@ impl Machine {
             self.accelerator.as_str(),
             "-cpu",
             self.processor(),
-            // Two, so that what may happen at the same time does.
+            // Two CPUs, to allow concurrency.
             "-smp",
             "2",
             "-m",
@@ -112,7 +109,7 @@ impl Machine {
             INITRAMFS,
             "-append",
             &command_line,
-            // This machine will not lose its power between the boots, so nothing needs to reach its own disk.
+            // The host does not lose power between the boots, so no flush to its disk is needed.
             "-drive",
             &format!("file={DISK},format=raw,if=none,id=pool,cache=unsafe"),
             "-device",
@@ -127,7 +124,7 @@ impl Machine {
 #[error("`{0}` is not a memory size (expected from `512M` to `64G`)")]
 pub struct ParseMemoryError(String);
 
-/// Reads an amount of memory, in MiB: `1G`, `1536M`.
+/// In MiB, from `1G` or `1536M`.
 pub fn parse_memory(text: &str) -> Result<u32, ParseMemoryError> {
     let amount = || {
         let (number, factor) = match text.strip_suffix('G') {

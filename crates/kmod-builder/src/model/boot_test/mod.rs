@@ -1,14 +1,12 @@
-//! The boot test: what the guest is made of, what it is asked to do, and what its words on the console amount to.
+//! The boot test: the contents of the guest, its steps, and the evaluation of its console.
 //!
-//! A guest boots the exact kernel of an image twice and uses a pool in it; the disk is the same in both boots. Inside,
-//! `init.sh` makes the steps and says how each went. Nothing that it says counts by itself: [`ConsoleParser`] holds every
-//! line against what must come next, and only the whole of it, followed by the kernel's power-off line, is a success.
+//! A guest boots the exact kernel of an image twice with the same disk and uses a pool on it. `init.sh` runs the
+//! steps and reports each on the console. [`ConsoleParser`] compares every line with the expected one; the test
+//! passes only if all steps passed and the kernel's power-off line follows.
 //!
-//! What the guest runs comes from three places. The modules, `zpool`, `zfs` and their libraries are those of the
-//! published packages. The kernel and its drivers are the distribution's, from packages that the build never sees.
-//! The libraries below them and busybox come from the image in which OpenZFS was built, because its packages were
-//! linked with those; a guest without a package database can be made of nothing else that is sure to fit. busybox is
-//! there for its shell and for `insmod`: one file on Fedora and Debian alike, where bash and its company are dozens.
+//! The modules, `zpool`, `zfs` and their libraries are from the published packages. The kernel and its drivers are
+//! from the distribution's packages. Other libraries and busybox are from the builder image, because the packages
+//! were linked with its libraries.
 
 mod console;
 mod cpio;

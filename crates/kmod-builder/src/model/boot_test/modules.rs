@@ -6,21 +6,20 @@ use super::BootFailure;
 use super::libraries::file_name;
 use crate::model::elf::{ElfError, ElfFile};
 
-/// What the guest needs to see its disk, whether the kernel has it built in or as modules.
+/// Required to see the disk, built in or as modules.
 pub const DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelModule {
-    /// As the kernel calls it: `virtio_blk`, with no hyphens.
+    /// As in the kernel, with underscores: `virtio_blk`.
     pub name: String,
     pub depends: Vec<String>,
-    /// The kernel that it was built for, and options that must agree.
+    /// The kernel release and options that the module was built for.
     pub vermagic: Option<String>,
     pub bytes: Vec<u8>,
 }
 
 impl KernelModule {
-    /// A module from its file, which has this path.
     pub fn parse(path: &str, bytes: Vec<u8>) -> Result<Self, ElfError> {
         let elf = ElfFile::parse(bytes.as_slice())?;
         let depends = elf.modinfo("depends").unwrap_or_default();
@@ -35,10 +34,10 @@ impl KernelModule {
         canonical(file.split_once(".ko").map_or(file, |(name, _)| name))
     }
 
-    /// Whether it was built for exactly this kernel.
+    /// Checks that the module was built for exactly this kernel.
     ///
-    /// The kernel itself does not insist: where it knows the version of each symbol (`CONFIG_MODVERSIONS`, which
-    /// Fedora has), it takes a module of a neighbour if the symbols agree. The image promises more than that.
+    /// The kernel is less strict: with `CONFIG_MODVERSIONS`, as in Fedora, it loads a module of another release if
+    /// the symbol versions agree.
     pub fn check_kernel(&self, kernel: &KernelRelease) -> Result<(), BootFailure> {
         let words = self.vermagic.as_deref().unwrap_or_default();
         let built_for = words.split_whitespace().next().unwrap_or_default();
@@ -53,15 +52,14 @@ impl KernelModule {
     }
 }
 
-/// File names have hyphens where the kernel has underscores.
+/// File names may have hyphens where the kernel has underscores.
 fn canonical(name: &str) -> String {
     name.trim().replace('-', "_")
 }
 
-/// The modules at hand, and what the kernel has built in.
+/// The available modules, and those built into the kernel.
 ///
-/// No package has a `modules.dep`; `depmod` makes it where a kernel is installed. The modules themselves name what
-/// they depend on, which is the same.
+/// No package has a `modules.dep`, so dependencies are read from the modules.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleSet {
     modules: BTreeMap<String, KernelModule>,
@@ -69,7 +67,7 @@ pub struct ModuleSet {
 }
 
 impl ModuleSet {
-    /// What a kernel has built in: the lines of `modules.builtin`, a path each.
+    /// `built_in` is the content of `modules.builtin`: one path a line.
     pub fn new(built_in: &str) -> Self {
         let built_in = built_in.lines().filter(|line| !line.is_empty()).map(KernelModule::name).collect();
         Self { modules: BTreeMap::new(), built_in }
@@ -83,7 +81,7 @@ impl ModuleSet {
         self.modules.get(name)
     }
 
-    /// The modules that are needed to load these, and not at hand.
+    /// The modules that these need and that are not available.
     pub fn missing(&self, goals: &[&str]) -> BTreeSet<String> {
         let mut missing = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -100,7 +98,7 @@ impl ModuleSet {
         missing
     }
 
-    /// The modules to load, each after those that it depends on, without those in `loaded`.
+    /// The modules to load, dependencies first, without those in `loaded`.
     pub fn order(&self, goals: &[&str], loaded: &[String]) -> Result<Vec<String>, ModuleLoadError> {
         if let Some(name) = self.missing(goals).into_iter().next() {
             let needs = |module: &&KernelModule| module.depends.contains(&name);

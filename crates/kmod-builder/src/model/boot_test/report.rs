@@ -17,35 +17,33 @@ pub struct BootTest {
     pub target: Target,
     #[serde(flatten)]
     pub verdict: BootVerdict,
-    /// `None` if nothing was booted.
+    /// `None` if no guest was booted.
     pub guest: Option<GuestConfig>,
     pub boots: Vec<BootReport>,
-    /// The file with everything that the guest said, if it was kept.
+    /// The path of the console log, if it was kept.
     pub console: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "reason", rename_all = "kebab-case")]
 pub enum BootVerdict {
-    /// Every step of both boots went well, and the guest powered off each time.
     Passed,
-    /// Something did not.
     Failed(BootFailure),
     NotTested(String),
 }
 
-/// What is needed to run the same guest again.
+/// The configuration that reproduces the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuestConfig {
     pub accelerator: Accelerator,
     pub emulator: String,
     pub machine: &'static str,
-    /// Its memory in MiB.
+    /// In MiB.
     pub memory: u32,
-    /// The digest of its initramfs. The same packages and libraries give the same.
+    /// Equal packages and libraries give an equal digest.
     pub initramfs: Digest,
     pub kernel: Vec<PackageSource>,
-    /// Where the libraries below the published ones are from: an image by digest, or a directory.
+    /// The source of the libraries: an image by digest, or a directory.
     pub libraries: String,
 }
 
@@ -53,13 +51,13 @@ pub struct GuestConfig {
 pub struct PackageSource {
     /// `kernel-core-6.17.8-300.fc43.x86_64`.
     pub nevra: String,
-    /// An address or a path.
+    /// A URL or a path.
     pub from: String,
     pub digest: Digest,
 }
 
 impl BootVerdict {
-    /// What the boots amount to: one failure is enough, and so is a boot that was not made.
+    /// Failed if a boot failed or is missing.
     pub fn of(boots: &[BootReport]) -> Self {
         for wanted in [Boot::First, Boot::Second] {
             match boots.iter().find(|report| report.boot == wanted) {
@@ -73,7 +71,6 @@ impl BootVerdict {
 }
 
 impl BootTest {
-    /// Whether the image may be promoted as far as the boot test is concerned.
     pub fn passed(&self) -> bool {
         self.verdict == BootVerdict::Passed
     }
@@ -82,9 +79,7 @@ impl BootTest {
         self.boots.iter().map(|report| report.time).sum()
     }
 
-    /// What is said of an image that was tested; `url` leads to the run's log, where there is one.
-    ///
-    /// A test that was not made is no test with a result: `None`.
+    /// The signed test result; `None` if no test was run. `url` is the address of the run's log.
     pub fn result(&self, finished: Timestamp, url: Option<String>) -> Option<TestResult> {
         let reason = match &self.verdict {
             BootVerdict::Passed => None,
@@ -97,7 +92,7 @@ impl BootTest {
                 let name = format!("boot {}: {}", report.boot.number(), step.step);
                 if step.passed { passed.push(name) } else { failed.push(name) }
             }
-            // The step at which the guest was when it broke has not been made, but it is the one that failed.
+            // The step that was running at the failure has no result of its own.
             if report.failure.is_some() && report.steps.iter().all(|step| step.passed) {
                 let name = report.broken_at().map_or("power off", BootStep::as_str);
                 failed.push(format!("boot {}: {name}", report.boot.number()));
@@ -109,7 +104,7 @@ impl BootTest {
         Some(TestResult { configuration: self.configuration(), passed, failed, reason, url, finished })
     }
 
-    /// What the test was run with, as resource descriptors.
+    /// As resource descriptors.
     fn configuration(&self) -> Vec<Value> {
         let Some(guest) = &self.guest else { return Vec::new() };
         let digest = |digest: &Digest| json!({"sha256": digest.hex()});

@@ -19,7 +19,7 @@ impl Boot {
         }
     }
 
-    /// What the guest does in this boot, in this order; `init.sh` has a function for each.
+    /// In order. `init.sh` has a function for each.
     pub const fn steps(self) -> &'static [BootStep] {
         use BootStep::{
             Change, Create, Dataset, Destroy, Drivers, End, Export, Import, Read, Rollback, Scrub, Snapshot,
@@ -43,7 +43,6 @@ impl Serialize for Boot {
     }
 }
 
-/// What the guest does; [`STEPS`] describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BootStep {
     Start,
@@ -66,7 +65,7 @@ pub enum BootStep {
     End,
 }
 
-/// Every step: the id on the console and in JSON, and the text that continues "while".
+/// Id on the console and in JSON, and the text that continues "while".
 const STEPS: [(BootStep, &str, &str); 18] = [
     (BootStep::Start, "start", "starting"),
     (BootStep::Drivers, "drivers", "loading the drivers of the disk"),

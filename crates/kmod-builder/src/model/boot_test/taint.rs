@@ -3,10 +3,10 @@ use std::fmt;
 /// The letters of the kernel's taint flags, bit 0 first (kernel documentation, `admin-guide/tainted-kernels.rst`).
 const LETTERS: [char; 20] =
     ['P', 'F', 'S', 'R', 'M', 'B', 'U', 'D', 'A', 'W', 'C', 'I', 'O', 'E', 'L', 'K', 'X', 'T', 'N', 'J'];
-/// A module that is proprietary (to the kernel, the CDDL is), out of tree and not signed: what OpenZFS must be.
+/// Expected with OpenZFS: proprietary (to the kernel, the CDDL is), out of tree, and unsigned.
 const EXPECTED: [char; 3] = ['P', 'O', 'E'];
 
-/// How a kernel is tainted: the number in `/proc/sys/kernel/tainted`.
+/// The number in `/proc/sys/kernel/tainted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taints(u64);
 
@@ -16,7 +16,7 @@ impl Taints {
         digits.then(|| text.parse().ok()).flatten().map(Self)
     }
 
-    /// Those that loading OpenZFS does not explain; `None` if there are no such.
+    /// The taints that loading OpenZFS does not explain, if any.
     pub fn unexpected(self) -> Option<Self> {
         let expected = LETTERS
             .iter()
@@ -48,7 +48,7 @@ mod tests {
     fn only_what_a_module_of_ours_explains_is_expected() {
         let unexpected = |text| Taints::parse(text).unwrap().unexpected().map(|taints| taints.to_string());
         assert_eq!(unexpected("0"), None);
-        // P, O and E: what Fedora's kernels say.
+        // P, O and E, as on Fedora.
         assert_eq!(unexpected("12289"), None);
         assert_eq!(unexpected("12801").as_deref(), Some("W"));
         assert_eq!(unexpected("4225").as_deref(), Some("D"));

@@ -1,24 +1,20 @@
-/// Compressions that [`ZbootPayload`] kernels have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZbootCompression {
-    /// gzip
     Gzip,
-    /// Zstandard
     Zstd,
 }
 
-/// A kernel within a program for EFI that unpacks it.
+/// The compressed kernel within an EFI program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZbootPayload<'a> {
     pub compression: ZbootCompression,
     pub kernel: &'a [u8],
 }
 
-/// The kernel within a kernel, if there is one.
+/// The compressed kernel within an EFI zboot program; `None` for other kernels.
 ///
-/// Fedora's kernels for aarch64 unpack themselves with the help of EFI, which the guest does not have (the kernel's
-/// `drivers/firmware/efi/libstub/zboot-header.S`; those for x86_64 need no help). `Err` names a compression that is
-/// not known here.
+/// Fedora's aarch64 kernels need EFI to unpack themselves (`drivers/firmware/efi/libstub/zboot-header.S`), which the
+/// guest does not have. `Err` has the name of an unsupported compression.
 pub fn zboot_payload(vmlinuz: &[u8]) -> Result<Option<ZbootPayload<'_>>, String> {
     let Some(header) = vmlinuz.first_chunk::<56>() else { return Ok(None) };
     if header[..2] != *b"MZ" || header[4..8] != *b"zimg" {
@@ -60,7 +56,7 @@ mod tests {
             ZbootPayload { compression: ZbootCompression::Gzip, kernel: b"kernel" }
         );
         assert_eq!(zboot_payload(&zimg("zstd22")).unwrap().unwrap().compression, ZbootCompression::Zstd);
-        // x86_64: also a program for EFI, but one that needs none.
+        // An x86_64 kernel is an EFI program too, but boots without EFI.
         assert_eq!(zboot_payload(&[&b"MZ"[..], &[0; 100]].concat()), Ok(None));
         assert_eq!(zboot_payload(b"MZ"), Ok(None));
         assert!(zboot_payload(&zimg("lzma")).is_err());
