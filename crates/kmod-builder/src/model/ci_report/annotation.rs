@@ -1,7 +1,6 @@
 use super::Finding;
 
-/// The line that shows a finding on the page of the run
-/// ([workflow commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
+/// A [workflow command](https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
 pub fn annotation(finding: &Finding) -> String {
     let command = finding.kind.row().level.as_str();
     let title = format!("{}: {}", finding.subject, finding.kind.title());

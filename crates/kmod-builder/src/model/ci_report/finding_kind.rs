@@ -3,56 +3,46 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of finding it is: who can do something about it, and what.
-///
-/// [`FindingKind::TABLE`] has one row for each, from which records, markers of issues, summaries and README follow.
+/// [`FindingKind::TABLE`] has a row for each. Records, issue markers, summaries and the README follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum FindingKind {
-    /// No OpenZFS release supports the kernel yet; expected, and no failure.
+    /// No OpenZFS release supports the kernel yet. Not a failure.
     Unsupported,
-    /// A server that tells what exists, or a download, did not answer as it should.
+    /// A metadata server or a download failed.
     Upstream,
-    /// kernel-devel of the kernel is in no known place any more.
+    /// No known repository has kernel-devel for the kernel.
     KernelDevelMissing,
-    /// A stage of the build failed.
     Build,
-    /// What was built broke the RPM contract, or what was published lacks its evidence.
+    /// The built image breaks the RPM contract, or the published one lacks evidence.
     Contract,
-    /// The boot test ran and did not pass.
     Boot,
-    /// The registry did not answer as it should.
     Registry,
-    /// A token or role does not allow something.
     Permission,
-    /// A job left no record: its machine was lost, it was cancelled, or it ran out of time.
+    /// A job left no record: its machine was lost, it was cancelled, or it timed out.
     Lost,
     Other,
 }
 
-/// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct FindingRow {
     pub kind: FindingKind,
-    /// In records and in the markers of issues, which are stored: never changed without an entry in `former_ids`.
+    /// Written to records and issue markers: change it only with an entry in `former_ids`.
     pub id: &'static str,
-    /// Read like `id`.
+    /// Accepted when reading.
     pub former_ids: &'static [&'static str],
-    /// A heading.
     pub title: &'static str,
-    /// What to do.
     pub advice: &'static str,
     pub level: FindingLevel,
-    /// How far a target must have come to have this finding; `None` if it can occur anywhere.
+    /// The stage that a target must have reached to have this finding; `None` if any.
     pub stage: Option<u8>,
 }
 
-/// How an annotation in GitHub Actions shows it.
+/// The level of the annotation in GitHub Actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingLevel {
-    /// Not a failure.
     Notice,
-    /// A failure that often passes by itself.
+    /// Often temporary.
     Warning,
     Error,
 }

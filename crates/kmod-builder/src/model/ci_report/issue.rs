@@ -4,12 +4,11 @@ use std::fmt;
 use super::{Finding, FindingKind, LastStage, RunReport};
 use crate::model::plan::BuildDecision;
 
-/// The label of every issue that is kept here.
 pub const LABEL: &str = "zfs-kmods";
-/// How much of a message stands in an issue, in characters.
+/// The maximum length of a message in an issue, in characters.
 const LONGEST: usize = 6000;
 
-/// What an issue is about: the hidden first line of its body. There is never a second issue with the same marker.
+/// The hidden first line of an issue's body. Unique among the issues.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker {
     pub kind: FindingKind,
@@ -18,7 +17,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The marker of an issue, if it has one. Only the first line counts: the text below quotes others.
+    /// The marker of an issue, if it has one. Only the first line counts, because the text below quotes others.
     pub fn of(body: &str) -> Option<Self> {
         let line = body.lines().next()?.trim();
         let (kind, subject) = line.strip_prefix("<!-- zfs-kmods ")?.strip_suffix(" -->")?.split_once(' ')?;
@@ -32,17 +31,15 @@ impl fmt::Display for Marker {
     }
 }
 
-/// An issue with our label and a marker.
+/// An issue with [`LABEL`] and a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingIssue {
-    /// Older issues have smaller numbers.
     pub number: u64,
     pub marker: Marker,
     pub open: bool,
     pub body: String,
 }
 
-/// An issue that should be open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredIssue {
     pub marker: Marker,
@@ -51,15 +48,12 @@ pub struct DesiredIssue {
     pub body: String,
 }
 
-/// A change to an issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IssueAction {
     Open(DesiredIssue),
-    /// Replace title and body.
     Update(u64, DesiredIssue),
-    /// The finding has come back.
     Reopen(u64, DesiredIssue),
-    /// With this comment.
+    /// The text is a comment.
     Close(u64, String),
 }
 
@@ -74,7 +68,7 @@ impl fmt::Display for IssueAction {
     }
 }
 
-/// The issues that should be open after a run: one for each kind and target.
+/// One for each kind and target.
 pub fn desired_issues(report: &RunReport, run: Option<&str>) -> Vec<DesiredIssue> {
     let mut all: Vec<DesiredIssue> = Vec::new();
     for finding in report.all() {
@@ -89,10 +83,10 @@ pub fn desired_issues(report: &RunReport, run: Option<&str>) -> Vec<DesiredIssue
 
 fn body(marker: &Marker, finding: &Finding, run: Option<&str>) -> String {
     let message: String = finding.message.chars().take(LONGEST).collect();
-    // A fence that the message cannot close; inside it mentions and links have no effect.
+    // A fence longer than any in the message. Mentions and links have no effect inside it.
     let fence = "`".repeat(longest_run(&message).max(2) + 1);
     let advice = finding.advice();
-    // An unsupported target has the same text every day, and an issue whose text stays is not touched.
+    // Without the run, the text for an unsupported target is the same every day, and the issue is not updated.
     let seen = match run {
         Some(run) if finding.kind.is_failure() => format!("\nLast seen in {run}.\n"),
         _ => String::new(),
@@ -116,7 +110,7 @@ fn longest_run(text: &str) -> usize {
 
 /// The changes after which each finding has exactly one open issue, and no other issue is open.
 ///
-/// `close_stale` says that the run planned all targets, so that issues of targets outside its plan are closed.
+/// `close_stale` requires a run that planned all targets: issues of targets outside its plan are closed too.
 pub fn issue_actions(
     report: &RunReport,
     wanted: &[DesiredIssue],
@@ -130,7 +124,7 @@ pub fn issue_actions(
         let open = same().filter(|issue| issue.open).min_by_key(|issue| issue.number);
         let before = same().filter(|issue| !issue.open).max_by_key(|issue| issue.number);
         match (open, before) {
-            // GitHub changes the line ends of a text that was edited on its page.
+            // GitHub changes line ends when a text is edited in the browser.
             (Some(issue), _) if same_text(&issue.body, &wanted.body) => {}
             (Some(issue), _) => all.push(IssueAction::Update(issue.number, wanted.clone())),
             (None, Some(issue)) => all.push(IssueAction::Reopen(issue.number, wanted.clone())),
@@ -174,7 +168,7 @@ fn same_text(one: &str, other: &str) -> bool {
     one.replace("\r\n", "\n").trim_end() == other.replace("\r\n", "\n").trim_end()
 }
 
-/// Why a finding has passed, if this run shows it; a run that stopped earlier shows nothing.
+/// The reason to close an issue. `None` if this run does not show that the finding is resolved.
 fn why_passed(report: &RunReport, marker: &Marker, close_stale: bool) -> Option<String> {
     let subject = &marker.subject;
     if let Some(result) = report.targets.iter().find(|result| result.tag() == *subject) {

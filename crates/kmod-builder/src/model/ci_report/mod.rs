@@ -1,7 +1,7 @@
-//! What the commands of a run leave behind, and what `report` makes of it.
+//! Records of commands, and the report on a run that is made from them.
 //!
-//! A run is spread over machines; each command leaves a [`CommandRecord`]. [`RunReport`] joins the records with the plan:
-//! a job without a record counts as lost. Job summary, annotations and issues are made from the report.
+//! Each job of a run leaves a [`CommandRecord`]. [`RunReport`] joins the records with the plan: a job without a
+//! record counts as lost. Job summary, annotations and issues are made from the report.
 
 mod annotation;
 mod finding_kind;

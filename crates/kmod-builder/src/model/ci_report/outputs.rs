@@ -5,28 +5,27 @@ use super::RecordedResult;
 use crate::model::inputs::BuildInputs;
 use crate::model::plan::{BuildDecision, Plan};
 
-/// What each command writes to `GITHUB_OUTPUT`, where later jobs read it. Other commands write nothing.
+/// The outputs that each command writes to `GITHUB_OUTPUT`. Other commands write none.
 pub const OUTPUTS: [(&str, &[&str]); 2] = [("plan", &["build", "matrix"]), ("build", &["digest", "image"])];
 
-/// The machine on which an architecture is built, by GitHub's label.
+/// The runner label of each architecture.
 pub const RUNNERS: [(&str, &str); 2] = [("x86_64", "ubuntu-24.04"), ("aarch64", "ubuntu-24.04-arm")];
 
-/// One job of the matrix: the inputs of `target.yml`.
+/// The inputs of `target.yml`.
 #[derive(Debug, Serialize)]
 pub struct MatrixJob<'a> {
     pub tag: String,
     pub runner: &'static str,
-    /// The channel of the candidate.
     pub channel: Option<&'a str>,
-    /// To which it is promoted.
+    /// The channels that it is promoted to.
     pub channels: Vec<&'a str>,
     pub inputs: &'a BuildInputs,
 }
 
-/// The outputs of a command for later jobs; an output without a value is left out.
+/// Outputs without a value are left out.
 ///
-/// `channel` is where everything is to be promoted to; without one, each target goes to the streams in which its kernel
-/// was seen.
+/// `channel` is the target of every promotion; without it, each target goes to the streams in which its kernel was
+/// seen.
 pub fn outputs(
     command: &str,
     results: &[RecordedResult],
@@ -52,8 +51,7 @@ pub fn outputs(
     }
 }
 
-/// One job for each target that is to be built. A kernel of two streams is built once, for the first of them, and promoted
-/// to both.
+/// One job per target to build. A kernel of two streams is built once and promoted to both.
 pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> {
     let job = |planned: &'a crate::model::plan::PlannedTarget| {
         let BuildDecision::Build { inputs, .. } = &planned.decision else { return None };

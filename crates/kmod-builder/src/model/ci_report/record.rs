@@ -6,23 +6,21 @@ use super::FindingKind;
 use crate::model::plan::Plan;
 use crate::model::{Digest, DocumentSchema};
 
-/// What a command leaves behind for `report`.
+/// The result of a command, read by `report`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredRecord")]
 pub struct CommandRecord {
     pub schema: DocumentSchema,
-    /// `build`.
     pub command: String,
-    /// The command line after the program's name; secrets never stand there.
+    /// Without the program's name. Contains no secrets.
     pub arguments: Vec<String>,
-    /// The tag of the target that the job is for, such as `zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64`; `None` for a command
-    /// about all targets.
+    /// The tag of the job's target, such as `zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64`; `None` for a command about all
+    /// targets.
     pub tag: Option<String>,
     pub status: CommandStatus,
     pub failure: Option<Failure>,
     pub started_at: Timestamp,
     pub ended_at: Timestamp,
-    /// In the order in which they were shown.
     pub results: Vec<RecordedResult>,
 }
 
@@ -37,26 +35,24 @@ pub enum CommandStatus {
     Failed,
 }
 
-/// Why a command did not end well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     #[serde(alias = "class")]
     pub kind: FindingKind,
     /// The error and its causes.
     pub message: String,
-    /// What to do, where the error knows more than the advice of its kind.
+    /// More specific than the advice of the finding's kind.
     pub help: Option<String>,
 }
 
-/// What a record keeps of a result that a command has shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum RecordedResult {
     Plan(Plan),
-    /// An image was built, or was up to date.
+    /// Built, or up to date.
     Image {
         digest: Digest,
-        /// With its digest, if the image was published.
+        /// With the digest, if the image was published.
         reference: Option<String>,
         /// `None` if the image was not published.
         signed: Option<bool>,
@@ -66,7 +62,7 @@ pub enum RecordedResult {
         result: String,
         reason: Option<String>,
     },
-    /// Why a check failed, one sentence each.
+    /// One sentence per failed check.
     Rejected {
         reasons: Vec<String>,
     },
@@ -77,8 +73,8 @@ impl CommandRecord {
         DocumentSchema::new("command-record", 2)
     }
 
-    /// The file's name in the directory of records. The same command line for the same target replaces its record;
-    /// another command line, such as a promotion to another channel, does not.
+    /// The file's name in the directory of records. A record is replaced by one with the same command line and
+    /// target.
     pub fn file_name(&self) -> String {
         let tag = self.tag.as_deref().unwrap_or("all");
         let line = Digest::of(self.arguments.join("\0").as_bytes());
@@ -87,7 +83,7 @@ impl CommandRecord {
 }
 
 impl Failure {
-    /// The failure of a command that ended with exit status 3.
+    /// The failure of a command with exit status 3.
     pub fn of_check(command: &str, results: &[RecordedResult]) -> Self {
         let kind = match command {
             "boot-test" => FindingKind::Boot,
@@ -114,8 +110,7 @@ impl RecordedResult {
     }
 }
 
-/// A record as any version wrote it. Version 1 had no `schema` and kept in `shown` every document that the command had
-/// printed.
+/// A record of any version. Version 1 had no `schema`, and `shown` had every document that the command printed.
 #[derive(Deserialize)]
 struct StoredRecord {
     #[serde(default = "CommandRecord::schema")]
@@ -138,7 +133,7 @@ struct StoredRecord {
     shown: Vec<ShownDocument>,
 }
 
-/// The members that `report` reads of a document in `shown`.
+/// The members of a document in `shown` that `report` reads.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ShownDocument {

@@ -20,7 +20,7 @@ pub enum LastStage {
 }
 
 impl LastStage {
-    /// The commands that every target that is built goes through.
+    /// The commands that run for every target to build.
     const fn commands(self) -> &'static [&'static str] {
         match self {
             Self::Promote => &["build", "boot-test", "promote"],
@@ -30,14 +30,13 @@ impl LastStage {
     }
 }
 
-/// A failure, or the news that a target is not supported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// A target's tag; a command or a source where it is about all targets.
+    /// A target's tag, a command or a source.
     pub subject: String,
     pub message: String,
-    /// What to do, where more is known than the advice of the kind.
+    /// More specific than the advice of the kind.
     pub help: Option<String>,
 }
 
@@ -57,19 +56,17 @@ impl Finding {
     }
 }
 
-/// The result of a run for one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TargetResult {
     #[serde(flatten)]
     pub planned: PlannedTarget,
     pub findings: Vec<Finding>,
-    /// The image that was built, or that is up to date.
+    /// Of an image that was built or is up to date.
     pub digest: Option<Digest>,
-    /// Whether the published image has signed evidence; `None` if none was published in this run.
+    /// `None` if no image was published in this run.
     pub signed: Option<bool>,
     /// `passed`, `failed` or `not-tested`.
     pub boot_test: Option<String>,
-    /// Whether the image was promoted in this run.
     pub promoted: bool,
     pub commands: Vec<CommandTime>,
 }
@@ -91,24 +88,23 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(duration.as_secs())
 }
 
-/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
     schema: DocumentSchema,
     pub last_stage: LastStage,
     /// Each planned target once.
     pub targets: Vec<TargetResult>,
-    /// What concerns no single target.
+    /// Findings that concern no single target.
     pub findings: Vec<Finding>,
-    /// Whether every source is in the plan, and `plan` itself ended well.
+    /// Whether the plan has every source and `plan` succeeded.
     pub complete: bool,
 }
 
 impl RunReport {
     /// Joins the plan with the records of the jobs.
     ///
-    /// `one_channel` says that everything was to be promoted to a single channel; else each target goes to every stream
-    /// in which its kernel was seen, and must have a record of each of these promotions.
+    /// With `one_channel`, everything is promoted to a single channel. Otherwise each target must have a promotion
+    /// record for every stream in which its kernel was seen.
     pub fn new(last_stage: LastStage, one_channel: bool, records: &[CommandRecord]) -> Self {
         let report = |targets, findings, complete| Self {
             schema: DocumentSchema::new("run-report", 2),
@@ -132,24 +128,23 @@ impl RunReport {
         report(plan.targets().iter().map(result).collect(), findings, complete)
     }
 
-    /// All findings: first those of the run, then by target.
+    /// First those of the run, then by target.
     pub fn all(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().chain(self.targets.iter().flat_map(|result| &result.findings))
     }
 
-    /// Whether nothing failed.
     pub fn is_good(&self) -> bool {
         !self.all().any(|finding| finding.kind.is_failure())
     }
 }
 
-/// What concerns no single target, and whether the plan is complete.
+/// The findings that concern no single target, and whether the plan is complete.
 fn plan_findings(plan: &Plan, records: &[CommandRecord]) -> (Vec<Finding>, bool) {
     let unresolved = plan.unresolved().iter();
     let mut findings: Vec<_> = unresolved
         .map(|source| Finding::new(FindingKind::Upstream, &source.source, &*source.reason))
         .collect();
-    // The failure of an incomplete plan only repeats what is reported source by source and target by target.
+    // An incomplete plan is already reported by source and target.
     if plan.is_complete() {
         findings.extend(finding_of("plan", records));
     }
@@ -157,7 +152,7 @@ fn plan_findings(plan: &Plan, records: &[CommandRecord]) -> (Vec<Finding>, bool)
     (findings, complete)
 }
 
-/// The finding of a command that is for no single target.
+/// The finding of a command about all targets.
 fn finding_of(command: &str, records: &[CommandRecord]) -> Option<Finding> {
     let Some(record) = records.iter().find(|record| record.command == command) else {
         return Some(Finding::new(FindingKind::Lost, command, format!("`{command}` has left no record")));
@@ -217,13 +212,13 @@ fn command_time(record: &CommandRecord) -> CommandTime {
     }
 }
 
-/// Promoted at all, and nowhere refused.
+/// Promoted at least once, and not rejected anywhere.
 fn promoted(own: &[&CommandRecord]) -> bool {
     let mut promotions = own.iter().filter(|record| record.command == "promote").peekable();
     promotions.peek().is_some() && promotions.all(|record| record.status == CommandStatus::Done)
 }
 
-/// The failures of the first command that has any; or, if none has and a record is missing, that its job was lost.
+/// The failures of the first command that has any. If none has and a record is missing, its job was lost.
 fn target_findings(
     last_stage: LastStage,
     tag: &str,

@@ -4,10 +4,9 @@ use std::time::Duration;
 use super::{CommandTime, Finding, IssueAction, LastStage, RunReport, TargetResult};
 use crate::model::plan::BuildDecision;
 
-/// How much of a message stands in the summary, in characters: GitHub takes 1 MiB for all.
+/// The maximum length of a message in the summary, in characters. GitHub accepts 1 MiB in total.
 const LONGEST: usize = 3000;
 
-/// What started the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunTrigger {
     /// `schedule`, `workflow_dispatch` or `push`.
@@ -18,7 +17,7 @@ pub struct RunTrigger {
     pub command: Option<String>,
 }
 
-/// The page of the run, in Markdown. `issues` is what was done with issues, or why nothing could be.
+/// Markdown. `issues` is the result of updating the issues, or the reason why they were not updated.
 pub fn summary(
     report: &RunReport,
     trigger: &RunTrigger,
@@ -163,7 +162,7 @@ fn section(finding: &Finding) -> String {
     )
 }
 
-/// Without the characters that Markdown and GitHub interpret.
+/// Escapes the characters that Markdown and GitHub interpret.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
 }
