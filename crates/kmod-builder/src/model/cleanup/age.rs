@@ -4,7 +4,7 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A span of time as a person writes it: `24h`, `90d`, `12w`.
+/// A duration in hours, days or weeks: `24h`, `90d`, `12w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Age {
@@ -16,12 +16,11 @@ impl Age {
         Self { hours }
     }
 
-    /// So many days of 24 hours.
     pub const fn days(days: u16) -> Self {
         Self { hours: days as u32 * 24 }
     }
 
-    /// Whether this much time has passed since then. The future is never past.
+    /// False if `since` is in the future.
     pub fn has_passed(self, since: Timestamp, now: Timestamp) -> bool {
         now.duration_since(since) >= SignedDuration::from_hours(self.hours.into())
     }
@@ -57,7 +56,7 @@ impl FromStr for Age {
         };
         let plain = number.bytes().all(|byte| byte.is_ascii_digit());
         let number: u32 = number.parse().ok().filter(|_| plain).ok_or_else(fail)?;
-        // A century is more than anybody means, and far from what the arithmetic of time can bear.
+        // The limit of 100 years keeps time arithmetic from overflowing.
         let hours = number.checked_mul(hours).filter(|hours| *hours <= 100 * 366 * 24).ok_or_else(fail)?;
         Ok(Self { hours })
     }
@@ -77,7 +76,7 @@ impl From<Age> for String {
     }
 }
 
-/// A part of a whole in percent: `50%`.
+/// Written as `50%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Percentage {
@@ -87,7 +86,6 @@ pub struct Percentage {
 impl Percentage {
     pub const HALF: Self = Self { percent: 50 };
 
-    /// Whether the part is larger than this share of the whole.
     pub const fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
         part as u128 * 100 > whole as u128 * self.percent as u128
     }

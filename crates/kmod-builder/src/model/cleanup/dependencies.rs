@@ -5,14 +5,13 @@ use super::graph::Graph;
 use super::inventory::Inventory;
 use crate::model::Digest;
 
-/// What else has to stay where something stays after all, because it changed or the store would not let it go.
+/// Adds dependencies to manifests that are kept during deletion, because they changed or could not be deleted.
 pub struct Dependencies<'a> {
     inventory: &'a Inventory,
     graph: Graph,
 }
 
 impl<'a> Dependencies<'a> {
-    /// Of everything in the store.
     pub fn of(inventory: &'a Inventory) -> Self {
         let classes: Vec<Vec<TagClass>> = inventory
             .all()
@@ -22,7 +21,7 @@ impl<'a> Dependencies<'a> {
         Self { inventory, graph: Graph::new(inventory, &classes) }
     }
 
-    /// Adds these and everything that they need to what is held back.
+    /// Adds the digests and everything that they need.
     pub fn protect(&self, protected: &mut HashSet<Digest>, digests: impl IntoIterator<Item = Digest>) {
         let mut queue: Vec<Digest> = digests.into_iter().collect();
         while let Some(digest) = queue.pop() {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::Target;
 
-/// Decides about each manifest alone; what other manifests need is added by [`Graph::closure`].
+/// Evaluates each manifest alone; [`Graph::closure`] adds what other manifests need.
 pub(super) struct RetentionEvaluator<'a> {
     policy: &'a RetentionPolicy,
     now: Timestamp,
@@ -19,7 +19,7 @@ pub(super) struct RetentionEvaluator<'a> {
 
 type Newest = BTreeMap<(ZfsLine, Arch), BTreeSet<usize>>;
 
-/// What a [`KeepRule`](super::KeepRule) knows of a manifest.
+/// The input of a [`KeepRule`](super::KeepRule).
 pub(super) struct Evaluated<'a> {
     pub(super) policy: &'a RetentionPolicy,
     pub(super) newest: &'a Newest,
@@ -30,13 +30,13 @@ pub(super) struct Evaluated<'a> {
     now: Timestamp,
 }
 
-/// A manifest goes at this age, if no rule keeps it.
+/// The age at which a manifest is deleted, if no rule keeps it.
 pub(super) struct Lifetime {
     pub(super) kind: LifetimeKind,
     limit: Age,
 }
 
-/// In the order in which they are reported.
+/// In the order of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LifetimeKind {
     Released,
@@ -45,11 +45,11 @@ pub(super) enum LifetimeKind {
     Untagged,
     Orphan,
     Superseded,
-    /// Evidence, or listed by an index: it goes with what it belongs to.
+    /// Evidence, or listed by an index: deleted together with its image or index.
     Attached,
 }
 
-/// Each reason to delete: its id, and its sentence with the names of the details in braces.
+/// Id and sentence, with the names of the details in braces.
 pub const DELETE_REASONS: [(&str, &str); 7] = [
     ("old", "it is older than {after} and no host runs its kernel"),
     ("old-candidate", "it is a candidate older than {after}"),
@@ -75,8 +75,8 @@ impl<'a> RetentionEvaluator<'a> {
         Self { policy, now, newest: newest(policy.keep_newest, inventory, classes) }
     }
 
-    /// The reason to keep it, or the reason to delete it if nothing else needs it; none if it goes with what it belongs
-    /// to.
+    /// The reason to keep the manifest, or to delete it if nothing else needs it; `None` if it is deleted together
+    /// with its image or index.
     pub(super) fn evaluate(
         &self,
         position: usize,
@@ -103,8 +103,8 @@ impl<'a> RetentionEvaluator<'a> {
         })
     }
 
-    /// One for each tag that names an image, and one for its place among the other manifests: if it has no such tag,
-    /// and for evidence always, because young evidence shows that an upload or a promotion is under way.
+    /// One per tag that names an image. Evidence and manifests without such a tag also have one for their relation to
+    /// other manifests: young evidence indicates an upload or a promotion in progress.
     fn lifetimes(
         &self,
         position: usize,
@@ -162,9 +162,9 @@ impl Evaluated<'_> {
     }
 }
 
-/// The newest images per line and architecture: distinct digests, however many tags each has. Of those that came at
-/// the same moment, GitHub's number tells, then OpenZFS and kernel (outside GitHub an image says only when its OpenZFS
-/// was released), then the digest, so that there is always one answer (actions/delete-package-versions#97).
+/// The newest images per line and architecture, counted by digest. Ties are decided by GitHub's number, then OpenZFS
+/// and kernel versions (outside GitHub, images have only OpenZFS's release date), then the digest
+/// (actions/delete-package-versions#97).
 fn newest(count: usize, inventory: &Inventory, classes: &[Vec<TagClass>]) -> Newest {
     let mut groups: BTreeMap<_, BTreeMap<usize, _>> = BTreeMap::new();
     for (position, (stored, classes)) in inventory.all().iter().zip(classes).enumerate() {

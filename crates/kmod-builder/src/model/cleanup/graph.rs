@@ -6,26 +6,26 @@ use super::keep_rules::needed_by;
 use super::{ManifestKind, RetentionReason};
 use crate::model::Digest;
 
-/// What needs what, by position in the inventory.
+/// Dependencies between manifests, by position in the inventory.
 pub(super) struct Graph {
     nodes: Vec<Node>,
 }
 
 #[derive(Default)]
 struct Node {
-    /// The manifests that it lists, as far as they are stored.
+    /// The stored manifests that it lists.
     children: Vec<usize>,
-    /// The first that lists it and is no evidence.
+    /// The first index that lists it and is not evidence.
     listed_by: Option<usize>,
-    /// What refers to it and says so itself.
+    /// Manifests whose `subject` it is.
     referrers: Vec<usize>,
-    /// The indexes of those, under its fallback tag.
+    /// The referrers indexes under its fallback tag.
     indexes: Vec<usize>,
-    /// Its `.sig`, `.att` and `.sbom`.
+    /// The manifests at its `.sig`, `.att` and `.sbom` tags.
     signatures: Vec<usize>,
-    /// What it speaks about, as far as that is stored.
+    /// Its stored subjects.
     subjects: BTreeSet<usize>,
-    /// What it speaks about and is not stored.
+    /// Its subjects that are not stored.
     absent: BTreeSet<Digest>,
 }
 
@@ -64,24 +64,24 @@ impl Graph {
         Self { nodes }
     }
 
-    /// Whether it speaks about something else, there or not.
+    /// Whether it has a subject, stored or not.
     pub(super) fn is_evidence(&self, position: usize) -> bool {
         self.nodes[position].is_evidence()
     }
 
-    /// Whether something that is no evidence lists it: then it lives as long as that.
+    /// Whether an index that is not evidence lists it. If so, both are deleted together.
     pub(super) fn is_listed(&self, position: usize) -> bool {
         self.nodes[position].listed_by.is_some()
     }
 
-    /// What it speaks about, if nothing of that is stored.
+    /// A subject, if none of its subjects is stored.
     pub(super) fn orphan_of(&self, position: usize) -> Option<&Digest> {
         let node = &self.nodes[position];
         node.absent.first().filter(|_| node.subjects.is_empty())
     }
 
-    /// Whether it is an old state of the index of what refers to some image: a client that writes such an index leaves
-    /// the one before without a tag (oras-project/oras#1228).
+    /// Whether it is an old referrers index: clients that write a new one leave the previous one untagged
+    /// (oras-project/oras#1228).
     pub(super) fn is_superseded_index(&self, position: usize, stored: &StoredManifest) -> bool {
         let node = &self.nodes[position];
         stored.tags.is_empty()
@@ -93,27 +93,27 @@ impl Graph {
             && node.children.iter().all(|child| self.nodes[*child].is_evidence())
     }
 
-    /// What it speaks about, as far as stored, then what lists it: with one of these it goes.
+    /// Its stored subjects, then the index that lists it.
     pub(super) fn belongs_to(&self, position: usize) -> Option<usize> {
         let node = &self.nodes[position];
         node.subjects.first().copied().or(node.listed_by)
     }
 
-    /// Without these, what is at the position would be broken or unproven.
+    /// The manifests that this one needs to be complete and proven.
     ///
-    /// In reverse of the order in which they are deleted after it: the images it lists come last, before them its
-    /// `.sig` and its like, before those what refers to it, and its index of those first.
+    /// In reverse order of deletion, which is: referrers index, referrers, `.sig`, `.att` and `.sbom` manifests, listed
+    /// images.
     fn needs(&self, position: usize) -> impl Iterator<Item = usize> {
         let node = &self.nodes[position];
         [&node.children, &node.signatures, &node.referrers, &node.indexes].into_iter().flatten().copied()
     }
 
-    /// The same, and what it speaks about: evidence that stays is nothing without it.
+    /// Includes the subjects: evidence that is kept needs its subject.
     pub(super) fn needs_and_subjects(&self, position: usize) -> impl Iterator<Item = usize> {
         self.needs(position).chain(self.nodes[position].subjects.iter().copied())
     }
 
-    /// Everything that must stay because of the roots, each with its reason.
+    /// Everything that must be kept because of the roots, each with its reason.
     pub(super) fn closure(
         &self,
         inventory: &Inventory,
@@ -133,16 +133,15 @@ impl Graph {
         kept
     }
 
-    /// An order of these in which everything comes before what it needs; those that come earlier in the list come
-    /// earlier in the order as far as that allows.
+    /// A topological order: each manifest before those it needs, otherwise in the order of the list.
     pub(super) fn order(&self, positions: &[usize]) -> Vec<usize> {
         let mut waiting = vec![false; self.nodes.len()];
         for position in positions {
             waiting[*position] = true;
         }
         let mut order = Vec::with_capacity(positions.len());
-        // The reverse of a depth-first post-order, with a stack of our own: chains may be long. A circle cannot come
-        // from honest digests; it would be broken somewhere.
+        // The reverse of a depth-first post-order. The explicit stack allows long chains. Cycles are cut; digests
+        // cannot form one.
         for root in positions.iter().rev() {
             let mut stack = Vec::new();
             if std::mem::take(&mut waiting[*root]) {
@@ -188,6 +187,6 @@ fn spoken_about<'a>(
         _ => None,
     });
     let by_itself = stored.info.subject.iter().map(|digest| (Relation::Refers, digest));
-    // GitLab takes the tag for the digest and answers with the image itself (oras-project/oras-go#1396).
+    // GitLab treats the tag as the digest and returns the image itself (oras-project/oras-go#1396).
     by_itself.chain(by_tag).filter(|(_, digest)| **digest != stored.digest)
 }

@@ -3,12 +3,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use kmod_query::CoreOsVersion;
 
-/// So long upstream keeps the images of a release (`gc-policy.yaml` of coreos/fedora-coreos-pipeline: three months),
-/// counted from the date in its version, which is that of its packages: up to 34 days before the release, by the
-/// history of coreos/fedora-coreos-streams.
+/// How long upstream keeps the images of a release: three months (`gc-policy.yaml` of coreos/fedora-coreos-pipeline),
+/// counted from the date in its version, which is up to 34 days before the release (history of
+/// coreos/fedora-coreos-streams).
 const WINDOW: SignedDuration = SignedDuration::from_hours((92 + 34) * 24);
 
-/// The releases of a stream that hosts can still run: the newest so many, and all that upstream still keeps.
+/// The releases of a stream that hosts can still run: the `newest`, and all that upstream still keeps.
 pub fn releases_in_use(versions: &[CoreOsVersion], newest: usize, now: Timestamp) -> Vec<CoreOsVersion> {
     let mut versions = versions.to_vec();
     versions.sort_unstable_by(|one, other| other.cmp(one));
@@ -23,7 +23,7 @@ pub fn releases_in_use(versions: &[CoreOsVersion], newest: usize, now: Timestamp
         .collect()
 }
 
-/// The date in the version; there are versions with a number there that is no date.
+/// `None` if the number in the version is not a date.
 fn dated(version: CoreOsVersion) -> Option<Timestamp> {
     let text = version.to_string();
     let date = Date::strptime("%Y%m%d", text.split('.').nth(1)?).ok()?;
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(used(1, "2026-04-01T00:00:00Z"), young);
         assert_eq!(used(2, "2027-04-01T00:00:00Z"), young[..2]);
         assert_eq!(used(0, "2027-04-01T00:00:00Z").len(), 0);
-        // A clock that is behind keeps more.
+        // A slow clock keeps more releases.
         assert_eq!(used(0, "2020-01-01T00:00:00Z").len(), 5);
     }
 }

@@ -8,26 +8,26 @@ use crate::model::Digest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredManifest {
     pub digest: Digest,
-    /// GitHub's number for it (a "version" of the package).
+    /// GitHub's package version id.
     pub id: Option<u64>,
-    /// The tags that point to it; names that no registry would take as a tag included.
+    /// All tags, including names that are not valid tags.
     pub tags: BTreeSet<String>,
-    /// When it came into the store, or what comes nearest to that. Unknown means: too young to go.
+    /// When it was stored, or the best approximation. Unknown counts as too young to delete.
     pub created: Option<Timestamp>,
-    /// When it last changed. GitHub moves neither this nor the former when a tag moves
-    /// (dependabot/dependabot-core#16328), so that neither protects what was promoted yesterday.
+    /// When it last changed. GitHub updates neither date when a tag moves (dependabot/dependabot-core#16328), so
+    /// neither protects a recently promoted image.
     pub updated: Option<Timestamp>,
     pub info: ManifestInfo,
 }
 
 impl StoredManifest {
-    /// Since when it has been there unchanged, as far as known.
+    /// The later of the known dates.
     pub fn since(&self) -> Option<Timestamp> {
         self.created.max(self.updated)
     }
 }
 
-/// Everything that a store holds, each digest once, in the order of digests.
+/// Everything in a store, each digest once, sorted by digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     stored: Vec<StoredManifest>,
@@ -35,8 +35,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// All of these. A digest that comes twice (lists change while they are read) becomes one with the tags of both
-    /// and the younger dates: whichever is right, nothing goes for the other's sake.
+    /// Merges duplicates, which occur when lists change while they are read: all tags, and the younger dates.
     pub fn new(stored: impl IntoIterator<Item = StoredManifest>) -> Self {
         let mut all: Vec<StoredManifest> = stored.into_iter().collect();
         all.sort_by(|one, other| one.digest.cmp(&other.digest));
@@ -54,12 +53,11 @@ impl Inventory {
         Self { positions: positions.collect(), stored: all }
     }
 
-    /// Each manifest, in the order of digests.
+    /// Sorted by digest.
     pub fn all(&self) -> &[StoredManifest] {
         &self.stored
     }
 
-    /// The manifest of this digest.
     pub fn find(&self, digest: &Digest) -> Option<&StoredManifest> {
         self.position(digest).map(|position| &self.stored[position])
     }

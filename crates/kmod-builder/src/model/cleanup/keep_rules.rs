@@ -4,22 +4,22 @@ use super::evaluator::{Evaluated, LifetimeKind};
 use super::reason::Details;
 use super::{ManifestKind, RetentionReason, TagClass};
 
-/// One reason to keep a manifest. Everything else follows from it: JSON, text, `docs/cleanup.md` (checked by a test).
+/// A reason to keep a manifest. JSON, text and `docs/cleanup.md` follow from it (checked by a test).
 #[derive(Debug)]
 pub struct KeepRule {
     /// In kebab-case; written to plans.
     pub id: &'static str,
-    /// The sentence, with the names of the details in braces.
+    /// With the names of the details in braces.
     pub text: &'static str,
-    /// No flag and no age ends the protection.
+    /// Protects regardless of flags and age.
     pub is_absolute: bool,
     /// The flags of `cleanup` that set its policy.
     pub flags: &'static [&'static str],
-    /// The details if it applies to the manifest alone; `None` for what follows from other manifests.
+    /// `None` for rules that follow from other manifests.
     pub(super) applies: Option<fn(&Evaluated<'_>) -> Option<Details>>,
 }
 
-/// The strongest rule first: the first that applies is the reason that is reported.
+/// The first rule that applies is reported.
 pub const KEEP_RULES: [KeepRule; 12] = [
     absolute("channel", "the channel {tag} points to it", |it| it.tag_of(&TagClass::Channel)),
     absolute("audit", "it was promoted ({tag})", |it| it.tag_of(&TagClass::Audit)),
@@ -72,14 +72,14 @@ pub const KEEP_RULES: [KeepRule; 12] = [
         it.younger_than(&[LifetimeKind::Orphan, LifetimeKind::Superseded, LifetimeKind::Attached])
     }),
     absolute("age-unknown", "its age is unknown", |it| {
-        // Attached evidence follows its image, which has an age or is kept for the lack of one.
+        // Attached evidence follows its image, whose age is checked instead.
         let needs_age = it.lifetimes.iter().any(|lifetime| lifetime.kind != LifetimeKind::Attached);
         (needs_age && it.manifest.since().is_none()).then(Vec::new)
     }),
     NEEDED,
 ];
 
-/// By the closure over dependencies.
+/// Applied by the closure over dependencies.
 const NEEDED: KeepRule =
     KeepRule { id: "needed", text: "{by} needs it", is_absolute: true, flags: &[], applies: None };
 
@@ -104,7 +104,7 @@ pub(super) fn needed_by(digest: &crate::model::Digest) -> RetentionReason {
     RetentionReason::new(NEEDED.id, NEEDED.text, vec![("by", digest.to_string())])
 }
 
-/// Variants count as the same kernel: a host that runs the debug build today may run the plain one tomorrow.
+/// Variants count as the same kernel: a host may switch between the debug and the plain build.
 fn is_same(one: &KernelRelease, other: &KernelRelease) -> bool {
     let plain =
         |kernel: &KernelRelease| (kernel.version().to_owned(), kernel.release().to_owned(), kernel.arch());

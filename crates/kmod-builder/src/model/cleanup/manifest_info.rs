@@ -6,36 +6,33 @@ use serde_json::Value;
 
 use crate::model::Digest;
 
-/// What a manifest says, as far as retention asks.
+/// The parts of a manifest that retention needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestInfo {
     pub kind: ManifestKind,
-    /// Its media type: its own word, else the registry's.
+    /// From the manifest, else from the registry.
     pub media_type: String,
-    /// How many bytes the manifest itself has.
+    /// Of the manifest itself, in bytes.
     pub size: u64,
-    /// The manifests that it lists. Of a manifest of unknown kind, every digest that stands anywhere in it.
+    /// The manifests that it lists. For an unknown kind, every digest in its bytes.
     pub children: Vec<Digest>,
-    /// The manifest that it speaks about.
     pub subject: Option<Digest>,
     /// Its configuration and layers.
     pub blobs: Vec<BlobRef>,
-    /// When it was made, by its annotation `org.opencontainers.image.created`.
+    /// The annotation `org.opencontainers.image.created`.
     pub created: Option<Timestamp>,
-    /// Where else an image says when it was made: its configuration.
+    /// The configuration of an image, which has a creation time too.
     pub config: Option<Digest>,
 }
 
-/// What a manifest is, by its own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestKind {
-    /// An image or an artifact: a configuration and layers.
+    /// An image or an artifact.
     Image,
-    /// A list of manifests.
     Index,
-    /// Cosign's signatures or attestations as they were before bundles: found by tag only, and unreachable without.
+    /// Cosign signatures or attestations from before bundles, found by tag only.
     Signature,
-    /// Nothing that this program knows. It is kept, and so is everything that it may mean.
+    /// Kept, with every digest that it contains.
     Unknown,
 }
 
@@ -52,8 +49,7 @@ const INDEXES: [&str; 2] =
 const SIGNATURES: [&str; 2] =
     ["application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dsse.envelope.v1+json"];
 
-/// The members of image manifests and indexes that matter here (OCI image specification, `manifest.md`,
-/// `image-index.md`).
+/// OCI image specification, `manifest.md` and `image-index.md`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -76,7 +72,7 @@ struct Descriptor {
 }
 
 impl ManifestInfo {
-    /// Reads a manifest. Whatever is not exactly as the specification has it is of [`ManifestKind::Unknown`].
+    /// A manifest that does not match the specification is [`ManifestKind::Unknown`].
     pub fn read(media_type: &str, bytes: &[u8]) -> Self {
         let known = serde_json::from_slice::<Document>(bytes)
             .ok()
@@ -127,12 +123,11 @@ impl ManifestInfo {
         })
     }
 
-    /// The manifest with everything below it that is no manifest.
+    /// The manifest with its configuration and layers, in bytes.
     pub fn total_size(&self) -> u64 {
         self.blobs.iter().fold(self.size, |sum, blob| sum.saturating_add(blob.size))
     }
 
-    /// When an image says that it was made, from its configuration.
     pub fn created_in_config(config: &[u8]) -> Option<Timestamp> {
         #[derive(Deserialize)]
         struct Config {
@@ -142,7 +137,7 @@ impl ManifestInfo {
     }
 }
 
-/// Builders write the years 1 and 1970 where they mean "not said".
+/// Builders write the years 1 and 1970 for "unknown".
 fn believable(text: &str) -> Option<Timestamp> {
     let first = Timestamp::from_second(365 * 24 * 3600).ok()?;
     text.parse().ok().filter(|time| *time >= first)
@@ -154,7 +149,7 @@ impl From<Descriptor> for BlobRef {
     }
 }
 
-/// Every digest that stands anywhere in the bytes, sorted.
+/// Sorted.
 fn digests_in(bytes: &[u8]) -> Vec<Digest> {
     let text = String::from_utf8_lossy(bytes);
     let starts = text.match_indices("sha256:").map(|(start, _)| start);

@@ -1,14 +1,13 @@
 //! Which manifests of a store are kept and which are deleted.
 //!
-//! [`Inventory`] is complete knowledge of a store, [`RetentionPolicy`] is what its owner wants, and [`RetentionPlan`] gives
-//! every stored manifest exactly one line: keep or delete, with its reason. Three things hold for every plan:
+//! [`Inventory`] lists a store completely, [`RetentionPolicy`] has the limits, and [`RetentionPlan`] has exactly one
+//! decision with its reason for every stored manifest. Invariants of every plan:
 //!
-//! * Nothing that is kept needs anything that is deleted. An image needs the images it lists, everything that refers
-//!   to it (attestations, and attestations on attestations), the index of those under the tag `sha256-<hex>`, and its
-//!   `.sig`, `.att` and `.sbom` tags; evidence that is kept needs what it speaks about.
-//! * A digest is one unit, whatever number of tags it has: it goes only if each of them may.
-//! * Deletions are ordered such that stopping after any of them leaves evidence without an image at worst, never an
-//!   image without its evidence.
+//! * Nothing that is kept needs anything that is deleted. An image needs the images it lists, its referrers (and
+//!   theirs), its referrers index under `sha256-<hex>`, and its `.sig`, `.att` and `.sbom` tags. Evidence that is
+//!   kept needs its subject.
+//! * A digest is deleted only if each of its tags may be deleted.
+//! * After an interruption there may be evidence without an image, but never an image without its evidence.
 
 mod age;
 mod dependencies;

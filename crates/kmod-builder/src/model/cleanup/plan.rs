@@ -11,9 +11,9 @@ use super::schema::{StoredSchema, UnsupportedSchema};
 use super::{ManifestKind, RetentionPolicy, RetentionReason, TagClass};
 use crate::model::Digest;
 
-/// What is to be done with every manifest of a store.
+/// A decision for every manifest of a store.
 ///
-/// In its JSON the deletions come first, in the order in which they are carried out. Version 1 is read as well.
+/// In JSON the deletions come first, in the order of execution. Version 1 is read as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PlanDocument", into = "PlanDocument")]
 pub struct RetentionPlan {
@@ -21,7 +21,7 @@ pub struct RetentionPlan {
     deletions: usize,
 }
 
-/// Members that a later version adds are ignored. That is safe: only what this plan deletes can go.
+/// Members of later versions are ignored: only the deletions in this plan are executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct PlanDocument {
     schema: StoredSchema,
@@ -37,41 +37,34 @@ struct PlanDocument {
 const SCHEMA: &str = "cleanup-plan";
 const VERSION: u32 = 2;
 
-/// One stored manifest and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "EntryDocument")]
 pub struct RetentionEntry {
-    /// Its digest.
     pub digest: Digest,
-    /// GitHub's number of the package version.
+    /// GitHub's package version id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<u64>,
     /// `image`, `index`, `evidence`, `evidence index`, `signature` or `unknown`.
     pub kind: String,
-    /// Its tags when the plan was made.
+    /// When the plan was made.
     pub tags: BTreeSet<String>,
-    /// Since when it has been in the store unchanged, if known.
+    /// Unchanged in the store since then, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Its size with its configuration and layers. Other manifests may share the layers.
+    /// With its configuration and layers, which other manifests may share.
     pub bytes: u64,
-    /// What is to be done.
     pub decision: RetentionDecision,
-    /// Why.
     pub reason: RetentionReason,
 }
 
-/// What is to be done with a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetentionDecision {
-    /// It stays.
     Keep,
-    /// It goes.
     Delete,
 }
 
-/// In version 1 `reason` is the id, its text is in `why`, and its details are members of the entry.
+/// In version 1, `reason` is the id, `why` is its text, and the details are members of the entry.
 #[derive(Deserialize)]
 struct EntryDocument {
     digest: Digest,
@@ -101,7 +94,7 @@ impl From<EntryDocument> for RetentionEntry {
 }
 
 impl RetentionPlan {
-    /// Decides about everything in the store. The same store, policy and time always give the same plan.
+    /// Deterministic for the same store, policy and time.
     pub fn decide(store: &str, inventory: &Inventory, policy: &RetentionPolicy, now: Timestamp) -> Self {
         Self::decide_by(store, inventory, policy, now, |graph, roots| graph.closure(inventory, roots))
     }
@@ -172,12 +165,12 @@ impl RetentionPlan {
         &self.document.policy
     }
 
-    /// Every stored manifest once, the deletions first.
+    /// The deletions first.
     pub fn entries(&self) -> &[RetentionEntry] {
         &self.document.entries
     }
 
-    /// In the order in which they are carried out.
+    /// In the order of execution.
     pub fn deletions(&self) -> &[RetentionEntry] {
         &self.document.entries[..self.deletions]
     }
@@ -186,7 +179,7 @@ impl RetentionPlan {
         &self.document.entries[self.deletions..]
     }
 
-    /// Without the layers that something kept shares.
+    /// Without the layers that kept manifests share.
     pub const fn freed_bytes(&self) -> u64 {
         self.document.freed_bytes
     }

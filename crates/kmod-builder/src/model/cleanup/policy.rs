@@ -34,12 +34,12 @@ pub struct RetentionPolicy {
     pub max_delete: Percentage,
 }
 
-/// A kernel that hosts can still run, and why.
+/// A kernel that hosts can still run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostKernel {
     pub kernel: KernelRelease,
-    /// The releases that have it: `stable 43.20260301.3.1`.
+    /// The releases with this kernel: `stable 43.20260301.3.1`.
     pub seen: String,
 }
 

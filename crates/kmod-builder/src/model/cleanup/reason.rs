@@ -5,15 +5,13 @@ use serde_json::Value;
 
 use crate::model::Digest;
 
-/// Why a manifest is kept or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredReason")]
 pub struct RetentionReason {
     /// In kebab-case: of a [`KeepRule`](super::KeepRule) or of [`DELETE_REASONS`](super::DELETE_REASONS).
     pub id: String,
-    /// One sentence.
     pub text: String,
-    /// The values that stand in the sentence; digests in full.
+    /// The values in the sentence; digests in full.
     #[serde(flatten)]
     pub details: BTreeMap<String, Value>,
 }
@@ -21,7 +19,7 @@ pub struct RetentionReason {
 pub(super) type Details = Vec<(&'static str, String)>;
 
 impl RetentionReason {
-    /// Fills in the details, which the sentence names in braces.
+    /// Replaces the names of details in braces by their values.
     pub(super) fn new(id: &str, sentence: &str, details: Details) -> Self {
         let mut text = sentence.to_owned();
         for (name, value) in &details {
@@ -33,7 +31,7 @@ impl RetentionReason {
     }
 }
 
-/// Documents of version 1 have a string: plans the id, journals the sentence.
+/// Version 1 has a string: in plans the id, in journals the sentence.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredReason {

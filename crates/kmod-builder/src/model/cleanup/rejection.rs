@@ -1,41 +1,35 @@
 use super::TagClass;
 use super::{Percentage, RetentionEntry, RetentionPlan};
 
-/// Why a plan is not carried out as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRejection {
-    /// Nothing that anybody could ask for by name would be left. There is no flag against this one.
+    /// No tagged manifest would be left. Cannot be overridden.
     #[error("nothing with a tag would be left of the store")]
     NothingLeft,
-    /// Fewer images than the minimum would be left for users.
     #[error("only {left} images would be left for users, and {minimum} is the minimum")]
     TooFew {
-        /// So many would be left.
+        /// Number of images for users.
         left: usize,
-        /// So many must be.
         minimum: usize,
     },
-    /// More than the allowed share would be deleted.
     #[error("{delete} of {of} manifests would be deleted, which is more than {share}")]
     TooMany {
-        /// So many would be deleted.
         delete: usize,
-        /// Of so many.
+        /// Number of all manifests.
         of: usize,
-        /// The share that may be.
         share: Percentage,
     },
 }
 
 impl PlanRejection {
-    /// Whether `--override-limits` is an answer to it.
+    /// By `--override-limits`.
     pub const fn can_be_overridden(&self) -> bool {
         !matches!(self, Self::NothingLeft)
     }
 }
 
 impl RetentionPlan {
-    /// What speaks against carrying it out. A plan that deletes nothing does no harm.
+    /// Empty for a plan without deletions.
     pub fn rejections(&self) -> Vec<PlanRejection> {
         let mut rejections = Vec::new();
         let delete = self.deletions().len();
@@ -48,7 +42,7 @@ impl RetentionPlan {
         let count =
             |entries: &[RetentionEntry]| entries.iter().filter(|entry| tagged(entry, is_for_users)).count();
         let (left, minimum) = (count(self.kept()), self.policy().minimum);
-        // A store that never had as many is no reason to leave its candidates where they are.
+        // Candidates may be deleted from a store that never had the minimum.
         if left < minimum && count(self.deletions()) > 0 {
             rejections.push(PlanRejection::TooFew { left, minimum });
         }

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StoredSchema {
-    /// Version 1.
     Number(u32),
-    /// Later versions.
     Named {
         /// The kind of the document.
         name: String,
@@ -15,7 +13,6 @@ pub enum StoredSchema {
     },
 }
 
-/// The document is of another kind or of a later version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unsupported schema {found}, this program reads {name} up to version {latest}")]
 pub struct UnsupportedSchema {
