@@ -1,5 +1,5 @@
-//! Evidence as OCI registries store it: a Sigstore bundle as a referrer of the image (cosign, `BUNDLE_SPEC.md`; OCI
-//! image specification 1.1, "Guidelines for Artifact Usage").
+//! Evidence as OCI artifacts: a Sigstore bundle as a referrer of the image (cosign, `BUNDLE_SPEC.md`; OCI image
+//! specification 1.1, "Guidelines for Artifact Usage").
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,21 @@ use crate::model::inputs::BuildInputs;
 use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use crate::model::{Digest, oci};
 
-/// The media type of a Sigstore bundle, and the artifact type of the manifest that carries it.
+/// The media type of a Sigstore bundle, and the artifact type of its manifest.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/// The annotation with the predicate type of the statement in a bundle.
+/// Annotation: the predicate type of the statement in a bundle.
 pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
 
-/// The artifact type of the manifest that carries an image's inputs, and the media type of the inputs.
+/// The media type of an image's inputs, and the artifact type of their manifest.
 pub const INPUTS: &str = "application/vnd.zfs-kmods.inputs.v1+json";
-/// The annotation with the name under which clients save a layer (oras).
+/// Annotation: the file name under which clients save a layer (oras).
 const TITLE: &str = "org.opencontainers.image.title";
 
-/// The media type of a configuration that says nothing.
+/// The media type of an empty configuration.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// What a configuration that says nothing consists of.
 const EMPTY_BYTES: &[u8] = b"{}";
 
-/// A descriptor, its members in the order in which the reference clients write them.
+/// Members in the order of the reference clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor<'a> {
@@ -62,9 +61,8 @@ struct Manifest<'a> {
 
 /// The artifact that attaches a bundle to an image.
 ///
-/// `created` is when the bundle was made. In the index of the tag schema, the artifact type and all annotations must
-/// be repeated in the entry for this manifest (OCI distribution specification, "Referrers Tag Schema"); clients filter
-/// by them.
+/// `created` is when the bundle was made. In the index of the tag schema, the entry for this manifest must repeat its
+/// artifact type and annotations (OCI distribution specification, "Referrers Tag Schema"); clients filter by them.
 pub fn referrer(
     bundle: &[u8],
     kind: EvidenceKind,
@@ -73,7 +71,7 @@ pub fn referrer(
 ) -> ManifestWithBlobs {
     let config = Blob::of(EMPTY_BYTES);
     let layer = Blob::of(bundle.to_vec());
-    // Whole seconds, as other clients write it.
+    // Whole seconds, as in other clients.
     let created = jiff::Timestamp::from_second(created.as_second()).unwrap_or(created);
     let manifest = Manifest {
         schema_version: 2,
@@ -96,11 +94,10 @@ pub fn referrer(
     manifest_with_blobs(&manifest, vec![config, layer])
 }
 
-/// The artifact that attaches to an image what it was built from.
+/// The artifact that attaches the build inputs to an image.
 ///
-/// Its layer is [`BuildInputs::identity_json`], whose digest is on the image as a label: who has the image fetches the
-/// blob by that digest, and nobody can attach other inputs. The manifest is there so that registries keep the blob. It
-/// is the same for the same image, so that it is attached once.
+/// Its layer is [`BuildInputs::identity_json`], whose digest is a label of the image, so that other inputs cannot be
+/// substituted. The manifest makes registries keep the blob. It is the same for the same image and attached once.
 pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithBlobs {
     let config = Blob::of(EMPTY_BYTES);
     let layer = Blob::of(inputs.identity_json());
@@ -121,14 +118,13 @@ pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithB
     manifest_with_blobs(&manifest, vec![config, layer])
 }
 
-/// The manifest with the blobs that it was made of.
 pub(super) fn manifest_with_blobs(manifest: &impl Serialize, blobs: Vec<Blob>) -> ManifestWithBlobs {
     let manifest = serde_json::to_vec(manifest).expect("a manifest is text and whole numbers");
     ManifestWithBlobs::new(RawManifest::new(manifest, oci::MANIFEST), blobs)
         .expect("the manifest names these blobs")
 }
 
-/// The bundle that a stored manifest carries: its digest and its size; `None` if it carries none.
+/// The digest and size of the bundle in a stored manifest; `None` if it carries none.
 pub fn carried_bundle(manifest: &[u8]) -> Option<(Digest, u64)> {
     let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
     let [layer] = manifest["layers"].as_array()?.as_slice() else { return None };

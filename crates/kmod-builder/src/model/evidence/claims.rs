@@ -2,53 +2,47 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-/// What GitHub Actions says of the run in its OIDC token: the source of the provenance, because the environment of a
-/// job can be changed by the job itself and the token cannot.
+/// The claims of a GitHub Actions OIDC token: the source of the provenance, because a job can change its environment
+/// but not the token.
 ///
-/// Members are named as in the token (GitHub's documentation, "OpenID Connect reference"); others are ignored.
+/// Named as in the token (GitHub's documentation, "OpenID Connect reference"); other claims are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued the token: `https://token.actions.githubusercontent.com`.
+    /// Issuer: `https://token.actions.githubusercontent.com`.
     pub iss: String,
-    /// The ref that was built: `refs/heads/main`.
+    /// The git ref: `refs/heads/main`.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The commit that was built.
+    /// The git commit.
     pub sha: String,
     /// `owner/name`.
     pub repository: String,
-    /// What triggered the run: `schedule`, `push`.
+    /// `schedule`, `push`.
     pub event_name: String,
-    /// The workflow that holds the job, which may be a reusable one of another repository.
+    /// The workflow with the job, which may be a reusable one of another repository.
     pub job_workflow_ref: String,
-    /// The workflow that was triggered: `owner/name/.github/workflows/build.yaml@refs/heads/main`.
+    /// The triggered workflow: `owner/name/.github/workflows/build.yaml@refs/heads/main`.
     pub workflow_ref: String,
-    /// The number of the repository, which survives renaming.
+    /// Survives renaming.
     pub repository_id: String,
-    /// The number of the owner.
     pub repository_owner_id: String,
     /// `github-hosted` or `self-hosted`.
     pub runner_environment: String,
-    /// The number of the run.
     pub run_id: String,
-    /// How often the run was started.
     pub run_attempt: String,
 }
 
-/// A token does not say what a GitHub Actions token says.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseClaimsError {
-    /// Not three parts with a dot between them, or the second one is no base64.
+    /// Not three parts separated by dots, or the second one is not base64.
     #[error("the identity token is no JSON Web Token")]
     NotAToken,
-    /// A claim is missing.
     #[error("the identity token is not one of GitHub Actions: {0}")]
     OtherIssuer(#[from] serde_json::Error),
 }
 
 impl Claims {
-    /// Reads the claims of a token **without checking its signature**, which is the business of those who are to
-    /// trust it (Fulcio); this side only fetched it.
+    /// Reads the claims of a token **without verifying its signature**, which Fulcio does.
     pub fn from_token(token: &str) -> Result<Self, ParseClaimsError> {
         let mut parts = token.split('.');
         let (Some(_), Some(payload), Some(_), None) =
@@ -60,7 +54,7 @@ impl Claims {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Where the server is: `https://github.com`, the host of a GitHub Enterprise Server (whose tokens are issued by
+    /// `https://github.com`, the host of a GitHub Enterprise Server (tokens issued by
     /// `https://HOST/_services/token`), or `https://TENANT.ghe.com` (by `https://token.actions.TENANT.ghe.com`).
     pub fn server(&self) -> String {
         let tenant =

@@ -4,11 +4,10 @@ use sha2::{Digest as _, Sha256};
 use sigstore_crypto::VerificationKey;
 use sigstore_types::{DerPublicKey, SignatureBytes};
 
-/// A public key that signatures are checked with: ECDSA over P-256 or P-384, Ed25519 or RSA.
+/// ECDSA over P-256 or P-384, Ed25519 or RSA.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(DerPublicKey);
 
-/// The text is no public key that signatures can be checked with.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("this is no public key that signatures can be checked with: {0}")]
 #[diagnostic(help(
@@ -17,30 +16,29 @@ pub struct PublicKey(DerPublicKey);
 pub struct KeyError(#[from] sigstore_crypto::Error);
 
 impl PublicKey {
-    /// Reads PEM text around a `SubjectPublicKeyInfo` (RFC 7468, section 13).
+    /// PEM with a `SubjectPublicKeyInfo` (RFC 7468, section 13).
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let key = DerPublicKey::from_pem(text)
             .map_err(|error| KeyError(sigstore_crypto::Error::InvalidKey(error.to_string())))?;
         Self::from_der(key)
     }
 
-    /// Takes a `SubjectPublicKeyInfo` in DER.
+    /// A `SubjectPublicKeyInfo` in DER.
     pub fn from_der(key: DerPublicKey) -> Result<Self, KeyError> {
         VerificationKey::from_spki(&key)?;
         Ok(Self(key))
     }
 
-    /// The PEM text.
     pub fn to_pem(&self) -> String {
         self.0.to_pem()
     }
 
-    /// How a bundle names the key: base64 of the SHA-256 of its DER. It helps to find the key and proves nothing.
+    /// The key's name in bundles: base64 of the SHA-256 of its DER. Not a proof.
     pub fn hint(&self) -> String {
         STANDARD.encode(Sha256::digest(self.0.as_bytes()))
     }
 
-    /// Whether the key's owner signed these bytes; the hash is the one that goes with the key's algorithm.
+    /// The hash is the one that belongs to the key's algorithm.
     pub fn verifies(&self, message: &[u8], signature: &SignatureBytes) -> bool {
         VerificationKey::from_spki(&self.0).is_ok_and(|key| key.verify(message, signature).is_ok())
     }

@@ -1,9 +1,9 @@
-//! What an RPM says of its licence, as an SPDX licence expression.
+//! The licence of an RPM as an SPDX licence expression.
 
 use super::sbom::id_part;
 use crate::model::Digest;
 
-/// SPDX identifiers that are known to be such; the licences of OpenZFS and of what it is built with.
+/// The SPDX identifiers of OpenZFS and its build dependencies.
 const SPDX: [&str; 10] = [
     "Apache-2.0",
     "BSD-2-Clause",
@@ -17,23 +17,21 @@ const SPDX: [&str; 10] = [
     "OpenSSL",
 ];
 
-/// Fedora's names from before it used SPDX, which OpenZFS's spec files still use, and their SPDX identifiers
-/// (Fedora's licence data, `fedora_abbrev`).
+/// Fedora's identifiers from before SPDX, which OpenZFS's spec files still use, and their SPDX identifiers (Fedora's
+/// licence data, `fedora_abbrev`).
 const FEDORA: [(&str, &str); 3] =
     [("CDDL", "CDDL-1.0"), ("GPLv2", "GPL-2.0-only"), ("GPLv2+", "GPL-2.0-or-later")];
 
-/// A licence as SPDX wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SpdxLicense {
-    /// An SPDX licence expression.
     pub(super) expression: String,
-    /// The name that stands in the expression for words that are no SPDX identifier, and these words.
+    /// A `LicenseRef-…` in the expression and the text that it stands for, if the text is not an SPDX expression.
     pub(super) extracted: Option<(String, String)>,
 }
 
-/// Translates the words of an RPM's `License:` tag.
+/// Converts an RPM's `License:` tag.
 ///
-/// An expression whose every word is known is taken; for all else the document quotes the words, and claims nothing.
+/// An expression of known identifiers is used as it is; any other text is quoted.
 pub(super) fn expression(words: &str) -> SpdxLicense {
     if words.trim().is_empty() {
         return SpdxLicense { expression: "NOASSERTION".to_owned(), extracted: None };

@@ -1,8 +1,7 @@
-//! The evidence for an image: what is said of it, in which form it is signed and stored, and how it is checked.
+//! The evidence for an image: its content, its format, and its verification.
 //!
-//! Everything said is an in-toto statement ([`Statement`]); each is signed and becomes a Sigstore bundle, which is
-//! stored as an OCI referrer of the image ([`artifact`]). Signing itself, and everything else that touches the world,
-//! is in `io::evidence::signer`.
+//! Each piece is an in-toto [`Statement`], signed as a Sigstore bundle and stored as an OCI referrer of the image
+//! ([`artifact`]). Signing and I/O are in `io::evidence::signer`.
 
 pub mod artifact;
 mod claims;
@@ -24,21 +23,20 @@ pub use statement::{EvidenceKind, ParsedStatement, Statement, StatementError};
 
 use super::{Digest, oci};
 
-/// The image that something is said of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementSubject {
     /// The repository, without tag or digest: `ghcr.io/owner/zfs-kmods`.
     pub name: String,
-    /// The media type of the image's manifest.
+    /// Of the image's manifest.
     pub media_type: String,
-    /// The digest of the image's manifest.
+    /// Of the image's manifest.
     pub digest: Digest,
-    /// How many bytes the manifest has.
+    /// Of the image's manifest, in bytes.
     pub size: u64,
 }
 
 impl StatementSubject {
-    /// An image whose manifest is an OCI image manifest.
+    /// An image with an OCI image manifest.
     pub fn image(name: impl Into<String>, digest: Digest, size: u64) -> Self {
         Self { name: name.into(), media_type: oci::MANIFEST.to_owned(), digest, size }
     }
@@ -51,7 +49,6 @@ mod tests {
     use super::provenance::BuildPlatform;
     use super::*;
 
-    /// A new key.
     pub(super) fn signing_key() -> SigningKey {
         SigningKey::generate().unwrap()
     }

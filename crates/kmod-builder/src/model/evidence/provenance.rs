@@ -1,4 +1,4 @@
-//! How an image was built: the SLSA provenance v1 predicate (slsa.dev, "Provenance", v1.0).
+//! The SLSA provenance v1 predicate (slsa.dev, "Provenance", v1.0).
 
 use kmod_query::PinnedImage;
 use serde_json::{Value, json};
@@ -7,43 +7,37 @@ use super::Claims;
 use crate::model::Digest;
 use crate::model::inputs::BuildInputs;
 
-/// The build type of a run in GitHub Actions: the one that verifiers of GitHub's attestations expect.
+/// The build type of a run in GitHub Actions, which verifiers of GitHub's attestations expect.
 pub const ACTIONS_BUILD_TYPE: &str = "https://actions.github.io/buildtypes/workflow/v1";
-/// The build type of a build anywhere else; `docs/build-type.md` describes it.
+/// The build type outside GitHub Actions; see `docs/build-type.md`.
 pub const LOCAL_BUILD_TYPE: &str = "urn:zfs-kmods:build-type:local:v1";
-/// The builder of a build anywhere else: whoever holds the key that the provenance is signed with.
+/// The builder outside GitHub Actions: the owner of the key that signs the provenance.
 pub const LOCAL_BUILDER: &str = "urn:zfs-kmods:builder:local:v1";
 
-/// The internal parameter with the whole of [`BuildInputs`].
+/// The internal parameter with the complete [`BuildInputs`].
 ///
-/// Neither build type knows it, so it is an extension field, named as the specification of SLSA provenance
-/// ("Extension fields") asks: who extends, `_`, what.
+/// An extension field, named as the SLSA provenance specification requires ("Extension fields"): vendor, `_`, name.
 pub const INPUTS: &str = "zfskmods_inputs";
-/// The internal parameter with [`BuildInputs::digest`], to be compared with the label on the image.
+/// The internal parameter with [`BuildInputs::digest`], which is also a label of the image.
 pub const INPUTS_DIGEST: &str = "zfskmods_inputsDigest";
 
-/// Where a build ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildPlatform {
-    /// In GitHub Actions, which says so in an OIDC token.
+    /// Identified by an OIDC token.
     Actions(Box<Claims>),
-    /// Anywhere else.
     Local {
-        /// The commit of this repository that the program was built from or run in, if known.
+        /// The commit that the program was built from or run in, if known.
         source: Option<SourceCommit>,
     },
 }
 
-/// A commit of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceCommit {
-    /// Where the repository is, and the ref: `git+https://github.com/owner/zfs-kmods@refs/heads/main`.
+    /// Repository and ref: `git+https://github.com/owner/zfs-kmods@refs/heads/main`.
     pub uri: String,
-    /// The commit.
     pub commit: String,
 }
 
-/// The predicate for an image that was built from these inputs.
 pub fn predicate(inputs: &BuildInputs, origin: &BuildPlatform) -> Value {
     let (build_type, external, mut internal, source, run) = match origin {
         BuildPlatform::Actions(claims) => actions(claims),
@@ -73,8 +67,8 @@ pub fn predicate(inputs: &BuildInputs, origin: &BuildPlatform) -> Value {
 
 type Parts = (&'static str, Value, Value, Option<SourceCommit>, Value);
 
-/// The members as GitHub's own action writes them (`@actions/attest`, `provenance.ts`), so that its verifiers find
-/// what they look for. All of it is from the token.
+/// All from the token, in the members that GitHub's own action writes (`@actions/attest`, `provenance.ts`) and its
+/// verifiers read.
 fn actions(claims: &Claims) -> Parts {
     let server = claims.server();
     let repository = format!("{server}/{}", claims.repository);
@@ -106,8 +100,8 @@ fn inputs_value(inputs: &BuildInputs) -> Value {
     serde_json::from_str(&inputs.canonical_json()).expect("canonical JSON is JSON")
 }
 
-/// What went into the image, as resource descriptors (in-toto attestation framework,
-/// `spec/v1/resource_descriptor.md`): the part that only the build itself knows.
+/// The resolved dependencies, as resource descriptors (in-toto attestation framework,
+/// `spec/v1/resource_descriptor.md`).
 fn dependencies(inputs: &BuildInputs) -> Vec<Value> {
     let tarball = json!({
         "name": format!("zfs-{}.tar.gz", inputs.zfs),
@@ -143,42 +137,35 @@ pub(super) fn oci_purl(repository: &str, digest: &str) -> String {
     format!("pkg:oci/{name}@{}?repository_url={repository}", digest.replace(':', "%3A"))
 }
 
-/// The inputs that a predicate names, and the digest that it states of them.
+/// The inputs in a predicate, and their stated digest.
 #[derive(Debug)]
 pub struct ProvenanceInputs {
-    /// The inputs.
     pub inputs: BuildInputs,
-    /// What [`INPUTS_DIGEST`] says.
+    /// The value of [`INPUTS_DIGEST`].
     pub digest: Digest,
 }
 
-/// A predicate lacks something that [`predicate`] writes, or contradicts itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvenanceError {
-    /// A member is missing or of the wrong type.
+    /// Or of the wrong type.
     #[error("the provenance has no usable `{0}`")]
     Missing(&'static str),
-    /// Built in a way that this program does not know.
     #[error("the provenance is of build type `{0}`, which this program does not write")]
     OtherBuildType(String),
-    /// The inputs cannot be read.
     #[error("the provenance's inputs cannot be read: {0}")]
     Inputs(#[from] crate::model::inputs::ParseInputsError),
-    /// The stated digest is not that of the stated inputs.
     #[error("the provenance states the inputs digest {stated_inputs}, but its inputs have {computed}")]
     OtherDigest {
-        /// What it says.
+        /// The value of [`INPUTS_DIGEST`].
         stated_inputs: Digest,
-        /// What it must say.
         computed: Digest,
     },
-    /// A dependency that the inputs name is not listed.
     #[error("the provenance does not list {0} among its resolved dependencies")]
     NotListed(String),
 }
 
-/// Reads a predicate and checks that it is whole: of a known build type, with a builder, with inputs that have the
-/// digest stated, and with every dependency that these inputs name.
+/// Reads a predicate and checks its completeness: a known build type, a builder, inputs with the stated digest, and
+/// every dependency that these inputs name.
 pub fn read(predicate: &Value) -> Result<ProvenanceInputs, ProvenanceError> {
     let text = |pointer: &'static str| {
         predicate.pointer(pointer).and_then(Value::as_str).ok_or(ProvenanceError::Missing(pointer))

@@ -1,4 +1,4 @@
-//! Which packages are in an image: an SPDX 2.3 document in JSON (spdx.github.io/spdx-spec/v2.3).
+//! The packages in an image as an SPDX 2.3 document in JSON (spdx.github.io/spdx-spec/v2.3).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,34 +10,29 @@ use crate::model::Digest;
 use crate::model::inputs::BuildInputs;
 use crate::model::packages::Package;
 
-/// The name of the document itself within it.
 const DOCUMENT: &str = "SPDXRef-DOCUMENT";
-/// The image's name within the document.
 const IMAGE: &str = "SPDXRef-Image";
-/// The name of the OpenZFS release within the document.
 const TARBALL: &str = "SPDXRef-Tarball";
 
-/// An RPM in an image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SbomPackage {
-    /// Where it is in the image: `kmod-zfs-….rpm`, `devel/zfs-devel-….rpm`.
+    /// The path in the image: `kmod-zfs-….rpm`, `devel/zfs-devel-….rpm`.
     pub file_name: String,
     /// `kmod-zfs-6.17.8-300.fc43.x86_64`.
     pub name: String,
-    /// Epoch (only if there is one), version and release: `2.4.3-1.fc43`, `1:2.4.3-1.fc43`.
+    /// Epoch (if set), version and release: `2.4.3-1.fc43`, `1:2.4.3-1.fc43`.
     pub evr: String,
     /// `x86_64`, `noarch`, or `src`.
     pub arch: String,
-    /// What the RPM says of its licence.
+    /// As in the RPM.
     pub license: String,
-    /// Of the file.
     pub digest: Digest,
-    /// The file name of the RPM's source RPM; none for a source RPM.
+    /// The file name of the source RPM; `None` for a source RPM.
     pub source_rpm: Option<String>,
 }
 
 impl SbomPackage {
-    /// An RPM that lies at this path in the image.
+    /// `path` is in the image.
     pub fn of(path: &str, package: &Package) -> Self {
         Self {
             file_name: path.to_owned(),
@@ -50,17 +45,17 @@ impl SbomPackage {
         }
     }
 
-    /// `kmod-zfs-2.4.3-1.fc43.x86_64.rpm`: by this name other RPMs name a source RPM.
+    /// The name by which other RPMs refer to a source RPM: `kmod-zfs-2.4.3-1.fc43.x86_64.rpm`.
     fn canonical_file_name(&self) -> String {
         let (_, version) = split_epoch(&self.evr);
         format!("{}-{version}.{}.rpm", self.name, self.arch)
     }
 }
 
-/// The document for an image that was built from these inputs and holds these RPMs.
+/// The document for an image with these inputs and RPMs.
 ///
-/// Equal arguments give equal documents: the date is that of the inputs, the namespace is made of the image's digest,
-/// and the packages are sorted.
+/// Deterministic: the date is that of the inputs, the namespace contains the image's digest, and the packages are
+/// sorted.
 pub fn document(subject: &StatementSubject, inputs: &BuildInputs, packages: &[SbomPackage]) -> Value {
     let packages: BTreeSet<_> = packages.iter().collect();
     let distro = format!("fedora-{}", inputs.fedora);
@@ -89,7 +84,6 @@ pub fn document(subject: &StatementSubject, inputs: &BuildInputs, packages: &[Sb
     document.finish()
 }
 
-/// A document that is being written.
 struct Document<'a> {
     subject: &'a StatementSubject,
     inputs: &'a BuildInputs,
@@ -99,7 +93,7 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// A document that says what the image is, and of which release of OpenZFS.
+    /// Describes the image and its OpenZFS release.
     fn new(subject: &'a StatementSubject, inputs: &'a BuildInputs) -> Self {
         let mut document =
             Self { subject, inputs, packages: vec![], relationships: vec![], licenses: BTreeMap::new() };
@@ -159,7 +153,7 @@ impl<'a> Document<'a> {
         }));
     }
 
-    /// A source RPM of which only the name is known, because it is not in the image.
+    /// A source RPM that is not in the image; only its name is known.
     fn add_source_rpm(&mut self, file_name: &str, distro: &str) {
         let stem = file_name.strip_suffix(".src.rpm").unwrap_or(file_name);
         let (rest, release) = stem.rsplit_once('-').unwrap_or((stem, ""));
@@ -202,7 +196,7 @@ impl<'a> Document<'a> {
             "dataLicense": "CC0-1.0",
             "SPDXID": DOCUMENT,
             "name": format!("{}@{}", self.subject.name, self.subject.digest),
-            // For creators without a web site of their own (SPDX 2.3, 6.5, example).
+            // For creators without a web site (SPDX 2.3, 6.5, example).
             "documentNamespace": format!("https://spdx.org/spdxdocs/zfs-kmods-{}", self.subject.digest.hex()),
             "creationInfo": {
                 "created": created,
@@ -226,14 +220,15 @@ fn purl(locator: &str) -> Value {
     json!({"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator})
 }
 
-/// The package URL of an RPM (purl specification, type `rpm`); `upstream` is how SBOM tools name the source RPM.
+/// The package URL of an RPM (purl specification, type `rpm`); the qualifier `upstream` is the source RPM, as in SBOM
+/// tools.
 fn rpm_purl(name: &str, version: &str, qualifiers: &[(&str, &str)]) -> String {
     let qualifiers: Vec<_> =
         qualifiers.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
     format!("pkg:rpm/fedora/{}@{}?{}", percent(name), percent(version), qualifiers.join("&"))
 }
 
-/// Percent-encodes all but the characters that a package URL leaves alone.
+/// Percent-encodes all but the characters that a package URL allows.
 fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -252,7 +247,7 @@ fn split_epoch(evr: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// A name within the document: only letters, digits, `.` and `-` are allowed, so the digest makes it unique.
+/// An SPDX id: only letters, digits, `.` and `-` are allowed, so the digest makes it unique.
 fn rpm_id(package: &SbomPackage) -> String {
     format!("SPDXRef-RPM-{}-{}", id_part(&package.name), package.digest.short())
 }
@@ -265,12 +260,11 @@ pub(super) fn id_part(text: &str) -> String {
     text.chars().map(|char| if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }).collect()
 }
 
-/// Some predicate is no SPDX document as [`document`] writes it.
 #[derive(Debug, thiserror::Error)]
 #[error("the SBOM {0}")]
 pub struct SbomError(String);
 
-/// Reads which files a document says are in the image: their names and digests.
+/// The names and digests of the files that a document lists.
 pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomError> {
     let fail = |what: &str| SbomError(what.to_owned());
     if document["spdxVersion"] != "SPDX-2.3" {

@@ -14,38 +14,32 @@ use super::simple_signing::{self, SimpleSignature};
 use super::statement::PAYLOAD_TYPE;
 use super::{PublicKey, Statement, StatementSubject};
 
-/// A private key to sign with: ECDSA over P-256, the kind that all clients in reach can check.
+/// ECDSA over P-256, which all clients can verify.
 #[derive(Debug)]
 pub struct SigningKey {
     pair: KeyPair,
     public: PublicKey,
 }
 
-/// A private key cannot be used. No message holds any part of the key.
+/// No message contains any part of the key.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SigningKeyError {
-    /// Neither of the two forms.
     #[error("the file holds no private key in a form that is read here, but {0}")]
     #[diagnostic(help(
         "PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`) and the `cosign.key` of `cosign generate-key-pair` are read; `openssl pkcs8 -topk8 -nocrypt` makes PKCS#8 of older forms"
     ))]
     OtherForm(String),
-    /// The text between the markers is damaged.
     #[error("the private key is damaged: {0}")]
     Damaged(&'static str),
-    /// Encrypted, and no password was given.
     #[error("the private key is encrypted, and no password was given")]
     #[diagnostic(help(
         "give it in the environment or on standard input; it is never asked for on a terminal"
     ))]
     NoPassword,
-    /// Encrypted, and the password does not open it.
     #[error("the password does not open the private key")]
     WrongPassword,
-    /// Not ECDSA over P-256.
     #[error("the private key is of a kind that cannot be signed with here (expected ECDSA over P-256)")]
     OtherAlgorithm,
-    /// The library failed to sign.
     #[error("signing failed: {0}")]
     Signing(String),
 }
@@ -54,9 +48,9 @@ impl SigningKey {
     /// Reads the text of a key file.
     ///
     /// # Formats
-    /// PKCS#8 in PEM (RFC 7468, section 10), or cosign's own: PEM with the label `ENCRYPTED SIGSTORE PRIVATE KEY` (or
-    /// `ENCRYPTED COSIGN PRIVATE KEY`) around JSON, in which PKCS#8 is encrypted with NaCl's secretbox and a key that
-    /// scrypt derives from the password. The password is ignored if the key is not encrypted.
+    /// PKCS#8 in PEM (RFC 7468, section 10), or cosign's format: PEM with the label `ENCRYPTED SIGSTORE PRIVATE KEY`
+    /// (or `ENCRYPTED COSIGN PRIVATE KEY`) with JSON, in which PKCS#8 is encrypted with NaCl's secretbox and a key
+    /// that scrypt derives from the password. The password is ignored if the key is not encrypted.
     pub fn from_pem(text: &SecretString, password: Option<&SecretString>) -> Result<Self, SigningKeyError> {
         let (label, content) = pem(text.expose_secret())?;
         let der = match label {
@@ -69,7 +63,7 @@ impl SigningKey {
         Self::new(KeyPair::from_pkcs8_der(&der).map_err(|_| SigningKeyError::OtherAlgorithm)?)
     }
 
-    /// A new key, which nobody trusts yet: for trying things out.
+    /// A new key, for tests and trials.
     pub fn generate() -> Result<Self, SigningKeyError> {
         Self::new(
             KeyPair::generate_ecdsa_p256().map_err(|error| SigningKeyError::Signing(error.to_string()))?,
@@ -82,14 +76,11 @@ impl SigningKey {
         Ok(Self { pair, public })
     }
 
-    /// The key that others check the signatures with.
     pub const fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs a statement and returns the Sigstore bundle, as JSON.
-    ///
-    /// It has neither log entry nor timestamp: whoever trusts a key asks no third party.
+    /// Returns the Sigstore bundle as JSON, without log entry and timestamp.
     pub fn sign(&self, statement: &Statement) -> Result<Vec<u8>, SigningKeyError> {
         let fail = |error: &dyn ToString| SigningKeyError::Signing(error.to_string());
         let message = dsse::pae(PAYLOAD_TYPE, statement.json());
@@ -104,7 +95,7 @@ impl SigningKey {
         Ok(bundle.to_json().map_err(|error| fail(&error))?.into_bytes())
     }
 
-    /// Signs in the older way, for podman, skopeo, bootc and rpm-ostree (see [`simple_signing`]).
+    /// For podman, skopeo, bootc and rpm-ostree (see [`simple_signing`]).
     pub fn sign_simple(&self, subject: &StatementSubject) -> Result<SimpleSignature, SigningKeyError> {
         let payload = simple_signing::payload(&subject.name, &subject.digest);
         let signature =
@@ -113,7 +104,7 @@ impl SigningKey {
     }
 }
 
-/// The label and the content of PEM text.
+/// The label and the decoded content.
 fn pem(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), SigningKeyError> {
     let body = text
         .split_once("-----BEGIN ")
@@ -129,7 +120,7 @@ fn pem(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), SigningKeyError> {
     Ok((label, Zeroizing::new(content)))
 }
 
-/// More work than this is not done for a key: it would be a trap, not a key. Cosign asks for 2^16, 8 and 1.
+/// The limit of scrypt's N·r·p, against malicious keys. Cosign uses N = 2^16, r = 8 and p = 1.
 const MOST_SCRYPT_WORK: u64 = 1 << 26;
 
 fn decrypt(json: &[u8], password: &SecretString) -> Result<Zeroizing<Vec<u8>>, SigningKeyError> {

@@ -1,7 +1,7 @@
-//! The older kind of signature, at the tag `sha256-<hex>.sig` (cosign, `SIGNATURE_SPEC.md`).
+//! Simple signatures at the tag `sha256-<hex>.sig` (cosign, `SIGNATURE_SPEC.md`).
 //!
-//! Podman, skopeo, bootc and rpm-ostree (containers/image) find no other one, and check it with a key only: they
-//! cannot match the identity of a workflow (podman-container-tools/container-libs#1153 and #625).
+//! Podman, skopeo, bootc and rpm-ostree (containers/image) read no other signatures and verify them with a key only,
+//! not with a workflow identity (podman-container-tools/container-libs#1153 and #625).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,14 +19,14 @@ const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
 
-/// Where the signatures of an image are looked for.
+/// The tag of an image's signatures.
 pub fn tag(image: &Digest) -> Tag {
     format!("sha256-{}.sig", image.hex())
         .parse()
         .expect("hexadecimal digits, `-` and `.` are allowed in tags")
 }
 
-/// What is signed: that this image belongs into this repository (containers/image, `containers-signature(5)`).
+/// States that this image belongs to this repository (containers/image, `containers-signature(5)`).
 pub fn payload(repository: &str, image: &Digest) -> Vec<u8> {
     #[derive(Serialize)]
     struct Payload<'a> {
@@ -58,7 +58,6 @@ pub fn payload(repository: &str, image: &Digest) -> Vec<u8> {
     serde_json::to_vec(&Payload { critical, optional: None }).expect("a payload is text")
 }
 
-/// A payload with its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimpleSignature {
     /// See [`payload`].
@@ -68,7 +67,7 @@ pub struct SimpleSignature {
 }
 
 impl SimpleSignature {
-    /// Checks that the key's owner signed exactly this image for exactly this repository.
+    /// Fails unless the key's owner signed exactly this image for exactly this repository.
     pub fn verify(&self, key: &PublicKey, repository: &str, image: &Digest) -> Result<(), String> {
         if !key.verifies(&self.payload, &self.signature) {
             return Err("it is not signed with this key".to_owned());
@@ -93,8 +92,7 @@ impl SimpleSignature {
     }
 }
 
-/// What is stored at [`tag`]. Signatures that others have stored there are kept by
-/// [`with_signatures`](crate::model::referrers::with_signatures).
+/// The manifest at [`tag`]. [`with_signatures`](crate::model::referrers::with_signatures) keeps signatures of others.
 pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -105,7 +103,7 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
         layers: [Descriptor<'a>; 1],
     }
     let payload = Blob::of(signature.payload.clone());
-    // The payload is not compressed: its digest is that of the layer too.
+    // The payload is not compressed, so its digest is also the diff ID of the layer.
     let config = Blob::of(config(&payload.digest));
     let encoded = STANDARD.encode(signature.signature.as_bytes());
     let manifest = Manifest {
@@ -117,7 +115,7 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
     artifact::manifest_with_blobs(&manifest, vec![config, payload])
 }
 
-/// The configuration as cosign writes it: it says nothing, except which layer there is.
+/// As cosign writes it: empty except for the list of layers.
 fn config(payload: &Digest) -> Vec<u8> {
     #[derive(Serialize)]
     struct Config<'a> {
@@ -153,23 +151,21 @@ fn config(payload: &Digest) -> Vec<u8> {
     serde_json::to_vec(&config).expect("a configuration is text")
 }
 
-/// A signature in a stored manifest, whose payload is still to be fetched.
+/// A signature in a stored manifest. Its payload has to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureLayer {
-    /// The digest of the payload.
+    /// Of the payload.
     pub payload: Digest,
-    /// How many bytes it has.
+    /// Of the payload, in bytes.
     pub size: u64,
-    /// The signature over it.
     pub signature: SignatureBytes,
 }
 
-/// What is stored at [`tag`] holds no signatures.
 #[derive(Debug, thiserror::Error)]
 #[error("what is stored at the signature tag is no manifest of signatures: {0}")]
 pub struct SignatureManifestError(String);
 
-/// Reads which signatures a stored manifest holds; layers of other kinds are left out.
+/// Layers of other kinds are skipped.
 pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, SignatureManifestError> {
     let fail = |reason: &str| SignatureManifestError(reason.to_owned());
     let manifest: Value = serde_json::from_slice(manifest).map_err(|error| fail(&error.to_string()))?;

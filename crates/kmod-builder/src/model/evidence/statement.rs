@@ -27,15 +27,12 @@ pub enum EvidenceKind {
 }
 
 impl EvidenceKind {
-    /// Every kind.
     pub const ALL: [Self; 4] = [Self::Provenance, Self::Sbom, Self::Signature, Self::BootTest];
 
-    /// The kinds that an image must have before a tag may point to it.
+    /// Required before a tag may point to the image.
     pub const REQUIRED: [Self; 3] = [Self::Provenance, Self::Sbom, Self::Signature];
 
-    /// The `predicateType` of the statement.
-    ///
-    /// That of the SBOM is the one that `cosign verify-attestation --type spdxjson` asks for.
+    /// The SBOM's is the one that `cosign verify-attestation --type spdxjson` expects.
     pub const fn predicate_type(self) -> &'static str {
         match self {
             Self::Provenance => "https://slsa.dev/provenance/v1",
@@ -45,7 +42,6 @@ impl EvidenceKind {
         }
     }
 
-    /// The kind whose statements have this `predicateType`.
     pub fn from_predicate_type(predicate_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.predicate_type() == predicate_type)
     }
@@ -62,9 +58,9 @@ impl fmt::Display for EvidenceKind {
     }
 }
 
-/// An in-toto statement, ready to be signed.
+/// An in-toto statement to be signed.
 ///
-/// Equal arguments give equal bytes: members are sorted by name, and no clock is asked.
+/// Deterministic: members are sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     kind: EvidenceKind,
@@ -72,7 +68,6 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Says something of an image.
     pub fn new(kind: EvidenceKind, subject: &StatementSubject, predicate: &Value) -> Self {
         let mut statement = serde_json::json!({
             "_type": STATEMENT_TYPE,
@@ -80,51 +75,46 @@ impl Statement {
             "predicateType": kind.predicate_type(),
             "predicate": predicate,
         });
-        // Sorted already, unless some dependency switches serde_json's `preserve_order` on.
+        // Sorted already, unless a dependency enables serde_json's `preserve_order`.
         statement.sort_all_objects();
         Self { kind, json: statement.to_string().into_bytes() }
     }
 
-    /// Says that the signer stands by the image, as `cosign sign` does.
+    /// The statement of `cosign sign`.
     pub fn signature(subject: &StatementSubject) -> Self {
         Self::new(EvidenceKind::Signature, subject, &serde_json::json!({}))
     }
 
-    /// What the statement is about.
     pub const fn kind(&self) -> EvidenceKind {
         self.kind
     }
 
-    /// The JSON text, which is what is signed.
+    /// The bytes to sign.
     pub fn json(&self) -> &[u8] {
         &self.json
     }
 }
 
-/// A statement that somebody wrote, as read; members that are unknown here are ignored.
+/// A stored statement. Unknown members are ignored.
 #[derive(Clone, Debug)]
 pub struct ParsedStatement {
-    /// The `predicateType`.
     pub predicate_type: String,
-    /// What is said.
     pub predicate: Value,
-    /// The SHA-256 digests of its subjects.
+    /// SHA-256.
     subjects: Vec<Digest>,
 }
 
-/// Some bytes are no in-toto statement v1.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    /// Not JSON, or a member is missing, doubled or of the wrong type.
+    /// Not JSON, or a member is missing, duplicated or of the wrong type.
     #[error("the payload is no in-toto statement: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A statement of another version.
     #[error("the payload's `_type` is `{0}` (expected `{STATEMENT_TYPE}`)")]
     OtherType(String),
 }
 
 impl ParsedStatement {
-    /// Reads the payload of an envelope.
+    /// `json` is the payload of an envelope.
     pub fn parse(json: &[u8]) -> Result<Self, StatementError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -155,7 +145,6 @@ impl ParsedStatement {
         Ok(Self { predicate_type, predicate, subjects })
     }
 
-    /// Whether the statement is about the image with this digest.
     pub fn is_about(&self, image: &Digest) -> bool {
         self.subjects.contains(image)
     }

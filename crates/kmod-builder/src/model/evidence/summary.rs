@@ -1,4 +1,4 @@
-//! What a bundle says of itself, for people to look at. Nothing of it is checked.
+//! The content of a bundle for display. **Nothing is verified.**
 
 use serde::Serialize;
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -6,32 +6,28 @@ use sigstore_types::bundle::VerificationMaterialContent;
 use super::{EvidenceKind, ParsedStatement, verify};
 use crate::model::Digest;
 
-/// A bundle at a glance, **unchecked**.
+/// **Not verified.**
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BundleSummary {
-    /// What kind of statement it carries, if it is one of ours.
+    /// `None` for unknown predicate types.
     pub kind: Option<EvidenceKind>,
-    /// The statement's `predicateType`.
     pub predicate_type: String,
-    /// Whether it says that it is about the image.
     pub is_about_image: bool,
-    /// Who is said to have signed it.
     pub signer: ClaimedSigner,
-    /// Whether it carries an entry of a transparency log.
+    /// Whether the bundle has a transparency log entry.
     pub logged: bool,
 }
 
-/// Who is said to have signed a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimedSigner {
-    /// The owner of the key with this hint (see [`super::PublicKey::hint`]).
+    /// The hint of the key (see [`super::PublicKey::hint`]).
     Key(String),
-    /// The holder of a certificate for this identity: the address of a workflow, or of a person.
+    /// The subject of the certificate: a workflow or an email address.
     Identity(String),
 }
 
-/// Reads what a bundle says of itself; the error is a sentence that says why it is none.
+/// Fails with a sentence if the bytes are not a bundle.
 pub fn summary(bundle: &[u8], image: &Digest) -> Result<BundleSummary, String> {
     let (bundle, envelope) = verify::read_bundle(bundle)?;
     let statement = ParsedStatement::parse(envelope.payload.as_bytes()).map_err(|error| error.to_string())?;

@@ -1,32 +1,29 @@
-//! The result of a test of an image as an in-toto predicate (in-toto attestation framework,
-//! `spec/predicates/test-result.md`, v0.1).
+//! The in-toto test result predicate (in-toto attestation framework, `spec/predicates/test-result.md`, v0.1).
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A test that was run on an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestResult {
-    /// What the test was run with, as resource descriptors.
+    /// As resource descriptors.
     pub configuration: Vec<Value>,
-    /// The steps that went well.
+    /// Names of steps.
     pub passed: Vec<String>,
-    /// The steps that did not.
+    /// Names of steps.
     pub failed: Vec<String>,
-    /// Why it failed, in a sentence.
+    /// Why the test failed, in a sentence.
     pub reason: Option<String>,
-    /// Where the run's log is.
+    /// Of the run's log.
     pub url: Option<String>,
-    /// When it ended.
     pub finished: Timestamp,
 }
 
 impl TestResult {
-    /// The predicate. The whole passed if no step failed and at least one was made.
+    /// Passed if at least one step ran and none failed.
     ///
-    /// `finishedOn` and `reason` are not in the specification, whose consumers ignore what they do not know ("Parsing
-    /// rules" of the framework); the former is named and written as in SLSA provenance v1.
+    /// `finishedOn` and `reason` are extensions, which consumers ignore ("Parsing rules" of the framework).
+    /// `finishedOn` is as in SLSA provenance v1.
     pub fn predicate(&self) -> Value {
         let passed = self.failed.is_empty() && !self.passed.is_empty();
         let finished = Timestamp::from_second(self.finished.as_second()).unwrap_or(self.finished);
@@ -46,19 +43,18 @@ impl TestResult {
     }
 }
 
-/// What the specification calls the result of a test without any fault; `WARNED` is not enough.
+/// The result of a test without faults. `WARNED` is not accepted.
 const PASSED: &str = "PASSED";
 
-/// What somebody's test result says, as far as anything depends on it.
+/// The parts of a stored test result that decisions depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedTestResult {
-    /// When the test ended, in the words of whoever signed it.
+    /// As stated by the signer.
     pub finished: Timestamp,
-    /// Why it did not pass, in a sentence; `None` if it did.
+    /// Why the test did not pass, in a sentence; `None` if it passed.
     pub failure: Option<String>,
 }
 
-/// Reads a predicate.
 pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -80,7 +76,6 @@ pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
     Ok(ParsedTestResult { finished: finished_on, failure })
 }
 
-/// Something that is signed as a test result is none of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("the test result cannot be read: {0}")]
 pub struct TestResultError(#[from] serde_json::Error);

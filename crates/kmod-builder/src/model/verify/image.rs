@@ -1,4 +1,4 @@
-//! Checks of the image itself: blobs, layers, labels.
+//! Checks of blobs, layers and labels.
 
 use kmod_compat::FedoraVersion;
 
@@ -17,7 +17,7 @@ pub(super) fn labelled_target(inspection: &Inspection) -> Option<Target> {
     compose::target(labels)
 }
 
-/// Whether every layer was read to its end; if not, a sentence that says which was not.
+/// Fails with a sentence that names the unreadable layer.
 pub(super) fn all_readable(inspection: &Inspection) -> Result<(), String> {
     if inspection.manifest.is_err() || inspection.config.is_err() {
         return Err(

@@ -1,8 +1,8 @@
 //! The RPM contract: the checks that an image must pass before it is published.
 //!
-//! `io` reads the image (an [`Inspection`]), each check evaluates it, and the [`VerificationReport`] holds every
-//! result. Only a report of passed checks gives a [`VerifiedImage`]. To add a check, write one function in `image` or
-//! `packages` and add a row to `CHECKS`.
+//! `io` reads the image (an [`Inspection`]), the checks evaluate it, and the [`VerificationReport`] has every result.
+//! Only a report without failures gives a [`VerifiedImage`]. A new check is a function in `image` or `packages` and a
+//! row in `CHECKS`.
 
 mod image;
 mod packages;
@@ -22,21 +22,20 @@ pub use report::{CheckResult, CheckStatus, VerificationReport, VerifiedImage};
 pub struct Inspection {
     pub image: DigestRef,
     pub tag: Option<Tag>,
-    /// The manifest, or a sentence that says why there is none.
+    /// The error is a sentence.
     pub manifest: Result<Manifest, String>,
-    /// The configuration, or a sentence that says why there is none.
     pub config: Result<Config, BlobFault>,
-    /// What became of each layer of the manifest; none if the manifest or the configuration cannot be read.
+    /// One result per layer; empty if the manifest or the configuration cannot be read.
     pub layers: Vec<Result<(), BlobFault>>,
     pub packages: Vec<ImageRpm>,
 }
 
-/// Why a blob is not what it should be, in a sentence.
+/// Each has a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobFault {
-    /// Its bytes are not those of which the image was made.
+    /// The digest of the bytes is wrong.
     Changed(String),
-    /// It has the right digest, and yet is not what the image says it is.
+    /// The digest is right, but the content is invalid.
     Content(String),
     Entry(String),
 }
@@ -50,24 +49,23 @@ impl BlobFault {
 
 #[derive(Clone, Debug)]
 pub struct ImageRpm {
-    /// Its path in the image.
+    /// In the image.
     pub path: String,
     pub layer: usize,
-    /// What it is, or a sentence that says why it cannot be read.
+    /// The error is a sentence.
     pub content: Result<(Package, Vec<PackagedModule>), String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackagedModule {
-    /// Its absolute path.
+    /// Absolute.
     pub path: String,
-    /// For which machines it was compiled; `None` if for others than ours.
+    /// `None` for unsupported architectures.
     pub arch: Option<Arch>,
-    /// The text that a kernel compares with its own before it loads the module.
+    /// The kernel compares it with its own before loading the module.
     pub vermagic: Option<String>,
 }
 
-/// What a check looks at: the image, and what it is to be for.
 struct CheckSubject<'a> {
     inspection: &'a Inspection,
     target: Target,
@@ -86,7 +84,7 @@ impl CheckSubject<'_> {
         format!("kmod-zfs-{}", self.target.kernel)
     }
 
-    /// The package with the modules; without it, what depends on it cannot be known.
+    /// The package with the modules. Checks that depend on it are unknown without it.
     fn kmod(&self) -> Result<&Package, CheckStatus> {
         let name = self.kmod_name();
         self.package(&name).ok_or_else(|| CheckStatus::Unknown(format!("the image has no package {name}")))
@@ -95,7 +93,7 @@ impl CheckSubject<'_> {
 
 struct ContractCheck {
     name: CheckName,
-    /// Checks of packages have no result when a layer could not be read.
+    /// If a layer could not be read, such checks are unknown.
     needs_packages: bool,
     run: fn(&CheckSubject<'_>) -> CheckStatus,
 }
@@ -116,7 +114,7 @@ const fn of_packages(
     ContractCheck { name: (id, text), needs_packages: true, run }
 }
 
-/// The contract, in the order in which it is shown: what fails first explains what fails after.
+/// In display order: earlier failures explain later ones.
 const CHECKS: [ContractCheck; 16] = [
     of_image("blobs-unchanged", "blobs are unchanged", image::blobs),
     of_image("layers-match-configuration", "layers are what the configuration says", image::layers),
@@ -136,7 +134,7 @@ const CHECKS: [ContractCheck; 16] = [
     of_packages("modules-built-for-kernel", "modules are built for the kernel", packages::vermagic),
 ];
 
-/// Verifies an image for a target: the given one, else that of its tag, else that of its labels.
+/// The target is the given one, else that of the tag, else that of the labels.
 pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationReport {
     let target = target
         .cloned()

@@ -1,4 +1,4 @@
-//! Checks of the packages: which there are, what they promise, and what is in them.
+//! Checks of the list of packages, their capabilities and their content.
 
 use super::{CheckStatus, CheckSubject};
 use crate::model::compose::FEDORA;
@@ -12,7 +12,7 @@ pub(super) fn whole(subject: &CheckSubject<'_>) -> CheckStatus {
     CheckStatus::of(failures)
 }
 
-/// A kernel among the packages would be installed beside the one that the host runs.
+/// A kernel package in the image would be installed beside the host's kernel.
 pub(super) fn no_kernel(subject: &CheckSubject<'_>) -> CheckStatus {
     let kernels = packages(subject).filter(|package| is_kernel(&package.name));
     CheckStatus::of(kernels.map(|package| format!("{} is part of a kernel", package.file_name())))
@@ -65,7 +65,7 @@ pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> CheckStatus {
     CheckStatus::of(failures)
 }
 
-/// What a package is called, in its header, by its file and in its place, must all be the same thing.
+/// Header, file name and directory must agree.
 pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
     let mut failures = Vec::new();
     let zfs = subject.target.zfs.to_string();
@@ -96,7 +96,7 @@ pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
 
 pub(super) fn architecture(subject: &CheckSubject<'_>) -> CheckStatus {
     let arch = subject.target.arch().rpm();
-    // Scripts of dracut's and of Python's; everything else is compiled.
+    // Scripts of dracut and Python; everything else is compiled.
     let scripts = |package: &Package| package.name == "zfs-dracut" || package.name.ends_with("-pyzfs");
     let others = packages(subject).filter(|package| {
         let independent = package.arch == "noarch" && scripts(package);
@@ -106,8 +106,8 @@ pub(super) fn architecture(subject: &CheckSubject<'_>) -> CheckStatus {
     CheckStatus::of(others.map(failure))
 }
 
-/// OpenZFS's kmodtool looks for `/lib/modules/K/build/Makefile`. If it is there, the kernel passes for a home-made
-/// one, and the package requires no kernel at all (since OpenZFS 2.2.0, commit 1eca40f3ad).
+/// If OpenZFS's kmodtool finds `/lib/modules/K/build/Makefile`, it treats the kernel as custom, and the package
+/// requires no kernel at all (since OpenZFS 2.2.0, commit 1eca40f3ad).
 pub(super) fn kernel_requirement(subject: &CheckSubject<'_>) -> CheckStatus {
     let kmod = match subject.kmod() {
         Ok(kmod) => kmod,
@@ -185,7 +185,7 @@ pub(super) fn modules(subject: &CheckSubject<'_>) -> CheckStatus {
         Err(unknown) => return unknown,
     };
     let extra = format!("/lib/modules/{}/extra/", subject.target.kernel);
-    // Fedora's /lib is a link to /usr/lib; packages may name either.
+    // Fedora's /lib is a link to /usr/lib; packages may use either.
     let in_place = |path: &str| path.strip_prefix("/usr").unwrap_or(path).starts_with(&extra);
     let mut failures = Vec::new();
     for name in ["spl", "zfs"] {
@@ -219,7 +219,7 @@ pub(super) fn vermagic(subject: &CheckSubject<'_>) -> CheckStatus {
             if module.arch != Some(subject.target.arch()) {
                 failures.push(format!("{path} is not compiled for {}", subject.target.arch()));
             }
-            // Release first, then the kernel's options; a kernel compares all of it.
+            // The release, then the kernel's options; a kernel compares both.
             let built_for = module.vermagic.as_deref().and_then(|text| text.split(' ').next());
             match built_for {
                 Some(release) if release == kernel => {}

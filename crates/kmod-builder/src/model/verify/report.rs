@@ -13,13 +13,12 @@ pub enum CheckStatus {
 }
 
 impl CheckStatus {
-    /// Passed if there is no failure, else failed with all of them.
+    /// Passed if there are no failures.
     pub(in crate::model) fn of(failures: impl IntoIterator<Item = String>) -> Self {
         let failures: Vec<_> = failures.into_iter().collect();
         if failures.is_empty() { Self::Passed } else { Self::Failed(failures.join("; ")) }
     }
 
-    /// `passed`, `failed` or `unknown`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -40,7 +39,7 @@ pub(in crate::model) type CheckName = (&'static str, &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
-    /// In kebab-case; it does not change when the text does.
+    /// In kebab-case. Stable; the text may change.
     pub id: &'static str,
     pub check: &'static str,
     outcome: &'static str,
@@ -77,7 +76,7 @@ impl VerificationReport {
         Self { schema: DocumentSchema::new("verification", 1), image, target, passed, checks }
     }
 
-    /// The report with more checks: it passes only if they pass, too.
+    /// Adds checks to the report.
     #[must_use]
     pub fn and(self, more: Vec<CheckResult>) -> Self {
         let checks = self.checks.into_iter().chain(more).collect();
@@ -96,12 +95,12 @@ impl VerificationReport {
         self.passed
     }
 
-    /// Every check and its outcome, in the order of the contract.
+    /// In the order of the contract.
     pub fn checks(&self) -> &[CheckResult] {
         &self.checks
     }
 
-    /// The proof that the image was verified, or the report back if it was not.
+    /// The report itself if a check did not pass.
     pub fn verified(self) -> Result<VerifiedImage, Box<Self>> {
         match (self.passed, &self.target) {
             (true, Some(target)) => Ok(VerifiedImage { target: target.clone(), image: self.image }),
@@ -110,7 +109,7 @@ impl VerificationReport {
     }
 }
 
-/// An image of which every check of the contract passed; there is no other way to one than [`VerificationReport::verified`].
+/// An image that passed every check. Only [`VerificationReport::verified`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedImage {
     image: DigestRef,

@@ -6,27 +6,24 @@ use crate::model::Digest;
 use crate::model::evidence::statement::PAYLOAD_TYPE;
 use crate::model::evidence::{EvidenceKind, ParsedStatement, PublicKey};
 
-/// The trusted signer.
 #[derive(Clone, Debug)]
 pub enum TrustPolicy {
-    /// The owner of this key.
     Key(PublicKey),
-    /// The workflow that a certificate names.
+    /// The workflow in the certificate.
     Identity(Box<CertificateIdentity>),
-    /// Any: signatures are not verified.
+    /// Signatures are not verified.
     Unverified,
 }
 
 #[derive(Clone, Debug)]
 pub struct VerifiedBundle {
-    /// The digest of the manifest that carries it.
+    /// The digest of the manifest with the bundle.
     pub referrer: Digest,
     pub statement: ParsedStatement,
-    /// The claims of the verified certificate.
+    /// Of the verified certificate.
     pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
 }
 
-/// Why a bundle is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BundleRejection {
     /// Valid, but of another kind.
@@ -40,7 +37,7 @@ impl BundleRejection {
     }
 }
 
-/// Checks the kind, the image and the signature of a bundle. Bundles with several signatures are rejected.
+/// Bundles with several signatures are rejected.
 pub fn verify_bundle(
     stored: &StoredBundle,
     kind: EvidenceKind,
@@ -70,7 +67,7 @@ pub fn verify_bundle(
     Ok(VerifiedBundle { referrer: stored.referrer.clone(), statement, claims })
 }
 
-/// Reads a bundle that carries a statement, and checks its form.
+/// Reads a bundle with a statement, and checks its format.
 pub(in crate::model::evidence) fn read(json: &[u8]) -> Result<(Bundle, DsseEnvelope), String> {
     let text = str::from_utf8(json).map_err(|error| format!("invalid UTF-8: {error}"))?;
     let bundle = Bundle::from_json(text).map_err(|error| format!("invalid Sigstore bundle: {error}"))?;
@@ -87,8 +84,8 @@ pub(in crate::model::evidence) fn read(json: &[u8]) -> Result<(Bundle, DsseEnvel
     Ok((bundle, envelope))
 }
 
-/// Sigstore's verifier requires a log entry or a timestamp (`MissingSigningTimeEvidence`), which bundles signed with a
-/// private key do not have.
+/// Sigstore's verifier requires a log entry or a timestamp (`MissingSigningTimeEvidence`), which bundles signed with
+/// a private key do not have.
 fn check_key(key: &PublicKey, bundle: &Bundle, envelope: &DsseEnvelope) -> Result<(), String> {
     let VerificationMaterialContent::PublicKey(_) = &bundle.verification_material.content else {
         return Err("it is signed with a certificate, not with a key".to_owned());

@@ -9,7 +9,6 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::provenance::ProvenanceInputs;
 use crate::model::verify::{CheckResult, CheckStatus};
 
-/// A check of an image's evidence.
 struct EvidenceCheck {
     /// Id and text.
     name: (&'static str, &'static str),
@@ -27,7 +26,7 @@ const fn check(
     EvidenceCheck { name: (id, text), kind, run }
 }
 
-/// Every check of evidence, in the order in which results are shown.
+/// In the order of results.
 const CHECKS: [EvidenceCheck; 7] = [
     check(EvidenceKind::Provenance, "provenance-signed", "provenance is signed and whole", |context| {
         Some(outcome(context.provenance.as_ref()))
@@ -47,7 +46,7 @@ const CHECKS: [EvidenceCheck; 7] = [
     check(EvidenceKind::Signature, "signature-valid", "signature is good", |context| {
         Some(outcome(context.find(EvidenceKind::Signature).as_ref()))
     }),
-    // Clients check simple signatures with keys only.
+    // Clients verify simple signatures with keys only.
     check(
         EvidenceKind::Signature,
         "simple-signature-valid",
@@ -62,19 +61,18 @@ const CHECKS: [EvidenceCheck; 7] = [
     }),
 ];
 
-/// The checks that each required kind of evidence is stored, by any signer.
+/// Each required kind of evidence must be stored, by any signer.
 const PRESENCE_CHECKS: [(EvidenceKind, (&str, &str)); 3] = [
     (EvidenceKind::Provenance, ("provenance-attached", "provenance is attached")),
     (EvidenceKind::Sbom, ("sbom-attached", "SBOM is attached")),
     (EvidenceKind::Signature, ("signature-attached", "signature is attached")),
 ];
 
-/// What the checks look at.
 struct Context<'a> {
     image: &'a ImageFacts,
     evidence: &'a StoredEvidence,
     trust: &'a TrustPolicy,
-    /// Limits how new a boot test may be; boot tests are not checked without it.
+    /// Boot tests must not be newer. `None`: boot tests are not checked.
     now: Option<Timestamp>,
     provenance: Result<ProvenanceInputs, CheckStatus>,
     sbom: Result<VerifiedBundle, CheckStatus>,
@@ -103,7 +101,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Runs every check of provenance, SBOM and signatures.
+/// Checks provenance, SBOM and signatures.
 pub fn verify_evidence(
     image: &ImageFacts,
     evidence: &StoredEvidence,
@@ -112,7 +110,7 @@ pub fn verify_evidence(
     Context::new(image, evidence, trust, None).run().map(|(_, answer)| answer).collect()
 }
 
-/// Runs every check, boot tests included. No boot test may be newer than `now`.
+/// Also checks boot tests, none of which may be newer than `now`.
 pub fn verify_evidence_and_boot_test(
     image: &ImageFacts,
     evidence: &StoredEvidence,
@@ -122,7 +120,7 @@ pub fn verify_evidence_and_boot_test(
     Context::new(image, evidence, trust, Some(now)).run().collect()
 }
 
-/// Checks only that evidence of each required kind is stored and is about the image; any signer will do.
+/// Checks only that evidence of each required kind is stored for the image, by any signer.
 pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
     let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified).as_ref());
     PRESENCE_CHECKS.into_iter().map(|(kind, name)| CheckResult::new(name, found(kind))).collect()

@@ -1,11 +1,11 @@
-//! What evidence that is signed says, compared with the image.
+//! The content of signed evidence, compared with the image.
 
 use super::{ImageFacts, TrustPolicy, VerifiedBundle, identity};
 use crate::model::evidence::provenance::{self, ProvenanceInputs};
 use crate::model::evidence::sbom;
 use crate::model::verify::CheckStatus;
 
-/// Reads a provenance that holds, and checks that it is whole and, if signed by a workflow, about that workflow.
+/// Checks that a provenance is complete and, if signed by a workflow, about that workflow.
 pub(super) fn read_provenance(
     verified: &VerifiedBundle,
     trust: &TrustPolicy,
@@ -21,7 +21,7 @@ pub(super) fn read_provenance(
     Ok(stated_inputs)
 }
 
-/// Whether the image's label has the digest of the inputs that the provenance states.
+/// Whether the image's label has the digest of the inputs in the provenance.
 pub(super) fn inputs_match(image: &ImageFacts, stated_inputs: Option<&ProvenanceInputs>) -> CheckStatus {
     let Some(stated_inputs) = stated_inputs else {
         return CheckStatus::Unknown("there is no good provenance to compare with".to_owned());
@@ -37,7 +37,7 @@ pub(super) fn inputs_match(image: &ImageFacts, stated_inputs: Option<&Provenance
     }
 }
 
-/// Whether the SBOM lists the RPMs of the image, all of them and nothing else.
+/// Whether the SBOM lists exactly the RPMs of the image.
 pub(super) fn packages_match(image: &ImageFacts, sbom: Option<&VerifiedBundle>) -> CheckStatus {
     let Some(sbom) = sbom else {
         return CheckStatus::Unknown("there is no good SBOM to compare with".to_owned());

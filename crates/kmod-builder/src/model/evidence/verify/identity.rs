@@ -7,11 +7,11 @@ use sigstore_verify::{VerificationPolicy, Verifier};
 use super::VerifiedBundle;
 use crate::model::evidence::provenance::ACTIONS_BUILD_TYPE;
 
-/// Who issues the tokens of GitHub Actions.
+/// The issuer of GitHub Actions tokens.
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const GITHUB: &str = "https://github.com";
 
-/// A workflow of GitHub Actions that is trusted to sign, and whom to believe that it was this workflow.
+/// A trusted GitHub Actions workflow, and the root of trust for its certificates.
 #[derive(Clone, Debug)]
 pub struct CertificateIdentity {
     server: String,
@@ -22,7 +22,6 @@ pub struct CertificateIdentity {
     root: TrustedRoot,
 }
 
-/// The words do not name a workflow.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{0}` does not name a repository on GitHub (expected `owner/name`)")]
 pub struct CertificateIdentityError(String);
@@ -47,7 +46,7 @@ impl CertificateIdentity {
         }
     }
 
-    /// Only this workflow: `build.yaml`, `.github/workflows/build.yaml`, or with the repository that holds it,
+    /// Restricts to a workflow: `build.yaml`, `.github/workflows/build.yaml`, or in another repository,
     /// `owner/name/.github/workflows/build.yaml`.
     #[must_use]
     pub fn workflow(mut self, workflow: &str) -> Self {
@@ -59,14 +58,14 @@ impl CertificateIdentity {
         self
     }
 
-    /// Only runs of this ref: `refs/heads/main`.
+    /// Restricts to runs of a git ref: `refs/heads/main`.
     #[must_use]
     pub fn reference(mut self, reference: &str) -> Self {
         self.reference = Some(reference.to_owned());
         self
     }
 
-    /// A workflow on another server than github.com, and who issues that server's tokens.
+    /// A server other than github.com, and the issuer of its tokens.
     #[must_use]
     pub fn server(mut self, server: &str, issuer: &str) -> Self {
         server.trim_end_matches('/').clone_into(&mut self.server);
@@ -74,8 +73,8 @@ impl CertificateIdentity {
         self
     }
 
-    /// Checks everything of a bundle but what it says: certificate, its entry in the certificate log, signature, the
-    /// entry in the transparency log, times, and that the certificate was issued to this workflow.
+    /// Checks everything but the statement: certificate and its log entry, signature, transparency log entry, times,
+    /// and that the certificate was issued to this workflow.
     pub(super) fn check(&self, bundle: &Bundle, image: Sha256Hash) -> Result<FulcioCiClaims, String> {
         let policy = VerificationPolicy::any_identity().require_issuer(&self.issuer);
         let result = Verifier::new(&self.root)
@@ -86,11 +85,10 @@ impl CertificateIdentity {
         Ok(certificate.ci_claims.clone())
     }
 
-    /// Whether a certificate's claims are those of this workflow.
     fn matches(&self, claims: &FulcioCiClaims) -> Result<(), String> {
         let repository = format!("{}/{}", self.server, self.repository);
         let source = claimed("repository", claims.source_repository_uri.as_deref())?;
-        // GitHub does not distinguish upper and lower case in the names of owners and repositories.
+        // GitHub's owner and repository names are case-insensitive.
         if !source.eq_ignore_ascii_case(&repository) {
             return Err(format!("it was signed by a run of {source} (expected {repository})"));
         }
@@ -98,7 +96,7 @@ impl CertificateIdentity {
         let (path, _) = signer.rsplit_once('@').unwrap_or((signer, ""));
         let accepted = match &self.workflow {
             Some(workflow) => path.eq_ignore_ascii_case(&format!("{}/{workflow}", self.server)),
-            // Without a workflow named, those of the repository itself: not reusable ones of other repositories.
+            // Without a named workflow, only those of the repository itself: no reusable ones of other repositories.
             None => path
                 .get(..repository.len() + 1)
                 .is_some_and(|start| start.eq_ignore_ascii_case(&format!("{repository}/"))),
@@ -121,7 +119,7 @@ fn claimed<'a>(what: &str, claim: Option<&'a str>) -> Result<&'a str, String> {
     claim.ok_or_else(|| format!("its certificate names no {what}"))
 }
 
-/// Whether what a provenance says of the run is what the certificate says of it.
+/// Fails if provenance and certificate describe different runs.
 pub(super) fn provenance_is_of_signer(verified: &VerifiedBundle) -> Result<(), String> {
     let claims = verified.claims.as_deref().ok_or("it is signed without a certificate")?;
     let predicate = &verified.statement.predicate;

@@ -1,6 +1,6 @@
 //! Verification of an image's evidence. Each check passes, fails or is unknown.
 //!
-//! Pure with one exception: the library that checks certificates compares validity periods with the clock.
+//! Pure, except that the certificate library compares validity periods with the clock.
 
 mod bundle;
 mod checks;
@@ -22,33 +22,33 @@ use crate::model::inputs::BuildInputs;
 use crate::model::verify::{CheckStatus, Inspection};
 use crate::model::{Digest, compose};
 
-/// What was read, or why it could not be read.
+/// The error is a sentence.
 pub type Lookup<T> = Result<T, String>;
 
 #[derive(Clone, Debug)]
 pub struct StoredEvidence {
-    /// The Sigstore bundles among the image's referrers, of every kind.
+    /// All Sigstore bundles among the image's referrers.
     pub bundles: Lookup<Vec<StoredBundle>>,
-    /// The signatures at the image's signature tag.
+    /// At the image's signature tag.
     pub simple_signatures: Lookup<Vec<SimpleSignature>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBundle {
-    /// The digest of the manifest that carries it.
+    /// The digest of the manifest with the bundle.
     pub referrer: Digest,
     pub json: Vec<u8>,
 }
 
-/// What the image itself states; evidence is compared with it.
+/// Properties of the image that evidence is compared with.
 #[derive(Clone, Debug)]
 pub struct ImageFacts {
-    /// The repository that it is in: `ghcr.io/owner/zfs-kmods`.
+    /// `ghcr.io/owner/zfs-kmods`.
     pub repository: String,
     pub digest: Digest,
-    /// The label with the digest of the inputs, if there is one.
+    /// The label with the digest of the inputs.
     pub inputs_label: Lookup<Option<Digest>>,
-    /// The RPMs in the layers, by where they are, with the digests of the files.
+    /// The digests of the RPMs in the layers, by path.
     pub rpms: Lookup<BTreeMap<String, Digest>>,
 }
 
@@ -82,17 +82,17 @@ fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
     inspection.packages.iter().map(digest).collect()
 }
 
-/// Which evidence of one signer is stored already.
+/// The stored evidence of one signer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceStatus {
-    /// Manifests with evidence that is valid.
+    /// Manifests with valid evidence.
     pub accepted: BTreeSet<Digest>,
     pub missing: Vec<EvidenceKind>,
     /// Always false without a key.
     pub simple_signature_missing: bool,
 }
 
-/// Finds what a signer has signed already, so that nothing is signed twice.
+/// Finds existing signatures, so that nothing is signed twice.
 pub fn evidence_status(
     image: &ImageFacts,
     evidence: &StoredEvidence,
@@ -126,8 +126,8 @@ pub fn evidence_status(
     Ok(status)
 }
 
-/// The inputs that an image was built from, from its provenance, if all [required](EvidenceKind::REQUIRED) evidence is
-/// valid. Layers are not read.
+/// The inputs in an image's provenance, if all [required](EvidenceKind::REQUIRED) evidence is valid. Layers are not
+/// read.
 pub fn proven_inputs(
     image: &Digest,
     evidence: &StoredEvidence,
@@ -140,8 +140,8 @@ pub fn proven_inputs(
     Ok(content::read_provenance(&provenance, trust)?.inputs)
 }
 
-/// Finds a valid bundle of this kind. Invalid ones are skipped: anyone with write access to the repository can attach
-/// more, and must not be able to invalidate others' evidence.
+/// Finds a valid bundle. Invalid ones are skipped: anyone with write access to the repository can attach more, and
+/// must not be able to invalidate the evidence of others.
 pub fn find(
     kind: EvidenceKind,
     image: &Digest,

@@ -1,4 +1,4 @@
-//! Whether an image counts as tested, given every attached result.
+//! Whether an image counts as tested, based on every attached result.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,19 +8,17 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::test_result::{self, ParsedTestResult};
 use crate::model::verify::CheckStatus;
 
-/// Allowed clock difference between the machine that tested and this one.
+/// Tolerated clock difference between the test machine and this one.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whether the newest result of a boot test passed.
+/// Whether the newest boot test passed.
 ///
-/// Tests may be repeated, and every result stays attached:
-///
-/// * Only results of trusted signers about this image count; others are ignored.
-/// * The newest decides, by the time in the signed statement: anyone with write access to the repository can change
-///   annotations, list order and manifest age. A later failure revokes an earlier success, and vice versa.
-/// * Of two results with the same second, the failure decides.
-/// * A trusted result that is unreadable or from the future makes the check unknown: the former might be the newest,
-///   and the latter would stay the newest.
+/// * Only results of trusted signers about this image count.
+/// * The newest is determined by the time in the signed statement: anyone with write access to the repository can
+///   change annotations, order and manifest age.
+/// * If two results have the same second, the failure decides.
+/// * An unreadable trusted result, or one from the future, makes the check unknown: the former might be the newest,
+///   and the latter would remain the newest.
 ///
 /// Signatures do not prevent hiding a failure by deleting its result from the repository.
 pub fn newest_boot_test(
@@ -152,7 +150,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// No order of the list changes the answer, and no failure is ever outdone by what is not newer.
+        /// The order of the list has no effect, and only a newer result overrides a failure.
         #[test]
         fn order_does_not_matter(mut results in prop::collection::vec((0_i64..4, any::<bool>()), 1..5)) {
             let key = signing_key();
