@@ -1,5 +1,4 @@
-//! How an image is put together from its two layers: configuration and manifest, byte for byte the same for the
-//! same inputs and layers.
+//! Configuration and manifest of an image. Equal inputs and layers give equal bytes.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +9,26 @@ use super::oci::{self, Annotations, Config, Descriptor, Execution, History, Mani
 use super::packages::{LayerKind, PackageGroup};
 use super::{Digest, Target};
 
-/// The label with the digest of the build inputs.
+/// Label: the digest of the build inputs.
 pub const INPUTS: &str = "io.github.zfs-kmods.inputs";
-/// The label with the digest of the inputs of the userland packages; images of the same value can share that layer.
+/// Label: the digest of the inputs of the userland packages. Images with the same value can share that layer.
 pub const USERLAND: &str = "io.github.zfs-kmods.userland";
 pub const ZFS: &str = "io.github.zfs-kmods.zfs";
 pub const KERNEL: &str = "io.github.zfs-kmods.kernel";
 pub const ARCH: &str = "io.github.zfs-kmods.arch";
-/// The label with the Fedora release of the builder.
+/// Label: the Fedora release of the builder.
 pub const FEDORA: &str = "io.github.zfs-kmods.fedora";
-/// The annotation of a layer's descriptor with the [`LayerKind`] that the layer is.
+/// Annotation of a layer's descriptor: its [`LayerKind`].
 pub const PART: &str = "io.github.zfs-kmods.part";
-/// The annotation of a layer's descriptor with the groups in it, joined by commas: a client that needs one group does not fetch
-/// the other layers.
+/// Annotation of a layer's descriptor: its groups, separated by commas, so that clients fetch only the layers they
+/// need.
 pub const GROUPS: &str = "io.github.zfs-kmods.groups";
 
-/// A layer as it is stored: compressed, with the digest of what it is uncompressed.
+/// A layer as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     pub descriptor: Descriptor,
-    /// The digest of the tar archive (OCI image specification, `config.md`, "Layer DiffID").
+    /// Of the uncompressed tar archive (OCI image specification, `config.md`, "Layer DiffID").
     pub diff_id: Digest,
 }
 
@@ -47,7 +46,7 @@ impl Layer {
     }
 }
 
-/// The groups that a layer says it has; `None` if it does not say.
+/// `None` without the annotation.
 pub fn groups(layer: &Descriptor) -> Option<BTreeSet<PackageGroup>> {
     let text = layer.annotations.get(GROUPS)?;
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
@@ -64,7 +63,6 @@ pub fn is_part(layer: &Descriptor, part: LayerKind) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composition {
     pub config: Vec<u8>,
-    /// The image manifest, as stored; its digest names the image.
     pub manifest: Vec<u8>,
 }
 
@@ -91,10 +89,10 @@ fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {
         .ok_or(EpochError(source_date_epoch))
 }
 
-/// Writes the configuration and the manifest of the image with these layers.
+/// Composes configuration and manifest from these layers.
 ///
-/// The same values are labels (which the image carries wherever it is copied) and annotations (which can be read
-/// without fetching the configuration).
+/// The same values are labels, which are copied with the image, and annotations, which can be read without the
+/// configuration.
 pub fn compose(inputs: &BuildInputs, userland: &Layer, kmod: &Layer) -> Result<Composition, EpochError> {
     let created = created(inputs.source_date_epoch)?.to_string();
     let labels = labels(inputs, &created);
@@ -137,9 +135,9 @@ fn labels(inputs: &BuildInputs, created: &str) -> Annotations {
         ),
         ("org.opencontainers.image.version", zfs.to_string()),
         ("org.opencontainers.image.created", created.to_owned()),
-        // The Python binding is under the Apache licence, all else under the CDDL.
+        // The Python binding has the Apache licence, the rest the CDDL.
         ("org.opencontainers.image.licenses", "CDDL-1.0 AND Apache-2.0".to_owned()),
-        // The same inputs give the same image for every publisher, so this is OpenZFS's source, not the publisher's.
+        // The source of OpenZFS, not of the publisher: equal inputs give equal images for every publisher.
         ("org.opencontainers.image.source", inputs.tarball.url.clone()),
         (INPUTS, inputs.digest().to_string()),
         (USERLAND, inputs.userland_digest().to_string()),

@@ -22,7 +22,7 @@ impl Compression {
         }
     }
 
-    /// How a layer of this media type is compressed; `None` for types that are not read here.
+    /// `None` for unsupported media types.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         [Self::Zstd, Self::Gzip].into_iter().find(|compression| compression.media_type() == media_type)
     }

@@ -1,35 +1,33 @@
 //! `Containerfile.in`, rendered to a complete and pinned `Containerfile`.
 //!
-//! podman never sees the `.in`: it would run the C preprocessor on a file of that name (podman-build(1), `--file`),
-//! which takes every comment for a directive.
+//! podman would run the C preprocessor on a file named `.in` and interpret comments as directives (podman-build(1),
+//! `--file`), so it gets only the rendered file.
 
 use miette::{LabeledSpan, NamedSource, SourceSpan};
 
 use super::Digest;
 use super::inputs::BuildInputs;
 
-/// The template as it was when the program was compiled.
 pub const TEMPLATE: &str = include_str!("../../../../Containerfile.in");
 
 const TEMPLATE_NAME: &str = "Containerfile.in";
 
-/// The stage that ends in the packages which know no kernel.
+/// The stage with the packages that do not depend on the kernel.
 pub const USERLAND_STAGE: &str = "userland-rpms";
 
-/// The stage that ends in the packages for one kernel.
+/// The stage with the packages for one kernel.
 pub const KMOD_STAGE: &str = "kmod-rpms";
 
-/// The name under which the template expects the tarball in the build context.
+/// In the build context.
 pub fn tarball_file(inputs: &BuildInputs) -> String {
     format!("{}.tar.gz", inputs.zfs.tag())
 }
 
-/// The name under which the template expects the kernel's headers in the build context.
+/// In the build context.
 pub fn kernel_devel_file(inputs: &BuildInputs) -> String {
     format!("{}.rpm", inputs.kernel_devel.nevra)
 }
 
-/// The inputs are of another `Containerfile.in` than the one in this program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error(
     "these inputs are of a Containerfile.in with the digest {template}, and this program has another one"
@@ -40,7 +38,7 @@ pub struct TemplateMismatch {
     tool: String,
 }
 
-/// Makes sure that what this program would do is what the inputs say.
+/// Fails if the inputs have another template than this program.
 pub fn check_template(inputs: &BuildInputs) -> Result<(), TemplateMismatch> {
     if inputs.template == Digest::of(TEMPLATE.as_bytes()) {
         return Ok(());
@@ -48,7 +46,6 @@ pub fn check_template(inputs: &BuildInputs) -> Result<(), TemplateMismatch> {
     Err(TemplateMismatch { template: inputs.template.clone(), tool: inputs.tool.clone() })
 }
 
-/// The `Containerfile` for these inputs.
 pub fn containerfile(inputs: &BuildInputs) -> Result<String, TemplateError> {
     render(
         TEMPLATE_NAME,
@@ -66,7 +63,7 @@ pub fn containerfile(inputs: &BuildInputs) -> Result<String, TemplateError> {
     )
 }
 
-/// The template does not fit its values; every fault is named, not only the first.
+/// Contains every fault, not only the first.
 #[derive(Debug, thiserror::Error)]
 #[error("`{name}` cannot be rendered")]
 pub struct TemplateError {
@@ -111,8 +108,8 @@ impl miette::Diagnostic for TemplateError {
     }
 }
 
-/// Replaces each `@NAME@` by its value. Total both ways: an unknown placeholder is an error, and so is an unused value
-/// or one that a shell would not take for a plain word.
+/// Replaces each `@NAME@` by its value. Unknown placeholders, unused values, and values that a shell would split or
+/// expand are errors.
 pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<String, TemplateError> {
     let mut faults = Vec::new();
     let mut used = vec![false; values.len()];
@@ -149,7 +146,7 @@ pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<Str
     Err(TemplateError { name: name.to_owned(), source_code, faults })
 }
 
-/// Where the next `@NAME@` at or after `from` begins and ends.
+/// The range of the next `@NAME@` at or after `from`.
 fn next_placeholder(template: &str, from: usize) -> Option<(usize, usize)> {
     let mut start = from + template[from..].find('@')?;
     loop {

@@ -1,4 +1,4 @@
-//! The members that all JSON documents write in the same form.
+//! JSON members that all documents share.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Target;
 use super::image::DigestRef;
 
-/// `schema`: which document it is. The version changes when a member is renamed, removed or gets another meaning, and not
+/// The member `schema`. The version is increased when a member is renamed, removed or changes its meaning, but not
 /// when one is added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentSchema {
@@ -23,17 +23,17 @@ impl DocumentSchema {
     }
 }
 
-/// `image`: reference and digest.
+/// The member `image`.
 pub fn image<S: Serializer>(image: &DigestRef, serializer: S) -> Result<S::Ok, S::Error> {
     json!({ "reference": image.to_string(), "digest": image.digest }).serialize(serializer)
 }
 
-/// `target`: OpenZFS, kernel and architecture.
+/// The member `target`.
 pub fn target<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
     json!({ "zfs": target.zfs, "kernel": target.kernel, "arch": target.arch() }).serialize(serializer)
 }
 
-/// `target`, or null.
+/// The member `target`, or null.
 pub fn optional_target<S: Serializer>(of: &Option<Target>, serializer: S) -> Result<S::Ok, S::Error> {
     match of {
         Some(of) => target(of, serializer),
@@ -41,7 +41,7 @@ pub fn optional_target<S: Serializer>(of: &Option<Target>, serializer: S) -> Res
     }
 }
 
-/// Seconds, exact to a tenth.
+/// Rounded to a tenth.
 pub fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 10.0).round() / 10.0)
 }

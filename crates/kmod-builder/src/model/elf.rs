@@ -1,5 +1,5 @@
 //! ELF files: programs, libraries and kernel modules (System V ABI, "Object Files" and "Program Loading and Dynamic
-//! Linking"). Only the 64-bit little-endian form, which both supported architectures use.
+//! Linking"). Only the 64-bit little-endian format of the supported architectures.
 
 use kmod_compat::Arch;
 use object::LittleEndian;
@@ -7,7 +7,7 @@ use object::elf::{self, FileHeader64};
 use object::read::ReadRef;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
-/// Limits for files that lie about themselves; real ones stay far below.
+/// Limits for malformed files; real ones stay far below.
 const MAX_HEADERS: usize = 1 << 16;
 const MAX_TABLE: u64 = 16 << 20;
 const MAX_LIBRARIES: usize = 1000;
@@ -17,15 +17,15 @@ type Header = FileHeader64<LittleEndian>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElfFile {
-    /// `None` for machines for which no images are built.
+    /// `None` for unsupported machines.
     pub arch: Option<Arch>,
-    /// The names of the libraries that it needs (`DT_NEEDED`).
+    /// `DT_NEEDED`.
     pub needed: Vec<String>,
     /// `DT_SONAME`.
     pub soname: Option<String>,
-    /// The path of its dynamic loader.
+    /// `PT_INTERP`: the path of the dynamic loader.
     pub interpreter: Option<String>,
-    /// Names and values in the section `.modinfo` of a kernel module, in their order; `None` without that section.
+    /// Names and values in the section `.modinfo` of a kernel module, in order; `None` without that section.
     pub modinfo: Option<Vec<(String, String)>>,
 }
 
@@ -49,7 +49,7 @@ fn damaged(what: &str) -> ElfError {
 }
 
 impl ElfFile {
-    /// Reads the tables of a file in memory, or of one that is read in pieces ([`object::read::ReadCache`]).
+    /// `data` is in memory, or read in pieces by [`object::read::ReadCache`].
     pub fn parse<'data>(data: impl ReadRef<'data>) -> Result<Self, ElfError> {
         let header = Header::parse(data).map_err(|_| ElfError::NotElf)?;
         let endian = header.endian().map_err(|_| ElfError::NotElf)?;
@@ -93,7 +93,7 @@ impl ElfFile {
             tagged.map(|entry| entry.d_val(endian))
         };
         let Some(address) = values(elf::DT_STRTAB).next() else { return Ok(()) };
-        // An address in memory: the segment that is loaded there says where it is in the file.
+        // The value is an address in memory; the segment that is loaded there has the offset in the file.
         let strings = segments
             .iter()
             .filter(|segment| segment.p_type(endian) == elf::PT_LOAD)
@@ -112,7 +112,7 @@ impl ElfFile {
     }
 }
 
-/// The section `.modinfo`: texts `name=value`, a zero byte after each.
+/// The section `.modinfo`: strings `name=value`, each terminated by a zero byte.
 fn modinfo<'data>(
     header: &Header,
     endian: LittleEndian,
@@ -140,7 +140,7 @@ fn modinfo<'data>(
     Ok(Some(entries.collect()))
 }
 
-/// The text that begins at an offset and ends before a zero byte.
+/// The string at an offset, terminated by a zero byte.
 fn text<'data>(data: impl ReadRef<'data>, offset: u64) -> Result<String, ElfError> {
     let bad_name = || damaged("a name does not end");
     let end = offset.saturating_add(MAX_NAME).min(data.len().map_err(|()| bad_name())?);
@@ -154,7 +154,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A module with nothing in it but what it says of itself.
+    /// A module with only this `.modinfo`.
     pub(in crate::model) fn module(modinfo: &str) -> Vec<u8> {
         let names = b"\0.modinfo\0";
         let mut bytes = header(0, 0);
@@ -175,7 +175,6 @@ pub(super) mod tests {
         bytes
     }
 
-    /// A program or library that needs these libraries.
     pub(in crate::model) fn program(soname: Option<&str>, needed: &[&str]) -> Vec<u8> {
         let mut bytes = header(64, 2);
         let segments = bytes.len();
@@ -190,7 +189,7 @@ pub(super) mod tests {
             bytes.extend(name.as_bytes());
             bytes.push(0);
         }
-        // At another address than in the file, as in real ones.
+        // At another address than in the file, as in real files.
         let address = 0x1000 + strings as u64;
         dynamic.extend([(elf::DT_STRTAB, address), (0, 0)]);
         let table = bytes.len();
@@ -249,7 +248,7 @@ pub(super) mod tests {
         let table = section.len() - 2 * 64;
         section[table + 32..table + 40].copy_from_slice(&u64::MAX.to_le_bytes());
         let mut headers = module("name=zfs\0");
-        // No number of sections in the header: the first section has it.
+        // The header has no section count; the first section has it.
         headers[60..62].copy_from_slice(&[0, 0]);
         let table = headers.len() - 3 * 64;
         headers[table + 32..table + 40].copy_from_slice(&u64::from(u32::MAX).to_le_bytes());

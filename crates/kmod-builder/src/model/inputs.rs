@@ -1,5 +1,3 @@
-//! Everything that determines a build, pinned.
-
 use kmod_compat::{Arch, FedoraVersion, KernelRelease, ZfsVersion};
 use kmod_query::PinnedImage;
 use serde::{Deserialize, Serialize};
@@ -10,48 +8,43 @@ mod partial;
 
 pub use partial::{PartialInputs, PartialInputsError};
 
-/// The form of [`BuildInputs`] that this program writes and reads.
 const SCHEMA: u32 = 1;
 
 /// Everything that determines a build, pinned: the replay lock and, by its digest, the build's identity.
 ///
-/// Written as canonical JSON: members sorted by name, no white space, no floating point, which is RFC 8785 for the
-/// values that occur here. Equal [`BuildInputs::digest`] means that there is nothing to build.
+/// Canonical JSON: members sorted by name, no white space, no floating point; equal to RFC 8785 for these values. An
+/// image with an equal [`BuildInputs::digest`] is not built again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildInputs {
     schema: Schema,
-    /// The version of this program, which composes the image.
+    /// The version of this program.
     pub tool: String,
-    /// The digest of `Containerfile.in`.
+    /// Of `Containerfile.in`.
     pub template: Digest,
-    /// The OpenZFS release.
     pub zfs: ZfsVersion,
-    /// Where its tarball is, and what is in it.
     pub tarball: Tarball,
-    /// The kernel that the modules load into.
     pub kernel: KernelRelease,
-    /// Must be the kernel's own; it stands here for those who read only JSON.
+    /// Always that of `kernel`; for readers of the JSON.
     pub arch: Arch,
-    /// The kernel's headers.
     pub kernel_devel: KernelDevel,
     /// The image in which the build runs: `registry.fedoraproject.org/fedora@sha256:…`.
     pub builder_image: PinnedImage,
-    /// The Fedora release of the builder image.
+    /// Of the builder image.
     pub fedora: FedoraVersion,
-    /// Seconds since 1970: no time in any output is later.
+    /// Seconds since 1970; the upper limit of every time in the output.
     pub source_date_epoch: i64,
-    /// How the image's layers are compressed.
+    /// Of the layers.
     pub compression: Compression,
-    /// The bootable image in which the kernel was found; `None` if the kernel was named. Schema 1 calls it `base`.
+    /// The bootable image with the kernel; `None` if the kernel was named. Schema 1 calls it `base`.
     ///
-    /// Left out of the digest: nothing is built from it, and a kernel that moves from the testing to the stable stream
-    /// comes in another image, for which the same modules are right.
+    /// Not part of the digest: nothing is built from it, and a kernel that moves from the testing to the stable
+    /// stream comes in another image but needs the same modules.
     #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
     pub source_image: Option<SourceImageRef>,
 }
 
-/// The number of the form; any other is refused.
+/// Other schema numbers are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 struct Schema;
@@ -75,55 +68,46 @@ impl From<Schema> for u32 {
     }
 }
 
-/// A release tarball of OpenZFS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tarball {
-    /// The release asset, never GitHub's generated archive (whose digest differs).
+    /// The release asset, not GitHub's generated archive (which has another digest).
     pub url: String,
-    /// Of the file as downloaded.
+    /// Of the downloaded file.
     pub digest: Digest,
 }
 
-/// The RPM with the kernel's headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelDevel {
     /// `kernel-devel-6.17.8-300.fc43.x86_64`.
     pub nevra: String,
-    /// Where it was found.
     pub url: String,
 }
 
-/// A bootable image, and the release it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceImageRef {
     /// `quay.io/fedora/fedora-coreos@sha256:…`.
     pub image: PinnedImage,
-    /// `43.20261101.3.0`; images other than Fedora CoreOS may not name one.
+    /// `43.20261101.3.0`; other images than Fedora CoreOS may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// The text is no set of build inputs.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseInputsError {
-    /// Not JSON, or not of this form.
     #[error("these are no build inputs: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Two members contradict each other.
     #[error("`arch` is {arch}, but the kernel {kernel} is for another architecture")]
     OtherArch {
-        /// What `arch` says.
+        /// The member `arch`.
         arch: Arch,
-        /// What `kernel` says.
         kernel: KernelRelease,
     },
 }
 
 impl BuildInputs {
-    /// The inputs of a build by this version of the program.
     pub fn new(known: PartialInputs, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
         let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, source_image } =
             known;
@@ -144,7 +128,7 @@ impl BuildInputs {
         }
     }
 
-    /// Reads what [`BuildInputs::canonical_json`] wrote, or the same members in any layout.
+    /// Reads [`BuildInputs::canonical_json`], in any layout.
     pub fn parse(text: &str) -> Result<Self, ParseInputsError> {
         let inputs: Self = serde_json::from_str(text)?;
         if inputs.arch != inputs.kernel.arch() {
@@ -153,16 +137,16 @@ impl BuildInputs {
         Ok(inputs)
     }
 
-    /// Whether a build of what is known would be this one, but for where its packages and its builder image are from.
+    /// Whether a build of these partial inputs would be this one, except for the locations of packages and the
+    /// builder image.
     ///
-    /// Distributions make their images anew every few days and move packages that are no longer the newest to an
-    /// archive: neither makes another build of what was proven.
+    /// Distributions rebuild their images every few days and move older packages to archives, which does not require
+    /// another build.
     pub fn is_build_of(&self, known: &PartialInputs) -> bool {
         let adopted = Self::new(known.clone(), self.kernel_devel.clone(), self.builder_image.clone());
         adopted.digest() == self.digest()
     }
 
-    /// What the build is for.
     pub fn target(&self) -> Target {
         Target { zfs: self.zfs, kernel: self.kernel.clone() }
     }
@@ -172,7 +156,7 @@ impl BuildInputs {
         self.to_value().to_string()
     }
 
-    /// All members but `base`, canonical: what the digest is of, and what is attached to an image.
+    /// All members but `base`, canonical: the source of the digest, attached to images.
     pub fn identity_json(&self) -> String {
         self.json_without(&["base"])
     }
@@ -182,7 +166,7 @@ impl BuildInputs {
         Digest::of(self.identity_json().as_bytes())
     }
 
-    /// The identity of the userland packages, which depend on no kernel: a kernel's successor shares them.
+    /// The identity of the userland packages, which do not depend on the kernel.
     pub fn userland_digest(&self) -> Digest {
         Digest::of(self.json_without(&["base", "kernel", "kernel_devel"]).as_bytes())
     }
@@ -197,7 +181,7 @@ impl BuildInputs {
 
     fn to_value(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("inputs are text and whole numbers");
-        // Sorted already, unless some dependency switches serde_json's `preserve_order` on.
+        // Sorted already, unless a dependency enables serde_json's `preserve_order`.
         value.sort_all_objects();
         value
     }
@@ -207,7 +191,7 @@ impl BuildInputs {
 pub(crate) mod tests {
     use super::*;
 
-    /// Inputs as any others, for the tests of this room.
+    /// Example inputs for tests.
     pub(crate) fn inputs() -> BuildInputs {
         let kernel_devel = KernelDevel {
             nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
@@ -217,7 +201,7 @@ pub(crate) mod tests {
         BuildInputs::new(known(), kernel_devel, builder_image.parse().unwrap())
     }
 
-    /// What is known of them without asking.
+    /// The partial inputs of [`inputs`].
     pub(crate) fn known() -> PartialInputs {
         PartialInputs {
             template: Digest::of(b"template"),

@@ -1,5 +1,3 @@
-//! A manifest with the blobs that must be uploaded before it.
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -19,7 +17,7 @@ pub struct Blob {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobSource {
     Bytes(Bytes),
-    /// Streamed when it is uploaded.
+    /// Streamed during the upload.
     File(PathBuf),
     /// Only in the registry: a layer reused by digest that was never downloaded.
     InRegistry,
@@ -36,7 +34,6 @@ impl Blob {
     }
 }
 
-/// A manifest with every blob that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestWithBlobs {
     manifest: RawManifest,
@@ -45,7 +42,7 @@ pub struct ManifestWithBlobs {
 }
 
 impl ManifestWithBlobs {
-    /// Every blob that the manifest names must be given, with the size in the manifest. Others are dropped.
+    /// Requires every blob that the manifest names, with the same size. Other blobs are dropped.
     pub fn new(manifest: RawManifest, blobs: Vec<Blob>) -> Result<Self, IncompleteManifest> {
         let fail = |reason: String| IncompleteManifest { digest: manifest.digest.clone(), reason };
         let parsed: oci::Manifest =

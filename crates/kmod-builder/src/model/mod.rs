@@ -1,4 +1,4 @@
-//! Nouns and decisions: pure, synchronous, total. The clock is an argument.
+//! Pure and synchronous types and decisions. The clock is an argument.
 
 pub mod boot_test;
 pub mod ci_report;

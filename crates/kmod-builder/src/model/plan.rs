@@ -1,4 +1,4 @@
-//! What should exist: each target once, with what is to be done about it and why.
+//! What should exist: each target once, with its decision and the reason.
 
 mod document;
 
@@ -11,24 +11,23 @@ use serde_json::Value;
 use super::inputs::{BuildInputs, PartialInputs, SourceImageRef};
 use super::{Digest, DocumentSchema, Target};
 
-/// A kernel that hosts run, and where it was seen.
+/// A kernel that hosts run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedKernel {
-    /// The stream of Fedora CoreOS, or the image that was named.
+    /// A Fedora CoreOS stream, or a named image.
     pub source: String,
     pub kernel: KernelRelease,
-    /// The bootable image with the kernel.
     pub image: SourceImageRef,
 }
 
-/// A target, and every source in which its kernel was seen; at least one, in the order in which they were asked for.
+/// A target with every source of its kernel: at least one, in the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredImage {
     pub target: Target,
     pub observed: Vec<ObservedKernel>,
 }
 
-/// One target a kernel, in the order in which the kernels were first seen.
+/// One target per kernel, in the order of first occurrence.
 pub fn targets(zfs: ZfsVersion, observed: Vec<ObservedKernel>) -> Vec<DesiredImage> {
     let mut positions = BTreeMap::new();
     let mut all: Vec<DesiredImage> = Vec::new();
@@ -44,24 +43,21 @@ pub fn targets(zfs: ZfsVersion, observed: Vec<ObservedKernel>) -> Vec<DesiredIma
     all
 }
 
-/// What is to be done about a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildDecision {
-    /// Build it from exactly these inputs.
     Build {
         inputs: Box<BuildInputs>,
-        /// Why what exists is not enough.
+        /// Why the existing image is not up to date.
         reason: String,
     },
-    /// The image exists and was made from the same inputs.
+    /// An image with the same inputs exists.
     UpToDate(Digest),
-    /// The target is not built: an expected answer, not an error.
+    /// Expected, not an error.
     NotBuilt(NotBuilt),
-    /// It could not be determined what to do.
+    /// The inputs or the published image could not be determined.
     Unknown { reason: String },
 }
 
-/// Why a target is not built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotBuilt {
     pub kind: NotBuiltKind,
@@ -71,11 +67,10 @@ pub struct NotBuilt {
     pub verdict: Value,
 }
 
-/// By whom a target is ruled out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotBuiltKind {
-    /// The release does not support the kernel: it is too new or too old.
+    /// The kernel is too new or too old for the release.
     Unsupported,
     /// An `[[exclude]]` row of the matrix.
     Excluded,
@@ -84,7 +79,7 @@ pub enum NotBuiltKind {
 }
 
 impl NotBuiltKind {
-    /// Of the class of a verdict, or of the decision of a plan.
+    /// The class of a verdict, or the decision of a plan.
     fn of_class(class: &str) -> Self {
         match class {
             "excluded" => Self::Excluded,
@@ -110,7 +105,7 @@ impl From<&Incompatibility> for NotBuilt {
 }
 
 impl BuildDecision {
-    /// The word for it in tables and JSON.
+    /// In tables and JSON.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Build { .. } => "build",
@@ -130,24 +125,24 @@ impl BuildDecision {
     }
 }
 
-/// What a repository has under a target's tag. An answer that could not be obtained is no value of this type: nothing is
-/// built without knowing what is published.
+/// The image at a target's tag. A failed lookup is not a value of this type: nothing is built without knowing what is
+/// published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Existing {
     Nothing,
-    /// An image without valid evidence.
     Unproven {
         digest: Digest,
         why: String,
     },
-    /// An image with valid evidence, and the inputs in its provenance.
+    /// With the inputs in its provenance.
     Proven {
         digest: Digest,
         inputs: Box<BuildInputs>,
     },
 }
 
-/// The image that is up to date, or why one has to be built. `existing` is `None` without a repository to compare with.
+/// The digest of the up-to-date image, or the reason to build. `existing` is `None` without a repository to compare
+/// with.
 pub fn needed(known: &PartialInputs, existing: Option<Existing>, force: bool) -> Result<Digest, String> {
     let Some(existing) = existing else {
         return Err("no repository was given to compare with (--repository)".to_owned());
@@ -163,29 +158,28 @@ pub fn needed(known: &PartialInputs, existing: Option<Existing>, force: bool) ->
     }
 }
 
-/// A target with its decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "document::TargetDocument", into = "document::TargetDocument")]
 pub struct PlannedTarget {
     pub target: Target,
-    /// Where its kernel was seen.
+    /// Of the kernel.
     pub sources: Vec<String>,
     pub decision: BuildDecision,
 }
 
-/// A source of kernels that could not be asked.
+/// A source of kernels that could not be queried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnresolvedSource {
-    /// The stream or image.
+    /// A stream or an image.
     #[serde(alias = "place")]
     pub source: String,
     pub reason: String,
 }
 
-/// What should exist. A dry run, the matrix of a workflow, the record of `plan` and the log are this value.
+/// The result of `plan`, also used for dry runs, the workflow matrix and logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Version 1 had no `schema`.
+    /// Missing in version 1.
     #[serde(default = "Plan::schema")]
     schema: DocumentSchema,
     targets: Vec<PlannedTarget>,
@@ -198,7 +192,7 @@ impl Plan {
         DocumentSchema::new("plan", 2)
     }
 
-    /// A target that comes twice counts once.
+    /// Duplicate targets are merged.
     pub fn new(planned: Vec<PlannedTarget>, unresolved: Vec<UnresolvedSource>) -> Self {
         let mut targets: Vec<PlannedTarget> = Vec::new();
         for entry in planned {
@@ -217,7 +211,7 @@ impl Plan {
         &self.unresolved
     }
 
-    /// Whether every source answered and every decision could be made.
+    /// Whether every source was resolved and every decision made.
     pub fn is_complete(&self) -> bool {
         self.unresolved.is_empty()
             && !self.targets.iter().any(|entry| matches!(entry.decision, BuildDecision::Unknown { .. }))

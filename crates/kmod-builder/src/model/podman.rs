@@ -1,4 +1,4 @@
-//! What podman is told and what its log says.
+//! Options and log lines of podman.
 
 use std::fmt;
 
@@ -20,21 +20,21 @@ impl fmt::Display for Isolation {
     }
 }
 
-/// A step that podman announces: `[2/4] STEP 3/5: RUN …` or, with one stage only, `STEP 3/5: RUN …`.
+/// A line of podman's log: `[2/4] STEP 3/5: RUN …` or, with one stage only, `STEP 3/5: RUN …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step<'a> {
     /// Number of the stage in the file, from 1.
     pub stage: usize,
     /// Number of stages that the target needs.
     pub stages: usize,
-    /// The instruction, shortened by nobody.
+    /// Not truncated.
     pub instruction: &'a str,
-    /// The stage's name, where the instruction gives it one (`FROM … AS name`).
+    /// From `FROM … AS name`.
     pub stage_name: Option<&'a str>,
 }
 
 impl<'a> Step<'a> {
-    /// The step that a line of the log announces, if it does.
+    /// `None` for other lines.
     pub fn parse(line: &'a str) -> Option<Self> {
         let (stage, stages, rest) = match line.strip_prefix('[') {
             Some(rest) => {
@@ -54,10 +54,10 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Whether podman says that an image is not in its registry any more: the answers `MANIFEST_UNKNOWN` and
-/// `NAME_UNKNOWN` (OCI distribution specification, "Error Codes") to its request for the manifest.
+/// Whether podman reports that an image no longer exists in its registry: `MANIFEST_UNKNOWN` or `NAME_UNKNOWN` (OCI
+/// distribution specification, "Error Codes") for the manifest.
 ///
-/// A registry that does not answer, or wants a password, says nothing of the kind.
+/// False if the registry does not respond or requires a password.
 pub fn says_gone(log: &str) -> bool {
     log.lines().any(|line| {
         line.contains("reading manifest")

@@ -9,10 +9,9 @@ use super::image::{DigestRef, Tag};
 use super::manifest::{ManifestWithBlobs, RawManifest};
 use super::referrers::signatures_are_within;
 
-/// The evidence that is published with an image.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// Valid referrers that the repository has already.
+    /// Valid referrers in the repository.
     pub accepted: BTreeSet<Digest>,
     /// New referrers: provenance, SBOM, signature bundle.
     pub made: Vec<ManifestWithBlobs>,
@@ -20,12 +19,10 @@ pub struct Evidence {
     pub signature: Option<(Tag, ManifestWithBlobs)>,
 }
 
-/// What to do if the tag points to another image.
+/// If the tag points to another image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagConflictPolicy {
-    /// Nothing is published.
     Refuse,
-    /// The tag is moved.
     Replace,
 }
 
@@ -42,7 +39,6 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// An image with its evidence.
     pub fn new(
         image: ManifestWithBlobs,
         evidence: Evidence,
@@ -66,17 +62,14 @@ impl Publication {
         Ok(Self { inputs: Some(inputs), ..self })
     }
 
-    /// The image.
     pub fn image(&self) -> &ManifestWithBlobs {
         &self.image
     }
 
-    /// The evidence.
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 
-    /// The tag.
     pub fn tag(&self) -> &Tag {
         &self.tag
     }
@@ -159,14 +152,13 @@ fn refers_to(
     Err(PublicationError::OtherSubject { evidence, image })
 }
 
-/// What a repository has of a publication.
+/// The state of the repository.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
     /// Where the tag points.
     pub tag: Option<Digest>,
-    /// Whether the image's manifest is there.
     pub image: bool,
-    /// What refers to the image and is listed as doing so.
+    /// Only those listed by the registry or its referrers index.
     pub referrers: BTreeSet<Digest>,
     /// The manifest of simple signatures.
     pub signature: Option<RawManifest>,
@@ -175,17 +167,15 @@ pub struct RemoteState {
 /// Idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishStep {
-    /// Upload the blobs of this manifest that are not there.
+    /// Upload the missing blobs of this manifest.
     UploadBlobs(Digest),
-    /// Store this manifest under its digest.
     PutManifest(Digest),
-    /// Add the new referrers of this image to its index, if the registry does not list them itself.
+    /// Add the new referrers of this image to its index, if the registry has no referrers API.
     UpdateReferrersIndex(Digest),
     /// Append our simple signature to those at this tag.
     AddSignature(Tag),
     /// Read this image, its referrers and its signature.
     ReadBack(Digest),
-    /// Point this tag to the image.
     PutTag(Tag),
 }
 
@@ -217,50 +207,43 @@ impl PublishedImage {
         Self { pinned, tag, steps }
     }
 
-    /// The image.
     pub fn pinned(&self) -> &DigestRef {
         &self.pinned
     }
 
-    /// Its tag.
     pub fn tag(&self) -> &Tag {
         &self.tag
     }
 
-    /// How many steps were run; zero if it was published already.
+    /// Number of steps that were run; 0 if the image was published already.
     pub fn steps(&self) -> usize {
         self.steps
     }
 }
 
-/// The image may not be published like this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum PublicationError {
-    /// The tag points to another image.
     #[error("the tag `{tag}` points to {there}, and this image is {ours}")]
     #[diagnostic(help(
         "the same inputs give the same digest, so something differs: compare the images with `zfs-kmods reproduce IMAGE \
          --with IMAGE`, or move the tag with `--replace`"
     ))]
     TagConflict {
-        /// The tag.
         tag: Tag,
-        /// Where it points.
+        /// The image that the tag points to.
         there: Digest,
-        /// Where it should.
         ours: Digest,
     },
     #[error("no evidence for the image with the tag `{tag}`")]
     #[diagnostic(help("sign with `--key` or in GitHub Actions with `id-token: write`, or give `--no-sign`"))]
     NoEvidence {
-        /// The tag.
+        /// The tag to set.
         tag: Tag,
     },
     #[error("the attachment {evidence} does not refer to the image {image}")]
     OtherSubject {
-        /// The evidence.
+        /// The digest of its manifest.
         evidence: Digest,
-        /// The image.
         image: Digest,
     },
 }

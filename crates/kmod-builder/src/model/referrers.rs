@@ -1,5 +1,5 @@
-//! Documents that several clients of a registry change: the index of an image's referrers, and the manifest of its simple
-//! signatures. Both are merged member by member; what others wrote is kept.
+//! Documents that several clients change: the referrers index and the manifest of simple signatures. Entries of other
+//! clients are kept.
 
 use serde_json::{Value, json};
 
@@ -29,8 +29,8 @@ impl ReferrersIndex {
 
     /// Adds or corrects the entry for this manifest.
     ///
-    /// The specification requires the manifest's own artifact type and annotations in the entry; go-containerregistry up to
-    /// 0.20.7 writes neither, and clients that filter by them find nothing (docker/buildx#4010).
+    /// The specification requires the manifest's artifact type and annotations in the entry. go-containerregistry up
+    /// to 0.20.7 omits both, so that clients that filter by them find nothing (docker/buildx#4010).
     pub fn put(&mut self, manifest: &RawManifest) {
         let own: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
         let artifact_type = match own["artifactType"].as_str() {
@@ -60,7 +60,7 @@ impl ReferrersIndex {
         }
     }
 
-    /// Adds the entries of another version of the index that this one lacks.
+    /// Adds the missing entries from another version of the index.
     pub fn absorb(&mut self, other: &Self) {
         for entry in other.entries() {
             if !self.entries().iter().any(|known| known["digest"] == entry["digest"]) {
@@ -69,7 +69,7 @@ impl ReferrersIndex {
         }
     }
 
-    /// Whether every entry of this index is in the other one.
+    /// Whether `other` has every entry of this index.
     pub fn is_within(&self, other: &Self) -> bool {
         self.entries().iter().all(|entry| other.entries().contains(entry))
     }
@@ -91,16 +91,15 @@ impl ReferrersIndex {
     }
 }
 
-/// Whether every signature in a signature manifest is in the stored one too.
+/// Whether `stored` has every signature of `ours`.
 pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
     let stored = layers(stored);
     layers(ours).iter().all(|layer| stored.iter().any(|other| is_same_signature(layer, other)))
 }
 
-/// The stored manifest of simple signatures with ours appended.
+/// The stored manifest of simple signatures with ours appended (cosign, `SIGNATURE_SPEC.md`).
 ///
-/// The configuration lists the layers (`rootfs.diff_ids`), so it is written anew; the rest of the stored manifest is kept.
-/// The format is cosign's, `SIGNATURE_SPEC.md`.
+/// The configuration is rewritten, because it lists the layers (`rootfs.diff_ids`). Everything else is kept.
 pub fn with_signatures(
     stored: &RawManifest,
     ours: &ManifestWithBlobs,
@@ -126,7 +125,7 @@ pub fn with_signatures(
         let digest = layer["digest"].as_str()?.parse().ok()?;
         Some(Blob { digest, size: layer["size"].as_u64()?, source: BlobSource::InRegistry })
     });
-    // Of two blobs with one digest the last counts, so ours come last.
+    // Of two blobs with one digest the last is used, so ours come last.
     let blobs = theirs.chain(ours.blobs().iter().cloned()).chain([config]).collect();
     document["layers"] = all.into();
     ManifestWithBlobs::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)

@@ -5,11 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::image::Tag;
 
-/// What an image is for: OpenZFS in this version, for exactly this kernel.
+/// An OpenZFS version and the exact kernel that an image is for; the kernel release includes the architecture.
 ///
-/// The architecture is the kernel's own; a `uname -r` names it.
-///
-/// As JSON `{"zfs", "kernel", "arch"}`; `arch` may be missing, as in documents of earlier versions.
+/// As JSON `{"zfs", "kernel", "arch"}`; `arch` may be missing in documents of earlier versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "TargetDocument", into = "TargetDocument")]
 pub struct Target {
@@ -45,16 +43,15 @@ impl TryFrom<TargetDocument> for Target {
     }
 }
 
-/// Characters that a kernel release may have and a tag may not, and what stands for them.
+/// Characters of kernel releases that tags cannot have, and their replacements.
 const ESCAPES: [(&str, &str); 3] = [("+", "_plus_"), ("~", "_tilde_"), ("^", "_caret_")];
 
 impl Target {
-    /// The architecture of kernel and image.
     pub const fn arch(&self) -> Arch {
         self.kernel.arch()
     }
 
-    /// The tag under which users look for the image: `zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64`.
+    /// The public tag of the image: `zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64`.
     pub fn tag(&self) -> Tag {
         let kernel = ESCAPES.iter().fold(self.kernel.to_string(), |text, (from, to)| text.replace(from, to));
         format!("zfs-{}_kernel-{kernel}", self.zfs)
@@ -62,7 +59,7 @@ impl Target {
             .expect("every other character of the two is allowed in tags")
     }
 
-    /// The target that a tag names, or `None` for every tag that [`Target::tag`] never gives.
+    /// `None` for tags that [`Target::tag`] does not produce.
     pub fn from_tag(tag: &Tag) -> Option<Self> {
         let (zfs, kernel) = tag.as_str().strip_prefix("zfs-")?.split_once("_kernel-")?;
         let kernel = ESCAPES.iter().fold(kernel.to_owned(), |text, (from, to)| text.replace(to, from));

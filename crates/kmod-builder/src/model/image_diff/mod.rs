@@ -1,7 +1,6 @@
-//! What differs between two images: documents, layers, packages, and within a package files and header tags.
+//! The differences between two images: documents, layers, packages, and within a package files and header tags.
 //!
-//! All of it is found from the first to the last: an image whose digest differs is never said to be the same, and one
-//! whose digest is the same has no differences, because its digest covers every byte.
+//! Images with different digests always have a difference, those with equal digests none.
 
 mod rpm_metadata;
 
@@ -18,29 +17,24 @@ pub use rpm_metadata::{FileAspect, FileDiff, RpmDiff, RpmFileEntry, RpmMetadata,
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageDiff {
-    /// The digest of the first image.
     pub first: Digest,
-    /// The digest of the second image.
     pub second: Digest,
     pub identical: bool,
-    /// What the documents say differently, beside which layers there are.
+    /// Differences of documents, other than the list of layers.
     pub documents: Vec<MemberDiff>,
     pub layers: Vec<LayerDiff>,
-    /// The packages, by their paths in the image.
+    /// By path in the image.
     pub packages: Vec<PackageDiff>,
 }
 
-/// Whether something is in both images, and the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiffResult {
     Same,
     Different,
-    /// A layer with the same archive in both, compressed to different bytes.
+    /// The same archive, compressed to different bytes.
     DifferentlyCompressed,
-    /// In the first image only.
     OnlyInFirst,
-    /// In the second image only.
     OnlyInSecond,
 }
 
@@ -65,12 +59,12 @@ impl DiffResult {
     }
 }
 
-/// A member of the manifest or the configuration that is not the same.
+/// A different member of manifest or configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberDiff {
     /// `manifest` or `configuration`.
     pub document: &'static str,
-    /// Which member, as a JSON pointer (RFC 6901); empty where the document is only written in other bytes.
+    /// A JSON pointer (RFC 6901); empty if only the encoding of the document differs.
     pub member: String,
     pub first: Option<Value>,
     pub second: Option<Value>,
@@ -80,15 +74,13 @@ pub struct MemberDiff {
 pub struct LayerDiff {
     pub part: Option<String>,
     pub result: DiffResult,
-    /// The digest in the first image.
     pub first: Option<Digest>,
-    /// The digest in the second image.
     pub second: Option<Digest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageDiff {
-    /// Its path in the image.
+    /// In the image.
     pub path: String,
     pub result: DiffResult,
     /// Set by [`ImageDiff::explain`].
@@ -96,7 +88,6 @@ pub struct PackageDiff {
     pub difference: Option<RpmDiff>,
 }
 
-/// An image cannot be compared, because not all of it could be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("{image} cannot be compared: {reason}")]
 #[diagnostic(help("`zfs-kmods verify` checks all of an image"))]
@@ -141,7 +132,7 @@ impl<'a> ImageSide<'a> {
     }
 }
 
-/// A document without the members that only repeat digests.
+/// Removes members that only repeat digests.
 fn without(mut document: Value, members: &[&str]) -> Value {
     if let Some(object) = document.as_object_mut() {
         object.retain(|name, _| !members.contains(&name.as_str()));
@@ -150,7 +141,7 @@ fn without(mut document: Value, members: &[&str]) -> Value {
 }
 
 impl ImageDiff {
-    /// Compares two images as far as documents and digests go.
+    /// Compares documents and digests only.
     pub fn of(first: &Inspection, second: &Inspection) -> Result<Self, UnreadableImage> {
         let (first, second) = (ImageSide::of(first)?, ImageSide::of(second)?);
         let mut documents = Vec::new();
@@ -162,7 +153,7 @@ impl ImageDiff {
         }
         let layers_differ = first.layers != second.layers;
         if documents.is_empty() && !layers_differ && first.digest != second.digest {
-            // The same in other bytes: written by another program, or with members that this one does not know.
+            // A different encoding, or members unknown to this program.
             let differs = first.config_digest != second.config_digest;
             let document = if differs { "configuration" } else { "manifest" };
             documents.push(MemberDiff { document, member: String::new(), first: None, second: None });
@@ -190,14 +181,12 @@ impl ImageDiff {
         differing.map(|package| package.path.clone()).collect()
     }
 
-    /// The digests of the layers that are in both images.
     pub fn shared_layers(&self) -> BTreeSet<Digest> {
         let shared = self.layers.iter().filter(|layer| layer.result == DiffResult::Same);
         shared.filter_map(|layer| layer.first.clone()).collect()
     }
 
-    /// Adds what differs within the packages that differ, from what is in them. Those that are in neither map stay as
-    /// they are.
+    /// Adds the differences within packages. Packages in neither map are unchanged.
     #[must_use]
     pub fn explain(
         mut self,
@@ -225,7 +214,7 @@ fn layer(first: Option<&Layer>, second: Option<&Layer>) -> LayerDiff {
     LayerDiff { part, result, first: one, second: other }
 }
 
-/// Collects the members that differ, the innermost that can be named.
+/// Collects the innermost members that differ.
 fn members(
     document: &'static str,
     pointer: &str,

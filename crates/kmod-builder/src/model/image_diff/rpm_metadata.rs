@@ -6,29 +6,28 @@ use super::DiffResult;
 use crate::model::Digest;
 
 const LONGEST: usize = 60;
-/// How many characters are shown before the one that differs, where not all are.
+/// Characters shown before the first difference of truncated values.
 const CONTEXT: usize = 20;
 
-/// What is in an RPM: every tag of its header, and every file of its payload. The bytes of a file are those that were
-/// unpacked; the rest that is known of it is the header's word, which counts when it is installed.
+/// Every header tag and payload file of an RPM. File content is from the payload, other properties of files are from
+/// the header, which rpm uses at installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RpmMetadata {
-    /// The values of each tag of the header, by the tag's name (`BUILDTIME`); one unless the tag is an array.
+    /// By the tag's name (`BUILDTIME`); several values for an array.
     pub header: BTreeMap<String, Vec<String>>,
-    /// The same of the signature header, which says of header and payload what can be computed from them.
+    /// The signature header: digests and sizes of header and payload.
     pub signature: BTreeMap<String, Vec<String>>,
-    /// The files by their paths, which in a source package have no directory.
+    /// By path; in a source package, by file name.
     pub files: BTreeMap<String, RpmFileEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpmFileEntry {
-    /// The digest of its bytes, or of a link's target; none where the payload has no bytes for it (ghosts, second
-    /// names of a file).
+    /// Of the bytes or the link target; `None` if the payload has no bytes for it (ghosts, hard links).
     pub content: Option<Digest>,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
-    /// Type and permissions, as `st_mode` has them (inode(7)).
+    /// `st_mode` (inode(7)).
     pub mode: u16,
     /// Seconds since 1970.
     pub modified: u32,
@@ -39,7 +38,6 @@ pub struct RpmFileEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileAspect {
-    /// Its bytes.
     Content,
     Size,
     Mode,
@@ -48,7 +46,6 @@ pub enum FileAspect {
 }
 
 impl FileAspect {
-    /// `content`, `size`, `mode`, `mtime`, `owner`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Content => "content",
@@ -62,28 +59,27 @@ impl FileAspect {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileDiff {
-    /// Its path in the package.
+    /// In the package.
     pub path: String,
-    /// Where it is; never [`DiffResult::Same`].
+    /// Never [`DiffResult::Same`].
     pub result: DiffResult,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub aspects: BTreeSet<FileAspect>,
 }
 
-/// A header tag that does not have the same values in both packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TagDiff {
-    /// Its name, as rpm has it without `RPMTAG_`: `BUILDTIME`.
+    /// Without `RPMTAG_`: `BUILDTIME`.
     pub tag: String,
     pub what: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RpmDiff {
-    /// The files, by their paths.
+    /// By path.
     pub files: Vec<FileDiff>,
-    /// The header's tags, by their names. Those of the signature header (`SIG_` before the name) only if nothing else
-    /// differs: otherwise they only repeat that something does.
+    /// By name. Tags of the signature header (prefix `SIG_`) only if nothing else differs, because they repeat other
+    /// differences.
     pub tags: Vec<TagDiff>,
 }
 
@@ -106,7 +102,7 @@ impl RpmDiff {
         Self { files, tags }
     }
 
-    /// Whether neither files nor tags differ. The RPMs may still do: compressed to different bytes, for one.
+    /// Whether neither files nor tags differ. The RPMs may still differ, for example in compression.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.tags.is_empty()
     }
@@ -158,7 +154,7 @@ fn words(first: Option<&Vec<String>>, second: Option<&Vec<String>>) -> String {
     }
 }
 
-/// From which character on two values are shown: the first, if the whole fits, else shortly before they differ.
+/// The index of the first character to show: 0 if the whole value fits, else shortly before the difference.
 fn beginning(first: &str, second: &str) -> usize {
     if [first, second].iter().all(|value| value.chars().count() <= LONGEST) {
         return 0;
@@ -167,7 +163,7 @@ fn beginning(first: &str, second: &str) -> usize {
     common.saturating_sub(CONTEXT)
 }
 
-/// A value on one line, from some character on, cut where it is too long; what is not printable is escaped.
+/// A value on one line, truncated, with escapes for unprintable characters.
 fn short(value: &str, from: usize) -> String {
     let mut characters = value.chars().skip(from).flat_map(char::escape_debug);
     let text: String = characters.by_ref().take(LONGEST).collect();

@@ -5,8 +5,7 @@ use super::{SourceImageRef, Tarball};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::{Compression, Digest, Target};
 
-/// What determines a build and is known before packages and images are looked up. The members are those of
-/// [`super::BuildInputs`].
+/// The inputs that are known before packages and images are looked up. Members as in [`super::BuildInputs`].
 #[derive(Clone, Debug)]
 pub struct PartialInputs {
     pub template: Digest,
@@ -18,7 +17,6 @@ pub struct PartialInputs {
     pub source_image: Option<SourceImageRef>,
 }
 
-/// The inputs of a build cannot be determined.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PartialInputsError {
     #[error("the kernel release `{0}` does not name a Fedora release")]
@@ -35,15 +33,15 @@ pub enum PartialInputsError {
     ))]
     OtherTarball {
         zfs: ZfsVersion,
-        /// By the matrix.
+        /// From the matrix.
         expected: String,
-        /// By GitHub.
+        /// From GitHub.
         found: String,
     },
 }
 
 impl PartialInputs {
-    /// `fedora` counts if the kernel does not name its own.
+    /// `fedora` is used if the kernel does not name its own.
     pub fn new(
         matrix: &CompatMatrix,
         zfs: &ZfsRelease,
@@ -57,7 +55,7 @@ impl PartialInputs {
             target: Target { zfs: zfs.version, kernel: kernel.clone() },
             tarball: tarball(matrix, zfs)?,
             fedora: kernel.fedora().or(fedora).ok_or_else(|| PartialInputsError::NoFedora(kernel.clone()))?,
-            // No file of a release is newer than its publication, and it is the same for every kernel.
+            // No file of a release is newer than its publication, and the date is the same for every kernel.
             source_date_epoch: zfs.published_at.as_second(),
             compression,
             source_image,

@@ -2,21 +2,19 @@ use kmod_compat::{ZfsLine, ZfsVersion};
 
 use crate::model::Target;
 
-/// The packages that an image for a target has.
+/// The packages of an image for a target.
 ///
-/// Names as OpenZFS's generic spec files give them on Fedora (`rpm/generic/zfs.spec.in`, `rpm/generic/zfs-kmod.spec.in`
-/// and `scripts/kmodtool`).
+/// Named as in OpenZFS's generic spec files for Fedora (`rpm/generic/zfs.spec.in`, `rpm/generic/zfs-kmod.spec.in` and
+/// `scripts/kmodtool`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedPackages {
-    /// Packages that must be there: name, and whether it is the source package of that name.
+    /// Names, and whether the source package is meant.
     pub required: Vec<(String, bool)>,
-    /// Binary packages that may be there: what depends on what the builder has installed.
+    /// Binary packages that depend on what the builder has installed.
     optional: Vec<String>,
 }
 
-/// The number that the names of `libzfs` and `libzpool` end with, or `None` for lines this program does not know yet.
-///
-/// Upstream raises it when a line breaks the library's interface.
+/// The so-version in the package names of `libzfs` and `libzpool`; `None` for unknown lines.
 pub fn so_version(line: ZfsLine) -> Option<u32> {
     const KNOWN: [(&str, u32); 4] = [("2.1", 5), ("2.2", 5), ("2.3", 6), ("2.4", 7)];
     let line = line.to_string();
@@ -24,8 +22,7 @@ pub fn so_version(line: ZfsLine) -> Option<u32> {
 }
 
 impl ExpectedPackages {
-    /// The packages of the image for a target. `found` are the names in an image, from which the number of a line's
-    /// libraries is taken if it is not known.
+    /// `found` are the package names in an image, which tell the so-version of unknown lines.
     pub fn new<'a>(target: &Target, found: impl IntoIterator<Item = &'a str>) -> Self {
         let number = library_number(target.zfs, found);
         let kernel = &target.kernel;
@@ -43,7 +40,7 @@ impl ExpectedPackages {
             "kmod-zfs-devel".to_owned(),
             format!("kmod-zfs-devel-{kernel}"),
         ];
-        // pam_zfs_key is built if PAM's headers are there.
+        // Built if PAM's headers are installed.
         let mut optional = vec!["pam_zfs_key".to_owned()];
         for name in binary.iter().chain(["pam_zfs_key".to_owned(), "zfs-kmod".to_owned()].iter()) {
             optional.push(format!("{name}-debuginfo"));

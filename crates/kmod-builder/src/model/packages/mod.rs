@@ -1,4 +1,4 @@
-//! What the RPMs of an image are: which there must be, and where each of them belongs.
+//! The RPMs of an image: required packages and their directories.
 
 mod expected;
 mod package;
@@ -11,25 +11,24 @@ use serde::{Deserialize, Serialize};
 pub use expected::{ExpectedPackages, so_version};
 pub use package::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
 
-/// The two halves of an image, each a layer and a build of its own.
+/// Each is a layer and a build of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerKind {
-    /// Programs and libraries, which know no kernel: the lower layer.
+    /// Programs and libraries, independent of the kernel: the lower layer.
     Userland,
-    /// The modules, for exactly one kernel: the upper layer.
+    /// The modules for exactly one kernel: the upper layer.
     Kmod,
 }
 
 impl LayerKind {
     pub const ALL: [Self; 2] = [Self::Userland, Self::Kmod];
 
-    /// The part to which a package belongs, by its name.
+    /// The layer of a package, by its name.
     pub fn of(name: &str) -> Self {
         if name.starts_with("kmod-zfs") || name.starts_with("zfs-kmod") { Self::Kmod } else { Self::Userland }
     }
 
-    /// `userland` or `kmod`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Userland => "userland",
@@ -63,11 +62,11 @@ pub enum PackageGroup {
 }
 
 impl PackageGroup {
-    /// All of them, in the order in which they are shown.
+    /// In display order.
     pub const ALL: [Self; 5] = [Self::Main, Self::Devel, Self::Debug, Self::Other, Self::Src];
 
     pub fn of(name: &str, is_source: bool) -> Self {
-        // The kernel's release is part of some names, so the ends are looked at before the beginnings.
+        // The kernel release is part of some names, so suffixes are checked before prefixes.
         if is_source {
             Self::Src
         } else if name.ends_with("-debuginfo") || name.ends_with("-debugsource") {
@@ -85,7 +84,7 @@ impl PackageGroup {
         }
     }
 
-    /// The directory in the image, without slashes; empty for the root, where the main packages are.
+    /// In the image, without slashes; empty for the main packages, which are in the root.
     pub const fn directory(self) -> &'static str {
         match self {
             Self::Main => "",
@@ -100,7 +99,7 @@ impl PackageGroup {
         Self::ALL.into_iter().find(|group| group.directory() == directory)
     }
 
-    /// The path in the image of a file of this group, relative to the root.
+    /// Relative to the root of the image.
     pub fn path(self, file_name: &str) -> String {
         match self.directory() {
             "" => file_name.to_owned(),
@@ -108,7 +107,6 @@ impl PackageGroup {
         }
     }
 
-    /// `main`, `devel`, `debug`, `other` or `src`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Main => "main",

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::{LayerKind, PackageGroup};
 use crate::model::Digest;
 
-/// What the header of an RPM says, and what its file is.
+/// An RPM's header fields and file properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Package {
     /// `zfs`, `kmod-zfs-6.17.8-300.fc43.x86_64`, …
@@ -15,20 +15,20 @@ pub struct Package {
     pub version: String,
     /// The packager's release (`1.fc43`).
     pub release: String,
-    /// As the header has it: a source package names the architecture on which it was made.
+    /// As in the header: a source package has the architecture of its build.
     pub arch: String,
     pub source: bool,
-    /// The size of the file, in bytes.
+    /// Of the file, in bytes.
     pub size: u64,
-    /// The digest of the file.
+    /// Of the file.
     pub digest: Digest,
     /// The sum of the sizes of the packaged files, in bytes.
     pub installed_size: u64,
     pub summary: String,
-    /// As the package words it (`CDDL`), which need not be an SPDX expression.
+    /// As in the header (`CDDL`), not necessarily an SPDX expression.
     pub license: String,
     pub url: Option<String>,
-    /// The file name of the source package of which this one was built; source packages have none.
+    /// File name; `None` for source packages.
     pub source_rpm: Option<String>,
     /// Seconds since 1970.
     pub build_time: Option<u64>,
@@ -36,13 +36,13 @@ pub struct Package {
     pub requires: Vec<Capability>,
     #[serde(skip)]
     pub scriptlets: Vec<Scriptlet>,
-    /// The absolute paths of what it installs.
+    /// Absolute paths.
     #[serde(skip)]
     pub files: Vec<String>,
 }
 
 impl Package {
-    /// Version and release, after the epoch where there is one: `2.4.3-1.fc43`.
+    /// Epoch (if set), version and release: `2.4.3-1.fc43`.
     pub fn evr(&self) -> String {
         match self.epoch {
             None => format!("{}-{}", self.version, self.release),
@@ -50,17 +50,17 @@ impl Package {
         }
     }
 
-    /// The architecture as file names have it: `src` for source packages.
+    /// `src` for source packages.
     pub fn file_arch(&self) -> &str {
         if self.source { "src" } else { &self.arch }
     }
 
-    /// Name, version, release and architecture: `zfs-2.4.3-1.fc43.x86_64`. The epoch is left out, as in file names.
+    /// Without the epoch: `zfs-2.4.3-1.fc43.x86_64`.
     pub fn nevra(&self) -> String {
         format!("{}-{}-{}.{}", self.name, self.version, self.release, self.file_arch())
     }
 
-    /// The name under which rpmbuild writes the package: `zfs-2.4.3-1.fc43.x86_64.rpm`.
+    /// As written by rpmbuild: `zfs-2.4.3-1.fc43.x86_64.rpm`.
     pub fn file_name(&self) -> String {
         format!("{}.rpm", self.nevra())
     }
@@ -87,31 +87,28 @@ impl Package {
         self.provides.iter().filter(move |capability| capability.name == name)
     }
 
-    /// The kernel modules among its files: those from which the kernel loads, not what debuggers read.
+    /// The paths of kernel modules, without debug information.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(String::as_str).filter(|path| Self::is_module(path))
     }
 
-    /// Whether a path is that of a kernel module, compressed or not.
-    ///
-    /// The debug information of a module lies below `/usr/lib/debug/lib/modules` and ends with `.ko.debug`.
+    /// Compressed or not. Debug information is at `/usr/lib/debug/lib/modules/….ko.debug` and does not count.
     pub fn is_module(path: &str) -> bool {
         let below = path.strip_prefix("/usr").unwrap_or(path).starts_with("/lib/modules/");
         below && [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|end| path.ends_with(end))
     }
 }
 
-/// Something that a package provides or requires, written as `rpm --requires` does: `kernel-uname-r = 6.17.8`.
+/// In the form of `rpm --requires`: `kernel-uname-r = 6.17.8`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
-    /// A package's name, a library's, a file, or a word of the packager's.
+    /// A package, a library, a file, or a virtual name.
     pub name: String,
-    /// The version and how it is to be compared, where one is named.
     pub version: Option<(VersionOperator, String)>,
 }
 
 impl Capability {
-    /// The version, if the capability is of exactly one.
+    /// The version, if the operator is [`VersionOperator::Equal`].
     pub fn exactly(&self) -> Option<&str> {
         match &self.version {
             Some((VersionOperator::Equal, version)) => Some(version),
@@ -137,15 +134,10 @@ impl Serialize for Capability {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionOperator {
-    /// `<`
     Less,
-    /// `<=`
     LessOrEqual,
-    /// `=`
     Equal,
-    /// `>=`
     GreaterOrEqual,
-    /// `>`
     Greater,
 }
 

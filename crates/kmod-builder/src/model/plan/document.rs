@@ -9,8 +9,8 @@ use crate::model::{Digest, Target};
 
 /// A target in the JSON of a plan.
 ///
-/// Version 1 wrote `zfs`, `kernel` and `arch` beside each other, `sources` as `streams`, `image` as text, and the decision
-/// `held` with the class in `held`.
+/// Version 1 had `zfs`, `kernel` and `arch` beside each other, `streams` for `sources`, `image` as text, and the
+/// decision `held` with the class in `held`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TargetDocument {
     target: Option<Target>,

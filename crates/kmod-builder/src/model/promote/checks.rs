@@ -9,7 +9,6 @@ use crate::model::evidence::verify::{self as evidence_checks, ImageFacts, Stored
 use crate::model::image::DigestRef;
 use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport, VerifiedImage};
 
-/// The checks of an image before it is promoted, with their results.
 #[derive(Clone, Debug)]
 pub struct PromotionChecks {
     contract: VerificationReport,
@@ -36,7 +35,7 @@ impl PromotionChecks {
         self.contract.target()
     }
 
-    /// Every check, and whether it is required: the contract always is.
+    /// Each check, and whether it is required. The contract always is.
     pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
         let contract = self.contract.checks().iter().map(|answer| (answer, true));
         let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required.contains(kind)));
@@ -45,7 +44,7 @@ impl PromotionChecks {
         contract.chain(evidence).map(check).collect()
     }
 
-    /// The proof that every required check passed.
+    /// `None` unless every required check passed.
     pub fn proven(&self, required: &BTreeSet<EvidenceKind>) -> Option<ProvenImage> {
         let holds = |kind: &EvidenceKind| {
             let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();

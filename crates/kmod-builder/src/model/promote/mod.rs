@@ -20,7 +20,7 @@ use super::{Digest, Target};
 pub use checks::{PromotionCheck, PromotionChecks, ProvenImage};
 pub use rejection::PromotionRejection;
 
-/// What `--replace` and `--allow-downgrade` permit.
+/// For `--replace` and `--allow-downgrade`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PromotionOverrides {
     /// Move the image's own tag from another image: a rebuild for the same OpenZFS and kernel.
@@ -29,7 +29,6 @@ pub struct PromotionOverrides {
     pub downgrade: bool,
 }
 
-/// A proven image and its tags.
 #[derive(Clone, Debug)]
 pub struct Promotion {
     proven: ProvenImage,
@@ -61,7 +60,7 @@ impl Promotion {
         &self.channel
     }
 
-    /// Every tag in the order of updates: the image's own, the audit tag, and the moving ones.
+    /// In the order of updates: the image's own tag, the audit tag, and the moving tags.
     pub fn tags(&self) -> impl Iterator<Item = &Tag> {
         [&self.image_tag, &self.audit_tag].into_iter().chain(&self.moving)
     }
@@ -138,25 +137,20 @@ impl Promotion {
     }
 }
 
-/// The images that the tags of a promotion point to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagState(pub BTreeMap<Tag, Option<TaggedImage>>);
 
-/// The image that a tag points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaggedImage {
-    /// Its digest.
     pub digest: Digest,
-    /// The target of its labels, or why they cannot be read.
+    /// From the labels, or why they cannot be read.
     pub target: Result<Target, String>,
 }
 
-/// Idempotent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TagUpdate {
-    /// The tag.
     pub tag: Tag,
-    /// The image that it pointed to when it was read. If that has changed, another client is moving it.
+    /// The previous image of the tag. If the tag has changed since, another client is moving it.
     pub from: Option<Digest>,
 }
 
@@ -197,12 +191,11 @@ impl PromotedImage {
         &self.channel
     }
 
-    /// Evidence that was not required.
     pub const fn waived(&self) -> &BTreeSet<EvidenceKind> {
         &self.waived
     }
 
-    /// How many tags were set; zero if it was promoted already.
+    /// Number of tags that were set; 0 if the image was promoted already.
     pub const fn updates(&self) -> usize {
         self.updates
     }

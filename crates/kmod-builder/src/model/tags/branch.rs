@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::model::Digest;
 
-/// Keeps the tag of an image below the 128 characters of OCI for every kernel that a distribution ships.
+/// Keeps image tags below OCI's limit of 128 characters.
 const MAX_LENGTH: usize = 40;
 /// Digits of the digest in an escaped name.
 const DIGITS: usize = 10;
@@ -11,8 +11,8 @@ const DIGITS: usize = 10;
 /// The name of a branch in tags: letters, digits, `_` and `.`.
 ///
 /// Other names are escaped: each other character becomes `_`, the name is truncated, and a dot and the first ten
-/// digits of the name's SHA-256 digest are appended. Names that look escaped are escaped too, so that two branches share
-/// a name only if those digits are equal.
+/// digits of its SHA-256 digest are appended. Names that look escaped are escaped too, so that two branches share a
+/// name only if those digits are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Branch(String);
 

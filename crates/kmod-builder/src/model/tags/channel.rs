@@ -12,12 +12,12 @@ use crate::model::image::{ParseImageRefError, Tag};
 pub(super) const CANDIDATE: &str = "candidate-";
 pub(super) const BRANCH: &str = "beta-";
 
-/// Where an image is promoted to.
+/// The target of promotions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// Hosts follow it; only streams that [have a channel](Stream::has_channel).
+    /// Only streams that [have a channel](Stream::has_channel).
     Stream(Stream),
-    /// `beta-BRANCH`: for tests of a branch.
+    /// `beta-BRANCH`: for testing a branch.
     Branch(Branch),
 }
 
@@ -30,13 +30,13 @@ impl Channel {
         }
     }
 
-    /// The tag of an image that is not proven yet.
+    /// The tag of an image before its promotion.
     pub fn candidate_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         format!("{CANDIDATE}{}", self.image_tag(target)?).parse()
     }
 
-    /// The channel's tag for hosts of an architecture: `stable`, `stable_aarch64`, `beta-BRANCH-aarch64`. No branch's tag
-    /// is another's, because the name of a branch in tags has no `-`.
+    /// The channel's tag for hosts of an architecture: `stable`, `stable_aarch64`, `beta-BRANCH-aarch64`.
+    /// Unambiguous, because branch names in tags have no `-`.
     pub fn followed_on(&self, arch: Arch) -> String {
         match (self, arch) {
             (_, Arch::X86_64) => self.to_string(),
@@ -45,7 +45,7 @@ impl Channel {
         }
     }
 
-    /// The tags that move to the newest image, from the most general to the most specific.
+    /// From the most general to the most specific.
     pub fn moving_tags(&self, target: &Target) -> Vec<Tag> {
         let followed = self.followed_on(target.arch());
         let of = |name: &dyn fmt::Display| format!("{name}_{followed}");
@@ -61,13 +61,13 @@ impl Channel {
         all.map(|tag| tag.parse().expect("numbers and the channel's own characters may be in tags")).collect()
     }
 
-    /// The immutable tag of a promotion: `CHANNEL-RUN-COMMIT`, with the first twelve digits of the commit.
+    /// The immutable tag of a promotion: `CHANNEL-RUN-COMMIT`, with twelve digits of the commit.
     pub fn audit_tag(&self, arch: Arch, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
         let tag = format!("{}-{run}-{}", self.followed_on(arch), commit.get(..12).unwrap_or(commit));
         self.read_audit_tag(arch, &tag)
     }
 
-    /// The newest audit tag of this channel, by the number of its run.
+    /// By the number of the run.
     pub fn newest_audit_tag<'a>(&self, arch: Arch, tags: &'a [Tag]) -> Option<&'a Tag> {
         let prefix = format!("{}-", self.followed_on(arch));
         let run = |tag: &Tag| {
@@ -77,7 +77,6 @@ impl Channel {
         tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
     }
 
-    /// Parses an audit tag of this channel.
     pub fn read_audit_tag(&self, arch: Arch, tag: &str) -> Result<Tag, ParseChannelError> {
         let channel = self.followed_on(arch);
         let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: channel.clone() };
@@ -135,7 +134,7 @@ pub enum ParseChannelError {
 impl FromStr for Channel {
     type Err = ParseChannelError;
 
-    /// The branch is named as git names it: `beta-feature/x`.
+    /// Branches are named as in git: `beta-feature/x`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix(BRANCH) {
             Some(branch) => Ok(Self::Branch(Branch::of(branch)?)),
@@ -190,7 +189,7 @@ mod tests {
         assert!(classes.eq(expected));
     }
 
-    /// One repository has the images of all architectures; a channel tag is for one.
+    /// Images of all architectures share a repository; a channel tag is for one.
     #[test]
     fn each_architecture_has_channels_of_its_own() {
         let target = target("6.17.8-300.fc43.aarch64");
@@ -258,7 +257,6 @@ mod tests {
     }
 
     proptest! {
-        /// The tags of a branch are classified as a branch's and are never those of another branch.
         #[test]
         fn branches_are_isolated(one in "[a-z0-9/_.-]{1,50}", other in "[a-z0-9/_.-]{1,50}") {
             let targets = ["x86_64", "aarch64"].map(|arch| target(&format!("6.17.8-300.fc43.{arch}")));

@@ -4,25 +4,24 @@ use super::branch::Branch;
 use super::channel::{BRANCH, CANDIDATE, is_run_and_commit, stream};
 use crate::model::{Digest, Target};
 
-/// What a tag says about its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagClass {
     /// `zfs-X_kernel-Y`: the public name of an image.
     Version(Target),
-    /// `candidate-zfs-X_kernel-Y`, `candidate-beta-BRANCH-zfs-X_kernel-Y`: published, not yet proven.
+    /// `candidate-zfs-X_kernel-Y`, `candidate-beta-BRANCH-zfs-X_kernel-Y`: published, but not yet promoted.
     Candidate,
     /// `beta-…`: built from a branch.
     Branch,
-    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable_aarch64`: what hosts follow. Always protected.
+    /// `stable`, `zfs-2.4_stable`, `fedora-44_stable_aarch64`: followed by hosts. Always protected.
     Channel,
     /// `stable-RUN-COMMIT`: the record of a promotion. Always protected.
     Audit,
-    /// `sha256-<hex>`: the index of what refers to that digest, on registries without the referrers API
-    /// (OCI distribution specification 1.1, "Referrers Tag Schema").
+    /// `sha256-<hex>`: the referrers index of that digest, on registries without the referrers API (OCI distribution
+    /// specification 1.1, "Referrers Tag Schema").
     Referrers(Digest),
-    /// `sha256-<hex>.sig`, `.att`, `.sbom`: where cosign before version 3, podman and bootc look for evidence.
+    /// `sha256-<hex>.sig`, `.att`, `.sbom`: evidence for cosign before version 3, podman and bootc.
     Signature(Digest),
-    /// Anything else: not made by this program, protected.
+    /// Not made by this program; protected.
     Unknown,
 }
 

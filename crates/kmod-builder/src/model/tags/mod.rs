@@ -1,4 +1,4 @@
-//! The grammar of tags, for writing and for classifying them.
+//! The tag grammar, for writing and for classifying.
 //!
 //! | channel | image | audit | moving | candidate |
 //! |---|---|---|---|---|
