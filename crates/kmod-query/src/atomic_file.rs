@@ -1,4 +1,4 @@
-//! Files that appear under their name complete or not at all.
+//! Atomic file writes.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -7,22 +7,22 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Replaces a file, durably; the missing folders are created. The mode is 0644.
+/// Replaces a file durably and creates missing directories. The mode is 0644.
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     persist(unfinished(path, bytes.as_ref())?, path)
 }
 
-/// Replaces a file of a cache: without waiting for the disk, as its content can be fetched again.
+/// Replaces a cache file without waiting for the disk.
 pub fn write_cached(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     unfinished(path, bytes.as_ref())?.persist(path)?;
     Ok(())
 }
 
-/// Gives a finished file its name, durably. The file must be on the file system of `path`.
+/// Renames a finished file durably. It must be on the file system of `path`.
 pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     // tempfile creates files with mode 0600.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    // Both syncs, or a crash of the machine could leave the name without the bytes, or neither.
+    // Without both syncs, a crash could leave the name without the content, or neither.
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(folder(path))?.sync_all()

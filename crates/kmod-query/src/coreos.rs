@@ -36,7 +36,6 @@ pub struct CoreOsRelease {
     pub kernel_source: KernelSource,
 }
 
-/// An entry of a stream's release index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub version: CoreOsVersion,
@@ -50,7 +49,6 @@ impl Release {
     }
 }
 
-/// A stream's release index.
 #[derive(Clone, Debug)]
 pub struct ReleaseIndex {
     pub stream: Stream,
@@ -60,7 +58,7 @@ pub struct ReleaseIndex {
 }
 
 impl ReleaseIndex {
-    /// The newest release that has an image for the architecture; the newest of all may lack it.
+    /// The newest release with an image for the architecture; newer ones may lack it.
     pub fn newest(&self, arch: Arch) -> Result<(&Release, &PinnedImage), QueryError> {
         let with_image = self.releases.iter().filter_map(|release| Some((release, release.image(arch)?)));
         with_image
@@ -69,7 +67,7 @@ impl ReleaseIndex {
     }
 }
 
-/// Parses a release index (`releases.json`). Other architectures are left out.
+/// Parses `releases.json`. Other architectures are skipped.
 pub fn parse_releases(text: &str) -> Result<Vec<Release>, FormatError> {
     let document = document::parse(text)?;
     let release = |entry: Node<'_>| {
@@ -107,8 +105,6 @@ pub async fn fetch_index(
     Ok(ReleaseIndex { stream, releases, request })
 }
 
-/// The newest release of a stream and its kernel.
-///
 /// [`QueryError::KernelUnknown`] if no document names the kernel; the image itself can still be inspected.
 pub async fn fetch(
     http: &Http,
@@ -143,8 +139,8 @@ pub async fn fetch_newest(
     Ok(CoreOsRelease { stream, version, arch, fedora, image, kernel, kernel_source })
 }
 
-/// Each document is read only if the one before does not name the kernel. A failed request is an error: it must not
-/// change how kernels are found.
+/// Each document is read only if the previous one does not name the kernel. A failed request is an error: it must not
+/// change which document is used.
 async fn detect_kernel(
     http: &Http,
     registries: &Registries,
@@ -182,7 +178,7 @@ async fn detect_kernel(
     Ok(None)
 }
 
-/// The documents of a build never change: a corrected build gets another version.
+/// A build's documents never change; a corrected build gets another version.
 async fn kernel_in<T>(
     http: &Http,
     url: &str,

@@ -5,20 +5,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::serde_as_text;
 
-/// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits: the algorithm that every registry and
-/// signature tool supports (OCI image specification, `descriptor.md`, "Registered Algorithms").
+/// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits (OCI image specification,
+/// `descriptor.md`, "Registered Algorithms").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
 const PREFIX: &str = "sha256:";
 
 impl Digest {
-    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// The digest of everything that a running hash has seen.
     pub fn finish(hash: Sha256) -> Self {
         Self(format!("{PREFIX}{:x}", hash.finalize()))
     }

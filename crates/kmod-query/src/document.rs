@@ -1,4 +1,4 @@
-//! Reads JSON that others wrote: every complaint names the path of the field.
+//! Reads foreign JSON; every error has the path of the field.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::FormatError;
 
-/// The syntax alone; what is in it is asked through [`Node`].
+/// Checks only the syntax; [`Node`] reads the members.
 pub(crate) fn parse(text: &str) -> Result<Value, FormatError> {
     serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Eof => FormatError::Truncated { line: error.line(), column: error.column() },
@@ -16,7 +16,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, FormatError> {
     })
 }
 
-/// A value within a document, and the way that led to it.
+/// A value within a document, and its path.
 pub(crate) struct Node<'a> {
     value: &'a Value,
     path: String,
@@ -27,18 +27,16 @@ impl<'a> Node<'a> {
         Self { value, path: String::new() }
     }
 
-    /// A member that may be absent; JSON's null counts as absent.
+    /// Null counts as absent.
     pub(crate) fn optional(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;
         Some(Self { value, path: self.path_of(key) })
     }
 
-    /// A member that must be there.
     pub(crate) fn required(&self, key: &str) -> Result<Self, FormatError> {
         self.optional(key).ok_or_else(|| FormatError::Missing { field: self.path_of(key) })
     }
 
-    /// The elements, if this is an array.
     pub(crate) fn items(&self) -> Result<impl Iterator<Item = Self>, FormatError> {
         let items = self.value.as_array().ok_or_else(|| self.invalid("expected a list"))?;
         let node = |(index, value)| Self { value, path: format!("{}[{index}]", self.path) };
@@ -57,12 +55,10 @@ impl<'a> Node<'a> {
         self.value.as_u64().ok_or_else(|| self.invalid("expected a whole number"))
     }
 
-    /// Text that some type can be read from.
     pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, FormatError> {
         self.text()?.parse().map_err(|error| self.invalid(error))
     }
 
-    /// A complaint about this value.
     pub(crate) fn invalid(&self, reason: impl fmt::Display) -> FormatError {
         let field = if self.path.is_empty() { "(the whole document)" } else { &self.path };
         FormatError::Invalid { field: field.to_owned(), reason: reason.to_string() }

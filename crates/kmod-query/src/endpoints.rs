@@ -1,26 +1,24 @@
 use kmod_compat::FedoraVersion;
 
-/// Where upstream lives. Each address can be replaced: by a mirror, by the lab, by a test.
-///
-/// A trailing slash makes no difference.
+/// Upstream addresses. Each can be replaced, for example by a mirror. A trailing slash is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Fedora CoreOS build metadata.
     pub coreos: String,
     /// GitHub's REST API, for the releases of `openzfs/zfs`.
     pub github_api: String,
-    /// Fedora's package tree: the folder with `releases`, `updates` and `development` in it.
+    /// Fedora's package tree, with the directories `releases`, `updates` and `development`.
     pub fedora: String,
-    /// The repository of every package that ever was an update of Fedora.
+    /// All packages that were ever an update of Fedora.
     pub updates_archive: String,
-    /// The repository of the packages that Fedora CoreOS is made of.
+    /// The packages of Fedora CoreOS.
     pub coreos_pool: String,
-    /// The build system's store of packages.
+    /// The package store of Fedora's build system.
     pub koji: String,
-    /// The image repository of Fedora CoreOS. If it is another than the default, its name replaces the
-    /// one in the metadata; the digest stays.
+    /// The image repository of Fedora CoreOS. If it is not the default, it replaces the repository in the metadata;
+    /// the digest stays.
     pub coreos_image: String,
-    /// The image in which is built; `{fedora}` stands for Fedora's release number.
+    /// `{fedora}` stands for Fedora's release number.
     pub builder_image: String,
 }
 
@@ -42,18 +40,16 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// The image in which is built for a release of Fedora.
     pub fn builder_image(&self, fedora: FedoraVersion) -> String {
         self.builder_image.replace("{fedora}", &fedora.to_string())
     }
 
-    /// The image repository that takes the place of the one in the metadata, if any does.
+    /// The replacement for the repository in the metadata, if any.
     pub(crate) fn other_coreos_image(&self) -> Option<&str> {
         Some(self.coreos_image.as_str()).filter(|image| *image != COREOS_IMAGE)
     }
 }
 
-/// A base URL and a path below it.
 pub(crate) fn join(base: &str, path: &str) -> String {
     format!("{}/{path}", base.trim_end_matches('/'))
 }

@@ -11,12 +11,12 @@ use crate::reference::ParseImageRefError;
 use crate::registry::RegistryError;
 use crate::retry::{RetryPolicy, RetryableError};
 
-/// A request in an error message.
+/// For error messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestInfo {
     /// Without user and password.
     pub url: String,
-    /// What was expected there: `the release index of stream stable`.
+    /// Such as `the release index of stream stable`.
     pub expected: String,
 }
 
@@ -42,7 +42,7 @@ fn without_password(url: &str) -> String {
     }
 }
 
-/// An error and its causes in one line, without causes that only repeat what is before them.
+/// Error and causes in one line, without causes that repeat the text before them.
 pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.map(ToString::to_string).fold(error.to_string(), |line, cause| {
@@ -66,7 +66,6 @@ pub enum QueryError {
         "check the requested version or name, and the base URL; upstream may have deleted or moved it"
     ))]
     NotFound { request: RequestInfo },
-    /// 401.
     #[error("not authorized (401): {request}")]
     #[diagnostic(help("the token or password was rejected; correct or remove it"))]
     Unauthorized { request: RequestInfo },
@@ -81,16 +80,15 @@ pub enum QueryError {
     #[diagnostic(help("wait, or raise the limit by giving credentials (GitHub: a token)"))]
     TooManyRequests {
         request: RequestInfo,
-        /// When the server will accept requests again.
+        /// When the server accepts requests again.
         until: Option<Timestamp>,
     },
-    /// Any other status.
     #[error("unexpected status {status}{}: {request}", when(*until))]
     #[diagnostic(help("the server failed; try again later"))]
     Status {
         request: RequestInfo,
         status: u16,
-        /// When the server will accept requests again.
+        /// When the server accepts requests again.
         until: Option<Timestamp>,
     },
     /// A web page where data should be: a captive portal, a maintenance page, a wrong base URL.
@@ -134,10 +132,9 @@ pub enum QueryError {
     #[diagnostic(help("choose another architecture, stream or source image"))]
     NoImage {
         request: RequestInfo,
-        /// The architecture, as RPM calls it.
+        /// As RPM calls it.
         arch: kmod_compat::Arch,
     },
-    /// No usable OpenZFS release.
     #[error("{reason}: {request}")]
     #[diagnostic(help("choose a released version, or wait until upstream has published its files"))]
     NoRelease { request: RequestInfo, reason: String },
@@ -145,17 +142,15 @@ pub enum QueryError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     KernelUnknown(Box<KernelUnknown>),
-    /// Every repository answered that it does not have the package.
     #[error("{nevra} is in no known package repository{}", list(tried))]
     #[diagnostic(help(
         "upstream deletes old kernel packages: build for a newer kernel, or keep a copy and give its URL"
     ))]
     KernelRpmGone { nevra: String, tried: Vec<FailedLookup> },
-    /// No repository has the package, but at least one gave no clear answer.
+    /// No repository has the package, but at least one request failed.
     #[error("cannot tell whether {nevra} still exists{}", list(tried))]
     #[diagnostic(help("some package repositories failed; try again later"))]
     KernelRpmUncertain { nevra: String, tried: Vec<FailedLookup> },
-    /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {reason}")]
     #[diagnostic(help("check the TLS certificates and the proxy settings of this machine"))]
     Client { reason: String },
@@ -175,7 +170,7 @@ impl QueryError {
         }
     }
 
-    /// When the server will accept requests again.
+    /// When the server accepts requests again.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::TooManyRequests { until, .. } | Self::Status { until, .. } => *until,
@@ -183,7 +178,7 @@ impl QueryError {
         }
     }
 
-    /// Whether an object does not exist in an object store, which answers 403 to clients without permission to list it
+    /// Object stores answer 403 for missing objects to clients without permission to list them
     /// ([coreos/fedora-coreos-tracker#2014](https://github.com/coreos/fedora-coreos-tracker/issues/2014)).
     pub(crate) fn is_missing_object(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Forbidden { .. })
@@ -221,7 +216,6 @@ pub(crate) fn list(lines: &[impl fmt::Display]) -> String {
     })
 }
 
-/// A malformed document, without its origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     #[error("the JSON is cut off at line {line}, column {column}")]

@@ -1,4 +1,4 @@
-//! Documents over HTTP, with timeouts, size caps, retries, counting and a cache; and how every HTTP client is built.
+//! HTTP documents with timeouts, size limits, retries, counting and a cache.
 
 mod cache;
 
@@ -19,13 +19,13 @@ use cache::Cache;
 
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// A server that asks for a longer wait than its longest delay is not asked again.
+    /// A server that asks for a longer wait than the longest delay is not asked again.
     pub retry_policy: RetryPolicy,
-    /// For a whole request and its response.
+    /// For the request and its response.
     pub total_timeout: Duration,
-    /// The largest body in bytes, after decompression.
+    /// In bytes, after decompression.
     pub max_body: u64,
-    /// The directory of cached responses, for conditional requests.
+    /// The directory of cached responses.
     pub cache: Option<PathBuf>,
 }
 
@@ -44,7 +44,7 @@ impl Default for HttpOptions {
     }
 }
 
-/// How every HTTP client of this program is built: user agent, connection timeout, no redirection from https to http.
+/// The settings of every HTTP client: user agent, connection timeout, no redirection from https to http.
 pub fn client_builder(connect_timeout: Duration) -> ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
@@ -52,7 +52,7 @@ pub fn client_builder(connect_timeout: Duration) -> ClientBuilder {
         .redirect(redirect::Policy::custom(follow))
 }
 
-/// Reads public documents. Clones share connections, limits and counters.
+/// Clones share connections, limits and counters.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -61,7 +61,7 @@ pub struct Http {
     counter: RequestCounter,
 }
 
-/// A successful response, whole.
+/// A complete response.
 pub(crate) struct HttpResponse {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -83,7 +83,7 @@ impl Http {
         self.counter.stats()
     }
 
-    /// Fetches a document, from the cache if the server says that it has not changed.
+    /// Uses the cache if the server answers 304.
     pub(crate) async fn get(&self, url: &str, request: &RequestInfo) -> Result<HttpResponse, QueryError> {
         self.get_cached(url, request, |conditions| async move {
             let sent = self.client.get(url).headers(conditions).send().await;
@@ -92,7 +92,7 @@ impl Http {
         .await
     }
 
-    /// Fetches a document that never changes: a cached one is not requested again.
+    /// For documents that never change: a cached one is not requested again.
     pub(crate) async fn get_immutable(
         &self,
         url: &str,
@@ -150,7 +150,7 @@ impl Http {
         self.options.retry_policy.retry(action).await
     }
 
-    /// The underlying client, for octocrab's requests.
+    /// For octocrab's requests.
     pub(crate) const fn client(&self) -> &reqwest::Client {
         &self.client
     }
@@ -159,7 +159,7 @@ impl Http {
         &self.counter
     }
 
-    /// Counts a request, and turns every status but success and `304 Not Modified` into its error.
+    /// Counts a request. Every status but success and `304 Not Modified` is an error.
     fn accept(
         &self,
         request: &RequestInfo,
@@ -206,7 +206,7 @@ impl Http {
 }
 
 impl HttpResponse {
-    /// The text of a JSON document. A web page is an error of its own.
+    /// The text of a JSON document. [`QueryError::Html`] for a web page.
     pub(crate) fn json(&self, request: &RequestInfo) -> Result<&str, QueryError> {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let first = self.body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -218,7 +218,6 @@ impl HttpResponse {
     }
 }
 
-/// Rejects redirections from https to http.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
     if secure && attempt.url().scheme() != "https" {
@@ -230,7 +229,7 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// The error of a request without a complete response. Its URL is in `request` already.
+/// The error of a request without a complete response. The URL is in `request`.
 pub(crate) fn transport(request: &RequestInfo, error: &reqwest::Error) -> QueryError {
     let request = request.clone();
     let reason = || std::error::Error::source(error).map_or_else(|| error.to_string(), error_chain);
@@ -249,7 +248,7 @@ fn refusal(request: RequestInfo, status: StatusCode, headers: &HeaderMap) -> Que
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => QueryError::NotFound { request },
         StatusCode::TOO_MANY_REQUESTS => QueryError::TooManyRequests { request, until },
-        // GitHub also answers 403 when a rate limit is exceeded, with the time at which it ends.
+        // GitHub also answers 403 when a rate limit is exceeded, with its reset time.
         StatusCode::FORBIDDEN if until.is_some() => QueryError::TooManyRequests { request, until },
         StatusCode::FORBIDDEN => QueryError::Forbidden { request },
         StatusCode::UNAUTHORIZED => QueryError::Unauthorized { request },

@@ -1,4 +1,4 @@
-//! Images by tag or digest: which manifest they are for an architecture, and the labels of their configuration.
+//! Resolves images by tag or digest: the manifest for an architecture, and the labels of its configuration.
 
 use jiff::Timestamp;
 use kmod_compat::{Arch, FedoraVersion, KernelRelease};
@@ -13,7 +13,6 @@ use crate::{QueryError, RequestInfo};
 /// In bytes.
 const MAX_CONFIG: u64 = 8 << 20;
 
-/// An image for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedImage {
     /// Of an index, the manifest for the architecture.
@@ -23,7 +22,7 @@ pub struct ResolvedImage {
     pub created: Option<Timestamp>,
 }
 
-/// An image to build for, named by the user instead of a stream.
+/// An image that the user named instead of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SourceImage {
     pub image: PinnedImage,
@@ -38,9 +37,8 @@ pub struct SourceImage {
 }
 
 impl ResolvedImage {
-    /// The kernel that the label `ostree.linux` names.
-    ///
-    /// Images of Fedora CoreOS have lost it with Fedora 43; uCore, Kinoite and others carry it.
+    /// From the label `ostree.linux`, which Fedora CoreOS has not had since Fedora 43, but uCore, Kinoite and others
+    /// have.
     pub fn kernel(&self) -> Result<Option<KernelRelease>, QueryError> {
         let Some(text) = self.labels.get("ostree.linux") else { return Ok(None) };
         let invalid = |reason: String| QueryError::InvalidField {
@@ -56,7 +54,7 @@ impl ResolvedImage {
         }
     }
 
-    /// From the label with its present or former name.
+    /// From the label's current or former name.
     pub fn version(&self) -> Option<&str> {
         let names = ["org.opencontainers.image.version", "version"];
         names.into_iter().find_map(|name| self.labels.get(name)).map(String::as_str)
@@ -85,7 +83,6 @@ impl ResolvedImage {
     }
 }
 
-/// Resolves an image for an architecture: digest, labels, date.
 pub async fn resolve(
     registries: &Registries,
     image: &ImageRef,
@@ -117,7 +114,7 @@ pub async fn resolve(
     Ok(ResolvedImage { image, arch, labels: config.config.labels, created })
 }
 
-/// Resolves an image to the digest of its manifest or index. One `HEAD` request after the login.
+/// The digest of the manifest or index. One `HEAD` request after the login.
 pub async fn resolve_digest(registries: &Registries, image: &ImageRef) -> Result<PinnedImage, QueryError> {
     let (registry, tag_or_digest) = open(registries, image).await?;
     let digest = registry.resolve(&tag_or_digest).await?;
@@ -144,14 +141,14 @@ fn not_found(registry: &Registry, request: String) -> RegistryError {
     registry.error(request, kind)
 }
 
-/// An index in OCI's or Docker's format; `None` for a manifest.
+/// OCI or Docker format; `None` for a manifest.
 fn parse_index(manifest: &RawManifest) -> Option<Index> {
     let index: Index = serde_json::from_slice(&manifest.bytes).ok()?;
     (!index.manifests.is_empty() || [INDEX, DOCKER_INDEX].contains(&manifest.media_type.as_str()))
         .then_some(index)
 }
 
-/// Attestations are listed for the platform `unknown/unknown`.
+/// Attestations have the platform `unknown/unknown`.
 fn for_arch(index: &Index, arch: Arch) -> Option<Digest> {
     let entry = index.manifests.iter().find(|entry| {
         let Some(platform) = entry.other.get("platform") else { return false };

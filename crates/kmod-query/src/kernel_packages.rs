@@ -1,13 +1,13 @@
-//! The exact packages of a kernel, and which of Fedora's package repositories still has them.
+//! The packages of a kernel, and which of Fedora's package repositories has them.
 //!
-//! Fedora's update repositories keep only the newest kernel, so older ones are looked up in archives. Layouts:
+//! Fedora's update repositories keep only the newest kernel; older ones are in archives. Layouts:
 //!
 //! * Fedora: `updates/N/Everything/ARCH/Packages/k/`, `releases/N/Everything/ARCH/os/Packages/k/`, and
 //!   `development/N/…` for an unreleased Fedora (stream `next` may use it);
-//! * updates-archive: all packages in one folder `N/ARCH/`, missing ones answered with 403
-//!   ([okd-project/okd#1667](https://github.com/okd-project/okd/issues/1667)); no baseline packages;
-//! * coreos-pool: `ARCH/Packages/k/`, as fedora-coreos-config's `check-new-rpm-urls.py` builds its addresses;
-//! * koji, the build system: `kernel/VERSION/RELEASE/ARCH/`; packages are deleted after a while.
+//! * updates-archive: all packages in one directory `N/ARCH/`, 403 for missing ones
+//!   ([okd-project/okd#1667](https://github.com/okd-project/okd/issues/1667)); no packages of the initial release;
+//! * coreos-pool: `ARCH/Packages/k/`, as in fedora-coreos-config's `check-new-rpm-urls.py`;
+//! * koji: `kernel/VERSION/RELEASE/ARCH/`; packages are deleted after a while.
 
 use std::fmt;
 
@@ -26,9 +26,7 @@ pub enum PackageRepository {
     Development,
     /// All packages that were ever an update.
     UpdatesArchive,
-    /// The packages of Fedora CoreOS.
     CoreOsPool,
-    /// Fedora's build system.
     Koji,
 }
 
@@ -78,7 +76,6 @@ impl fmt::Display for PackageRepository {
     }
 }
 
-/// One of a kernel's packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KernelPackage {
     /// `kernel-devel`: headers and build scripts.
@@ -134,7 +131,7 @@ impl fmt::Display for FailedLookup {
     }
 }
 
-/// The possible URLs of a package, the preferred one first.
+/// In the order of preference.
 pub fn addresses(
     endpoints: &Endpoints,
     package: KernelPackage,
@@ -150,11 +147,10 @@ pub fn addresses(
         .collect()
 }
 
-/// Finds the package by concurrent `HEAD` requests; the order of [`PackageRepository::ALL`] decides.
+/// Sends concurrent `HEAD` requests; the order of [`PackageRepository::ALL`] decides.
 ///
-/// `fedora` is used only if the kernel's release does not name one.
-/// [`QueryError::KernelRpmGone`] if no repository has it,
-/// [`QueryError::KernelRpmUncertain`] if some request failed.
+/// `fedora` is used only if the kernel's release does not name one. [`QueryError::KernelRpmGone`] if no repository
+/// has the package, [`QueryError::KernelRpmUncertain`] if a request failed.
 pub async fn find(
     http: &Http,
     endpoints: &Endpoints,
@@ -169,12 +165,12 @@ pub async fn find(
         let response = http.head(&url, &request).await;
         (repository, url, request, response)
     });
-    // In order: repositories after the first success are not waited for.
+    // In order: repositories after the first success are not awaited.
     let mut responses = stream::iter(requests).buffered(PackageRepository::ALL.len());
     let (mut tried, mut gone) = (Vec::new(), true);
     while let Some((repository, url, request, response)) = responses.next().await {
         let error = match response {
-            // Mirrors may answer with a web page that says "not found".
+            // Mirrors may answer with a "not found" page.
             Ok(headers) if is_page(&headers) => QueryError::Html { request },
             Ok(_) => return Ok(KernelRpm { nevra, url, repository }),
             Err(error) => error,

@@ -1,10 +1,8 @@
-//! Read-only queries: Fedora CoreOS releases, kernels, OpenZFS releases, kernel packages and images in registries. No
-//! decision is made here about what should be built.
+//! Read-only queries: Fedora CoreOS releases, kernels, OpenZFS releases, kernel packages and images in registries.
 //!
 //! Each module has a pure `parse…` beside the `fetch…` that needs the network. Documents are read through [`Http`],
-//! registries through [`Registries`]; addresses come from [`Endpoints`], failures are [`QueryError`]s.
-//!
-//! Must run within a Tokio runtime.
+//! registries through [`Registries`]; addresses come from [`Endpoints`], failures are [`QueryError`]s. Requires a
+//! Tokio runtime.
 
 pub mod atomic_file;
 pub mod coreos;
@@ -39,7 +37,7 @@ pub use retry::{RetryPolicy, RetryableError, retry_after};
 pub use stats::{RequestCounter, RequestStats};
 pub use upstream::Upstream;
 
-/// Sends serde through `FromStr` and `Display`, so that command line and JSON share one parser.
+/// (De)serializes through `FromStr` and `Display`, so that command line and JSON share one parser.
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {

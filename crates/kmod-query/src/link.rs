@@ -6,7 +6,7 @@ pub fn link_target(headers: &HeaderMap, relation: &str) -> Option<String> {
         let mut rest = links;
         while let Some((_, after)) = rest.split_once('<') {
             let (target, after) = after.split_once('>')?;
-            // The parameters of this link end where the next link begins.
+            // The parameters of a link end where the next link begins.
             let parameters = after.split('<').next().unwrap_or_default();
             let matches = parameters.split([';', ',']).any(|parameter| {
                 let parameter = parameter.trim().to_ascii_lowercase();

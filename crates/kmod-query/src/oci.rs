@@ -1,7 +1,6 @@
-//! OCI documents, as far as this program reads and writes them.
+//! OCI documents (image specification 1.1: `descriptor.md`, `manifest.md`, `config.md`, `image-index.md`).
 //!
-//! OCI image specification 1.1: `descriptor.md`, `manifest.md`, `config.md`, `image-index.md`. Unknown members are kept
-//! where a document is written back, and ignored where it is only read.
+//! Unknown members are kept in documents that are written back, otherwise ignored.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +9,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// The media type of an image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The media type of an image index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Docker's predecessor of [`MANIFEST`].
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's predecessor of [`INDEX`].
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// The media type of an image configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// The media type of a layer: tar, compressed with gzip.
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// The media type of a layer: tar, compressed with zstd.
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-/// The annotation with the tag of a manifest in an image layout (OCI image specification, `annotations.md`).
+/// Annotation: the tag of a manifest in an image layout (OCI image specification, `annotations.md`).
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 pub type Annotations = BTreeMap<String, String>;
 
 type Members = serde_json::Map<String, serde_json::Value>;
 
-/// A content descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// Empty where the document has none.
+    /// Empty if missing.
     #[serde(default)]
     pub media_type: String,
     pub digest: Digest,
@@ -60,7 +53,6 @@ impl Descriptor {
         }
     }
 
-    /// Describes these bytes.
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
@@ -72,23 +64,22 @@ impl Descriptor {
     }
 }
 
-/// The manifest of an image or an artifact.
+/// Of an image or an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always 2.
     #[serde(default = "two")]
     pub schema_version: u32,
-    /// [`MANIFEST`]; optional in the specification, and empty where the document has none.
+    /// [`MANIFEST`]; optional in the specification, empty if missing.
     #[serde(default)]
     pub media_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Of an image, the [`Config`].
+    /// The [`Config`] of an image.
     pub config: Descriptor,
     /// The lowest first.
     pub layers: Vec<Descriptor>,
-    /// The manifest that this one refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
@@ -112,7 +103,6 @@ impl Manifest {
         }
     }
 
-    /// The manifest of an OCI image, from its bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         match manifest.media_type.as_str() {
@@ -124,14 +114,14 @@ impl Manifest {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or members are missing (as in an index, which has `manifests` instead of `layers`).
+    /// Not JSON, or members are missing (an index has `manifests` instead of `layers`).
     #[error("invalid image manifest: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("its media type is `{0}`, not that of an OCI image manifest")]
     Type(String),
 }
 
-/// A manifest or index as it is stored: exactly the bytes that its digest is of.
+/// A manifest or index, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawManifest {
     pub bytes: Bytes,
@@ -141,7 +131,7 @@ pub struct RawManifest {
 }
 
 impl RawManifest {
-    /// `content_type` counts where the bytes name no media type themselves.
+    /// `content_type` is used if the bytes have no media type.
     pub fn new(bytes: impl Into<Bytes>, content_type: &str) -> Self {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -208,7 +198,7 @@ pub struct History {
     pub created_by: Option<String>,
 }
 
-/// An image index: a list of manifests. The `index.json` of an image layout is one.
+/// Also the `index.json` of an image layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
@@ -232,14 +222,14 @@ impl Index {
         self.manifests.iter().find(|entry| entry.annotations.get(REF_NAME).is_some_and(|name| name == tag))
     }
 
-    /// Adds a manifest without a tag, unless it is listed already.
+    /// Adds an untagged manifest, unless it is listed already.
     pub fn add(&mut self, manifest: Descriptor) {
         if !self.manifests.iter().any(|entry| entry.digest == manifest.digest) {
             self.manifests.push(manifest);
         }
     }
 
-    /// Moves the tag to this manifest. The one that had it stays listed, without it, as in a registry.
+    /// Moves the tag to this manifest. The previous one stays listed without it.
     pub fn tag(&mut self, tag: &str, mut manifest: Descriptor) {
         for entry in &mut self.manifests {
             if entry.annotations.get(REF_NAME).is_some_and(|name| name == tag) {
@@ -251,7 +241,7 @@ impl Index {
         self.remove_untagged_duplicates();
     }
 
-    /// An entry without a tag keeps an untagged manifest listed; beside a tagged entry it is redundant.
+    /// An untagged entry is redundant beside a tagged one.
     fn remove_untagged_duplicates(&mut self) {
         let tagged = |entry: &Descriptor| entry.annotations.contains_key(REF_NAME);
         let named: Vec<Digest> =

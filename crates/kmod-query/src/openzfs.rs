@@ -1,12 +1,12 @@
 //! OpenZFS releases, from GitHub's API.
 //!
-//! The newest release of a line costs two small requests: the tags `zfs-LINE.*`
-//! ([matching references](https://docs.github.com/rest/git/refs#list-matching-references)), then the one
-//! [release](https://docs.github.com/rest/releases/releases#get-a-release-by-tag-name) of the newest tag.
-//! The list of all releases costs about 10 KB for each.
+//! The newest release of a line takes two small requests: the tags `zfs-LINE.*` ([matching
+//! references](https://docs.github.com/rest/git/refs#list-matching-references)), then the
+//! [release](https://docs.github.com/rest/releases/releases#get-a-release-by-tag-name) of the newest tag. The list of
+//! all releases is about 10 KB per release.
 //!
-//! Newest means by version. Upstream releases several lines within the same minute, so that dates say
-//! nothing, and as text `2.2.9` comes after `2.2.10`.
+//! The newest release is determined by version: upstream releases several lines within the same minute, and as text
+//! `2.2.9` comes after `2.2.10`.
 
 mod meta;
 mod release;
@@ -26,10 +26,9 @@ pub use release::{Listed, Unusable, ZfsRelease, newest, parse_release, parse_rel
 
 const REPOSITORY: &str = "repos/openzfs/zfs";
 
-/// Ends lists whose links go in circles.
+/// Stops at circular links.
 const MAX_PAGES: usize = 30;
 
-/// The releases of `openzfs/zfs`.
 #[derive(Clone, Debug)]
 pub struct OpenZfs {
     http: Http,
@@ -38,7 +37,7 @@ pub struct OpenZfs {
 }
 
 impl OpenZfs {
-    /// Asks with a token if there is one; without, GitHub allows 60 requests in an hour.
+    /// Without a token, GitHub allows 60 requests per hour.
     pub fn new(http: &Http, endpoints: &Endpoints, token: Option<SecretString>) -> Result<Self, QueryError> {
         let base = endpoints.github_api.trim_end_matches('/').to_owned();
         let invalid = |reason: &str| QueryError::InvalidUrl { url: base.clone(), reason: reason.to_owned() };
@@ -53,14 +52,14 @@ impl OpenZfs {
             Some(token) => builder.personal_token(token),
             None => builder,
         };
-        // Our client under octocrab: its limits hold. Octocrab's own repetitions are a feature that is left out.
+        // Octocrab uses our HTTP client with its limits. Its own retries are a disabled feature.
         let github = builder
             .build_with_reqwest(http.client().clone())
             .map_err(|error| QueryError::Client { reason: error.to_string() })?;
         Ok(Self { http: http.clone(), github, base })
     }
 
-    /// The newest published release of a line. Not yet published tags are passed over.
+    /// Tags without a published release are skipped.
     pub async fn fetch_newest(&self, line: ZfsLine) -> Result<ZfsRelease, QueryError> {
         // The dot keeps `2.4` from matching `2.40`.
         let url = join(&self.base, &format!("{REPOSITORY}/git/matching-refs/tags/zfs-{line}."));
@@ -80,7 +79,7 @@ impl OpenZfs {
             match self.listed(version).await {
                 Ok((_, Listed::Published(release))) => return Ok(release),
                 Ok((_, Listed::Unusable { why, .. })) => tracing::debug!(%version, %why, "passed over"),
-                // A tag is pushed before its release is made.
+                // A tag is pushed before its release is published.
                 Err(QueryError::NotFound { .. }) => tracing::debug!(%version, "passed over: no release"),
                 Err(error) => return Err(error),
             }
@@ -88,7 +87,6 @@ impl OpenZfs {
         Err(nothing_of(request, line))
     }
 
-    /// The release of a version.
     pub async fn fetch_version(&self, version: ZfsVersion) -> Result<ZfsRelease, QueryError> {
         match self.listed(version).await? {
             (_, Listed::Published(release)) => Ok(release),
@@ -99,7 +97,7 @@ impl OpenZfs {
         }
     }
 
-    /// Every published release of every line, the newest version first.
+    /// All lines, the newest version first.
     pub async fn fetch_all(&self) -> Result<Vec<ZfsRelease>, QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/releases?per_page=100"));
         let request = RequestInfo::new(&url, "the releases of OpenZFS");
@@ -109,7 +107,7 @@ impl OpenZfs {
         Ok(releases)
     }
 
-    /// What the `META` of a version declares, as it is in its tag.
+    /// The `META` file at the version's tag.
     pub async fn fetch_meta(&self, version: ZfsVersion) -> Result<Meta, QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/contents/META?ref={}", version.tag()));
         let request = RequestInfo::new(&url, format!("the META of OpenZFS {version}"));
@@ -131,7 +129,6 @@ impl OpenZfs {
         }
     }
 
-    /// Follows `Link` to the last page.
     async fn pages<T>(
         &self,
         url: &str,
@@ -161,7 +158,7 @@ impl OpenZfs {
     }
 }
 
-/// The way through the list can only help where the server answered, but not with the tags.
+/// Whether the server answered, so that the list of releases may work where the tags failed.
 const fn is_worth_the_list(error: &QueryError) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! Names of images: a repository or an OCI layout directory, with a tag or a digest.
+//! Image names: a repository or an OCI layout directory, with a tag or a digest.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::serde_as_text;
 
-/// A tag: up to 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-` (OCI distribution specification, "Pulling
+/// Up to 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-` (OCI distribution specification, "Pulling
 /// manifests").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
@@ -38,7 +38,7 @@ impl FromStr for Tag {
 
 serde_as_text!(Tag);
 
-/// A repository in a registry: `ghcr.io/owner/zfs-kmods`. The host is always named; `docker.io` is never assumed.
+/// `ghcr.io/owner/zfs-kmods`. The host is required; `docker.io` is never assumed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
     host: String,
@@ -46,12 +46,12 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Host and, where named, port: `ghcr.io`, `127.0.0.1:5000`.
+    /// Host and optional port: `ghcr.io`, `127.0.0.1:5000`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What follows the host: `owner/zfs-kmods`.
+    /// The path after the host: `owner/zfs-kmods`.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -84,7 +84,7 @@ impl FromStr for Repository {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = |reason| ParseImageRefError::new(text, reason);
         let name = text.strip_prefix("docker://").unwrap_or(text);
-        // Other clients complete short names, each in its own way. A host is recognised as the reference clients do.
+        // Short names are ambiguous. A host is recognised as in the reference clients.
         let (host, path) = name
             .split_once('/')
             .filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost")
@@ -121,7 +121,6 @@ fn is_host(host: &str) -> bool {
     port.is_none_or(|port| port.parse::<u16>().is_ok()) && (name.split('.').all(is_label) || is_address())
 }
 
-/// Where images are stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageLocation {
     /// `oci:DIR` (OCI image specification, `image-layout.md`).
@@ -166,9 +165,10 @@ impl fmt::Display for TagOrDigest {
     }
 }
 
-/// An image as given on a command line: `[docker://]host/name[:TAG|@DIGEST]` or `oci:DIR[:TAG|@DIGEST]`.
+/// An image on the command line: `[docker://]host/name[:TAG|@DIGEST]` or `oci:DIR[:TAG|@DIGEST]`.
 ///
-/// A digest wins over a tag before it. Without either, a layout means its only image; a registry has no default tag.
+/// A digest takes precedence over a tag. Without either, a layout must have a single image; a registry has no default
+/// tag.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     pub store: ImageLocation,
@@ -200,7 +200,7 @@ impl FromStr for ImageRef {
             None => (rest, None),
         };
         let (name, tag) = match name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
-            // `oci:DIR:TAG@DIGEST` is not a known form; a directory may have `:` in its name.
+            // `oci:DIR:TAG@DIGEST` is not supported; a directory may have `:` in its name.
             Some((name, tag)) if layout.is_none() || digest.is_none() => {
                 (name, Some(tag.parse().map_err(|_| fail("what follows the last `:` is not a tag"))?))
             }
@@ -217,14 +217,14 @@ impl FromStr for ImageRef {
     }
 }
 
-/// One exact image, named by the digest of its manifest.
+/// An image by the digest of its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DigestRef<Location = ImageLocation> {
     pub store: Location,
     pub digest: Digest,
 }
 
-/// One exact image in a registry: `host/name@sha256:…`.
+/// `host/name@sha256:…`.
 pub type PinnedImage = DigestRef<Repository>;
 
 impl<Location: fmt::Display> fmt::Display for DigestRef<Location> {

@@ -1,4 +1,4 @@
-//! Timeouts, retries, and how long a server asks to wait.
+//! Timeouts, retries, and delays that servers ask for.
 
 use std::time::Duration;
 
@@ -9,16 +9,15 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// How often a request is made before its failure is final.
     pub attempts: usize,
-    /// The wait after the first failure; each further one is twice as long.
+    /// Doubled after each further failure.
     pub first_delay: Duration,
     pub longest_delay: Duration,
     pub connect_timeout: Duration,
-    /// How long no data may be transferred. Registries take tens of seconds to commit a large blob
-    /// (GoogleContainerTools/jib#4301), hence two minutes at least there.
+    /// Registries take tens of seconds to commit a large blob (GoogleContainerTools/jib#4301), hence at least two
+    /// minutes there.
     pub read_timeout: Duration,
-    /// How often what was written is read back (on GHCR tags are stale for seconds: NVIDIA/nodewright-packages#132).
+    /// How often written content is read back (tags are stale for seconds on GHCR: NVIDIA/nodewright-packages#132).
     pub read_backs: usize,
 }
 
@@ -36,16 +35,15 @@ impl Default for RetryPolicy {
     }
 }
 
-/// An error that tells whether another attempt may help.
 pub trait RetryableError: std::fmt::Display {
     fn is_retryable(&self, policy: &RetryPolicy) -> bool;
 
-    /// How long the server asks to wait.
+    /// The delay that the server asks for.
     fn wanted_delay(&self) -> Option<Duration>;
 }
 
 impl RetryPolicy {
-    /// Repeats what fails temporarily, with growing delays or those that the server asks for.
+    /// Retries temporary errors with growing delays or those that the server asks for.
     pub async fn retry<T, E: RetryableError, F>(&self, attempt: impl FnMut() -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
@@ -54,7 +52,7 @@ impl RetryPolicy {
             .retry(self.delays(self.attempts))
             .when(|error: &E| error.is_retryable(self))
             .adjust(|error, planned| {
-                // GHCR asks for microseconds, after which it limits the next request, too.
+                // GHCR asks for microseconds, but then limits the next request too.
                 let wanted = |wait: Duration, planned: Duration| {
                     wait.clamp(planned.min(self.first_delay), self.longest_delay)
                 };
@@ -64,8 +62,7 @@ impl RetryPolicy {
             .await
     }
 
-    /// Checks until the answer is yes, with growing delays. For what was just written: tags and lists may be stale for
-    /// some seconds.
+    /// Checks until true, with growing delays: after writes, tags and lists may be stale for seconds.
     pub async fn poll_until<E>(&self, mut check: impl AsyncFnMut() -> Result<bool, E>) -> Result<bool, E> {
         if check().await? {
             return Ok(true);
@@ -88,8 +85,8 @@ impl RetryPolicy {
     }
 }
 
-/// How long a server asks to wait: `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), or GitHub's own headers when
-/// its limit is used up. Zero for a time that has passed.
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), or GitHub's rate limit headers. Zero for a time in the
+/// past.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let until = if let Some(wait) = text(RETRY_AFTER.as_str()) {

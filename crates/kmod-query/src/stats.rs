@@ -1,16 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a client has sent and received so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestStats {
-    /// Requests sent, repetitions included, redirections not.
+    /// With retries, without redirections.
     pub requests: u64,
-    /// Bytes of bodies read, after decompression.
+    /// Of bodies read, after decompression.
     pub bytes: u64,
 }
 
-/// Counts for [`RequestStats`]. Clones share the numbers.
+/// Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestCounter(Arc<Counters>);
 

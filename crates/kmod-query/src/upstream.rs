@@ -9,7 +9,7 @@ use crate::registry::{CredentialProvider, Registries};
 use crate::retry::RetryPolicy;
 use crate::{Endpoints, Http, OpenZfs, PinnedImage, QueryError};
 
-/// Everything upstream: clients, addresses and credentials.
+/// Clients, addresses and credentials.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub http: Http,
@@ -33,7 +33,6 @@ impl Upstream {
         Ok(Self { http, endpoints, openzfs, registries })
     }
 
-    /// The newest release of a stream.
     pub async fn coreos(&self, stream: Stream, arch: Arch) -> Result<CoreOsRelease, QueryError> {
         self.coreos_newest(&self.coreos_index(stream).await?, arch).await
     }
@@ -42,17 +41,16 @@ impl Upstream {
         coreos::fetch_index(&self.http, &self.endpoints, stream).await
     }
 
-    /// The newest release in an index, which serves every architecture.
+    /// One index serves every architecture.
     pub async fn coreos_newest(&self, index: &ReleaseIndex, arch: Arch) -> Result<CoreOsRelease, QueryError> {
         coreos::fetch_newest(&self.http, &self.registries, &self.endpoints, index, arch).await
     }
 
-    /// An image named by the user.
+    /// `reference` is an image named by the user.
     pub async fn image(&self, reference: &str, arch: Arch) -> Result<ResolvedImage, QueryError> {
         image::resolve(&self.registries, &reference.parse()?, arch).await
     }
 
-    /// The image in which modules are built.
     pub async fn builder_image(&self, fedora: FedoraVersion) -> Result<PinnedImage, QueryError> {
         let image: ImageRef = self.endpoints.builder_image(fedora).parse()?;
         image::resolve_digest(&self.registries, &image).await

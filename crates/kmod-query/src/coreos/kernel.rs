@@ -9,7 +9,7 @@ use crate::document::{self, Node};
 use crate::image::SourceImage;
 use crate::{FormatError, PinnedImage, RequestInfo};
 
-/// Which document named the kernel, in the order in which they are read.
+/// In the order in which they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelSource {
@@ -105,7 +105,6 @@ fn kernel_for(node: &Node<'_>, text: &str, arch: Arch) -> Result<KernelRelease, 
 pub struct KernelUnknown {
     pub image: PinnedImage,
     pub arch: Arch,
-    /// The documents that do not name it.
     pub tried: Vec<RequestInfo>,
     release: Option<(Stream, CoreOsVersion)>,
     version: Option<String>,
@@ -125,8 +124,8 @@ impl KernelUnknown {
         Self { version, created, ..self }
     }
 
-    /// The release of Fedora CoreOS with the kernel that its RPM database names. None if the image is not from a stream,
-    /// or if the kernel is for another architecture.
+    /// The release with the kernel from the RPM database of its image. `None` if the image is not from a stream, or
+    /// if the kernel is for another architecture.
     pub fn release(self, kernel: KernelRelease) -> Option<CoreOsRelease> {
         let (stream, version) = self.release.filter(|_| kernel.arch() == self.arch)?;
         let (fedora, kernel_source) = (version.fedora(), KernelSource::RpmDatabase);
@@ -134,7 +133,7 @@ impl KernelUnknown {
         Some(CoreOsRelease { stream, version, arch, fedora, image, kernel, kernel_source })
     }
 
-    /// The image with the kernel that its RPM database names. None if the kernel is for another architecture.
+    /// The image with the kernel from its RPM database. `None` if the kernel is for another architecture.
     pub fn source_image(self, kernel: KernelRelease) -> Option<SourceImage> {
         if kernel.arch() != self.arch {
             return None;
@@ -146,7 +145,7 @@ impl KernelUnknown {
     }
 }
 
-/// From the kernel release, else from the beginning of the image's version.
+/// From the kernel release, else from the prefix of the image's version.
 pub(crate) fn fedora_of(kernel: &KernelRelease, version: Option<&str>) -> Option<FedoraVersion> {
     kernel.fedora().or_else(|| version?.split(['.', '-']).next()?.parse().ok())
 }

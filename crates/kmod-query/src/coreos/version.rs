@@ -5,7 +5,7 @@ use kmod_compat::FedoraVersion;
 
 use crate::serde_as_text;
 
-/// A stream of Fedora CoreOS. Each has one row in [`STREAMS`].
+/// Each has one row in [`STREAMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     Stable,
@@ -17,11 +17,11 @@ struct StreamRow {
     stream: Stream,
     /// In upstream's URLs, flags and tags.
     name: &'static str,
-    /// Hosts follow it: it has channel tags, `plan` builds for it and `cleanup` keeps its kernels by default.
+    /// Has channel tags that hosts follow; `plan` and `cleanup` include it by default.
     has_channel: bool,
 }
 
-/// Everything about streams follows from this table. In the order of the enum, which is the order of plans.
+/// In the order of the enum, which is the order of plans.
 const STREAMS: &[StreamRow] = &[
     StreamRow { stream: Stream::Stable, name: "stable", has_channel: true },
     StreamRow { stream: Stream::Testing, name: "testing", has_channel: true },
@@ -42,7 +42,6 @@ impl Stream {
         STREAMS[self as usize].has_channel
     }
 
-    /// In upstream's URLs, flags and tags.
     pub const fn name(self) -> &'static str {
         STREAMS[self as usize].name
     }
@@ -72,7 +71,7 @@ impl FromStr for Stream {
 
 serde_as_text!(Stream);
 
-/// A version of Fedora CoreOS: Fedora's release, the date of its packages, the stream's number, a count.
+/// Fedora release, date of the packages, stream number, and revision.
 ///
 /// Ordered by these numbers, which is the order of release within a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +83,6 @@ pub struct CoreOsVersion {
 }
 
 impl CoreOsVersion {
-    /// The release of Fedora.
     pub const fn fedora(self) -> FedoraVersion {
         self.fedora
     }
@@ -96,7 +94,6 @@ impl fmt::Display for CoreOsVersion {
     }
 }
 
-/// The text is no version of Fedora CoreOS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a version of Fedora CoreOS (expected e.g. `43.20260301.3.1`)")]
 pub struct ParseCoreOsVersionError(String);
@@ -112,7 +109,7 @@ impl FromStr for CoreOsVersion {
             let date = number(date).filter(|_| date.len() == 8)?;
             Some(Self { fedora, date, stream: number(stream)?, count: number(count)? })
         };
-        // The text becomes part of addresses: only the one spelling of a version is a version.
+        // Used in URLs, so only the canonical form is accepted.
         parse()
             .filter(|version| version.to_string() == text)
             .ok_or_else(|| ParseCoreOsVersionError(text.to_owned()))

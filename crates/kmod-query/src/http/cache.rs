@@ -10,12 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// Of the files; entries with another schema are ignored.
+/// The version of the file format; other entries are ignored.
 const SCHEMA: u32 = 1;
 
-/// A directory with one file per address.
-///
-/// A file is a line of JSON ([`Header`]) followed by the body. Damaged files are ignored.
+/// One file per URL: a line of JSON ([`Header`]), then the body. Damaged files are ignored.
 #[derive(Clone, Debug)]
 pub(super) struct Cache {
     directory: PathBuf,
@@ -45,7 +43,6 @@ impl Entry {
         pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
     }
 
-    /// The stored response headers.
     pub(super) fn headers(&self) -> HeaderMap {
         use reqwest::header::{CONTENT_TYPE, LINK};
         let pairs = [(CONTENT_TYPE, &self.header.content_type), (LINK, &self.header.link)];
@@ -58,7 +55,7 @@ impl Cache {
         Self { directory, largest }
     }
 
-    /// The undamaged entry of a URL, if there is one.
+    /// `None` if missing or damaged.
     pub(super) fn load(&self, url: &str) -> Option<Entry> {
         let path = self.path(url);
         // With room for the header. Larger files were not written by this program.
@@ -73,7 +70,7 @@ impl Cache {
         valid.then_some(Entry { header, body })
     }
 
-    /// Stores a response that allows conditional requests.
+    /// Stores only responses that allow conditional requests.
     pub(super) fn store(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let header = Header {

@@ -5,9 +5,9 @@ use kmod_compat::Meta;
 use crate::FormatError;
 use crate::document::{self, Node};
 
-/// Reads `META` from GitHub's answer for the
-/// [contents of a file](https://docs.github.com/rest/repos/contents#get-repository-content), which has it in Base64
-/// with a line break after every 60 characters.
+/// Parses GitHub's response for the [contents of a
+/// file](https://docs.github.com/rest/repos/contents#get-repository-content): Base64 with a line break after every 60
+/// characters.
 pub fn parse_meta(text: &str) -> Result<Meta, FormatError> {
     let document = document::parse(text)?;
     let content = Node::root(&document).required("content")?;
@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn meta_is_unwrapped() {
-        // `META` of zfs-2.4.4, in the form of the API's documentation.
+        // `META` of zfs-2.4.4, as in the API's documentation.
         let text = r#"{"name": "META", "encoding": "base64", "content": "TWV0YTogICAgICAgICAgMQpOYW1lOiAgICAgICAgICB6ZnMKQnJhbmNoOiAg\nICAgICAgMS4wClZlcnNpb246ICAgICAgIDIuNC40ClJlbGVhc2U6ICAgICAg\nIDEKUmVsZWFzZS1UYWdzOiAgcmVsZXh0CkxpY2Vuc2U6ICAgICAgIENEREwK\nQXV0aG9yOiAgICAgICAgT3BlblpGUwpMaW51eC1NYXhpbXVtOiA3LjIKTGlu\ndXgtTWluaW11bTogNC4xOAo=\n"}"#;
         assert_eq!(parse_meta(text).unwrap().version(), "2.4.4".parse().unwrap());
         for bad in ["{}", r#"{"content": "%"}"#, r#"{"content": "AAAA"}"#] {

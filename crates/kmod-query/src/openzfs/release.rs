@@ -7,45 +7,36 @@ use crate::FormatError;
 use crate::digest::Digest;
 use crate::document::{self, Node};
 
-/// A published release of OpenZFS with its source tarball.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ZfsRelease {
-    /// The version.
     pub version: ZfsVersion,
-    /// When it was published.
     pub published_at: Timestamp,
-    /// The release's own asset `zfs-X.tar.gz`; GitHub's archive of the tag is another file.
+    /// The release asset `zfs-X.tar.gz`, not GitHub's archive of the tag.
     pub tarball_url: String,
-    /// Its sha256 in hex, if GitHub says: it does for assets uploaded since June 2025.
+    /// SHA-256 in hex. GitHub has it for assets uploaded since June 2025.
     pub tarball_digest: Option<String>,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
 }
 
-/// What an entry of GitHub's list of releases is for us.
+/// A release in GitHub's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// It can be built.
     Published(ZfsRelease),
-    /// It cannot be built.
     Unusable {
-        /// The git tag that it is for.
+        /// The git tag.
         tag: String,
-        /// Why not.
         why: Unusable,
     },
 }
 
-/// Why a release cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Not published yet.
     Draft,
-    /// Published as a pre-release.
     Prerelease,
-    /// A release candidate, a development tag, or no version at all.
+    /// A release candidate, a development tag, or not a version.
     NotReleased(String),
-    /// Published, but its tarball is not there (yet).
+    /// Published, but without a complete tarball.
     NoTarball,
 }
 
@@ -60,13 +51,13 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// Reads GitHub's answer for one release.
+/// Parses GitHub's response for one release.
 pub fn parse_release(text: &str) -> Result<Listed, FormatError> {
     let document = document::parse(text)?;
     release(&Node::root(&document))
 }
 
-/// Reads a page of GitHub's list of releases; what cannot be built is left out.
+/// Parses a page of GitHub's list of releases; unusable ones are skipped.
 pub fn parse_releases(text: &str) -> Result<Vec<ZfsRelease>, FormatError> {
     let document = document::parse(text)?;
     let published = |entry| match release(&entry) {
@@ -77,9 +68,7 @@ pub fn parse_releases(text: &str) -> Result<Vec<ZfsRelease>, FormatError> {
     Node::root(&document).items()?.filter_map(published).collect()
 }
 
-/// Reads GitHub's list of references: the released versions among the tags, in no order.
-///
-/// Release candidates, the `.99` tags of development and whatever else is tagged are left out.
+/// Parses GitHub's list of references: the released versions among the tags, unsorted.
 pub fn parse_tags(text: &str) -> Result<Vec<ZfsVersion>, FormatError> {
     let document = document::parse(text)?;
     let version = |entry: Node<'_>| {
@@ -89,7 +78,7 @@ pub fn parse_tags(text: &str) -> Result<Vec<ZfsVersion>, FormatError> {
     Node::root(&document).items()?.filter_map(|entry| version(entry).transpose()).collect()
 }
 
-/// The newest release of a line, by version.
+/// By version.
 pub fn newest(releases: Vec<ZfsRelease>, line: ZfsLine) -> Option<ZfsRelease> {
     releases
         .into_iter()
@@ -112,7 +101,7 @@ fn release(entry: &Node<'_>) -> Result<Listed, FormatError> {
     }
     let published_at = entry.required("published_at")?.parsed()?;
     for asset in entry.required("assets")?.items()? {
-        // An asset is listed while it is still being uploaded.
+        // Assets are listed while they are being uploaded.
         let uploaded = asset.optional("state").is_none_or(|state| state.text() == Ok("uploaded"));
         if !uploaded || asset.required("name")?.text()? != format!("{}.tar.gz", version.tag()) {
             continue;
@@ -156,7 +145,7 @@ mod tests {
         let newest = |line: &str| {
             newest(releases.clone(), line.parse().unwrap()).map(|release| release.version.to_string())
         };
-        // 2.2.9 has the later date in the fixture, and the later text.
+        // In the fixture, 2.2.9 has the later date.
         assert_eq!(newest("2.2").as_deref(), Some("2.2.10"));
         assert_eq!(newest("2.4").as_deref(), Some("2.4.3"));
         assert_eq!(newest("2.40"), None);

@@ -1,4 +1,4 @@
-//! Blobs as streams, resumed where the connection broke and checked against their digest.
+//! Blob streams, resumed after broken connections and verified against their digest.
 
 use std::io;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use crate::digest::Digest;
 
 /// Reads a blob.
 ///
-/// The end is reached only if the whole content has the blob's digest; everything else, a short body too, is an error
-/// with a [`RegistryError`] inside. Content is unverified until the end.
+/// The end is reached only if the whole content has the blob's digest. Otherwise, also for a short body, reading
+/// fails with a [`RegistryError`]. Content is unverified until the end.
 pub struct BlobReader {
     reader: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
 }
@@ -40,7 +40,7 @@ struct Download {
     response: Response,
     hash: Sha256,
     received: u64,
-    /// Bytes to skip because the registry does not support ranges.
+    /// In bytes, if the registry does not support ranges.
     skip: u64,
     resumptions: usize,
 }
@@ -50,7 +50,7 @@ impl Registry {
         self.retry_policy().retry(|| self.has_blob_once(digest)).await
     }
 
-    /// Like [`Self::has_blob`], without retries.
+    /// Without retries.
     pub async fn has_blob_once(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = format!("look for the blob {digest}");
         let request = self.request(Method::HEAD, &format!("blobs/{digest}"));
@@ -58,7 +58,7 @@ impl Registry {
         Ok(response.status() == StatusCode::OK)
     }
 
-    /// Opens a blob for reading, or `None` if the registry does not have it.
+    /// `None` if the registry does not have the blob.
     pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobReader>, RegistryError> {
         let Some(response) = self.open_blob(digest, 0).await? else { return Ok(None) };
         let download = Download {
@@ -77,7 +77,7 @@ impl Registry {
         Ok(Some(BlobReader { reader: StreamReader::new(pieces.boxed()) }))
     }
 
-    /// Reads a blob of at most `limit` bytes, or `None` if the registry does not have it.
+    /// Reads at most `limit` bytes. `None` if the registry does not have the blob.
     pub async fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
         if let Some(known) = self.cached(digest) {
             return Ok(Some(known.bytes));

@@ -1,5 +1,3 @@
-//! Keeps what is read repeatedly.
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +9,12 @@ use super::error::RegistryError;
 use crate::digest::Digest;
 use crate::oci::RawManifest;
 
-/// How long cached content counts as existing in the registry. Deleted content is noticed after this time.
+/// How long cached content counts as existing in the registry; deletions are noticed later.
 const FRESH: Duration = Duration::from_hours(7 * 24);
 /// Blobs have no media type of their own.
 const BLOB: &str = "application/octet-stream";
 
-/// For readers only: before writing, the registry's present state must be read.
+/// For reading only: before writing, the current state of the registry must be read.
 #[derive(Debug)]
 pub(super) struct RegistryCache {
     content: ContentCache,
@@ -24,7 +22,7 @@ pub(super) struct RegistryCache {
 }
 
 impl Registry {
-    /// Caches what is read by digest, and does not request it again for a week. Tags and lists are always requested.
+    /// Caches content by digest for a week. Tags and lists are always requested.
     #[must_use]
     pub fn cached_by(&self, content: ContentCache) -> Self {
         self.with_cache(RegistryCache { content, lacks_referrers_api: Mutex::new(None) })
@@ -46,7 +44,7 @@ impl Registry {
         }
     }
 
-    /// Requests a list of the referrers API, unless an earlier response showed that there is no such API.
+    /// Skips the request if an earlier response showed that there is no referrers API.
     pub(super) async fn if_referrers_api<T>(
         &self,
         request: impl AsyncFnOnce() -> Result<Option<T>, RegistryError>,

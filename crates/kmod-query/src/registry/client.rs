@@ -1,4 +1,4 @@
-//! One repository in a registry: every request to a registry is sent here.
+//! A repository in a registry. Every registry request is sent here.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +22,12 @@ const MAX_RESPONSE: usize = 8 << 20;
 
 /// Connections to registries, credentials and limits. Cloning is cheap.
 ///
-/// One for the program: loading the machine's certificates takes longer than a request.
+/// Create one per process: loading the system's certificates is slow.
 #[derive(Clone, Debug)]
 pub struct Registries {
     credentials: Arc<dyn CredentialProvider>,
     retry_policy: RetryPolicy,
-    /// For other machines, and for this one.
+    /// For other machines, and for loopback hosts.
     clients: Arc<[OnceLock<Client>; 2]>,
     counter: RequestCounter,
 }
@@ -38,7 +38,7 @@ impl Registries {
         Self { credentials: Arc::new(credentials), retry_policy, clients: Arc::default(), counter }
     }
 
-    /// Counts requests together with another client's.
+    /// Shares another client's counter.
     #[must_use]
     pub(crate) fn counted_by(self, counter: &RequestCounter) -> Self {
         Self { counter: counter.clone(), ..self }
@@ -48,7 +48,7 @@ impl Registries {
         self.counter.stats()
     }
 
-    /// Opens a repository with the credential that is found for it, if any. Sends no request.
+    /// Looks up the credential; sends no request.
     pub async fn open(&self, repository: &Repository, access: Access) -> Result<Registry, RegistryError> {
         let credential = self.credentials.lookup(repository).await.map_err(|error| {
             RegistryError::new(repository, None, "find a credential", RegistryErrorKind::Credential(error))
@@ -64,7 +64,7 @@ impl Registries {
     ) -> Result<Registry, RegistryError> {
         let scheme = if repository.is_loopback() { "http" } else { "https" };
         let host = match repository.host() {
-            // Docker Hub's registry has another host than its images' names.
+            // Docker Hub's registry has another host name than its images.
             "docker.io" => "registry-1.docker.io",
             host => host,
         };
@@ -102,10 +102,10 @@ impl Registries {
     }
 }
 
-/// A repository in a registry, accessed with one credential. Cloning is cheap: clones share connections and token.
+/// A repository in a registry, accessed with one credential. Clones share connections and token.
 ///
-/// Uses https, and http for loopback hosts. Every request is authorised, bounded in time, and repeated as
-/// [`RetryPolicy`] says.
+/// Uses https, and http for loopback hosts. Every request is authorised, has a timeout, and is retried according to
+/// [`RetryPolicy`].
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -170,12 +170,12 @@ impl Registry {
         url
     }
 
-    /// A request below the repository's address: `manifests/TAG`, `blobs/DIGEST`.
+    /// `rest` is below the repository's address: `manifests/TAG`, `blobs/DIGEST`.
     pub fn request(&self, method: Method, rest: &str) -> RequestBuilder {
         self.http().request(method, self.url(rest))
     }
 
-    /// A request to an address that the registry gave ([`Self::location`]).
+    /// For an address from the registry ([`Self::location`]).
     pub fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
         self.http().request(method, url)
     }
@@ -184,7 +184,7 @@ impl Registry {
         RegistryError::new(self.repository(), self.inner.authorizer.account(), request, kind)
     }
 
-    /// Sends an authorised request; any status but the expected ones is an error.
+    /// Any unexpected status is an error.
     pub async fn send(
         &self,
         what: &str,
@@ -194,7 +194,7 @@ impl Registry {
         self.send_body(what, request, None, expected).await
     }
 
-    /// Like [`Self::send`]. While the counter of bytes sent grows, the read timeout does not expire.
+    /// Like [`Self::send`]. The read timeout does not expire while the counter of bytes sent grows.
     pub async fn send_body(
         &self,
         what: &str,
@@ -214,8 +214,8 @@ impl Registry {
         Err(self.refusal(what, response).await)
     }
 
-    /// Adds the authorisation if the request goes to the registry's own host. Registries hand out addresses of other
-    /// hosts, which must not learn the token (CVE-2020-15157).
+    /// Adds the authorisation only for the registry's own host: other hosts that the registry redirects to must not
+    /// get the token (CVE-2020-15157).
     async fn authorized(
         &self,
         what: &str,
@@ -232,7 +232,7 @@ impl Registry {
         Ok((RequestBuilder::from_parts(client, request), auth_header))
     }
 
-    /// Sends a request as it is, without authorisation.
+    /// Without authorisation.
     pub(super) async fn exchange(
         &self,
         request: RequestBuilder,
@@ -254,7 +254,7 @@ impl Registry {
         }
     }
 
-    /// The error for a response with an unexpected status.
+    /// The error for an unexpected status.
     pub(super) async fn refusal(&self, what: &str, response: Response) -> RegistryError {
         let kind = self.answered(response).await;
         self.error(what, kind)
@@ -271,7 +271,6 @@ impl Registry {
         RegistryErrorKind::Answered { status, oci_errors, retry_after }
     }
 
-    /// Reads a small response.
     pub(super) async fn collect(&self, mut response: Response) -> Result<Bytes, RegistryErrorKind> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
@@ -304,7 +303,7 @@ impl Registry {
     }
 }
 
-/// Without the URL: addresses of blobs carry signatures that give access for a while, and must not be logged.
+/// Removes the URL: addresses of blobs contain signatures that grant access and must not be logged.
 pub(super) fn connection(error: reqwest::Error) -> RegistryErrorKind {
     RegistryErrorKind::Connection(error.without_url())
 }

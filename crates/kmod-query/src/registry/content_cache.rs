@@ -8,8 +8,8 @@ use crate::oci::RawManifest;
 
 /// Small content by digest, kept between runs.
 ///
-/// A file is the media type, a line feed, and the bytes, whose digest is checked whenever they are read. Failures to
-/// write are only logged. Content may no longer exist in a registry.
+/// A file is the media type, a line feed, and the bytes, whose digest is checked on every read. The content may no
+/// longer exist in a registry.
 #[derive(Clone, Debug)]
 pub struct ContentCache {
     directory: PathBuf,
@@ -20,7 +20,7 @@ impl ContentCache {
         Self { directory: directory.into() }
     }
 
-    /// The content, if it is cached and undamaged.
+    /// `None` if missing or damaged.
     pub fn read(&self, digest: &Digest) -> Option<RawManifest> {
         let file = fs::read(self.path(digest)).ok()?;
         let end = file.iter().position(|byte| *byte == b'\n')?;
@@ -29,10 +29,10 @@ impl ContentCache {
         (raw.digest == *digest).then_some(raw)
     }
 
-    /// The content, if it was cached no longer ago than this.
+    /// Like [`Self::read`], if cached no longer ago than `age`.
     pub fn read_younger(&self, digest: &Digest, age: Duration) -> Option<RawManifest> {
         let kept = fs::metadata(self.path(digest)).ok()?.modified().ok()?;
-        // If the clock was set back, everything is too old.
+        // After the clock was set back, everything is too old.
         if kept.elapsed().ok()? > age { None } else { self.read(digest) }
     }
 
@@ -48,7 +48,7 @@ impl ContentCache {
     }
 }
 
-/// Writes a cache file atomically; failures are only logged.
+/// Atomic; failures are only logged.
 pub fn write_cached(path: &Path, bytes: &[u8]) {
     if let Err(error) = atomic_file::write_cached(path, bytes) {
         tracing::debug!(path = %path.display(), %error, "not cached");

@@ -3,11 +3,11 @@ use secrecy::SecretString;
 
 use crate::reference::Repository;
 
-/// A credential and where it was found. `Debug` shows no secret.
+/// `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub secret: Secret,
-    /// For messages: a file, a program, a variable.
+    /// For messages: a file, a program or a variable.
     pub origin: String,
 }
 
@@ -15,14 +15,12 @@ pub struct Credential {
 pub enum Secret {
     /// A user and a password or personal token.
     Password { user: String, password: SecretString },
-    /// An OAuth 2 refresh token, which the token endpoint exchanges.
+    /// An OAuth 2 refresh token for the token endpoint.
     IdentityToken(SecretString),
 }
 
-/// Why a credential could not be looked up.
 pub type CredentialLookupError = Box<dyn miette::Diagnostic + Send + Sync>;
 
-/// Looks up the credential of a repository. Files, programs and variables are the implementor's.
 pub trait CredentialProvider: std::fmt::Debug + Send + Sync {
     fn lookup<'a>(
         &'a self,
@@ -30,7 +28,7 @@ pub trait CredentialProvider: std::fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Credential>, CredentialLookupError>>;
 }
 
-/// Every registry is accessed anonymously.
+/// Anonymous access to every registry.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCredentials;
 

@@ -10,7 +10,7 @@ use crate::error::error_chain;
 use crate::reference::{Repository, TagOrDigest};
 use crate::retry::{RetryPolicy, RetryableError};
 
-/// A request to a registry failed. Where a caller can ask whether something exists, a 404 is `None` and not an error.
+/// Where the return type is an `Option`, a 404 is `None` and not an error.
 #[derive(Debug)]
 pub struct RegistryError {
     repository: Repository,
@@ -21,7 +21,6 @@ pub struct RegistryError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryErrorKind {
-    /// An unexpected status.
     #[error("the registry answered {status}{}", listed(oci_errors))]
     Answered {
         status: u16,
@@ -42,17 +41,14 @@ pub enum RegistryErrorKind {
     WrongContent { expected: Digest, actual: Digest },
     #[error("invalid response: {0}")]
     Malformed(String),
-    /// What was just written cannot be read back.
     #[error("{0} was written but is not visible yet")]
     NotYetVisible(String),
     #[error("the upload was aborted: {0}")]
     UploadAborted(Box<Self>),
-    /// A blob that should be in the registry is not, and there is no local copy.
     #[error("the registry does not have the blob, and there is no local copy")]
     BlobUnavailable,
     #[error("{0}")]
     Credential(CredentialLookupError),
-    /// A local blob cannot be read.
     #[error("could not read {}: {error}", path.display())]
     Local {
         path: PathBuf,
@@ -61,10 +57,10 @@ pub enum RegistryErrorKind {
     },
 }
 
-/// One entry of a registry's error response.
+/// An entry of a registry's error response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OciError {
-    /// Such as `MANIFEST_UNKNOWN`; empty where the response is not an OCI error response.
+    /// Such as `MANIFEST_UNKNOWN`; empty if the body is not an OCI error response.
     #[serde(default)]
     pub code: String,
     #[serde(default)]
@@ -95,7 +91,7 @@ impl RegistryError {
         self.kind.is_temporary()
     }
 
-    /// Whether the registry says that a blob is missing. Some say it for blobs that they have just accepted.
+    /// Some registries also answer this for blobs that they have just accepted.
     pub fn is_unknown_blob(&self) -> bool {
         let RegistryErrorKind::Answered { oci_errors, .. } = self.kind() else { return false };
         oci_errors.iter().any(|oci_error| {
@@ -105,7 +101,7 @@ impl RegistryError {
         })
     }
 
-    /// Marks the error as one that a new upload may recover from.
+    /// Marks an error that a new upload may recover from.
     #[must_use]
     pub fn upload_aborted(self) -> Self {
         Self { kind: Box::new(RegistryErrorKind::UploadAborted(self.kind)), ..self }
@@ -212,7 +208,7 @@ impl miette::Diagnostic for RegistryError {
     }
 }
 
-/// How an error names a manifest.
+/// For error messages.
 pub fn manifest_named(tag_or_digest: &TagOrDigest) -> String {
     match tag_or_digest {
         TagOrDigest::Tag(tag) => format!("the manifest tagged `{tag}`"),
@@ -220,7 +216,7 @@ pub fn manifest_named(tag_or_digest: &TagOrDigest) -> String {
     }
 }
 
-/// The errors in a response, or the beginning of a body that is no OCI error response.
+/// The errors in a response, or the beginning of another body.
 pub(super) fn oci_errors(body: &[u8]) -> Vec<OciError> {
     #[derive(Deserialize)]
     struct OciErrorResponse {

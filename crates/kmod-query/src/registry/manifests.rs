@@ -1,4 +1,4 @@
-//! Manifests, as raw bytes whose digest is checked, and tags.
+//! Manifests as raw bytes with verified digests, and tags.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ use crate::link::link_target;
 use crate::oci::{DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, RawManifest};
 use crate::reference::{Tag, TagOrDigest};
 
-/// Ends lists whose links go in circles.
+/// Stops at circular links.
 const MAX_PAGES: usize = 1000;
 
 impl Registry {
-    /// The manifest, or `None` if the registry has none of this name.
+    /// `None` if the registry does not have it.
     pub async fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<RawManifest>, RegistryError> {
         if let TagOrDigest::Digest(digest) = tag_or_digest
             && let Some(known) = self.cached(digest)
@@ -53,9 +53,8 @@ impl Registry {
         }
     }
 
-    /// The digest that a tag points to, or `None` if the registry has no such manifest.
-    ///
-    /// One `HEAD` request; the manifest is read only if the registry does not tell the digest.
+    /// `None` if the registry has no such manifest. One `HEAD` request; the manifest is read only if the response has
+    /// no digest.
     pub async fn resolve(&self, tag_or_digest: &TagOrDigest) -> Result<Option<Digest>, RegistryError> {
         let found = self
             .retry_policy()
@@ -85,11 +84,11 @@ impl Registry {
         self.send(what, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await
     }
 
-    /// All valid tags of the repository, sorted. A repository that does not exist has none.
+    /// Valid tags, sorted. Empty if the repository does not exist.
     pub async fn tags(&self) -> Result<Vec<Tag>, RegistryError> {
         #[derive(Deserialize)]
         struct Page {
-            // docker-registry sends `null` for a repository whose last tag was deleted.
+            // docker-registry sends `null` after the last tag was deleted.
             tags: Option<Vec<String>>,
         }
         let mut first = self.url("tags/list");
@@ -102,7 +101,7 @@ impl Registry {
         Ok(tags)
     }
 
-    /// Every page of a list; `None` if the first is a 404.
+    /// `None` if the first page is a 404.
     pub(super) async fn pages<T: serde::de::DeserializeOwned>(
         &self,
         what: &str,
@@ -151,7 +150,7 @@ impl Registry {
     }
 }
 
-/// The sha256 digest that the registry names in a response.
+/// The SHA-256 digest in a response's headers.
 pub fn stored_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }

@@ -1,7 +1,7 @@
-//! OCI registries, read by the distribution specification 1.1; kmod-builder adds writing.
+//! OCI registries (distribution specification 1.1); kmod-builder adds writing.
 //!
-//! [`Registries`] opens a [`Registry`]: one repository with one credential. Reads have three outcomes: found, not found
-//! (only ever because of a 404), and an error.
+//! [`Registries`] opens a [`Registry`]: one repository with one credential. A read has three outcomes: found, not
+//! found (404 only), and an error.
 
 mod blobs;
 mod cache;

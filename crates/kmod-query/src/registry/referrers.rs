@@ -1,9 +1,9 @@
 //! Referrers of an image: attestations, signatures and other artifacts.
 //!
-//! They are listed by the referrers API or, on registries without it (GHCR, docker-registry), by an index under the tag
-//! `sha256-<hex>` (OCI distribution specification 1.1, "Listing Referrers"). The manifests themselves are read, and
-//! their own `artifactType` and `subject` decide: go-containerregistry writes wrong types into the index, some
-//! registries ignore filters, and GitLab answers the tag with the image itself (oras-project/oras-go#1396).
+//! Listed by the referrers API or, on registries without it (GHCR, docker-registry), by an index under the tag
+//! `sha256-<hex>` (OCI distribution specification 1.1, "Listing Referrers"). `artifactType` and `subject` are read
+//! from the manifests: go-containerregistry writes wrong types into the index, some registries ignore filters, and
+//! GitLab answers the tag with the image itself (oras-project/oras-go#1396).
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::oci::{Annotations, RawManifest};
 use crate::reference::{Tag, TagOrDigest};
 
-/// How many manifests are read at the same time.
+/// The number of concurrent reads.
 const CONCURRENT: usize = 4;
 
 /// A manifest whose subject is the image.
@@ -35,13 +35,12 @@ pub struct Referrers {
     pub dangling: Vec<Digest>,
 }
 
-/// The tag of the index of an image's referrers on registries without the API ("Referrers Tag Schema").
+/// The tag of the referrers index on registries without the API ("Referrers Tag Schema").
 pub fn referrers_tag(subject: &Digest) -> Tag {
     format!("sha256-{}", subject.hex()).parse().expect("hexadecimal digits and `-` may be in a tag")
 }
 
 impl Registry {
-    /// Lists and reads the referrers of an image. Any failure is an error, never "none".
     pub async fn referrers(&self, subject: &Digest) -> Result<Referrers, RegistryError> {
         let listed = match self.if_referrers_api(async || self.listed_by_api(subject).await).await? {
             Some(listed) => listed,
@@ -67,7 +66,7 @@ impl Registry {
         Ok(referrers)
     }
 
-    /// The digests that the referrers API lists, or `None` where there is no such API.
+    /// `None` if the registry has no referrers API.
     async fn listed_by_api(&self, subject: &Digest) -> Result<Option<Vec<Digest>>, RegistryError> {
         let what = format!("list what refers to {subject}");
         let first = self.url(&format!("referrers/{subject}"));
@@ -84,7 +83,7 @@ impl Registry {
         Ok(Some(listed))
     }
 
-    /// The index under the [`referrers_tag`], or `None` where there is none.
+    /// `None` if the tag does not exist.
     pub async fn referrers_index(&self, subject: &Digest) -> Result<Option<Value>, RegistryError> {
         let tag = referrers_tag(subject);
         let what = format!("read the index tagged `{tag}`");
@@ -103,14 +102,13 @@ impl Registry {
     }
 }
 
-/// The sha256 digests of an index's entries.
 fn digests(index: &Value) -> Vec<Digest> {
     let entries = index["manifests"].as_array().into_iter().flatten();
     entries.filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
 }
 
 impl Referrer {
-    /// The manifest as a referrer of this subject, if it says so itself.
+    /// `None` if the manifest has another subject.
     pub fn of(subject: &Digest, manifest: RawManifest) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

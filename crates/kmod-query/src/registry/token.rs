@@ -1,5 +1,5 @@
-//! Docker's token authentication: `GET /v2/` answers with a challenge, and the token endpoint named there issues a
-//! short-lived token for one repository and a set of actions. Done once, before the first request.
+//! Docker's token authentication: `GET /v2/` answers with a challenge; its token endpoint issues a short-lived token
+//! for one repository and a set of actions. Done once, before the first request.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,6 @@ impl Access {
     }
 }
 
-/// The credential for one registry, and the authorisation in use.
 #[derive(Debug)]
 pub(super) struct Authorizer {
     access: Access,
@@ -46,7 +45,7 @@ struct Authorization {
     until: Option<Instant>,
 }
 
-/// The header to send, and whether it was obtained for this very request.
+/// The header to send, and whether it was obtained for this request.
 pub(super) struct AuthHeader {
     pub(super) header: Option<HeaderValue>,
     pub(super) fresh: bool,
@@ -75,7 +74,7 @@ impl Authorizer {
         self.credential.as_ref().map(|credential| credential.origin.as_str())
     }
 
-    /// Forgets a token that was refused, unless another request has renewed it meanwhile.
+    /// Forgets a rejected token, unless another request has renewed it.
     pub(super) async fn forget(&self, refused: &AuthHeader) {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|known| known.header == refused.header) {
@@ -83,7 +82,7 @@ impl Authorizer {
         }
     }
 
-    /// The authorisation in use, or a new one. Concurrent requests wait for the same one.
+    /// The current header, or a new one. Concurrent requests share it.
     pub(super) async fn auth_header(&self, registry: &Registry) -> Result<AuthHeader, RegistryError> {
         let mut current = self.current.lock().await;
         if let Some(known) = &*current
@@ -141,7 +140,7 @@ impl Authorizer {
     ) -> Result<Authorization, RegistryErrorKind> {
         let mut url = Url::parse(realm)
             .map_err(|error| RegistryErrorKind::Malformed(format!("invalid address: {error}")))?;
-        // A registry must not make us send a password unencrypted.
+        // Passwords must not be sent unencrypted.
         if url.scheme() != "https" && !same_host(&url, registry.base()) {
             return Err(RegistryErrorKind::Malformed("its address is not https".into()));
         }
