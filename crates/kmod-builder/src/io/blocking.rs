@@ -1,15 +1,15 @@
-//! Long work on files (hashing, compressing) beside the asynchronous program, and its end when nobody waits for it.
+//! Runs blocking work on files (hashing, compressing), and stops it when its future is dropped.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether somebody still waits for the work.
+/// Set when the future that waits for the work is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// A reader or writer that fails once nobody waits any more.
+    /// Wraps a reader or writer so that it fails once the work is cancelled.
     pub fn watch<T>(&self, inner: T) -> Watched<T> {
         Watched { inner, stop: self.clone() }
     }
@@ -27,7 +27,6 @@ pub struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// What was watched.
     pub fn into_inner(self) -> T {
         self.inner
     }
@@ -51,11 +50,10 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-/// Runs work that blocks on a thread of its own.
+/// Runs blocking work on its own thread.
 ///
-/// Such work cannot be ended from outside, and the program does not end before it. So, when the future is dropped
-/// (Ctrl-C does that), everything the work reads or writes through [`Stop::watch`] fails, and it ends by itself,
-/// removing its unfinished files.
+/// Such work cannot be aborted from outside, and the program waits for it to end. When the future is dropped (Ctrl-C
+/// does that), every read and write through [`Stop::watch`] fails, so the work ends and removes its unfinished files.
 pub async fn run<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'static) -> T {
     struct OnDrop(Stop);
 
@@ -69,7 +67,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'stat
     let _guard = OnDrop(stop.clone());
     match tokio::task::spawn_blocking(move || work(&stop)).await {
         Ok(value) => value,
-        // The work is never cancelled, so it panicked; and so does who waits for it.
+        // The work is never cancelled, so it panicked; the panic continues here.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -1,4 +1,4 @@
-//! Other programs: the only place where processes are started.
+//! Runs other programs; the only module that starts processes.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,14 +8,14 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
-/// How many lines of a failed program's standard error are shown.
+/// Lines shown of a failed program's standard error.
 const TAIL: usize = 20;
-/// A line that is longer comes in pieces: a program that never ends one must not fill the memory.
+/// Bytes. Longer lines are split, to limit memory.
 const LONGEST_LINE: usize = 16 << 20;
 
-/// A program and its arguments, as data: built by pure functions, shown by `Display` as a shell would read it.
+/// A program and its arguments as data; `Display` uses shell syntax.
 ///
-/// Nothing secret belongs into the arguments; they are logged. Secrets go through [`Cmd::env`] or [`Cmd::input`].
+/// Arguments are logged: pass secrets through [`Cmd::env`] or [`Cmd::input`].
 #[derive(Clone, Debug)]
 pub struct Cmd {
     program: OsString,
@@ -26,7 +26,7 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// The program, found on `PATH` unless it is a path.
+    /// Found on `PATH` unless it is a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -37,46 +37,41 @@ impl Cmd {
         }
     }
 
-    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
 
-    /// Adds arguments.
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
-    /// Sets a variable of the program's environment; not shown.
+    /// Not shown by `Display`.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Runs the program in this directory.
     #[must_use]
     pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Gives these bytes to the program's standard input; not shown. Without it, the input is empty.
+    /// Standard input; not shown by `Display`. Empty by default.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
     }
 
-    /// Runs the program to its end and returns what it wrote.
+    /// Runs the program to its end and returns its standard output.
     ///
-    /// # Streams
-    /// Standard output is captured and returned; of standard error the last lines go into the error, the rest
-    /// nowhere. Dropping the future kills the program.
+    /// The last lines of standard error go into the error. Dropping the future kills the program.
     pub async fn read(self) -> Result<String, CmdError> {
         let mut output = Vec::new();
         let status = self
@@ -90,11 +85,10 @@ impl Cmd {
         Ok(output.join("\n"))
     }
 
-    /// Runs the program to its end and hands each line to `on_line` as it comes.
+    /// Runs the program to its end and passes each line to `on_line`.
     ///
-    /// # Streams
-    /// Both are read line by line (bytes that are no UTF-8 replaced); none is inherited. Dropping the future kills
-    /// the program. A failing exit status is an answer here, not an error: see [`Cmd::succeeded`].
+    /// Both streams are read line by line (invalid UTF-8 is replaced); none is inherited. Dropping the future kills the
+    /// program. A failing exit status is no error here: see [`Cmd::succeeded`].
     pub async fn stream(&self, mut on_line: impl FnMut(Line<'_>)) -> Result<Finished, CmdError> {
         tracing::debug!(cmd = %self, "running");
         let mut command = Command::new(&self.program);
@@ -104,7 +98,7 @@ impl Cmd {
             .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C drops the future: podman and qemu must not outlive us.
+            // Ctrl-C drops the future and must end podman and qemu.
             .kill_on_drop(true);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -117,7 +111,7 @@ impl Cmd {
         })?;
         let io = |error| CmdError::Io { cmd: self.to_string(), error };
         if let (Some(bytes), Some(mut stdin)) = (self.input.clone(), child.stdin.take()) {
-            // A program that ends without reading its input closes the pipe; its exit status says why.
+            // A program that ends without reading its input closes the pipe; its exit status tells why.
             tokio::spawn(async move { stdin.write_all(&bytes).await.ok() });
         }
         let mut tail = std::collections::VecDeque::new();
@@ -146,7 +140,7 @@ impl Cmd {
         Ok(Finished { status, tail: Vec::from(tail).join("\n") })
     }
 
-    /// Makes a failing exit status an error with the end of standard error.
+    /// Turns a failing exit status into an error with the end of standard error.
     pub fn succeeded(&self, finished: Finished) -> Result<(), CmdError> {
         if finished.status.success() {
             return Ok(());
@@ -155,26 +149,21 @@ impl Cmd {
     }
 }
 
-/// A program that ran to its end.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How it ended.
     pub status: ExitStatus,
-    /// The last lines of its standard error.
+    /// The last lines of standard error.
     pub tail: String,
 }
 
-/// A line that a program wrote, without its end.
+/// A line without its line break.
 #[derive(Clone, Copy, Debug)]
 pub enum Line<'a> {
-    /// To its standard output.
     Out(&'a str),
-    /// To its standard error.
     Err(&'a str),
 }
 
 impl<'a> Line<'a> {
-    /// The text, from whichever stream.
     pub const fn text(self) -> &'a str {
         match self {
             Self::Out(text) | Self::Err(text) => text,
@@ -182,7 +171,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of a stream, as bytes.
 struct Lines {
     pipe: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
     line: Vec<u8>,
@@ -197,8 +185,7 @@ fn lines(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> Lines {
 }
 
 impl Lines {
-    /// The next line without its end, or `None` after the last. What has been read of a line is kept if the future is
-    /// dropped.
+    /// The next line without its line break; `None` at the end. Cancel-safe: a partially read line is kept.
     async fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         loop {
             let bytes = self.pipe.fill_buf().await?;
@@ -240,34 +227,26 @@ impl fmt::Display for Cmd {
     }
 }
 
-/// A program could not be run, or failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CmdError {
-    /// Not installed.
     #[error("the program `{program}` was not found")]
     #[diagnostic(help(
         "install it (`apt install {program}` or `dnf install {program}`), or set PATH so that it is found"
     ))]
     Missing {
-        /// Its name.
+        /// A name or path, as given to [`Cmd::new`].
         program: String,
     },
-    /// It ended with a failing status.
     #[error("`{cmd}` failed ({status}):\n{tail}")]
     Failed {
-        /// The command line.
         cmd: String,
-        /// How it ended.
         status: ExitStatus,
-        /// The last lines of its standard error.
+        /// The last lines of standard error.
         tail: String,
     },
-    /// Talking to it failed.
     #[error("could not run `{cmd}`")]
     Io {
-        /// The command line.
         cmd: String,
-        /// Why.
         #[source]
         error: std::io::Error,
     },

@@ -1,4 +1,4 @@
-//! From two directories of RPMs to an image in a layout.
+//! Composes an image in a layout from two directories of RPMs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use crate::model::oci::{self, Config, Descriptor, Manifest};
 use crate::model::packages::LayerKind;
 use crate::model::{Compression, Digest, Target};
 
-/// A stored image that is not verified and has no tag yet.
+/// A stored image, not yet verified or tagged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComposedImage {
     target: Target,
@@ -28,12 +28,10 @@ impl ComposedImage {
         &self.target
     }
 
-    /// The manifest: type, digest and size.
     pub const fn manifest(&self) -> &Descriptor {
         &self.manifest
     }
 
-    /// The digest of the manifest, which names the image.
     pub const fn digest(&self) -> &Digest {
         &self.manifest.digest
     }
@@ -46,10 +44,10 @@ impl ComposedImage {
     }
 }
 
-/// Composes the image of these RPMs and stores it, without listing it in the layout's index.
+/// Composes and stores an image of these RPMs without listing it in the index.
 ///
-/// The directories hold RPMs as rpmbuild names them; other files in them are an error, directories are passed over.
-/// The same inputs and the same RPMs give the same digest.
+/// The directories hold RPMs under rpmbuild's names; other files are an error, subdirectories are skipped. The same
+/// inputs and RPMs give the same digest.
 pub async fn compose(
     inputs: &BuildInputs,
     userland: &Path,
@@ -101,7 +99,7 @@ pub async fn layer(
     .await
 }
 
-/// Stores configuration and manifest of the image with these layers, which need not be in the layout.
+/// Stores configuration and manifest of an image with these layers, which need not be in the layout.
 pub fn image(
     inputs: &BuildInputs,
     userland: &Layer,
@@ -115,9 +113,9 @@ pub fn image(
     Ok(ComposedImage { target: inputs.target(), manifest, directory })
 }
 
-/// The userland layer that another image of the layout was made of the same inputs with, if there is one.
+/// The userland layer of another image in the layout with the same inputs.
 ///
-/// Images that cannot be read are passed over: at worst, the layer is made once more.
+/// Unreadable images are skipped: at worst, the layer is written again.
 pub fn find_userland(layout: &Layout, userland_digest: &Digest) -> Result<Option<Layer>, LayoutError> {
     let images = layout.index()?.manifests;
     Ok(images.iter().find_map(|image| userland_of(layout, &image.digest, userland_digest)))
@@ -140,7 +138,7 @@ fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>, ComposeError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        // Of links nothing is followed: what a build leaves is not trusted.
+        // Does not follow links, because build output is untrusted.
         let metadata = entry.metadata().map_err(fail)?;
         let path = entry.path();
         if metadata.is_dir() {
@@ -174,7 +172,6 @@ pub enum ComposeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
-    /// The RPMs cannot be read, or the layer not written.
     #[error("cannot write a layer from {}", path.display())]
     Io {
         path: PathBuf,

@@ -1,13 +1,13 @@
-//! Compressed kernel modules and kernels. What they unpack to is limited, because they may come from anywhere.
+//! Decompresses kernel modules and kernels, with a size limit because the input is untrusted.
 
 use std::io::{self, Read};
 
 use crate::model::boot_test::{ZbootCompression, zboot_payload};
 
-/// With debug information, a module can have hundreds of mebibytes.
+/// Bytes. A module with debug information can have hundreds of MiB.
 const MAX_UNPACKED: u64 = 512 << 20;
 
-/// Unpacks a kernel module; the end of its path says how it is compressed.
+/// The suffix of the path selects the compression.
 pub fn module_reader<'a>(path: &str, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match path.rsplit_once('.') {
         Some((_, "xz")) => limited(liblzma::read::XzDecoder::new(packed)),
@@ -17,18 +17,18 @@ pub fn module_reader<'a>(path: &str, packed: impl Read + 'a) -> io::Result<Box<d
     })
 }
 
-/// The same in memory.
+/// [`module_reader`] in memory.
 pub fn module(path: &str, packed: &[u8]) -> io::Result<Vec<u8>> {
     read(module_reader(path, packed)?)
 }
 
-/// The kernel in a `vmlinuz`, without the EFI program that would unpack it.
+/// The kernel in a `vmlinuz`, without its EFI decompressor.
 pub fn kernel(vmlinuz: &[u8]) -> io::Result<Vec<u8>> {
     match zboot_payload(vmlinuz).map_err(io::Error::other)? {
         None => Ok(vmlinuz.to_vec()),
         Some(payload) => match payload.compression {
             ZbootCompression::Gzip => read(limited(flate2::read::GzDecoder::new(payload.kernel))),
-            // The length of the kernel follows its only frame.
+            // The kernel's length follows its single frame.
             ZbootCompression::Zstd => read(limited(zstd::Decoder::new(payload.kernel)?.single_frame())),
         },
     }
@@ -44,7 +44,7 @@ fn limited<'a>(inner: impl Read + 'a) -> Box<dyn Read + 'a> {
     Box::new(Limited { inner, remaining: MAX_UNPACKED })
 }
 
-/// Fails where [`io::Take`] would end, so that nothing is cut off unnoticed.
+/// Fails where [`io::Take`] reports the end, so that nothing is truncated silently.
 struct Limited<R> {
     inner: R,
     remaining: u64,

@@ -1,4 +1,4 @@
-//! Files from upstream, written to disk as they come and kept only when they are whole.
+//! Downloads from upstream; a file gets its name only when it is complete.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::io::AsyncWriteExt as _;
 use super::progress::ProgressSection;
 use crate::model::Digest;
 
-/// No file that a build needs is larger: tarballs are about 35 MB, kernel headers about 20 MB.
+/// Bytes. Tarballs have about 35 MB, kernel headers about 20 MB.
 const LARGEST: u64 = 1 << 30;
 
-/// Fetches a file to a path, which appears only when the content is whole and, if a digest is given, the right one.
-/// A file that is there already and has the digest is not fetched again. Returns the content's digest.
+/// Downloads a file; the path appears only when the content is complete and has the digest, if one is given. An
+/// existing file with that digest is not downloaded again. Returns the content's digest.
 pub async fn file(
     url: &str,
     path: &Path,
@@ -33,7 +33,7 @@ pub async fn file(
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_mins(1))
         .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
-        // What is hashed must be the file itself, not what it unpacks to.
+        // The digest is of the file itself, not of its decompressed content.
         .no_gzip()
         .build()
         .map_err(|error| DownloadError::network(url, error))?;
@@ -111,7 +111,6 @@ pub enum DownloadError {
     #[error("{url} answered {status}")]
     #[diagnostic(help("what is pinned may be gone upstream; plan again for what is there now"))]
     Status { url: String, status: reqwest::StatusCode },
-    /// Fewer or more bytes came than were announced.
     #[error("{url} ended after {length} bytes, not the announced length")]
     Truncated { url: String, length: u64 },
     #[error("{url} is larger than 1 GiB")]

@@ -1,4 +1,4 @@
-//! From inputs to an image in a directory of its own: what `build` and `reproduce` have in common.
+//! Builds an image in its own directory from inputs, for `build` and `reproduce`.
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::model::Digest;
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::inputs::BuildInputs;
 
-/// How to build. None of it is an input: whatever is chosen here, the image is the same.
+/// Options that do not affect the image's content.
 #[derive(Clone, Debug)]
 pub struct ImageBuildOptions<'a> {
     pub keep_containers: bool,
-    /// Whether compiled objects are kept in `cache` and reused.
+    /// Whether `cache` keeps compiled objects for reuse.
     pub compiler_cache: bool,
-    /// How many jobs compile at the same time; `None` for one a processor.
+    /// Parallel compile jobs; `None` for one per processor.
     pub jobs: Option<NonZeroU16>,
     pub work_directory: PathBuf,
     pub reuse: Reuse,
@@ -30,14 +30,14 @@ pub struct ImageBuildOptions<'a> {
     pub cache: &'a Path,
 }
 
-/// An image that was built, in a layout that is removed when this value is dropped.
+/// Dropping it removes the layout with the image.
 pub struct ImageBuildResult {
     pub scratch: Layout,
     pub built: ComposedImage,
     _workspace: Workspace,
 }
 
-/// Fetches what is pinned, renders, runs podman and composes the image.
+/// Downloads the pinned files, renders, runs podman and composes the image.
 pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Result<ImageBuildResult> {
     containerfile::check_template(inputs)?;
     let output = ProgressOutput::detect();
@@ -59,7 +59,7 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
     Ok(ImageBuildResult { scratch, built, _workspace: workspace })
 }
 
-/// Fills the build context and checks what is in it.
+/// Fills and checks the build context.
 async fn prepare(
     inputs: &BuildInputs,
     workspace: &Workspace,

@@ -1,5 +1,3 @@
-//! Reads two images and compares them.
-
 use std::collections::BTreeMap;
 
 use super::image_rpms::{ImageRpms, ImageRpmsError};
@@ -27,7 +25,7 @@ pub enum Depth {
     Files,
 }
 
-/// Reads two images and compares them. Of two with one digest, only the second is read.
+/// Images with equal digests are read once.
 pub async fn compare(
     first: &DigestRef,
     second: &DigestRef,

@@ -1,4 +1,4 @@
-//! The inputs that an image was built from, wherever the image is.
+//! Finds the inputs that an image was built from.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,14 @@ use crate::model::inputs::{BuildInputs, ParseInputsError};
 use crate::model::verify::CheckStatus;
 use crate::model::{Digest, Target, compose};
 
-/// Ours have about a kibibyte.
+/// Bytes. Our inputs have about 1 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// Finds an image and reads what it was built from.
+/// Finds an image and reads its inputs.
 ///
-/// The inputs have the digest that the image states on a label, so that they are as true as the image is: whoever
-/// made the image wrote the label. In a registry they are fetched by that digest, in a directory they are the file that
-/// `build` wrote. With somebody to trust, they are read from the signed provenance instead, and everything that is
-/// required of an image's evidence must hold.
+/// The image's label holds the digest of the inputs. A registry provides them by that digest, a directory as the file
+/// that `build` wrote. With a trust policy, they are read from the signed provenance, and all required evidence must be
+/// valid.
 pub async fn of(
     images: &ImageStore,
     name: &ImageRef,
@@ -54,12 +53,11 @@ pub async fn of(
     Ok((image.clone(), inputs))
 }
 
-/// Where a directory of images has the inputs of the image for a target.
+/// The inputs file of a target's image in a directory.
 pub fn file(directory: &Path, target: &Target) -> PathBuf {
     directory.join(format!("{}.inputs.json", target.tag()))
 }
 
-/// Reads inputs that `build` or `plan` wrote to a file.
 pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| InputsError::Io { path: path.to_owned(), error })?;
@@ -67,12 +65,11 @@ pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {
     BuildInputs::parse(&text).map_err(|error| InputsError::Malformed { place, error })
 }
 
-/// All of standard input.
 pub fn standard_input() -> std::io::Result<String> {
     std::io::read_to_string(std::io::stdin().lock())
 }
 
-/// Fetches the inputs by the digest on the image's label.
+/// Reads the inputs by the digest on the image's label.
 async fn attached(
     registry: &Registry,
     image: &DigestRef,
@@ -85,79 +82,61 @@ async fn attached(
         .map_err(|error| InputsError::Malformed { place: format!("the inputs of {image}"), error })
 }
 
-/// What an image was built from cannot be found out.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum InputsError {
-    /// The image cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     ImageRpms(#[from] ImageRpmsError),
-    /// The registry does not answer.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// The image is not ours.
     #[error("{0} has no label that says what it was built from")]
     #[diagnostic(help("zfs-kmods puts one on every image that it builds"))]
     NoLabel(DigestRef),
-    /// The image was published without them, or copied alone.
     #[error("the inputs {label}, from which {image} was built, are not in its repository")]
     #[diagnostic(help(
         "`publish` attaches them: publish the image again, or copy it with what refers to it (`cosign copy`, \
          `oras copy --recursive`)"
     ))]
     NotAttached {
-        /// The image.
         image: DigestRef,
-        /// What its label says.
+        /// The digest on the image's label.
         label: Digest,
     },
-    /// No inputs, or none that this program reads.
     #[error("{place}: {error}")]
     #[diagnostic(help("`plan --format json` and every build write such a file"))]
     Malformed {
-        /// Where they are.
+        /// A file, or "the inputs of" an image.
         place: String,
-        /// What is wrong.
         error: ParseInputsError,
     },
-    /// Somebody changed the one or the other.
     #[error("the inputs at hand have the digest {found}, but {image} says that it was built from {label}")]
     #[diagnostic(help("nothing is built from inputs that are not the image's own"))]
     Other {
-        /// The image.
         image: DigestRef,
-        /// What its label says.
+        /// The digest on the image's label.
         label: Digest,
-        /// What the inputs have.
         found: Digest,
     },
-    /// The provenance is not there or does not hold.
     #[error("the provenance of {image} {}: {reason}", if *unknown { "is not known" } else { "does not hold" })]
     #[diagnostic(help(
         "`zfs-kmods verify` makes every check; without a trust flag the label's digest decides"
     ))]
     Unproven {
-        /// The image.
         image: DigestRef,
-        /// Why.
         reason: String,
-        /// Whether the registry did not say.
+        /// True if the registry could not be read.
         unknown: bool,
     },
-    /// Somebody is to be trusted where nobody signs.
     #[error("{0} is in a directory, in which images have no evidence")]
     #[diagnostic(help("leave the trust flag out, or name the image where it is published"))]
     NoEvidence(DigestRef),
-    /// The file is not there.
     #[error("cannot read the inputs in {}", path.display())]
     #[diagnostic(help(
         "`build` writes this file beside the image; an image in a registry carries its inputs along"
     ))]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: std::io::Error,
     },

@@ -1,4 +1,4 @@
-//! Reads an image for the contract.
+//! Reads an image for contract verification.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -18,8 +18,8 @@ use crate::model::{Digest, Target};
 
 /// Reads a whole image without evaluating it.
 ///
-/// What is wrong with the image is a finding; an error is only what keeps its store from answering. Layers are read
-/// as streams, side by side; each is fetched once, and none is held in memory or kept.
+/// Defects of the image are findings; only a failure of the store is an error. Layers are streamed concurrently, each
+/// is fetched once, and none is held in memory.
 pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection, StoreError> {
     let pinned = |digest| DigestRef { store: name.store.clone(), digest };
     let unread = |image, tag, reason| Inspection {
@@ -43,7 +43,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
         Err(error) => return Ok(unread(pinned(digest), tag, error.to_string())),
     };
     let config = config(images, &manifest.config).await?;
-    // Without the configuration, layers could not be held against their digests.
+    // Without the configuration, layers have no expected digests.
     let diff_ids = config.as_ref().map_or(&[][..], |config| &config.rootfs.diff_ids);
     let read = manifest.layers.iter().zip(diff_ids).enumerate();
     let read = read.map(|(number, (descriptor, diff_id))| layer(images, number, descriptor, diff_id));
@@ -63,7 +63,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
     Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
 }
 
-/// What an image says it is for, by its labels; the layers are not read. The inner error says why it does not.
+/// The target that the image's labels state; no layer is read. The inner error says why there is none.
 pub async fn labelled_target(
     images: &ImageStore,
     digest: &Digest,
@@ -83,7 +83,7 @@ pub async fn labelled_target(
     })
 }
 
-/// Reads one layer: what is wrong with it, and the packages that were found in it until then.
+/// The layer's fault, if any, and the packages read before it.
 async fn layer(
     images: &ImageStore,
     number: usize,
@@ -151,7 +151,7 @@ async fn config(
     Ok(config.map_err(|error| BlobFault::Content(format!("the configuration cannot be read: {error}"))))
 }
 
-/// A blob that is not there is a finding; any other error remains one.
+/// Turns a missing blob into a finding; other errors stay errors.
 fn missing(error: StoreError) -> Result<BlobFault, StoreError> {
     match &error {
         StoreError::NoBlob { .. } | StoreError::Layout(LayoutError::NoBlob { .. }) => {

@@ -1,4 +1,4 @@
-//! The outside world: one neighbour a file; nothing else connects, and only [`cmd`] starts processes.
+//! All access to the outside world, one external system per file; only [`cmd`] starts processes.
 
 pub mod blocking;
 pub mod boot_test;

@@ -1,5 +1,3 @@
-//! podman, which builds.
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
@@ -12,53 +10,47 @@ use super::cmd::{Cmd, CmdError};
 use super::progress::ProgressSection;
 use crate::model::podman::{self, Isolation, Step};
 
-/// How many lines of a failed stage's log are shown.
+/// Lines shown of a failed stage's log.
 const TAIL: usize = 25;
 
-/// podman on this machine.
 #[derive(Clone, Debug)]
 pub struct Podman {
     isolation: Isolation,
 }
 
-/// One run of `podman build`.
 #[derive(Clone, Copy, Debug)]
 pub struct Build<'a> {
-    /// The rendered file.
     pub containerfile: &'a Path,
-    /// The directory with everything that the file copies.
+    /// Everything that the file copies.
     pub context: &'a Path,
-    /// The stage whose files are wanted.
+    /// The stage whose files are exported.
     pub stage: &'a str,
-    /// The directory that gets the files of that stage.
+    /// Receives the stage's files.
     pub destination: &'a Path,
-    /// The file that gets the whole log.
+    /// Receives the whole log.
     pub log: &'a Path,
-    /// A directory that keeps compiled objects between builds.
+    /// Keeps compiled objects between builds.
     pub compiler_cache: Option<&'a Path>,
-    /// How many jobs compile at the same time; as many as there are processors if none is given.
+    /// Parallel compile jobs; `None` for one per processor.
     pub jobs: Option<NonZeroU16>,
-    /// Whether steps that podman has done before are not done again.
     pub reuse: Reuse,
-    /// Leave the containers of the build behind, to look into them.
     pub keep_containers: bool,
 }
 
-/// What becomes of the layers that podman keeps of each step.
+/// Use of podman's layer cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
-    /// A step that was done before is not done again, and the next build finds those of this one.
+    /// Reuses cached steps and caches those of this build.
     Layers,
-    /// Every step is done, and podman keeps nothing of it.
+    /// Runs every step and caches none.
     Nothing,
 }
 
 impl Podman {
-    /// Finds out how builds can be isolated here, with the image that is needed anyway.
+    /// Determines the isolation of builds on this machine, with an image that the build needs anyway.
     ///
-    /// `BUILDAH_ISOLATION`, which podman honours itself, decides if it is set. Otherwise a container proper is tried,
-    /// and a change of root where the machine does not let one start (`crun: setrlimit RLIMIT_NOFILE: Operation not
-    /// permitted` is such an answer).
+    /// `BUILDAH_ISOLATION`, which podman honours itself, takes precedence. Else a container is tried, then chroot where
+    /// containers cannot start (`crun: setrlimit RLIMIT_NOFILE: Operation not permitted`).
     pub async fn probe(image: &PinnedImage, section: &ProgressSection) -> Result<Self, PodmanError> {
         match super::environment::variable("BUILDAH_ISOLATION").as_deref() {
             Some("chroot") => return Ok(Self { isolation: Isolation::Chroot }),
@@ -68,15 +60,15 @@ impl Podman {
         let oci = Self { isolation: Isolation::Oci };
         let Err(refusal) = oci.output_of(image, "true").await else { return Ok(oci) };
         let chroot = Self { isolation: Isolation::Chroot };
-        // If that does not work either, the first answer is the one to mend.
+        // If chroot fails too, the first error is the one to fix.
         chroot.output_of(image, "true").await.map_err(|_| refusal)?;
         section.line("containers cannot be started on this machine: building with a change of root instead (--isolation=chroot)");
         Ok(chroot)
     }
 
-    /// What a command prints when it runs in an image.
+    /// Output of a command in an image.
     ///
-    /// By `podman build` and not by `podman run`, because only the former works under every isolation.
+    /// Uses `podman build`, because `podman run` does not work under every isolation.
     pub async fn output_of(&self, image: &PinnedImage, command: &str) -> Result<String, PodmanError> {
         const MARK: &str = "zfs-kmods-output:";
         let folder = tempfile::tempdir()?;
@@ -100,7 +92,7 @@ impl Podman {
         Ok(lines.join("\n"))
     }
 
-    /// Builds one stage and hands over its files.
+    /// Builds one stage and exports its files.
     pub async fn build(
         &self,
         image: &PinnedImage,
@@ -127,7 +119,7 @@ impl Podman {
                     }
                 }
                 section.line(line.text());
-                // A full disk shows in the build itself soon enough.
+                // Ignored, because a full disk fails the build itself.
                 writeln!(log, "{}", line.text()).ok();
                 tail.push_back(line.text().to_owned());
                 if tail.len() > TAIL {
@@ -157,7 +149,7 @@ impl Podman {
         output.push(build.destination);
         let mut cmd =
             self.common(build.containerfile).args(["--target", build.stage, "--output"]).arg(output);
-        // Kept containers would otherwise hold gigabytes after each failed build.
+        // Containers kept after failed builds would hold gigabytes.
         cmd = cmd.args(if build.keep_containers {
             ["--rm=false", "--force-rm=false"]
         } else {
@@ -169,7 +161,7 @@ impl Podman {
             cmd = cmd.arg("--volume").arg(volume);
         }
         if let Some(jobs) = build.jobs {
-            // The name is rpm's own (its macro `_smp_build_ncpus`). In the Containerfile it would be an input.
+            // rpm's own variable (macro `_smp_build_ncpus`). In the Containerfile, it would be an input.
             cmd = cmd.arg("--env").arg(format!("RPM_BUILD_NCPUS={jobs}"));
         }
         if build.reuse == Reuse::Nothing {
@@ -182,19 +174,19 @@ impl Podman {
         Cmd::new("podman")
             .arg("build")
             .arg(format!("--isolation={}", self.isolation))
-            // dnf must reach its repositories, also where they are on this machine.
+            // dnf must also reach repositories on this machine.
             .arg("--network=host")
             .arg("--file")
             .arg(containerfile)
     }
 }
 
-/// Where podman writes which image it made of the stage whose files are wanted: it makes one although nobody asked.
+/// File for the id of the image that podman always creates of the exported stage.
 fn image_file(build: Build<'_>) -> PathBuf {
     build.destination.with_extension("image")
 }
 
-/// Removes the image that is named in a file. If that fails, it only takes space until the next `podman image prune`.
+/// A failure only costs space until the next `podman image prune`.
 async fn remove_image(file: &Path) {
     let Ok(image) = std::fs::read_to_string(file) else { return };
     if let Err(error) = Cmd::new("podman").args(["rmi", "--force", "--no-prune", image.trim()]).read().await {
@@ -202,39 +194,32 @@ async fn remove_image(file: &Path) {
     }
 }
 
-/// Plain HTTP is spoken with this machine only.
+/// Plain HTTP is allowed for this machine only.
 fn tls_verify(image: &PinnedImage) -> Option<&'static str> {
     image.store.is_loopback().then_some("--tls-verify=false")
 }
 
-/// podman did not do it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PodmanError {
-    /// A stage of the build failed.
     #[error("the build failed in stage `{stage}`; the end of its log:\n\n{tail}\n")]
     #[diagnostic(help("the whole log is in {}", log.display()))]
     Stage {
-        /// The stage's name in `Containerfile.in`.
         stage: String,
-        /// The last lines that the stage wrote.
         tail: String,
-        /// The file with everything.
+        /// The complete log.
         log: PathBuf,
     },
-    /// The registry does not have the image any more.
     #[error("the image {image} is gone from its registry")]
     #[diagnostic(help(
         "what is pinned to it cannot be built any more; plan again for what is there now, or bring the image back"
     ))]
     Gone {
-        /// The image.
+        /// As pinned, with its digest.
         image: String,
     },
-    /// podman could not be run, or refused.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cmd(#[from] CmdError),
-    /// Files for or from podman.
     #[error("the build's files could not be written")]
     Io(#[from] std::io::Error),
 }

@@ -1,5 +1,5 @@
-//! What a person sees of long work, on standard error: a line that moves on a terminal, folded groups in GitHub
-//! Actions, plain lines elsewhere.
+//! Progress of long work on standard error: a moving line on a terminal, folded groups in GitHub Actions, plain lines
+//! elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -11,20 +11,17 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::registry::UploadProgress;
 use crate::model::Digest;
 
-/// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressOutput {
-    /// Someone is watching.
     Terminal,
-    /// A log of GitHub Actions, in which groups can be folded
-    /// ([workflow commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
+    /// Log groups can be folded ([workflow
+    /// commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
     Actions,
-    /// A file or another program.
+    /// A file or a pipe.
     Plain,
 }
 
 impl ProgressOutput {
-    /// What standard error is connected to.
     pub fn detect() -> Self {
         if super::environment::in_github_actions() {
             Self::Actions
@@ -36,11 +33,11 @@ impl ProgressOutput {
     }
 }
 
-/// One piece of long work. Its end is shown when it is dropped, so an early `?` leaves no group open.
+/// Dropping it ends the section, so that an early `?` leaves no group open.
 pub struct ProgressSection {
     surface: ProgressOutput,
     started: Instant,
-    /// All that moves, so that one line never writes over another.
+    /// Shared by all bars, so that they do not overwrite each other.
     bars: MultiProgress,
     bar: ProgressBar,
     title: String,
@@ -48,7 +45,7 @@ pub struct ProgressSection {
 }
 
 impl ProgressSection {
-    /// Announces the work, in words that begin with a capital letter.
+    /// `title` begins with a capital letter.
     pub fn begin(surface: ProgressOutput, title: impl Into<String>) -> Self {
         let title = title.into();
         let bars = MultiProgress::new();
@@ -67,12 +64,10 @@ impl ProgressSection {
         section
     }
 
-    /// Shows a line of the work's own log.
     pub fn line(&self, text: &str) {
         self.write(text);
     }
 
-    /// The work has come to its next part.
     pub fn part(&mut self, name: &str) {
         self.end_group();
         match self.surface {
@@ -85,7 +80,7 @@ impl ProgressSection {
         }
     }
 
-    /// Where a registry client tells how far each blob is; shown on a terminal only, where it can move.
+    /// Receives the progress of uploads; shown on a terminal only.
     pub fn uploads(&self) -> UploadProgress {
         if self.surface != ProgressOutput::Terminal {
             return UploadProgress::none();
@@ -105,7 +100,6 @@ impl ProgressSection {
         })
     }
 
-    /// How long the work has taken so far.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -117,7 +111,7 @@ impl ProgressSection {
     }
 
     fn write(&self, text: &str) {
-        // Nobody is left to read it if standard error is closed; the work itself goes on.
+        // A closed standard error does not stop the work.
         if self.surface == ProgressOutput::Terminal {
             self.bars.println(text).ok();
         } else {
@@ -135,7 +129,6 @@ impl Drop for ProgressSection {
     }
 }
 
-/// Writes a sentence to standard error.
 pub fn print_notice(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
@@ -149,7 +142,6 @@ fn upload() -> ProgressStyle {
         .expect("the template is valid")
 }
 
-/// Minutes and seconds.
 fn clock(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }

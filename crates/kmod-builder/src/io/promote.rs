@@ -1,4 +1,4 @@
-//! Promoting an image in a registry, in the order of [`Promotion::updates`].
+//! Promotes an image in a registry, in the order of [`Promotion::updates`].
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -11,7 +11,7 @@ use crate::model::promote::{PromotedImage, Promotion, PromotionRejection, TagSta
 
 const CONCURRENT: usize = 4;
 
-/// Reads the tags of a promotion: one request a tag, and two more for each channel tag of another image.
+/// One request per tag, and two more for each channel tag of another image.
 pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<TagState, PromoteError> {
     let images = ImageStore::Registry(registry.clone());
     let ours = &promotion.proven().image().digest;
@@ -31,10 +31,10 @@ pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<Tag
     Ok(TagState(asked.try_collect().await?))
 }
 
-/// Sets the tags that do not point to the image yet, the moving ones last.
+/// Sets the tags that do not point to the image yet, moving tags last.
 ///
-/// `on_step` is called before each update. After an interruption, the next run does the remaining updates. If none
-/// remain, no request is made.
+/// Calls `on_step` before each update. After an interruption, the next run does the remaining updates; if none remain,
+/// no request is made.
 pub async fn promote(
     registry: &RegistryWriter,
     promotion: &Promotion,
@@ -52,7 +52,7 @@ pub async fn promote(
         tracing::debug!(%update, "promoting");
         on_step(update);
         let tag_or_digest = TagOrDigest::Tag(update.tag.clone());
-        // Registries have no compare-and-swap; this narrows the race to the time between two requests.
+        // Registries have no compare-and-swap; this shortens the race to the time between two requests.
         let there = registry.resolve(&tag_or_digest).await?;
         if there != update.from && there.as_ref() != Some(image) {
             return Err(PromoteError::Moved { tag: update.tag.clone(), there });
@@ -68,34 +68,26 @@ pub async fn promote(
     Ok(PromotedImage::new(promotion, updates.len()))
 }
 
-/// An image could not be promoted.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PromoteError {
-    /// It may not be.
     #[error("the image may not be promoted")]
     Refused(#[related] Vec<PromotionRejection>),
-    /// The registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// The image of a channel cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
-    /// The image was deleted after it was proven.
     #[error("the image {0} is no longer in the registry")]
     #[diagnostic(help("it was deleted during the promotion: publish it again"))]
     Gone(Digest),
-    /// Somebody else moved a tag meanwhile.
     #[error("another client moved `{tag}` to {}", there.as_ref().map_or("nothing", Digest::as_str))]
     #[diagnostic(help("run it again: the tags are read and checked again"))]
     Moved {
-        /// The tag.
         tag: Tag,
-        /// Where it points now.
+        /// `None` if the tag was deleted.
         there: Option<Digest>,
     },
-    /// A tag was put, and points elsewhere.
     #[error("the tag `{0}` was set, but still points to another image")]
     #[diagnostic(help("run it again: tags that already point to the image stay"))]
     Unsettled(Tag),

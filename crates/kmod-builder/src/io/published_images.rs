@@ -1,4 +1,4 @@
-//! The images that a registry has for planned targets.
+//! Published images of planned targets.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::model::image::{ImageLocation, TagOrDigest};
 use crate::model::plan::Existing;
 use crate::model::verify::CheckStatus;
 
-/// A repository of published images, with the signers that are trusted.
+/// A repository of published images, with its trusted signers.
 pub struct PublishedImages {
     registries: Registries,
     registry: Registry,
@@ -18,8 +18,7 @@ pub struct PublishedImages {
 }
 
 impl PublishedImages {
-    /// Opens the repository. Evidence that was read is kept in `cache`, so that an unchanged image costs three small
-    /// requests.
+    /// Keeps evidence in `cache`, so that an unchanged image costs three small requests.
     pub async fn open(
         store: &ImageLocation,
         trust: TrustPolicy,
@@ -38,7 +37,7 @@ impl PublishedImages {
         self.registries.stats()
     }
 
-    /// The image for a target: one HEAD, and a few small documents if there is one.
+    /// Costs one HEAD, and a few small documents if the image exists.
     pub async fn existing(&self, target: &Target) -> Result<Existing, UnknownImage> {
         let tag = TagOrDigest::Tag(target.tag());
         let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
@@ -57,20 +56,16 @@ impl PublishedImages {
     }
 }
 
-/// The repository cannot be opened.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PublishedImagesError {
-    /// Directories hold no evidence.
     #[error("{0} is a directory, in which images have no evidence")]
     #[diagnostic(help("name a repository in a registry: --image docker://HOST/NAME"))]
     NotARegistry(ImageLocation),
-    /// The registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// The published image cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot read what is published: {0}")]
 #[diagnostic(help("run it again when the registry responds; nothing is built meanwhile"))]

@@ -1,4 +1,4 @@
-//! The directory of records, and the files that GitHub Actions gives a step to write to.
+//! The directory of command records, and the output files of GitHub Actions.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,37 +8,31 @@ use std::path::{Path, PathBuf};
 use super::atomic_file;
 use crate::model::ci_report::CommandRecord;
 
-/// A directory of records cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RecordsError {
-    /// The directory or a file in it cannot be read.
     #[error("cannot read the records in {}", path.display())]
     #[diagnostic(help("name the directory that the verbs of this run wrote to with --record"))]
     Unreadable {
-        /// The directory or file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: io::Error,
     },
-    /// A file is no record.
     #[error("{} is no record: {error}", path.display())]
     #[diagnostic(help("all verbs of a run must be of the same version of this program"))]
     Malformed {
-        /// The file.
+        /// The file, inside the directory of records.
         path: PathBuf,
-        /// What is wrong with it.
         error: serde_json::Error,
     },
 }
 
-/// Writes a record; it appears under its name only when it is whole.
+/// Writes a record atomically.
 pub fn write(directory: &Path, record: &CommandRecord) -> io::Result<()> {
     let text = format!("{}\n", serde_json::to_string_pretty(record)?);
     atomic_file::write(&directory.join(record.file_name()), text)
 }
 
-/// Every record in a directory, by file name. A directory that is not there has none: no job got as far as a record.
+/// All records, by file name. A missing directory has none: no job wrote a record.
 pub fn read(directory: &Path) -> Result<Vec<CommandRecord>, RecordsError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -64,7 +58,7 @@ pub fn read(directory: &Path) -> Result<Vec<CommandRecord>, RecordsError> {
     files.into_iter().map(read).collect()
 }
 
-/// Adds text to a file that GitHub Actions names by a variable, `GITHUB_OUTPUT` or `GITHUB_STEP_SUMMARY`.
+/// Appends to a file of GitHub Actions: `GITHUB_OUTPUT` or `GITHUB_STEP_SUMMARY`.
 pub fn append(path: &Path, text: &str) -> io::Result<()> {
     File::options().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! What planning asks upstream: sources of kernels, releases of OpenZFS, and the packages and images of a build.
+//! Upstream lookups for planning: kernel sources, OpenZFS releases, and the packages and images of a build.
 
 use kmod_compat::{
     Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
@@ -11,16 +11,16 @@ use super::progress::{ProgressOutput, ProgressSection};
 use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::plan::ObservedKernel;
 
-/// A bootable image with the kernel in it, from whichever question.
+/// A bootable image with its kernel.
 #[derive(Clone, Debug)]
 pub struct ResolvedSource {
-    /// The stream or the image's name as it was given.
+    /// The stream or image name as given.
     pub source: String,
-    /// The release of Fedora that it is made of, where that is known.
+    /// The Fedora release it is based on, if known.
     pub fedora: Option<FedoraVersion>,
     pub kernel: KernelRelease,
     pub image: SourceImageRef,
-    /// Which document or label named the kernel.
+    /// The document or label that names the kernel.
     pub kernel_source: String,
 }
 
@@ -48,7 +48,6 @@ pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<R
     })
 }
 
-/// An image that was named.
 pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<ResolvedSource, ResolveError> {
     let source = match upstream.image(reference, arch).await?.into_source() {
         Err(QueryError::KernelUnknown(unknown)) => {
@@ -66,7 +65,7 @@ pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<R
     })
 }
 
-/// The last resort: ask the image's own package database, which means to pull the image.
+/// Last resort: queries the image's package database, which requires pulling the image.
 async fn kernel_by_podman(unknown: &KernelUnknown) -> Result<KernelRelease, ResolveError> {
     const QUERY: &str = "rpm -q --queryformat '%{VERSION}-%{RELEASE}.%{ARCH}\\n' kernel-core";
     let section = ProgressSection::begin(
@@ -82,7 +81,7 @@ async fn kernel_by_podman(unknown: &KernelUnknown) -> Result<KernelRelease, Reso
     }
 }
 
-/// A release of OpenZFS: the one that was named, or the newest of the line that the matrix follows.
+/// The named release, or the newest of the release line in the matrix.
 pub async fn openzfs(
     upstream: &Upstream,
     matrix: &CompatMatrix,
@@ -94,7 +93,7 @@ pub async fn openzfs(
     }
 }
 
-/// Whether the release may be built for the kernel, with the release's own word where the matrix asks for it.
+/// Whether the release supports the kernel; reads the release's `META` if the matrix requires it.
 pub async fn verdict(
     upstream: &Upstream,
     matrix: &CompatMatrix,
@@ -109,7 +108,7 @@ pub async fn verdict(
     matrix.verdict_with_meta(&meta, kernel).map_err(|conflict| ResolveError::Meta(conflict.to_string()))
 }
 
-/// Everything that a build depends on, found and pinned.
+/// Resolves and pins everything that a build depends on.
 pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
     let (headers, builder_image) = futures_util::future::try_join(
         upstream.kernel_devel(&known.target.kernel, known.fedora),
@@ -120,31 +119,24 @@ pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildIn
     Ok(BuildInputs::new(known, kernel_devel, builder_image))
 }
 
-/// Something upstream could not be found out.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ResolveError {
-    /// A question that upstream did not answer.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Query(#[from] QueryError),
-    /// The last resort for a kernel failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Podman(#[from] PodmanError),
-    /// Its package database has no kernel, or several.
     #[error("{image} does not have exactly one kernel; its package database says: {answer}")]
     #[diagnostic(help("name the kernel with --kernel"))]
     NoKernel {
-        /// The image.
         image: String,
-        /// What `rpm -q kernel-core` printed.
+        /// Output of `rpm -q kernel-core`.
         answer: String,
     },
-    /// Its package database names a kernel for another architecture.
     #[error("the image has a kernel for another architecture than was asked for")]
     #[diagnostic(help("name the image's own architecture with --arch"))]
     OtherArch,
-    /// The release contradicts the matrix.
     #[error("{0}")]
     Meta(String),
 }

@@ -1,4 +1,4 @@
-//! Images wherever they are: one reader over both kinds of store.
+//! Reads images from layouts and registries.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,28 +12,22 @@ use crate::model::Digest;
 use crate::model::image::{ImageLocation, ImageRef, Tag, TagOrDigest};
 use crate::model::oci::Descriptor;
 
-/// A store of images, opened for reading.
 #[derive(Clone, Debug)]
 pub enum ImageStore {
-    /// A directory.
     Layout(Layout),
-    /// A repository in a registry.
     Registry(Registry),
 }
 
-/// A manifest as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its digest, proven.
+    /// Verified.
     pub digest: Digest,
-    /// Its bytes.
     pub bytes: Vec<u8>,
     /// The tag by which it was selected.
     pub tag: Option<Tag>,
 }
 
 impl ImageStore {
-    /// Opens a store.
     pub async fn open(store: &ImageLocation) -> Result<Self, StoreError> {
         match store {
             ImageLocation::Layout(directory) => Ok(Self::Layout(Layout::open(directory)?)),
@@ -43,7 +37,7 @@ impl ImageStore {
         }
     }
 
-    /// Finds the image of a name. One that names neither tag nor digest means the only image of a directory.
+    /// A name without tag and digest means the only image of a directory.
     pub async fn find(&self, name: &ImageRef) -> Result<Stored, StoreError> {
         let tag_or_digest = match &name.tag_or_digest {
             Some(tag_or_digest) => tag_or_digest.clone(),
@@ -56,7 +50,7 @@ impl ImageStore {
         Err(StoreError::NoImage { name: name.clone(), tags: Tags(tags) })
     }
 
-    /// The manifest that is selected, or `None` if there is none.
+    /// `None` if it does not exist.
     pub async fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<Stored>, StoreError> {
         let tag = match tag_or_digest {
             TagOrDigest::Tag(tag) => Some(tag.clone()),
@@ -72,7 +66,7 @@ impl ImageStore {
         Ok(found.map(|(digest, bytes)| Stored { digest, bytes, tag }))
     }
 
-    /// Reads a small blob, such as a configuration, whole. Its digest is proven, except where an error says otherwise.
+    /// Reads a small blob, such as a configuration, and verifies its digest.
     pub async fn document(&self, blob: &Descriptor) -> Result<Vec<u8>, StoreError> {
         match self {
             Self::Layout(layout) => Ok(layout.read_blob(&blob.digest)?),
@@ -83,8 +77,7 @@ impl ImageStore {
         }
     }
 
-    /// Opens a blob for reading, to be read on a thread that may block. The bytes are not proven: whoever reads them
-    /// hashes them.
+    /// Opens a blob for reading on a blocking thread. The caller verifies the bytes.
     pub async fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, StoreError> {
         match self {
             Self::Layout(layout) => {
@@ -98,7 +91,7 @@ impl ImageStore {
         }
     }
 
-    /// All tags, sorted.
+    /// Sorted.
     pub async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         let mut tags = match self {
             Self::Layout(layout) => layout.tags()?.into_iter().map(|(tag, _)| tag).collect(),
@@ -134,11 +127,11 @@ impl std::fmt::Display for ImageStore {
     }
 }
 
-/// Tags, as a help text lists them.
+/// Formatted for a help text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags(Vec<String>);
 
-/// More would bury the message.
+/// More tags would hide the message.
 const SHOWN: usize = 10;
 
 impl std::fmt::Display for Tags {
@@ -152,53 +145,41 @@ impl std::fmt::Display for Tags {
     }
 }
 
-/// An image cannot be found or read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum StoreError {
-    /// There is none of this tag or digest.
     #[error("there is no image {name}")]
     #[diagnostic(help("the tags there: {tags}"))]
     NoImage {
-        /// What was asked for.
         name: ImageRef,
-        /// What there is.
+        /// Listed in the help text.
         tags: Tags,
     },
-    /// A directory has more than one.
     #[error("{name} has several images")]
     #[diagnostic(help("say which one: {name}:TAG, where TAG is one of {tags}"))]
     Several {
-        /// What was asked for.
         name: ImageRef,
-        /// What there is.
+        /// Listed in the help text.
         tags: Tags,
     },
-    /// A directory has none.
     #[error("{0} has no image")]
     #[diagnostic(help("`zfs-kmods build` builds one"))]
     Empty(ImageRef),
-    /// A repository was named, and no image in it.
     #[error("{0} names a repository, not an image")]
     #[diagnostic(help("say which image: {0}:TAG or {0}@DIGEST; `latest` is never guessed"))]
     NotSelected(ImageRef),
-    /// A manifest points to a blob that is not there.
     #[error("{store} has no blob {digest}")]
     #[diagnostic(help("the image is incomplete: publish it again"))]
     NoBlob {
-        /// Where it was looked for.
+        /// In the form in which the user names it.
         store: String,
-        /// What it should have been.
         digest: Digest,
     },
-    /// A layer stopped coming.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layer(#[from] LayerError),
-    /// A directory cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
-    /// A registry cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),

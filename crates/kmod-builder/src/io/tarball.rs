@@ -1,4 +1,4 @@
-//! The release tarball, as far as it is read here: its `META`.
+//! Reads `META` from the release tarball.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,10 +7,10 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 use kmod_compat::{Meta, MetaError, ZfsVersion};
 
-/// `META` is about 200 bytes.
+/// Bytes; `META` has about 200.
 const LARGEST_META: u64 = 64 * 1024;
 
-/// What the `META` in a release tarball (`zfs-X/META`) declares.
+/// Parses `zfs-X/META` in a release tarball.
 pub fn meta(path: &Path, zfs: ZfsVersion) -> Result<Meta, TarballError> {
     let wanted = Path::new(&zfs.tag()).join("META");
     let mut archive = tar::Archive::new(GzDecoder::new(File::open(path)?));
@@ -25,19 +25,15 @@ pub fn meta(path: &Path, zfs: ZfsVersion) -> Result<Meta, TarballError> {
     Err(TarballError::NoMeta { wanted: wanted.display().to_string() })
 }
 
-/// The tarball is not one of OpenZFS.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TarballError {
-    /// It holds no `META`.
     #[error("the tarball does not hold `{wanted}`")]
     NoMeta {
-        /// The path in it.
+        /// Path in the archive: `zfs-X/META`.
         wanted: String,
     },
-    /// Its `META` is not understood.
     #[error("the tarball's `META` is not understood")]
     Meta(#[from] MetaError),
-    /// It cannot be read.
     #[error("the tarball cannot be read")]
     Io(#[from] std::io::Error),
 }

@@ -1,39 +1,37 @@
-//! Where one build happens on disk.
+//! The directories of one build.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The directory of one build, gone with it.
+/// Dropping it removes the directory.
 pub struct Workspace(tempfile::TempDir);
 
 impl Workspace {
-    /// A new one below this directory.
     pub fn new(parent: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(parent)?;
         Ok(Self(tempfile::tempdir_in(parent)?))
     }
 
-    /// What podman may copy into the build.
+    /// Build context for podman.
     pub fn context(&self) -> PathBuf {
         self.0.path().join("context")
     }
 
-    /// The rendered file.
     pub fn containerfile(&self) -> PathBuf {
         self.0.path().join("Containerfile")
     }
 
-    /// The packages that know no kernel.
+    /// Kernel-independent packages.
     pub fn userland(&self) -> PathBuf {
         self.0.path().join("userland")
     }
 
-    /// The packages for one kernel.
+    /// Packages for one kernel.
     pub fn kmod(&self) -> PathBuf {
         self.0.path().join("kmod")
     }
 
-    /// Where the image is composed.
+    /// The layout in which the image is composed.
     pub fn store(&self) -> PathBuf {
         self.0.path().join("images")
     }

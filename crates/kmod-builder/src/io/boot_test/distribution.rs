@@ -13,7 +13,7 @@ use crate::model::elf::ElfFile;
 
 const BUSYBOX: &str = "busybox";
 
-/// Has podman hand over busybox and the libraries that are missing, with all that they need themselves.
+/// Exports busybox and the missing libraries, with their dependencies, through podman.
 pub(super) async fn export(
     image: &PinnedImage,
     closure: &LibraryClosure,
@@ -43,7 +43,7 @@ pub(super) async fn export(
     Ok(destination)
 }
 
-/// Adds busybox and every library that is still missing, from a root file system.
+/// Adds busybox and every missing library from a root file system.
 pub(super) fn complete(
     root: &Path,
     arch: Arch,
@@ -71,7 +71,7 @@ fn find(root: &Path, name: &str, arch: Arch) -> Result<(Vec<u8>, ElfFile), Guest
             }
             Err(error) => return Err(GuestError::Io { path, error }),
         };
-        // A system can have libraries for several architectures side by side.
+        // A system can have libraries for several architectures.
         if let Ok(elf) = ElfFile::parse(bytes.as_slice())
             && elf.arch == Some(arch)
         {

@@ -17,13 +17,13 @@ pub enum GuestError {
     Rpm(#[from] RpmFileError),
     #[error("{path}: {error}")]
     File {
-        /// Its path in the package.
+        /// Path in the package.
         path: String,
         error: ElfError,
     },
     #[error("{path} cannot be unpacked: {reason}")]
     Unpack {
-        /// Its path in the package.
+        /// Path in the package.
         path: String,
         reason: String,
     },
@@ -33,14 +33,13 @@ pub enum GuestError {
     #[error("no package in the image has the module {0}.ko")]
     #[diagnostic(help("run `zfs-kmods verify` to check the whole image"))]
     NoModule(&'static str),
-    /// A package does not say which kernel its modules are for.
     #[error("{0} does not require exactly one kernel, so there is none to boot")]
     #[diagnostic(help("run `zfs-kmods verify` to check the whole image"))]
     NoTarget(String),
     #[error("the image has modules for {0}")]
     #[diagnostic(help("an image has modules for exactly one kernel"))]
     Targets(Targets),
-    /// Where the kernel's packages are, only the Fedora release says.
+    /// Only the Fedora release tells where the kernel's packages are.
     #[error("`{0}` does not name a release of Fedora, so its packages cannot be looked for")]
     #[diagnostic(help("name them: --kernel-core FILE|URL --kernel-modules FILE|URL --root DIR"))]
     NoFedora(KernelRelease),
@@ -53,7 +52,7 @@ pub enum GuestError {
     #[error("{from} is {found}, not {expected}")]
     #[diagnostic(help("test with the exact kernel of the image"))]
     OtherPackage {
-        /// A path or an address.
+        /// A path or a URL.
         from: String,
         expected: String,
         found: String,

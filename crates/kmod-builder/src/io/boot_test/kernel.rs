@@ -65,7 +65,7 @@ impl GuestKernel {
         })
     }
 
-    /// Takes in the modules that are needed to load these; the package with them is fetched only if there are any.
+    /// Adds the modules that these depend on; downloads their package only if there are any.
     pub async fn complete(
         &mut self,
         sources: GuestSources<'_>,
@@ -78,7 +78,7 @@ impl GuestKernel {
         let (file, from) = obtain(KernelPackage::ModulesCore, &self.release, sources, section).await?;
         let mut looked_for = BTreeSet::new();
         loop {
-            // What a module depends on is known only when it is there, so the package is read a few times.
+            // A module's dependencies are known only once it is read, so the package is read several times.
             let missing: BTreeSet<_> =
                 self.module_set.missing(goals).difference(&looked_for).cloned().collect();
             if missing.is_empty() {
@@ -128,7 +128,7 @@ async fn obtain(
     Ok((file, url))
 }
 
-/// The package must have the expected name, version and architecture.
+/// Requires the expected name, version and architecture.
 fn origin(
     wanted: KernelPackage,
     release: &KernelRelease,

@@ -1,5 +1,4 @@
-//! The guest of a boot test, gathered from where its parts are: published packages, the kernel's packages, and the
-//! distribution under them.
+//! The guest of a boot test: published packages, the kernel's packages and the distribution's libraries.
 
 mod distribution;
 mod error;
@@ -27,21 +26,20 @@ pub struct GuestFiles {
     pub libraries: String,
 }
 
-/// Where the libraries of the distribution, and busybox, are taken from.
+/// Source of the distribution's libraries and of busybox.
 #[derive(Clone, Debug)]
 pub enum Distribution {
     Image(PinnedImage),
     Root(PathBuf),
 }
 
-/// Where to look for what is not published, and where to put it meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestSources<'a> {
     pub upstream: &'a Upstream,
     pub core: &'a PackageLocation,
     pub modules: &'a PackageLocation,
     pub distribution: &'a Distribution,
-    /// A directory for downloads, which is removed afterwards.
+    /// Download directory, removed afterwards.
     pub scratch: &'a Path,
     pub log: &'a Path,
 }
@@ -54,7 +52,7 @@ pub async fn assemble(
     let GuestPackages { target, programs, libraries, mut closure, modules } = published;
     section.part("the kernel and its drivers");
     let mut kernel = GuestKernel::fetch(sources, &target.kernel, section).await?;
-    // The modules of OpenZFS may use the kernel's, so both are ordered together.
+    // OpenZFS modules may depend on the kernel's, so both are ordered together.
     for module in modules {
         kernel.module_set.add(module);
     }

@@ -15,7 +15,7 @@ pub struct GuestPackages {
     pub target: Target,
     /// `zpool` and `zfs`.
     pub programs: BTreeMap<String, Vec<u8>>,
-    /// Their libraries, by the names under which they are needed.
+    /// The programs' libraries, by soname.
     pub libraries: BTreeMap<String, Vec<u8>>,
     pub closure: LibraryClosure,
     pub modules: Vec<KernelModule>,
@@ -42,7 +42,7 @@ impl GuestPackages {
                     })?;
                     modules.push(KernelModule::parse(&path, bytes).map_err(refuse)?);
                 } else if let Some(name) = program(&path) {
-                    // A script needs no libraries.
+                    // Scripts need no libraries.
                     match ElfFile::parse(bytes.as_slice()) {
                         Ok(elf) => closure.add(&elf),
                         Err(ElfError::NotElf) => {}
@@ -71,13 +71,13 @@ impl GuestPackages {
         Ok(Self { target, programs, libraries, closure, modules })
     }
 
-    /// Whether each module was built for exactly the kernel of the image.
+    /// Requires each module to be built for exactly the kernel of the image.
     pub fn check_modules(&self) -> Result<(), BootFailure> {
         self.modules.iter().try_for_each(|module| module.check_kernel(&self.target.kernel))
     }
 }
 
-/// The kernel that a package with modules requires, and the version that it has itself.
+/// The kernel that the module package requires, with the package's own version.
 fn target(package: &Package) -> Result<Target, GuestError> {
     let kernel = package.requires("kernel-uname-r").find_map(|capability| capability.exactly()?.parse().ok());
     match (package.version.parse(), kernel) {
@@ -86,7 +86,6 @@ fn target(package: &Package) -> Result<Target, GuestError> {
     }
 }
 
-/// The program of ours at a path.
 fn program(path: &str) -> Option<&'static str> {
     let (directory, name) = path.rsplit_once('/')?;
     let is_program = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].contains(&directory);

@@ -1,4 +1,4 @@
-//! QEMU, which runs the guest of a boot test.
+//! Runs the guest of a boot test in QEMU.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -16,9 +16,9 @@ use crate::model::boot_test::{
     partition_table,
 };
 
-/// How long a guest that has failed may go on, so that all it has to say about that can be kept.
+/// How long a failed guest keeps running, so that its last messages are captured.
 const GRACE: Duration = Duration::from_secs(5);
-/// The most that is kept of what the guest and the emulator write, in bytes.
+/// Bytes kept of the output of guest and emulator.
 const LARGEST_LOG: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Qemu {
     pub version: String,
 }
 
-/// The files of a guest, and the disk that outlives a boot.
+/// The guest's files, and the disk that persists across boots.
 #[derive(Debug)]
 pub struct GuestDirectory<'a> {
     directory: &'a Path,
@@ -36,7 +36,7 @@ pub struct GuestDirectory<'a> {
 }
 
 impl Qemu {
-    /// The emulator for an architecture; `None` if there is none on this machine.
+    /// `None` if no emulator for the architecture is installed.
     pub async fn find(arch: Arch) -> Result<Option<Self>, CmdError> {
         let program = Machine::program(arch);
         match Cmd::new(&program).arg("--version").read().await {
@@ -49,10 +49,9 @@ impl Qemu {
         }
     }
 
-    /// Boots the guest once and holds its console against what must come.
+    /// Boots the guest once and compares its console with the expected steps.
     ///
-    /// It ends when the guest powers off, shortly after it has failed, or when the time is over; dropping the future
-    /// ends it at once.
+    /// Ends when the guest powers off, shortly after a failure, or at the timeout. Dropping the future kills the guest.
     pub async fn boot(
         &self,
         machine: Machine,
@@ -96,7 +95,7 @@ impl Qemu {
 }
 
 impl<'a> GuestDirectory<'a> {
-    /// Writes the files of a guest into a directory; what it and the emulator say goes to the log.
+    /// Writes the guest's files into a directory; guest and emulator output goes to the log.
     pub fn prepare(
         directory: &'a Path,
         vmlinuz: &[u8],
@@ -120,11 +119,10 @@ impl<'a> GuestDirectory<'a> {
     }
 
     fn say(&mut self, text: &str) {
-        // A full disk is no reason to fail a test that needs none of this, and a guest that talks without end is
-        // ended by the clock.
+        // A full disk does not fail the test, and the timeout ends a guest that never stops writing.
         if self.logged < LARGEST_LOG {
             self.logged += text.len() + 1;
-            // Whoever shows the log shows it on a terminal, which must not take orders from a guest.
+            // The log is shown on a terminal, which must not interpret control characters of a guest.
             let plain: String =
                 text.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect();
             writeln!(self.log, "{plain}").ok();
@@ -132,7 +130,7 @@ impl<'a> GuestDirectory<'a> {
     }
 }
 
-/// Whether this machine has the device of KVM and is of the guest's architecture; whether it works, only trying tells.
+/// True if the KVM device exists and the guest has this machine's architecture. Only booting shows whether it works.
 pub fn may_have_kvm(arch: Arch) -> bool {
     arch.rpm() == std::env::consts::ARCH && Path::new("/dev/kvm").exists()
 }

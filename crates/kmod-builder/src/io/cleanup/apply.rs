@@ -8,30 +8,27 @@ use crate::io::github::Removal;
 use crate::model::Digest;
 use crate::model::cleanup::{Dependencies, Inventory, RetentionEntry, RetentionPlan};
 
-/// How a plan was carried out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CleanupResult {
-    /// In this order.
+    /// In deletion order.
     pub deleted: Vec<Digest>,
-    /// Deleted by something else.
+    /// Deleted by another client.
     pub already_gone: Vec<Digest>,
-    /// Kept by the store's own rules, in its words.
+    /// Retained by the store's own rules.
     pub retained: Vec<RetainedManifest>,
-    /// Not deleted, because something has changed since the plan was made.
+    /// Not deleted, because they changed after the plan was made.
     pub skipped: Vec<SkippedManifest>,
-    /// A rate limit that lasts too long ended the run. What is left can be done later.
+    /// The rate limit that ended the run; a later run can continue.
     pub stopped: Option<String>,
 }
 
-/// A manifest that the store does not delete by its own rules.
 #[derive(Clone, Debug, Serialize)]
 pub struct RetainedManifest {
     pub digest: Digest,
-    /// In the store's words.
+    /// The store's message.
     pub reason: String,
 }
 
-/// A planned deletion that was not made.
 #[derive(Clone, Debug, Serialize)]
 pub struct SkippedManifest {
     pub digest: Digest,
@@ -44,7 +41,6 @@ fn id_and_text<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::O
     serde_json::json!({ "id": reason, "text": reason.to_string() }).serialize(serializer)
 }
 
-/// Why a planned deletion was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipReason {
@@ -58,15 +54,14 @@ pub enum SkipReason {
     NotRestorable,
 }
 
-/// A plan is about what was there when it was made.
+/// Older plans are rejected.
 const OLDEST_PLAN: SignedDuration = SignedDuration::from_hours(7 * 24);
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Carries out a plan, and nothing that is not in it: everything is looked at again and decided again by the plan's own
-/// policy and time, and only what both plans delete goes. Just before each deletion its tags are asked for, and its
-/// bytes are written to the journal.
+/// Carries out a plan: gathers the store again, plans again with the same policy and time, and deletes only what both
+/// plans delete. Before each deletion, the tags are read again and the bytes are written to the journal.
 ///
-/// Returns the state that was found, with the plan for it, for the check afterwards.
+/// Returns the fresh inventory with its plan, for the integrity check.
 pub async fn apply(
     backend: &RetentionBackend,
     cache: &CleanupCache,
@@ -127,7 +122,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Holds back what the plan deletes and the state of now does not, and what that needs; and the other way round.
+    /// Skips what only one of the two plans deletes, and what that needs.
     fn agree(&mut self, plan: &RetentionPlan, fresh: &RetentionPlan, inventory: &Inventory) {
         let goes: HashSet<&Digest> = fresh.deletions().iter().map(|entry| &entry.digest).collect();
         let planned: HashSet<&Digest> = plan.deletions().iter().map(|entry| &entry.digest).collect();

@@ -11,32 +11,30 @@ use crate::model::manifest::RawManifest;
 
 use super::JournalRecord;
 
-/// A store as the clean-up sees it.
 #[derive(Debug)]
 pub enum RetentionBackend {
-    /// GitHub's registry: listed and deleted through GitHub's API, read as a registry.
+    /// GHCR: listed and deleted through GitHub's REST API, read as a registry.
     Github(GithubBackend),
-    /// Any other registry: tags lead to everything, and manifests are deleted by digest.
+    /// Any other registry: manifests are found through tags and deleted by digest.
     Registry(RegistryBackend),
-    /// A directory of images.
     Layout(LayoutBackend),
 }
 
-/// What looking and deleting cost.
+/// Requests for gathering and deleting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RequestStats {
-    /// Pages of lists.
+    /// List pages.
     pub lists: u64,
     /// Manifests and configurations read.
     pub manifests: u64,
-    /// Other questions.
+    /// Other reads.
     pub others: u64,
     /// Deletions and restorations.
     pub changes: u64,
 }
 
 impl RetentionBackend {
-    /// Everything in the store, complete or an error.
+    /// The complete inventory; an incomplete listing is an error.
     pub async fn gather(&self, cache: &CleanupCache, now: Timestamp) -> Result<Inventory, RetentionError> {
         match self {
             Self::Github(backend) => backend.gather(cache, now).await,
@@ -45,7 +43,7 @@ impl RetentionBackend {
         }
     }
 
-    /// The tags that point to it at this moment, or `None` if it is gone.
+    /// The tags that point to it now; `None` if it is gone.
     pub(super) async fn tags_now(
         &self,
         entry: &RetentionEntry,
@@ -57,7 +55,7 @@ impl RetentionBackend {
         }
     }
 
-    /// The manifest itself, from the cache if it is there.
+    /// Reads from the cache if possible.
     pub(super) async fn manifest(
         &self,
         cache: &CleanupCache,
@@ -82,7 +80,8 @@ impl RetentionBackend {
         }
     }
 
-    /// After the last deletion: what only deleted manifests needed goes as well, where that is the store's business.
+    /// Called after the last deletion. Layouts only: registries remove unneeded blobs themselves. Returns the bytes
+    /// moved aside.
     pub(super) fn collect_garbage(&self, deleted: &[Digest], now: Timestamp) -> Result<u64, RetentionError> {
         match self {
             Self::Layout(backend) => backend.collect_garbage(deleted, now),
@@ -90,7 +89,7 @@ impl RetentionBackend {
         }
     }
 
-    /// The manifest or blob that does not exist.
+    /// A manifest or blob that does not exist.
     pub(super) async fn missing_content(
         &self,
         stored: &StoredManifest,
@@ -114,7 +113,7 @@ impl RetentionBackend {
         Ok(None)
     }
 
-    /// Brings a manifest back, with those of its tags that nothing else has taken since. The tags that were taken.
+    /// Restores a manifest with those of its tags that are free. Returns the tags that point to something else.
     pub(super) async fn restore(&self, record: &JournalRecord) -> Result<Vec<String>, RetentionError> {
         let raw = record.manifest();
         match self {
@@ -129,7 +128,6 @@ impl RetentionBackend {
         }
     }
 
-    /// What was asked so far.
     pub fn cost(&self) -> RequestStats {
         match self {
             Self::Github(backend) => backend.cost(),

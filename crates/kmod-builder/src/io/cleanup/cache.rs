@@ -9,25 +9,24 @@ use crate::model::Digest;
 use crate::model::cleanup::ManifestInfo;
 use crate::model::manifest::RawManifest;
 
-/// What is kept between runs. Manifests that were read once are never asked for again, which matters on GHCR, where
-/// each read counts as a download and a manifest with 5000 of them can never be deleted.
+/// Manifests of earlier runs. GHCR counts each read as a download and cannot delete a manifest with 5000 downloads, so
+/// each manifest is read only once.
 #[derive(Clone, Debug)]
 pub struct CleanupCache {
     manifests: ContentCache,
     seen: PathBuf,
 }
 
-/// When a manifest of a store was first seen by this machine.
+/// When this machine first saw each manifest of a store.
 pub(super) type FirstSeen = BTreeMap<Digest, Timestamp>;
 
 impl CleanupCache {
-    /// Keeps everything below this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
         Self { manifests: ContentCache::new(directory.join("manifests")), seen: directory.join("seen") }
     }
 
-    /// What is known of these, all at once and off the program's own threads.
+    /// Reads all of them at once on a blocking thread.
     pub(super) async fn manifest_info(&self, digests: Vec<Digest>) -> HashMap<Digest, ManifestInfo> {
         let cache = self.clone();
         crate::io::blocking::run(move |_| {
@@ -40,7 +39,7 @@ impl CleanupCache {
         .await
     }
 
-    /// The document, if it is here and whole.
+    /// `None` if it is missing or damaged.
     pub(super) fn manifest(&self, digest: &Digest) -> Option<RawManifest> {
         self.manifests.read(digest)
     }
@@ -49,7 +48,6 @@ impl CleanupCache {
         self.manifests.keep(raw);
     }
 
-    /// When the manifests of a store were seen first.
     pub(super) fn seen(&self, store: &str) -> FirstSeen {
         let text = fs::read(self.seen_path(store)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()

@@ -11,7 +11,7 @@ use crate::io::registry::RegistryWriter;
 use crate::model::cleanup::{Inventory, ManifestInfo, RetentionEntry, StoredManifest};
 use crate::model::image::TagOrDigest;
 
-/// A package in GitHub's registry. Its API tells what exists, its registry what that is.
+/// A package in GHCR: listed through GitHub's REST API, read through the registry.
 #[derive(Debug)]
 pub struct GithubBackend {
     packages: Packages,
@@ -19,11 +19,11 @@ pub struct GithubBackend {
     manifests: AtomicU64,
 }
 
-/// Ages are days. A clock that is off by more than this is not just slow.
+/// Ages are days; a larger difference means a wrong clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
 impl GithubBackend {
-    /// The same repository, seen both ways.
+    /// Both must be for the same repository.
     pub fn new(packages: Packages, registry: RegistryWriter) -> Self {
         Self { packages, registry, manifests: AtomicU64::new(0) }
     }
@@ -50,7 +50,7 @@ impl GithubBackend {
         let mut all: Vec<StoredManifest> = found
             .into_iter()
             .filter_map(|version| {
-                // A version that is listed twice is looked up twice.
+                // Cloned, because a version may be listed twice.
                 let info = known.get(&version.digest).cloned()?;
                 Some(stored(version, info))
             })
@@ -62,7 +62,7 @@ impl GithubBackend {
         Ok(Inventory::new(all))
     }
 
-    /// Only a 404 means that it is gone, and only if GitHub's list agrees when asked again.
+    /// Only a 404 that GitHub's list confirms counts as absence.
     async fn read(
         &self,
         cache: &CleanupCache,
@@ -100,7 +100,7 @@ impl GithubBackend {
         Ok(self.packages.delete(number(entry)?).await?)
     }
 
-    /// True if GitHub brought it back; false if it cannot any more, and only the bytes are left.
+    /// False if GitHub can no longer restore it and only the journal's bytes remain.
     pub(super) async fn restore(&self, id: Option<u64>) -> Result<bool, RetentionError> {
         match id {
             Some(id) => Ok(self.packages.restore(id).await?),

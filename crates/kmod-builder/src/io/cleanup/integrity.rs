@@ -6,25 +6,22 @@ use super::{CONCURRENT, RetentionBackend, RetentionError};
 use crate::model::Digest;
 use crate::model::cleanup::{Inventory, ManifestKind, RetentionPlan};
 
-/// What was looked at after a clean-up, and what was found missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IntegrityCheck {
-    /// So many manifests that stay were asked for.
+    /// Number of kept manifests that were checked.
     pub manifests: usize,
-    /// What is not as it was: the manifest, and what it lacks.
+    /// Kept manifests that are incomplete.
     pub broken: Vec<BrokenManifest>,
 }
 
-/// A kept manifest that is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BrokenManifest {
     pub digest: Digest,
-    /// `its manifest`, `its blob sha256:…`.
+    /// For example `its manifest` or `its blob sha256:…`.
     pub missing: String,
 }
 
-/// Asks the store for everything that stays: every manifest, and of the evidence every blob, because a bundle without
-/// its blob proves nothing.
+/// Checks every kept manifest and every blob of the evidence, because a bundle proves nothing without its blob.
 pub async fn check(
     backend: &RetentionBackend,
     inventory: &Inventory,

@@ -12,10 +12,10 @@ use crate::model::Digest;
 use crate::model::cleanup::{RetentionReason, StoredSchema};
 use crate::model::manifest::RawManifest;
 
-/// What is being deleted, written down before it is: the way back.
+/// The deletion journal, from which deletions are restored.
 ///
-/// JSON, one value a line. The first names the store; each deletion has one line with everything that brings the
-/// manifest back, which is on the disk before the store is asked to delete it.
+/// One JSON value per line. The first line names the store; each further line restores one manifest and is on disk
+/// before the deletion is requested.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
@@ -33,7 +33,7 @@ struct JournalHeader {
 const SCHEMA: &str = "cleanup-journal";
 const VERSION: u32 = 2;
 
-/// A manifest that was, or was about to be, deleted.
+/// A deleted manifest, or one whose deletion was about to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalRecord {
     pub digest: Digest,
@@ -41,10 +41,10 @@ pub struct JournalRecord {
     pub version_id: Option<u64>,
     pub tags: BTreeSet<String>,
     pub media_type: String,
-    /// Its bytes, in base64: a digest is of exactly these.
+    /// In base64, because the digest covers exactly these bytes.
     #[serde(with = "in_base64")]
     pub bytes: Vec<u8>,
-    /// Why it was deleted; in version 1 the sentence alone, `why`.
+    /// `why` in version 1, which holds only the sentence.
     #[serde(alias = "why")]
     pub reason: RetentionReason,
     #[serde(alias = "at")]
@@ -58,13 +58,13 @@ impl JournalRecord {
 }
 
 impl Journal {
-    /// Begins a journal in a file that must not exist yet.
+    /// The file must not exist yet.
     pub fn begin(path: &Path, store: &str, now: Timestamp) -> Result<Self, RetentionError> {
         let fail = |error| RetentionError::File { what: "write", path: path.to_owned(), error };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(fail)?;
         let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(fail)?;
-        // The name must survive a crash as well as the bytes.
+        // The directory entry must survive a crash, too.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
         let mut journal = Self { file, path: path.to_owned() };
         journal.line(&JournalHeader {
@@ -79,7 +79,7 @@ impl Journal {
         &self.path
     }
 
-    /// Writes down a deletion. Once this returns, it is on the disk.
+    /// On return, the record is on disk.
     pub(super) fn record(&mut self, record: &JournalRecord) -> Result<(), RetentionError> {
         self.line(record)
     }
@@ -92,9 +92,9 @@ impl Journal {
     }
 }
 
-/// Reads a journal: the store that it is about, and what was deleted, in that order.
+/// Reads the store's name and the records in order.
 ///
-/// A last line that is not whole was being written when the run ended; its deletion never began.
+/// An incomplete last line is ignored: its deletion never started.
 pub fn read_journal(path: &Path) -> Result<(String, Vec<JournalRecord>), RetentionError> {
     let text = fs::read_to_string(path).map_err(|error| RetentionError::File {
         what: "read",

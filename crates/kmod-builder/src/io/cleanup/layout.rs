@@ -12,18 +12,18 @@ use crate::model::cleanup::{Age, Inventory, ManifestInfo, StoredManifest};
 use crate::model::manifest::RawManifest;
 use crate::model::oci::{Descriptor, Index, REF_NAME};
 
-/// A directory of images. What it lists is in `index.json`; a manifest is as old as its file.
+/// An OCI image layout. `index.json` lists the manifests; a manifest's age is that of its file.
 ///
-/// A deleted image's blobs are set aside in `.removed` for a day, from where `restore` takes them; then they are really
-/// gone. Blobs that something else needs stay where they are.
+/// Blobs of deleted images are moved to `.removed` for a day, from where `restore` takes them, and are then deleted.
+/// Blobs that other images need stay in place.
 #[derive(Debug)]
 pub struct LayoutBackend {
     layout: Layout,
 }
 
-/// Blobs that were set aside lie here, in the layout's own directory, so that moving them is one step.
+/// Inside the layout, so that moving a blob is a rename.
 const ASIDE: &str = ".removed";
-/// So long they can be had back, and so long an upload may take whose image is not listed yet.
+/// How long removed blobs can be restored, and how long an upload may take before its image is listed.
 const GRACE: Age = Age::hours(24);
 
 impl LayoutBackend {
@@ -46,7 +46,7 @@ impl LayoutBackend {
                 continue;
             }
             let info = ManifestInfo::read(&media_type, &self.layout.read_blob(&digest)?);
-            // Other tools list only the index and not what is in it.
+            // Other tools list only the index and not its children.
             let children = info.children.iter().filter(|child| self.layout.has(child));
             next.extend(children.map(|child| (child.clone(), String::new())));
             let created = Some(modified(&self.blob(&digest))?);
@@ -78,14 +78,14 @@ impl LayoutBackend {
         Ok(Some(RawManifest::new(self.layout.read_blob(digest)?, media_type)))
     }
 
-    /// Takes it out of the list; its blobs follow in [`LayoutBackend::collect_garbage`].
+    /// Removes it from the index; [`LayoutBackend::collect_garbage`] removes its blobs.
     pub(super) fn delete(&self, digest: &Digest) -> Result<Removal, RetentionError> {
         self.layout.change_index(|index| index.manifests.retain(|entry| entry.digest != *digest))?;
         Ok(Removal::Deleted)
     }
 
-    /// Sets aside what only these needed, and what nothing has needed for a day; puts back what is needed after all;
-    /// removes what has lain aside for a day. How many bytes were set aside.
+    /// Moves aside blobs that only the deleted manifests needed and blobs that nothing has needed for a day. Moves
+    /// needed blobs back, and deletes what was moved aside a day ago. Returns the bytes moved aside.
     ///
     /// The index is locked, so that nothing is added between the check and the removal. Blobs of an image that is not
     /// listed yet are kept for a day.
@@ -117,7 +117,7 @@ impl LayoutBackend {
         })?
     }
 
-    /// Every blob that what is listed needs, manifests included.
+    /// All blobs reachable from the index, manifests included.
     fn needed(&self, index: &Index) -> Result<HashSet<Digest>, RetentionError> {
         let mut needed = HashSet::new();
         let mut next: Vec<(Digest, String)> =
@@ -129,7 +129,7 @@ impl LayoutBackend {
             let info = ManifestInfo::read(&media_type, &self.layout.read_blob(&digest)?);
             needed.extend(info.blobs.into_iter().map(|blob| blob.digest));
             for child in info.children {
-                // What cannot be read as a manifest is needed as it is.
+                // A blob too large for a manifest has no children.
                 if self.layout.has(&child) && is_document(&self.blob(&child))? {
                     next.push((child, String::new()));
                 } else {
@@ -147,19 +147,19 @@ impl LayoutBackend {
         let handle = File::open(path).map_err(file("read", path))?;
         let size = handle.metadata().map_err(file("read", path))?.len();
         fs::rename(path, &target).map_err(file("set aside", path))?;
-        // Its day begins now.
+        // Its grace period starts now.
         handle.set_modified(now.into()).map_err(file("date", &target))?;
         Ok(size)
     }
 
-    /// What an image that stays lacks. Layers too: they are at hand, and shared with what was deleted.
+    /// Checks layers too, because they are local and shared with deleted images.
     pub(super) fn missing_content(&self, stored: &StoredManifest) -> Option<String> {
         let blobs = stored.info.blobs.iter().map(|blob| (&blob.digest, "its blob"));
         let mut all = std::iter::once((&stored.digest, "its manifest")).chain(blobs);
         all.find(|(digest, _)| !self.layout.has(digest)).map(|(digest, what)| format!("{what} {digest}"))
     }
 
-    /// See [`RetentionBackend::restore`](super::Stock).
+    /// See `RetentionBackend::restore`.
     pub(super) fn restore_manifest(
         &self,
         raw: &RawManifest,
@@ -200,7 +200,7 @@ impl LayoutBackend {
     }
 }
 
-/// False if the name points to something else by now; then the manifest is listed without it.
+/// False if the name points to another image; the manifest is then listed without it.
 fn tag(index: &mut Index, name: &str, manifest: &Descriptor) -> bool {
     match index.tagged(name) {
         Some(other) if other.digest != manifest.digest => {
@@ -214,7 +214,7 @@ fn tag(index: &mut Index, name: &str, manifest: &Descriptor) -> bool {
     }
 }
 
-/// The files that are named as blobs are.
+/// The files whose names are digests.
 fn files(directory: &Path) -> Result<Vec<(Digest, PathBuf)>, RetentionError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -238,7 +238,7 @@ fn modified(path: &Path) -> Result<Timestamp, RetentionError> {
         .map_err(|error| RetentionError::unsure(format!("how old {} is", path.display()), error.to_string()))
 }
 
-/// Manifests are small; a layer is not read to find out that it is none.
+/// True if the blob is small enough to be a manifest.
 fn is_document(path: &Path) -> Result<bool, RetentionError> {
     let size = fs::metadata(path).map_err(file("read", path))?.len();
     Ok(size <= crate::io::layout::MAX_DOCUMENT)

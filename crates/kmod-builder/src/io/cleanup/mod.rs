@@ -1,8 +1,7 @@
-//! The clean-up of a store: everything is looked at, [`RetentionPlan`](crate::model::cleanup::RetentionPlan) decides,
-//! and what it decided is carried out, one manifest at a time, with a way back.
+//! Cleans up a store: gathers everything, lets [`RetentionPlan`](crate::model::cleanup::RetentionPlan) decide, and
+//! deletes one manifest at a time after recording it in the journal.
 //!
-//! Three kinds of stores, one engine: [`RetentionBackend`] is what they have in common. Whatever cannot be found out is an error,
-//! never "nothing there".
+//! [`RetentionBackend`] covers the three kinds of stores. A failed lookup is an error, never "nothing there".
 
 mod apply;
 mod backend;
@@ -26,5 +25,5 @@ pub use layout::LayoutBackend;
 pub use registry::RegistryBackend;
 pub use restore::{RestoredManifest, restore};
 
-/// How many manifests are asked for at the same time.
+/// Concurrent manifest reads.
 const CONCURRENT: usize = 8;

@@ -16,12 +16,11 @@ use crate::model::cleanup::{
 use crate::model::image::{Tag, TagOrDigest};
 use crate::model::manifest::RawManifest;
 
-/// A repository in a registry, by the OCI distribution specification alone.
+/// A repository in a registry, through the OCI distribution specification alone.
 ///
-/// Such a registry lists tags and nothing else. What has none is found through what lists it or refers to it, and
-/// through the memory of what was found in earlier runs: the rest of an interrupted clean-up has nothing else that
-/// leads to it. No registry tells when something was pushed; an image is as old as it says, and no older than the
-/// youngest evidence for it.
+/// Such a registry lists only tags. Untagged manifests are found through indexes, referrers and the cache of earlier
+/// runs; after an interrupted clean-up, only the cache leads to the rest. Registries report no push time: an image has
+/// the age that it states, but is no older than its youngest evidence.
 #[derive(Debug)]
 pub struct RegistryBackend {
     registry: RegistryWriter,
@@ -36,7 +35,6 @@ pub struct RegistryBackend {
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl RegistryBackend {
-    /// A repository to which we may write.
     pub fn new(registry: RegistryWriter) -> Self {
         Self {
             registry,
@@ -78,7 +76,7 @@ impl RegistryBackend {
         Ok(Inventory::new(found.into_values()))
     }
 
-    /// What each tag points to, by digest.
+    /// Tags by manifest digest.
     async fn tagged(&self) -> Result<BTreeMap<Digest, BTreeSet<String>>, RetentionError> {
         let names = self.names().await?;
         let resolved: Vec<(Tag, Option<Digest>)> = self.resolve(names.iter().cloned()).await?;
@@ -109,7 +107,7 @@ impl RegistryBackend {
         stream::iter(tags.collect::<Vec<_>>()).map(resolve).buffered(CONCURRENT).try_collect().await
     }
 
-    /// The manifest, if it is there, and everything that it leads to.
+    /// The manifest, if it exists, and everything reachable from it.
     async fn look(
         &self,
         cache: &CleanupCache,
@@ -119,7 +117,7 @@ impl RegistryBackend {
         let tag_or_digest = TagOrDigest::Digest(digest.clone());
         let tags = tagged.get(&digest);
         let raw = match cache.manifest(&digest) {
-            // What is remembered may be gone. What a tag points to was just seen.
+            // A cached manifest may be gone from the registry; a tagged one was just listed.
             Some(raw) if tags.is_some() || self.is_there(&tag_or_digest).await? => raw,
             Some(_) => return Ok(None),
             None => {
@@ -154,7 +152,7 @@ impl RegistryBackend {
         Ok(self.registry.resolve(tag_or_digest).await?.is_some())
     }
 
-    /// By its annotation, else by its configuration.
+    /// From its annotation, else from its configuration.
     async fn created(
         &self,
         cache: &CleanupCache,
@@ -172,7 +170,7 @@ impl RegistryBackend {
         Ok(ManifestInfo::created_in_config(&bytes))
     }
 
-    /// Tags that are new since everything was looked at are followed as well.
+    /// Includes tags created after the inventory was gathered.
     pub(super) async fn tags_now(
         &self,
         entry: &RetentionEntry,
@@ -205,8 +203,8 @@ impl RegistryBackend {
     }
 }
 
-/// Makes images as young as their evidence, and gives what has no date, and belongs to nothing that is there, that of
-/// its first sight: it waits for nothing but its grace. Images without a date stay without one, and so stay.
+/// Gives images the age of their youngest evidence. Undated manifests that belong to nothing get the time they were
+/// first seen, so that only the grace period applies. Undated images stay undated and are kept.
 fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &BTreeMap<Digest, Timestamp>, now: Timestamp) {
     let evidence: Vec<(Digest, Option<Timestamp>)> =
         found.values().filter_map(|stored| Some((stored.info.subject.clone()?, stored.created))).collect();
@@ -229,8 +227,8 @@ fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &BTreeMap<Digest, Ti
     }
 }
 
-/// Stores a manifest under its digest and gives it those of its tags that point to nothing else by now. The tags that
-/// do, and that it does not get.
+/// Stores a manifest under its digest and under those of its tags that are free. Returns the tags that point to
+/// something else.
 pub(super) async fn restore_manifest(
     registry: &RegistryWriter,
     raw: &RawManifest,

@@ -7,14 +7,14 @@ use crate::model::cleanup::{Dependencies, Inventory, ManifestInfo, StoredManifes
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RestoredManifest {
     pub digest: Digest,
-    /// Tags that point to something else by now, and stay there.
+    /// Tags that point to something else and are left there.
     pub taken: Vec<String>,
 }
 
-/// Brings back what a journal says was deleted, the last first: evidence is there again before its image is, as when it
-/// was published. What is there already stays as it is.
+/// Restores what a journal records as deleted, last deletion first, so that evidence exists before its image. Existing
+/// content is not changed.
 ///
-/// With digests, only these and what speaks about them.
+/// With digests, restores only these and what refers to them.
 pub async fn restore(
     backend: &RetentionBackend,
     records: &[JournalRecord],
@@ -28,7 +28,7 @@ pub async fn restore(
     Ok(restored)
 }
 
-/// An image is nothing without its evidence, and an index nothing without its images: both come with it.
+/// An image is restored with its evidence, an index with its images.
 fn wanted<'a>(records: &'a [JournalRecord], digests: &[Digest]) -> Vec<&'a JournalRecord> {
     if digests.is_empty() {
         return records.iter().collect();

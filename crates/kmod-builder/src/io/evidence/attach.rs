@@ -1,5 +1,3 @@
-//! Attaches evidence to an image in a registry.
-
 use std::collections::BTreeSet;
 
 use crate::io::registry::{RegistryError, RegistryWriter, UploadProgress};
@@ -7,7 +5,7 @@ use crate::model::Digest;
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::ManifestWithBlobs;
 
-/// Attaches referrers and waits until they are listed. Idempotent.
+/// Waits until the referrers are listed. Idempotent.
 pub async fn attach(
     registry: &RegistryWriter,
     image: &Digest,
@@ -33,7 +31,7 @@ pub async fn attach(
     }
 }
 
-/// Which of these the registry does not list as referrers, after all retries.
+/// Those that the registry does not list as referrers after all retries.
 pub(in crate::io) async fn unlisted(
     registry: &RegistryWriter,
     image: &Digest,
@@ -51,20 +49,16 @@ pub(in crate::io) async fn unlisted(
     Ok(missing)
 }
 
-/// Evidence could not be attached.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttachError {
-    /// The registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// Written, but not listed.
     #[error("{evidence} was attached to {image}, but is not listed as a referrer")]
     #[diagnostic(help("run it again: clients find evidence through the referrers list"))]
     Unlisted {
-        /// The image.
         image: Digest,
-        /// The evidence.
+        /// Digest of the referrer's manifest.
         evidence: Digest,
     },
 }

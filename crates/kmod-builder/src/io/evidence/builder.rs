@@ -1,4 +1,4 @@
-//! The evidence of an image that is about to be published: what is valid already is kept, the rest is signed.
+//! Builds the evidence of an image to publish: keeps valid existing evidence and signs the rest.
 
 use jiff::Timestamp;
 
@@ -11,39 +11,32 @@ use crate::model::inputs::BuildInputs;
 use crate::model::publish::Evidence;
 use crate::model::verify::Inspection;
 
-/// An image that gets its evidence.
 pub struct EvidenceBuilder<'a> {
-    /// The image in its repository.
     pub subject: StatementSubject,
-    /// The image as it is stored locally.
+    /// The image as stored locally.
     pub inspection: &'a Inspection,
-    /// What it was built from.
     pub inputs: &'a BuildInputs,
-    /// Who signs.
     pub signer: &'a Signer,
-    /// Where tokens and the root of trust come from.
+    /// Sources of tokens and of the trusted root.
     pub sources: &'a SignerSources,
 }
 
-/// Evidence could not be made.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EvidenceError {
-    /// Signing failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sign(#[from] SignError),
-    /// The root of trust cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Signer(#[from] SignerError),
-    /// The existing evidence cannot be read. Nothing is signed then, because transparency logs cannot be undone.
+    /// Nothing is signed then, because transparency log entries are permanent.
     #[error("cannot read the evidence that is already published: {0}")]
     #[diagnostic(help("run it again when the registry responds"))]
     Unknown(String),
 }
 
 impl EvidenceBuilder<'_> {
-    /// Signs the evidence that is missing. Also returns the bundles that were signed without a key.
+    /// Signs missing evidence. Also returns the keylessly signed bundles.
     pub async fn build(&self, stored: &StoredEvidence) -> Result<(Evidence, Vec<Vec<u8>>), EvidenceError> {
         let (mut evidence, mut keyless) = (Evidence::default(), Vec::new());
         for signer_kind in self.signer.signer_kinds() {
@@ -69,7 +62,6 @@ impl EvidenceBuilder<'_> {
         Ok((evidence, keyless))
     }
 
-    /// Which evidence of a signer is stored already.
     async fn status(
         &self,
         stored: &StoredEvidence,

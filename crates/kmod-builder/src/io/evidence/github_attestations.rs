@@ -1,4 +1,4 @@
-//! GitHub's store of attestations, where `gh attestation verify` looks first.
+//! GitHub's attestation store, which `gh attestation verify` queries first.
 //!
 //! GitHub's documentation: "REST API endpoints for repository attestations".
 
@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::signer::retry_policy;
 
-/// The store of one repository.
 #[derive(Clone, Debug)]
 pub struct GithubAttestations {
     client: reqwest::Client,
@@ -20,40 +19,33 @@ pub struct GithubAttestations {
     first_wait: Duration,
 }
 
-/// A bundle could not be handed over.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum UploadError {
-    /// Not JSON.
     #[error("the bundle is no JSON")]
     NoBundle(#[source] serde_json::Error),
-    /// The connection failed, or the answer cannot be read.
     #[error("GitHub's attestations cannot be reached")]
     Connection(#[source] reqwest::Error),
-    /// GitHub said no.
     #[error("GitHub does not take the attestation ({status}): {message}")]
     #[diagnostic(help(
         "the job needs `permissions: attestations: write`; only bundles that a workflow signed are taken, and private repositories need a plan that has attestations"
     ))]
     Refused {
-        /// The HTTP status.
         status: StatusCode,
-        /// What GitHub said.
+        /// From the response body.
         message: String,
     },
 }
 
 impl GithubAttestations {
-    /// The store of `owner/name`, at the programming interface with this address (`https://api.github.com`).
+    /// For `owner/name`, at this API base URL (`https://api.github.com`).
     pub fn new(client: reqwest::Client, api: &str, repository: &str, token: SecretString) -> Self {
         let url = format!("{}/repos/{repository}/attestations", api.trim_end_matches('/'));
         Self { client, url, token, first_wait: Duration::from_secs(1) }
     }
 
-    /// Hands a bundle over and returns the number that GitHub gave it. A second time gives another number and does no
-    /// harm.
+    /// Uploads a bundle and returns GitHub's id for it. Repeating an upload only creates another id.
     ///
-    /// # Retries
-    /// Three times, after 1, 2 and 4 seconds, if GitHub was out of reach or overloaded.
+    /// Retries three times, after 1, 2 and 4 seconds, if GitHub is unreachable or overloaded.
     pub async fn upload(&self, bundle: &[u8]) -> Result<u64, UploadError> {
         let bundle: Value = serde_json::from_slice(bundle).map_err(UploadError::NoBundle)?;
         let body = json!({"bundle": bundle});

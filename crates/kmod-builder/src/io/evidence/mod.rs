@@ -1,4 +1,4 @@
-//! The evidence beside an image in a registry: read, signed and attached.
+//! Reads, signs and attaches the evidence of an image in a registry.
 
 pub mod attach;
 pub mod builder;

@@ -1,5 +1,3 @@
-//! Reads the evidence of an image from its registry.
-
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,13 +11,13 @@ use crate::model::evidence::{artifact, summary};
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::RawManifest;
 
-/// Bytes. The SBOM of a thousand packages has half a megabyte.
+/// Bytes. The SBOM of a thousand packages has about 500 KB.
 const LARGEST_BUNDLE: u64 = 16 << 20;
 /// Bytes.
 const LARGEST_PAYLOAD: u64 = 64 << 10;
 const CONCURRENT: usize = 4;
 
-/// All evidence of an image. Evidence that cannot be read is an error, never absent.
+/// Unreadable evidence is an error, never absent.
 pub async fn stored_evidence(registry: &Registry, image: &Digest) -> StoredEvidence {
     let tag = TagOrDigest::Tag(simple_signing::tag(image));
     let simple_signatures = async {
@@ -35,7 +33,7 @@ pub async fn stored_bundles(registry: &Registry, image: &Digest) -> Lookup<Vec<S
     bundles(registry, &referrers).await
 }
 
-/// The bundles among an image's referrers; referrers of other kinds are left out.
+/// Skips referrers of other kinds.
 pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Lookup<Vec<StoredBundle>> {
     let carriers = referrers.found.iter().filter_map(|referrer| {
         let (bundle, _) = artifact::carried_bundle(&referrer.manifest.bytes)?;
@@ -51,9 +49,9 @@ pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Lookup<Vec<S
         .await
 }
 
-/// The signatures in the manifest at an image's signature tag, if there is one.
+/// The signatures in the manifest at the image's signature tag.
 ///
-/// The payload that is `known` is not read again.
+/// The `known` payload is not read again.
 pub async fn simple_signatures(
     registry: &Registry,
     manifest: Option<&RawManifest>,
@@ -74,13 +72,13 @@ pub async fn simple_signatures(
         .await
 }
 
-/// What each bundle claims, unverified, or why it is invalid.
+/// Unverified claims of each bundle, or why it is invalid.
 pub fn summaries(bundles: &[StoredBundle], image: &Digest) -> Vec<(Digest, Lookup<summary::BundleSummary>)> {
     let summary = |stored: &StoredBundle| (stored.referrer.clone(), summary::summary(&stored.json, image));
     bundles.iter().map(summary).collect()
 }
 
-/// Writes each bundle into the directory as `DIGEST.sigstore.json`, and returns the files.
+/// Writes `DIGEST.sigstore.json` for each bundle and returns the paths.
 pub fn write_bundles(directory: &Path, bundles: &[StoredBundle]) -> std::io::Result<Vec<Option<PathBuf>>> {
     std::fs::create_dir_all(directory)?;
     let write = |bundle: &StoredBundle| {
@@ -101,7 +99,6 @@ async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Lookup<Byte
     }
 }
 
-/// An error with its causes, in one line.
 fn error_chain(error: &RegistryError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -131,7 +128,7 @@ mod tests {
         Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(server).await;
     }
 
-    /// Serves the parcel's blobs, and its manifest under these names.
+    /// Serves the blobs, and the manifest under these names.
     async fn store(server: &MockServer, manifest_with_blobs: &ManifestWithBlobs, names: &[&str]) {
         for blob in manifest_with_blobs.blobs() {
             let BlobSource::Bytes(bytes) = &blob.source else { panic!("{manifest_with_blobs:?}") };

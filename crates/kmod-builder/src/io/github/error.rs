@@ -1,77 +1,64 @@
 use std::time::Duration;
 
-/// GitHub could not be asked, or something there not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum GithubError {
-    /// The address or token cannot be used.
     #[error("GitHub's API at {base} cannot be used: {reason}")]
     Client {
-        /// The address.
+        /// A base URL, such as `https://api.github.com`.
         base: String,
-        /// Why.
         reason: String,
     },
-    /// Neither a user nor an organisation, or no such package.
     #[error("GitHub knows no {what}")]
     Missing {
-        /// What was asked for.
+        /// Continues "GitHub knows no …".
         what: String,
     },
-    /// GitHub does not allow it.
     #[error("could not {what}: GitHub answered {status}: {message}")]
     Refused {
-        /// What was asked for.
+        /// Continues "could not …".
         what: String,
-        /// The status.
         status: u16,
-        /// GitHub's sentence.
         message: String,
     },
-    /// GitHub does not allow it, and here is what would have to be otherwise.
+    /// [`Self::Refused`] with specific help.
     #[error("could not {what}: GitHub answered {status}: {message}")]
     Denied {
-        /// What was asked for.
         what: String,
-        /// The status.
         status: u16,
-        /// GitHub's sentence.
         message: String,
-        /// What to do.
+        /// Replaces the general help of [`Self::Refused`].
         help: &'static str,
     },
-    /// A rate limit that lasts longer than is waited.
+    /// The rate limit exceeds the longest wait.
     #[error("could not {what} yet: GitHub's rate limit asks to wait {} s", wait.as_secs())]
     Limited {
-        /// What was asked for.
+        /// Continues "could not …".
         what: String,
-        /// How long GitHub asks to wait.
         wait: Duration,
     },
-    /// No answer, or a server in trouble, several times.
+    /// All retries failed.
     #[error("could not {what}: {reason}")]
     Unreachable {
-        /// What was asked for.
+        /// Continues "could not …".
         what: String,
-        /// The last failure.
         reason: String,
     },
-    /// The answer is not what GitHub documents; nothing is deleted on a guess.
+    /// Nothing is deleted after an unexpected response.
     #[error("could not {what}: the answer makes no sense: {reason}")]
     Malformed {
-        /// What was asked for.
+        /// Continues "could not …".
         what: String,
-        /// What is wrong with it.
         reason: String,
     },
 }
 
 impl GithubError {
-    /// Whether GitHub answered that it may not be done, or that there is no such thing for this token.
+    /// True if GitHub rejected the request or hides the resource from this token.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Denied { .. } | Self::Missing { .. })
     }
 
-    /// Whether it is a rate limit: nothing is wrong, and the run can go on later.
+    /// True for a rate limit: a later run can continue.
     pub const fn is_limit(&self) -> bool {
         matches!(self, Self::Limited { .. })
     }

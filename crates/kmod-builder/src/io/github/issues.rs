@@ -10,7 +10,7 @@ use super::page::Pages;
 use super::transport::{Answer, Method, Transport};
 use crate::model::ci_report::{DesiredIssue, ExistingIssue, IssueAction, LABEL, Marker, duplicates};
 
-/// More pages than there can be issues of this label: a list that goes in circles must end too.
+/// More pages than one label can fill; ends a paging loop.
 const MOST_PAGES: u32 = 100;
 const HELP: &str =
     "the job needs `permissions: issues: write`, and the repository must have issues switched on";
@@ -19,25 +19,24 @@ const HELP: &str =
 #[derive(Debug)]
 pub struct Issues {
     transport: Transport,
-    /// Address of the repository's issues, without a query.
+    /// URL without query.
     address: String,
     requests: AtomicU64,
 }
 
-/// An issue as GitHub writes it.
 #[derive(Deserialize)]
 struct Wire {
     number: u64,
     state: String,
     #[serde(default)]
     body: Option<String>,
-    /// Pull requests are issues, too, and carry this.
+    /// Set for pull requests, which GitHub lists as issues.
     #[serde(default)]
     pull_request: Option<serde_json::Value>,
 }
 
 impl Issues {
-    /// The issues of `owner/name`, at the programming interface with this address (`https://api.github.com`).
+    /// For `owner/name`, at this API base URL (`https://api.github.com`).
     pub fn new(
         base: &str,
         token: Option<SecretString>,
@@ -50,12 +49,11 @@ impl Issues {
         Ok(Self { transport, address, requests: AtomicU64::new(0) })
     }
 
-    /// How many requests were made.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Every issue with our label and a marker, open or closed.
+    /// Open and closed issues that carry our label and a marker.
     pub async fn existing(&self) -> Result<Vec<ExistingIssue>, GithubError> {
         let mut all = Vec::new();
         let mut number = 1;
@@ -80,11 +78,10 @@ impl Issues {
         }
     }
 
-    /// Does one step.
+    /// Executes one action.
     ///
-    /// # Concurrency
-    /// Two reporters may both find nothing and both open an issue. So whoever has opened one looks again, and of
-    /// several with the same marker closes all but the oldest; both come to the same answer.
+    /// Two reporters may open the same issue at once. After opening one, each reads the list again and closes all
+    /// issues with the same marker but the oldest.
     pub async fn carry_out(&self, step: &IssueAction) -> Result<(), GithubError> {
         match step {
             IssueAction::Open(wanted) => {
@@ -110,14 +107,14 @@ impl Issues {
         }
     }
 
-    /// Writes an issue anew; it is open afterwards.
+    /// Updates an issue and reopens it.
     async fn write(&self, number: u64, wanted: &DesiredIssue, step: &IssueAction) -> Result<(), GithubError> {
         let text = json!({"title": wanted.title, "body": wanted.body, "state": "open"});
         let url = format!("{}/{number}", self.address);
         self.change(&step.to_string(), Method::Patch(&text), &url).await
     }
 
-    /// Closes first: a comment that is lost is no harm, one that is made every day is.
+    /// Closes before commenting: a lost comment is harmless, a repeated one is not.
     async fn close(&self, number: u64, why: &str, reason: &str) -> Result<(), GithubError> {
         let what = format!("close issue #{number}");
         let state = json!({"state": "closed", "state_reason": reason});

@@ -2,19 +2,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How fast GitHub is asked, and how long is waited where it says "not now".
+/// Request rate and waits for GitHub's API.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The least time between two changes. GitHub asks for a second
-    /// ([best practices](https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api)).
+    /// Minimum time between two changes; GitHub recommends one second ([best
+    /// practices](https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api)).
     pub between_changes: Duration,
-    /// How long is waited where GitHub does not say how long: it asks for a minute at least.
+    /// Wait if GitHub gives no duration; GitHub recommends at least a minute.
     pub unsaid: Duration,
-    /// The longest that one request waits in all. A limit that lasts longer ends the run, which can go on later.
+    /// Longest total wait of one request. A longer limit ends the run, which can continue later.
     pub longest: Duration,
-    /// The wait after the first failure of a server or connection; each further one is twice as long.
+    /// Wait after the first server or connection failure; doubles with each further one.
     pub first_delay: Duration,
-    /// How often a request is made before such a failure is final.
+    /// Attempts before such a failure is final.
     pub attempts: u32,
 }
 
@@ -30,7 +30,7 @@ impl Default for Pace {
     }
 }
 
-/// An answer's status and what belongs to it, as far as limits go.
+/// Status and rate limit headers of a response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     pub(super) status: u16,
@@ -40,14 +40,13 @@ pub(super) struct Told {
     pub(super) remaining: Option<String>,
     /// `x-ratelimit-reset`, in seconds since 1970.
     pub(super) reset: Option<String>,
-    /// GitHub's sentence.
+    /// GitHub's message.
     pub(super) message: String,
 }
 
 impl Told {
-    /// How long to wait before asking again, if this is a limit at all: a plain 403 is a refusal, and waiting does not
-    /// help against it. The secondary limit comes as 403 with `Retry-After`, while requests remain
-    /// (kairos-io/kairos#4651), or with nothing but its sentence.
+    /// How long to wait before a retry; `None` if this is no rate limit. A plain 403 is a rejection. The secondary
+    /// limit is a 403 with `Retry-After` while requests remain (kairos-io/kairos#4651), or with only its message.
     pub(super) fn wait(&self, now: Timestamp, pace: &Pace) -> Option<Duration> {
         let used_up = self.remaining.as_deref() == Some("0");
         let message = self.message.to_ascii_lowercase();
@@ -65,7 +64,7 @@ impl Told {
             seconds(&self.reset).filter(|_| used_up).map(|reset| (reset - now.as_second()).max(0))
         });
         let asked = asked.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-        // A limit that has just ended is still a reason for a breath.
+        // A limit that has just ended still gets a short wait.
         Some(asked.unwrap_or(pace.unsaid).max(pace.first_delay))
     }
 }

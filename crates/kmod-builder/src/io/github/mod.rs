@@ -1,9 +1,9 @@
-//! GitHub's REST API: packages, issues and runs of workflows, over one transport with its limits and its pace.
+//! GitHub's REST API: packages, issues and workflow runs, over one rate-limited transport.
 //!
-//! GHCR refuses deletion over the registry protocol (405, containers/skopeo#1880). Each manifest is a "version" of the
-//! package here, and a version carries all its tags. Formats:
-//! [Packages](https://docs.github.com/rest/packages/packages), [issues](https://docs.github.com/rest/issues/issues),
-//! [workflow runs](https://docs.github.com/rest/actions/workflow-runs), [rate
+//! GHCR rejects deletion over the registry protocol (405, containers/skopeo#1880). Here, each manifest is a "version"
+//! of the package and carries all its tags. Formats: [Packages](https://docs.github.com/rest/packages/packages),
+//! [issues](https://docs.github.com/rest/issues/issues), [workflow
+//! runs](https://docs.github.com/rest/actions/workflow-runs), [rate
 //! limits](https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 
 mod error;

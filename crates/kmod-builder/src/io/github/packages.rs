@@ -15,14 +15,14 @@ use super::transport::{Answer, Method, Transport};
 use crate::model::Digest;
 use crate::model::image::Repository;
 
-/// GitHub's largest page.
+/// GitHub's maximum.
 const PER_PAGE: u32 = 100;
-/// How many pages are asked for at the same time.
+/// Concurrent page requests.
 const CONCURRENT: usize = 4;
-/// More pages than any package has: a list that goes in circles must end too.
+/// More pages than any package has; ends a paging loop.
 const MOST_PAGES: u32 = 10_000;
 
-/// One container package of a user or an organisation. Clones share connections, counters and the pace.
+/// One container package of a user or organisation. Clones share connections, counters and rate limit.
 #[derive(Clone, Debug)]
 pub struct Packages {
     inner: Arc<Inner>,
@@ -31,7 +31,7 @@ pub struct Packages {
 #[derive(Debug)]
 struct Inner {
     transport: Transport,
-    /// Address of the list of versions, without a query.
+    /// URL of the version list, without query.
     versions: String,
     name: String,
     kind: OwnerKind,
@@ -45,54 +45,43 @@ struct Counters {
     changes: AtomicU64,
 }
 
-/// What was asked of GitHub so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// Pages of the list of versions.
     pub lists: u64,
-    /// Other questions.
     pub reads: u64,
     /// Deletions and restorations.
     pub changes: u64,
 }
 
-/// The two kinds of accounts; their packages have different addresses.
+/// Account kinds have different API paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum OwnerKind {
-    /// A person.
     User,
-    /// An organisation.
     Organization,
 }
 
-/// A version of the package: one manifest.
+/// One manifest of the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// GitHub's number for it.
     pub id: u64,
-    /// The manifest's digest.
     pub digest: Digest,
-    /// Every tag that points to it.
     pub tags: BTreeSet<String>,
-    /// When it was pushed first.
+    /// First push.
     pub created: Timestamp,
-    /// When it last changed; not when a tag moved.
+    /// Last change; moving a tag does not count.
     pub updated: Timestamp,
 }
 
-/// How a deletion ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone.
     Deleted,
-    /// It was gone already: lists are a little old sometimes (dataaxiom/ghcr-cleanup-action#74).
+    /// Lists can be stale (dataaxiom/ghcr-cleanup-action#74).
     AlreadyGone,
-    /// The store keeps it, by a rule of its own, and says so.
+    /// Retained by a rule of the store; holds the store's message.
     Retained(String),
 }
 
-/// A version as GitHub writes it. Everything that a decision rests on must be there; a version without it fails its
-/// page, and with it the plan.
+/// A version as GitHub writes it. Decisions depend on every field, so a missing one fails the page and the plan.
 #[derive(Deserialize)]
 struct Wire {
     id: u64,
@@ -125,8 +114,8 @@ impl From<Wire> for Version {
 }
 
 impl Packages {
-    /// The package that a repository in GitHub's registry is. Asks once what kind of account the owner is: the token
-    /// of a workflow has no user of its own, so that there is no other way to the right address.
+    /// Opens the package of a repository in GHCR. Requests the owner's account kind, because a workflow's token has no
+    /// user of its own and the API path depends on it.
     pub async fn connect(
         base: &str,
         token: Option<SecretString>,
@@ -145,19 +134,17 @@ impl Packages {
             OwnerKind::User => "users",
             OwnerKind::Organization => "orgs",
         };
-        // A package may have further slashes in its name, and there they are part of it.
+        // Slashes in a package name are part of the name and must be encoded.
         let encoded = name.replace('/', "%2F");
         let versions = format!("{base}/{folder}/{owner}/packages/container/{encoded}/versions");
         let inner = Inner { transport, versions, name: repository.path().to_owned(), kind, counters };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// What kind of account the owner is.
     pub fn kind(&self) -> OwnerKind {
         self.inner.kind
     }
 
-    /// What was asked so far.
     pub fn requests(&self) -> Requests {
         let counters = &self.inner.counters;
         Requests {
@@ -167,12 +154,12 @@ impl Packages {
         }
     }
 
-    /// What GitHub's clock said last.
+    /// GitHub's clock, from the last response.
     pub fn server_time(&self) -> Option<Timestamp> {
         self.inner.transport.server_time()
     }
 
-    /// Every version there is, complete or an error.
+    /// All versions; an incomplete list is an error.
     pub async fn versions(&self) -> Result<Vec<Version>, GithubError> {
         let (mut all, first) = self.page(1).await?;
         let last = first.last.or(first.next).unwrap_or(1).min(MOST_PAGES);
@@ -184,7 +171,7 @@ impl Packages {
             .await?;
         let mut end = first;
         for (number, (versions, links)) in numbers.iter().zip(pages) {
-            // A list that became shorter while it was read may have lost anything.
+            // If the list shrank while it was read, versions may be missing.
             if links.next.is_none() && *number != last {
                 return Err(self.malformed("list the versions", "the list became shorter while it was read"));
             }
@@ -220,7 +207,7 @@ impl Packages {
         }
     }
 
-    /// The version as it is now, or `None` if it is gone.
+    /// `None` if it is gone.
     pub async fn version(&self, id: u64) -> Result<Option<Version>, GithubError> {
         let what = format!("read version {id}");
         self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
@@ -232,21 +219,21 @@ impl Packages {
         }
     }
 
-    /// Deletes a version with all its tags.
+    /// Also deletes its tags.
     pub async fn delete(&self, id: u64) -> Result<Removal, GithubError> {
         let what = format!("delete version {id}");
         let answer = self.change(&what, Method::Delete, &self.at(id)).await?;
         match answer.status {
             204 | 200 => Ok(Removal::Deleted),
             404 => Ok(Removal::AlreadyGone),
-            // GitHub's own rules, which no clean-up can change (kairos-io/kairos#4723,
+            // GitHub's own rules, which cannot be overridden (kairos-io/kairos#4723,
             // chizkiyahu/delete-untagged-ghcr-action#40).
             400 if is_rule(&answer.message()) => Ok(Removal::Retained(answer.message())),
             _ => Err(self.refused(&what, &answer)),
         }
     }
 
-    /// Brings a deleted version back, for 30 days after its deletion. False if GitHub cannot any more.
+    /// Restores a version within 30 days of its deletion. False if GitHub no longer can.
     pub async fn restore(&self, id: u64) -> Result<bool, GithubError> {
         let what = format!("restore version {id}");
         let answer = self.change(&what, Method::Post(None), &format!("{}/restore", self.at(id))).await?;

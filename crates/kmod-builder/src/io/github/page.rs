@@ -1,14 +1,13 @@
-/// What a `Link` header (RFC 8288) says of a list in pages.
+/// Pages named by a `Link` header (RFC 8288).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pages {
-    /// The number of the next page, if there is one.
     pub(super) next: Option<u32>,
-    /// The number of the last page, where it is said.
+    /// `None` if not stated.
     pub(super) last: Option<u32>,
 }
 
 impl Pages {
-    /// What the header says; without one, there is a single page.
+    /// Without a header, there is a single page.
     pub(super) fn of(header: Option<&str>) -> Self {
         let mut pages = Self::default();
         for part in header.unwrap_or_default().split(',') {

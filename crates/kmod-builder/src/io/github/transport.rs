@@ -1,4 +1,4 @@
-//! How a single request reaches GitHub: its limits, its pace and its failures, in one place.
+//! Sends requests to GitHub, with rate limits and retries.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::error::GithubError;
 use super::limits::{Pace, Told};
 
-/// The connection to GitHub.
 #[derive(Debug)]
 pub(super) struct Transport {
     github: Octocrab,
@@ -22,14 +21,14 @@ pub(super) struct Transport {
     server_time: Mutex<Option<Timestamp>>,
 }
 
-/// An answer that is neither a limit nor a server's trouble.
+/// A response that is neither a rate limit nor a server error.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) link: Option<String>,
     pub(super) body: String,
 }
 
-/// What is asked for, with the JSON that goes with it.
+/// HTTP method with its JSON body.
 #[derive(Clone, Copy)]
 pub(super) enum Method<'a> {
     Get,
@@ -45,12 +44,12 @@ impl Transport {
         Ok(Self { github, pace, last_change: tokio::sync::Mutex::default(), server_time: Mutex::default() })
     }
 
-    /// What GitHub's clock said last.
+    /// GitHub's clock, from the last response.
     pub(super) fn server_time(&self) -> Option<Timestamp> {
         *self.server_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One change after another, at the pace that GitHub asks for.
+    /// Serialises changes at the rate that GitHub recommends.
     pub(super) async fn change(
         &self,
         what: &str,
@@ -66,9 +65,8 @@ impl Transport {
         answer
     }
 
-    /// Asks until there is an answer that is neither a limit nor a server's trouble. Every request here may be made
-    /// twice: a deletion that was carried out is answered 404 the second time, and an issue that was opened twice is
-    /// found and closed by whoever opened it.
+    /// Retries rate limits and server errors. Every request can be repeated: a repeated deletion gets 404, and a
+    /// duplicate issue is closed by its reporter.
     pub(super) async fn send(
         &self,
         what: &str,
@@ -135,7 +133,7 @@ impl Transport {
 }
 
 impl Answer {
-    /// GitHub's sentence, or the beginning of whatever it was.
+    /// GitHub's message, else the start of the body.
     pub(super) fn message(&self) -> String {
         #[derive(Deserialize)]
         struct Body {
@@ -148,7 +146,7 @@ impl Answer {
     }
 }
 
-/// Our own client under octocrab: with its timeouts, and without repetitions that nobody has counted.
+/// Our own HTTP client under octocrab: with its timeouts and without uncounted retries.
 fn client(base: &str, token: Option<SecretString>) -> Result<Octocrab, String> {
     let url = Url::parse(base).map_err(|error| error.to_string())?;
     let is_local = url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
@@ -171,7 +169,6 @@ fn client(base: &str, token: Option<SecretString>) -> Result<Octocrab, String> {
     builder.build_with_reqwest(http).map_err(|error| chain(&error))
 }
 
-/// An error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

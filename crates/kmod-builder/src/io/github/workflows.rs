@@ -12,23 +12,22 @@ use super::transport::{Answer, Method, Transport};
 const HELP: &str = "set GITHUB_TOKEN to a token with `actions: write` for this repository (`gh auth token` prints one), \
                     and look whether the workflow is there and switched on";
 
-/// A workflow of a repository.
 #[derive(Debug)]
 pub struct Workflow {
     transport: Transport,
-    /// Asks once only: a start that is made twice makes two runs.
+    /// Without retries: a repeated dispatch starts a second run.
     once: Transport,
-    /// Address of the repository's actions.
+    /// URL of the repository's actions.
     actions: String,
     file: String,
 }
 
-/// A run of a workflow, as GitHub writes it.
+/// In GitHub's format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// GitHub's number for it, unique for all repositories.
+    /// Unique across repositories.
     pub id: u64,
-    /// The number within the workflow.
+    /// Unique within the workflow.
     pub run_number: u64,
     /// `schedule`, `workflow_dispatch`, `push`.
     pub event: String,
@@ -36,32 +35,28 @@ pub struct Run {
     pub status: Option<String>,
     /// `success`, `failure`, `cancelled` and others, once it is completed.
     pub conclusion: Option<String>,
-    /// The branch.
     pub head_branch: Option<String>,
-    /// When it was asked for.
     pub created_at: Timestamp,
-    /// When this attempt started.
+    /// Start of this attempt.
     #[serde(default)]
     pub run_started_at: Option<Timestamp>,
-    /// When it last changed: its end, once it is completed.
+    /// Last change; the end of a completed run.
     pub updated_at: Timestamp,
-    /// Its page.
     pub html_url: String,
 }
 
 impl Run {
-    /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.status.as_deref() == Some("completed")
     }
 
-    /// How it ended, or else what it does.
+    /// The conclusion, else the status.
     pub fn state(&self) -> &str {
         let state = if self.has_ended() { self.conclusion.as_deref() } else { self.status.as_deref() };
         state.unwrap_or("unknown")
     }
 
-    /// How long it took, or has been taking until `now`.
+    /// Until `now` if the run has not ended.
     pub fn duration(&self, now: Timestamp) -> SignedDuration {
         let began = self.run_started_at.unwrap_or(self.created_at);
         let until = if self.has_ended() { self.updated_at } else { now };
@@ -70,7 +65,7 @@ impl Run {
 }
 
 impl Workflow {
-    /// The workflow in `.github/workflows/FILE` of `owner/name`.
+    /// The workflow `.github/workflows/FILE` of `owner/name`.
     pub fn new(
         base: &str,
         token: Option<SecretString>,
@@ -84,7 +79,7 @@ impl Workflow {
         Ok(Self { transport: Transport::new(base, token, pace)?, once, actions, file: file.to_owned() })
     }
 
-    /// Starts it. GitHub does not say which run that makes.
+    /// Dispatches the workflow. GitHub does not return the run.
     pub async fn start(&self, reference: &str, inputs: &BTreeMap<String, String>) -> Result<(), GithubError> {
         let what = format!("start the workflow {}", self.file);
         let body = json!({"ref": reference, "inputs": inputs});
@@ -96,7 +91,7 @@ impl Workflow {
         }
     }
 
-    /// The newest runs, newest first.
+    /// Newest first.
     pub async fn runs(&self, count: u8) -> Result<Vec<Run>, GithubError> {
         #[derive(Deserialize)]
         struct List {
@@ -107,7 +102,6 @@ impl Workflow {
         Ok(self.get::<List>(&what, &url).await?.workflow_runs)
     }
 
-    /// One run as it is now.
     pub async fn run(&self, id: u64) -> Result<Run, GithubError> {
         self.get(&format!("read the run {id}"), &format!("{}/runs/{id}", self.actions)).await
     }

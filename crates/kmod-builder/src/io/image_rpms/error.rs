@@ -8,7 +8,6 @@ use crate::io::store::StoreError;
 use crate::model::image::ImageRef;
 use crate::model::oci::ManifestError;
 
-/// The RPMs of an image cannot be listed or extracted.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ImageRpmsError {
     #[error(transparent)]
@@ -19,7 +18,6 @@ pub enum ImageRpmsError {
     Manifest { image: ImageRef, error: ManifestError },
     #[error("the configuration of {image} cannot be read: {error}")]
     Config { image: ImageRef, error: serde_json::Error },
-    /// Manifest and configuration contradict each other.
     #[error("{image} has {layers} layers, but its configuration lists {diff_ids}")]
     Layers { image: ImageRef, layers: usize, diff_ids: usize },
     #[error(transparent)]
@@ -27,7 +25,7 @@ pub enum ImageRpmsError {
     Layer(#[from] LayerError),
     #[error("{path}: {error}")]
     Rpm {
-        /// Its path in the image.
+        /// Path in the image.
         path: String,
         error: RpmError,
     },
@@ -44,7 +42,7 @@ pub enum ImageRpmsError {
     },
 }
 
-/// One or more files, as the beginning of a sentence: "a and 2 more are".
+/// One or more files, as the start of a sentence: "a and 2 more are".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileList(pub(super) Vec<PathBuf>);
 

@@ -14,9 +14,8 @@ use crate::model::packages::PackageGroup;
 pub struct ExtractedRpm {
     pub file: PathBuf,
     pub group: PackageGroup,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
-    /// Its digest.
     pub digest: Digest,
     pub state: ExtractState,
 }
@@ -30,7 +29,6 @@ pub enum ExtractState {
 }
 
 impl ExtractState {
-    /// `written`, `replaced` or `present`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::StagedRpm => "written",
@@ -40,7 +38,7 @@ impl ExtractState {
     }
 }
 
-/// A directory beside the target: on the same file system, so that files can be renamed into it.
+/// On the target's file system, so that files can be renamed into it.
 pub(super) fn staging(target: &Path) -> Result<TempDir, ImageRpmsError> {
     let parent = match target.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -55,7 +53,7 @@ pub(super) fn staging(target: &Path) -> Result<TempDir, ImageRpmsError> {
     make().map_err(|error| ImageRpmsError::Io { path: parent.to_owned(), error })
 }
 
-/// Gives files their final names; see [`super::ImageRpms::extract`].
+/// Renames files to their final names; see [`super::ImageRpms::extract`].
 pub(super) fn install(
     written: Vec<StagedRpm>,
     staging: &Path,
@@ -100,7 +98,7 @@ fn state(file: &Path, size: u64, digest: &Digest) -> io::Result<ExtractState> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ExtractState::StagedRpm),
         Err(error) => return Err(error),
     };
-    // A link may lead anywhere; it is not the file, whatever it leads to.
+    // A link is never accepted as the file.
     if !metadata.is_file() || metadata.len() != size {
         return Ok(ExtractState::Replaced);
     }

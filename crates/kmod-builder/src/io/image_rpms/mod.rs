@@ -1,4 +1,4 @@
-//! The RPMs in an image: listed and extracted, straight from the store, fetching only the layers that are needed.
+//! Lists and extracts an image's RPMs from its store; fetches only the layers that are needed.
 
 mod error;
 mod install;
@@ -22,18 +22,18 @@ use crate::model::packages::{Package, PackageGroup};
 pub use error::ImageRpmsError;
 pub use install::{ExtractState, ExtractedRpm};
 
-/// An image whose own documents were read and fit together; its layers are not verified yet.
+/// An image whose manifest and configuration are consistent; its layers are not verified yet.
 pub struct ImageRpms<'a> {
     images: &'a ImageStore,
     image: DigestRef,
     labels: Annotations,
-    /// Each with the digest of what it unpacks to.
+    /// Layers with their uncompressed digests.
     layers: Vec<(Descriptor, Digest)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRpm {
-    /// Its path in the image.
+    /// Path in the image.
     pub path: String,
     pub group: PackageGroup,
     pub package: Package,
@@ -64,7 +64,7 @@ impl<'a> ImageRpms<'a> {
         &self.labels
     }
 
-    /// The RPMs, sorted by group and name. Every layer is read once, and nothing but headers is held in memory.
+    /// Sorted by group and name. Reads every layer once; holds only headers in memory.
     pub async fn list(&self) -> Result<Vec<ListedRpm>, ImageRpmsError> {
         let mut listed = Vec::new();
         self.read(
@@ -83,7 +83,7 @@ impl<'a> ImageRpms<'a> {
         Ok(listed)
     }
 
-    /// What is in the RPMs at some paths. Layers that are known and need not be read are passed over.
+    /// Metadata of the RPMs at these paths, without reading the layers in `passed_over`.
     pub async fn rpm_metadata(
         &self,
         paths: &BTreeSet<String>,
@@ -111,9 +111,8 @@ impl<'a> ImageRpms<'a> {
 
     /// Writes the RPMs of some groups into a directory, laid out as in the image.
     ///
-    /// Everything is first written beside the target and verified; only then does any file get its final name, by
-    /// renaming. A file that is there already and the same stays; one that differs is an error before anything is
-    /// named, unless it is to be replaced.
+    /// All files are first written beside the target and verified, then renamed. Identical existing files stay; a
+    /// different one is an error before any rename, unless it is to be replaced.
     pub async fn extract(
         &self,
         groups: &BTreeSet<PackageGroup>,
@@ -124,7 +123,7 @@ impl<'a> ImageRpms<'a> {
         let directory = staging.path().to_owned();
         let wanted = groups.clone();
         let needed = self.layers.iter().filter(|(layer, _)| {
-            // A layer that does not say what it holds may hold anything.
+            // A layer that does not state its groups may hold any of them.
             compose::groups(layer).is_none_or(|there| !there.is_disjoint(groups))
         });
         let mut written = Vec::new();
@@ -144,7 +143,7 @@ impl<'a> ImageRpms<'a> {
         blocking::run(move |_| install::install(written, staging.path(), &target, replace)).await
     }
 
-    /// Reads layers one after the other and collects what `on_file` makes of the RPMs in them.
+    /// Reads layers in order and collects the results of `on_file`.
     async fn read<T: Send + 'static>(
         &self,
         layers: impl Iterator<Item = &(Descriptor, Digest)>,

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::Digest;
 
-/// Passes bytes on, in either direction, and knows how many there were and what their digest is.
+/// Wraps a reader or writer and computes digest and size of the bytes that pass.
 pub struct Hashing<T> {
     inner: T,
     hash: Sha256,
@@ -16,7 +16,6 @@ impl<T> Hashing<T> {
         Self { inner, hash: Sha256::new(), size: 0 }
     }
 
-    /// How many bytes have passed.
     pub const fn size(&self) -> u64 {
         self.size
     }
@@ -25,7 +24,7 @@ impl<T> Hashing<T> {
         &self.inner
     }
 
-    /// What lies behind, the digest of all that passed, and how many bytes that were.
+    /// Returns the inner value, the digest and the byte count.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, Digest::finish(self.hash), self.size)
     }

@@ -7,45 +7,42 @@ use crate::model::oci::Descriptor;
 use crate::model::packages::PackageGroup;
 use crate::model::{Compression, Digest};
 
-/// No RPM of OpenZFS comes near it; debug information of all modules is about a tenth.
+/// Bytes. Our largest RPM, with debug information of all modules, has about a tenth.
 const MAX_ENTRY: u64 = 1 << 30;
 const MAX_LAYER: u64 = 4 << 30;
-/// How many entries a layer may have; ours have about twenty.
+/// Entries per layer; ours have about twenty.
 const MAX_ENTRIES: usize = 200;
-/// How long a path may be; the longest names of ours have about 150 bytes.
+/// Bytes per path; our longest have about 150.
 const MAX_PATH: u64 = 1024;
 
-/// Reads the layers of one image and refuses whatever this program would not have written.
+/// Reads the layers of one image and rejects what this program does not write.
 ///
-/// The image may come from anywhere, and what it holds is written to disks and installed by root. So nothing is
-/// believed: not the sizes, not the names, not that a name occurs once.
+/// The input is untrusted and is later installed by root: sizes, names and uniqueness are checked.
 #[derive(Debug, Default)]
 pub struct LayerReader {
     seen: BTreeSet<String>,
 }
 
 pub struct LayerEntry<'a> {
-    /// Its path in the image, without a slash at its beginning; harmless.
+    /// Path in the image, relative and validated.
     pub path: &'a str,
     pub file_name: &'a str,
     pub group: PackageGroup,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
-    /// Its bytes: exactly `size` of them, or an error. They are verified only when the whole layer has been read.
+    /// Yields exactly `size` bytes or an error. Verified only when the whole layer has been read.
     pub reader: &'a mut dyn Read,
 }
 
 impl LayerReader {
-    /// A reader for an image of which no layer has been read.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads one layer to its end and hands each RPM to `on_file`, in the order of the archive.
+    /// Reads one layer and passes each RPM to `on_file` in archive order.
     ///
-    /// Only when this returns without an error has the blob the digest and size of its descriptor and the archive the
-    /// digest `diff_id`; what `on_file` did with the bytes before is preliminary. A blob that was changed is reported
-    /// as such, whatever else the change led to.
+    /// Success means that the blob matches its descriptor and the archive matches `diff_id`; until then, results of
+    /// `on_file` are preliminary. A wrong blob digest takes precedence over every other error.
     pub fn read<E: From<LayerError>>(
         &mut self,
         blob: impl Read,
@@ -58,13 +55,13 @@ impl LayerReader {
                 layer: descriptor.digest.clone(),
                 media_type: descriptor.media_type.clone(),
             })?;
-        // One byte more than announced is enough to know that there are more.
+        // One extra byte reveals a blob that is too long.
         let mut blob = Hashing::new(blob.take(descriptor.size.saturating_add(1)));
         let unpacked = self.unpack(&mut blob, compression, descriptor, &mut on_file);
         let drained = io::copy(&mut blob, &mut io::sink());
         let (_, digest, size) = blob.finish();
         match drained {
-            // A store that hashes what it delivers says so in this way; the sentence for it is below.
+            // A verifying store reports a wrong digest this way; the error is created below.
             Err(error) if error.kind() == io::ErrorKind::InvalidData && digest != descriptor.digest => {}
             Err(error) => return Err(LayerError::Read { layer: descriptor.digest.clone(), error }.into()),
             Ok(_) => {}
@@ -98,7 +95,7 @@ impl LayerReader {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
         };
         let mut archive = tar::Archive::new(Hashing::new(decoder.take(MAX_LAYER + 1)));
-        // Raw, because the crate would otherwise read names of any length into memory.
+        // Raw, because the crate otherwise reads names of any length into memory.
         let mut entries = archive.entries().map_err(fail)?.raw(true);
         let mut long_name = None;
         let mut count = 0;
@@ -135,7 +132,7 @@ impl LayerReader {
         Ok(diff_id)
     }
 
-    /// Checks an entry by its header: a file with its group, or a directory (`None`).
+    /// Validates an entry by its header: a file with its group, or a directory (`None`).
     fn admit<'a>(
         &mut self,
         name: &'a [u8],
@@ -178,8 +175,7 @@ impl LayerReader {
     }
 }
 
-/// What rpmbuild makes of a name, a version, a release and an architecture, and nothing that a shell or a terminal
-/// would take for something else.
+/// Accepts only rpmbuild's file names, without characters that a shell or terminal interprets.
 fn is_rpm_name(file_name: &str) -> bool {
     file_name.strip_suffix(".rpm").is_some_and(|stem| !stem.is_empty())
         && file_name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -199,7 +195,7 @@ fn read_long_name(entry: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(name)
 }
 
-/// Reads to the end. Anything but zeros after the end of the archive would be seen by some programs and not by others.
+/// Reads to the end. Only some programs see data after the end of the archive, so only zeros are accepted.
 fn only_zeros(reader: &mut impl Read) -> io::Result<bool> {
     let mut buffer = [0; 8192];
     let mut zeros = true;
@@ -211,7 +207,7 @@ fn only_zeros(reader: &mut impl Read) -> io::Result<bool> {
     }
 }
 
-/// A reader that ends early with an error, as files that end early would otherwise look whole.
+/// Fails at an early end, which otherwise looks like a complete file.
 struct ExactReader<R> {
     inner: R,
     remaining: u64,
@@ -228,22 +224,19 @@ impl<R: Read> Read for ExactReader<R> {
     }
 }
 
-/// A layer is invalid.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LayerError {
-    /// The bytes are others than those of which the image was made.
     #[error("the layer {layer} was changed after the image was made: its bytes now have the digest {found}")]
     #[diagnostic(help(
         "the copy is damaged or was tampered with: get the image again, or from another place"
     ))]
     Changed {
         layer: Digest,
-        /// What the bytes have; of a blob that is too long, only as many are counted as show it.
+        /// Of a blob that is too long, only the expected length and one byte are hashed.
         found: Digest,
     },
     #[error("the layer {layer} has {size} bytes, not {said} as the manifest says")]
     Size { layer: Digest, said: u64, size: u64 },
-    /// The uncompressed archive is another than the configuration says.
     #[error(
         "the layer {layer} does not hold what the image's configuration says: \
          unpacked it has the digest {found}, not {diff_id}"
@@ -252,19 +245,18 @@ pub enum LayerError {
     #[error("the layer holds `{name}`, which {fault}")]
     #[diagnostic(help("nothing of this layer was kept; zfs-kmods never writes such an entry"))]
     Entry {
-        /// The entry's path, with escapes for what is not printable.
+        /// Non-printable characters are escaped.
         name: String,
         fault: EntryRejection,
     },
-    /// There is something after the end of the archive, or a name without a file.
+    /// Data after the end of the archive, or a name without a file.
     #[error("the layer {layer} goes on after the end of its archive")]
     Hidden { layer: Digest },
-    /// The archive has more bytes than all our packages together could have.
     #[error("the layer {layer} unpacks to more than {} GiB", MAX_LAYER >> 30)]
     TooLarge { layer: Digest },
     #[error("the layer {layer} is of the type `{media_type}`, which zfs-kmods never writes")]
     MediaType { layer: Digest, media_type: String },
-    /// It has the right digest, but was never an archive.
+    /// The digest is right, but the blob was never an archive.
     #[error("the layer {layer} is not a whole tar archive compressed with {compression}")]
     Unpack {
         layer: Digest,
@@ -280,21 +272,19 @@ pub enum LayerError {
     },
 }
 
-/// What is wrong with an entry; continues "the layer holds `name`, which …".
+/// Continues "the layer holds `name`, which …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryRejection {
-    /// Begins with `/`.
     Absolute,
-    /// Has `..` in it.
     Traversal,
     Symlink,
     HardLink,
     Device,
-    /// A pipe, an extended header, or anything else that is neither file nor directory.
+    /// Neither file nor directory, such as a pipe or an extended header.
     Kind,
-    /// A second entry of that name, in this layer or another one.
+    /// In this or another layer.
     Duplicate,
-    /// So many bytes.
+    /// Size in bytes.
     Oversized(u64),
     Foreign,
     TooMany,

@@ -6,26 +6,23 @@ use std::path::PathBuf;
 use super::Hashing;
 use crate::model::{Compression, Digest};
 
-/// Levels are fixed: the digest of a layer depends on them. Both are where more effort stops to pay for RPMs, which
-/// are compressed already.
+/// Fixed, because a layer's digest depends on them. Higher levels gain little: RPMs are compressed already.
 const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: u32 = 6;
 
-/// Where the bytes of a layer's file are.
 #[derive(Clone, Debug)]
 pub struct LayerFile {
     pub file: PathBuf,
-    /// Its size in bytes. The file must not change while it is read.
+    /// In bytes. The file must not change while it is read.
     pub size: u64,
 }
 
-/// Writes a layer: the files by their paths in the image, and the directories that they need.
+/// Writes a layer reproducibly: the files by their paths in the image, and their directories.
 ///
-/// Same files, same bytes: entries are sorted by path, owned by root, have the modes 0644 and 0755 and the same time,
-/// and the compressors run with one thread at a fixed level, without a time or name of their own.
-/// One file's buffer is in memory at a time.
+/// Entries are sorted by path, owned by root, with modes 0644 and 0755 and the same time. Compressors run with one
+/// thread at a fixed level, without time or name. One file's buffer is in memory at a time.
 ///
-/// Returns what the bytes went to and the digest of the uncompressed archive.
+/// Returns the writer and the digest of the uncompressed archive.
 pub fn write<W: Write>(
     files: &BTreeMap<String, LayerFile>,
     source_date_epoch: u64,
@@ -35,13 +32,13 @@ pub fn write<W: Write>(
     match compression {
         Compression::Zstd => {
             let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
-            // Lets a reader notice damage without knowing any digest.
+            // Lets readers detect damage without a digest.
             encoder.include_checksum(true)?;
             let (encoder, diff_id) = archive(files, source_date_epoch, encoder)?;
             Ok((encoder.finish()?, diff_id))
         }
         Compression::Gzip => {
-            // flate2 writes no time and no name, and calls the operating system unknown, unless told otherwise.
+            // By default, flate2 writes neither time nor name, and an unknown operating system.
             let encoder = flate2::GzBuilder::new()
                 .mtime(0)
                 .operating_system(255)
@@ -57,7 +54,7 @@ fn archive<W: Write>(
     source_date_epoch: u64,
     output: W,
 ) -> io::Result<(W, Digest)> {
-    // A directory sorts before what is in it: `devel/` is the beginning of `devel/zfs.rpm`.
+    // A directory sorts before its content: `devel/` is a prefix of `devel/zfs.rpm`.
     let mut entries: BTreeMap<String, Option<&LayerFile>> = BTreeMap::new();
     for (path, source) in files {
         if let Some((directory, _)) = path.rsplit_once('/') {
@@ -67,7 +64,7 @@ fn archive<W: Write>(
     }
     let mut builder = tar::Builder::new(Hashing::new(output));
     for (path, source) in entries {
-        // The GNU form, because paths with long kernel releases may exceed the 100 bytes of the old one.
+        // GNU format, because paths with long kernel releases may exceed the 100 bytes of the old format.
         let mut header = tar::Header::new_gnu();
         header.set_uid(0);
         header.set_gid(0);
@@ -85,7 +82,7 @@ fn archive<W: Write>(
                 header.set_size(source.size);
                 let mut file = Hashing::new(File::open(&source.file)?);
                 builder.append_data(&mut header, &path, &mut file)?;
-                // The archive would be out of step with its headers, and no reader could make sense of it.
+                // A different size would misalign the archive.
                 if file.size() != source.size {
                     return Err(io::Error::other(format!(
                         "{} changed while it was read",

@@ -10,10 +10,10 @@ use crate::io::atomic_file;
 use crate::io::layer::Hashing;
 use crate::model::Digest;
 
-/// What unfinished files are called, in the layout's own directory, so that they share its file system.
+/// Prefix of unfinished files, in the layout's directory so that a rename stays on one file system.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A blob that is being written. Dropped before [`BlobWriter::finish`], it leaves nothing.
+/// Dropped before [`BlobWriter::finish`], it leaves nothing.
 pub struct BlobWriter {
     file: Hashing<NamedTempFile>,
     blobs: PathBuf,
@@ -25,7 +25,7 @@ impl BlobWriter {
         Ok(Self { file: Hashing::new(file), blobs })
     }
 
-    /// Gives the blob its name, and returns its digest and size.
+    /// Renames the blob to its digest; returns digest and size.
     pub fn finish(self) -> Result<(Digest, u64), LayoutError> {
         let (file, digest, size) = self.file.finish();
         let path = self.blobs.join(digest.hex());
@@ -44,7 +44,7 @@ impl Write for BlobWriter {
     }
 }
 
-/// Replaces a file, at no moment leaving a part of it.
+/// Replaces a file atomically.
 pub(super) fn write_whole(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = unfinished(directory)?;
     file.write_all(bytes)?;
@@ -53,7 +53,7 @@ pub(super) fn write_whole(directory: &Path, path: &Path, bytes: &[u8]) -> io::Re
 
 fn unfinished(directory: &Path) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-    // Tells `sweep` that the writer lives. Another file system than the usual may have no locks; then it is told less.
+    // The lock tells `sweep` that the writer is alive. On file systems without locks, only the age does.
     file.as_file().try_lock_shared().ok();
     Ok(file)
 }
@@ -61,7 +61,7 @@ fn unfinished(directory: &Path) -> io::Result<NamedTempFile> {
 /// A younger file may belong to a writer that has not locked it yet.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// Removes the unfinished files of writers that ended. Files that cannot be removed stay.
+/// Removes unfinished files of dead writers. Files that cannot be removed stay.
 pub(super) fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -70,7 +70,7 @@ pub(super) fn sweep(directory: &Path) {
         }
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
         let old = age.is_ok_and(|age| age.is_ok_and(|age| age > GRACE));
-        // The lock is released when the writer ends, also when it is killed.
+        // The lock is released when the writer ends, even if it is killed.
         let abandoned = old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if abandoned && fs::remove_file(entry.path()).is_ok() {
             tracing::debug!(file = %entry.path().display(), "removed what a killed writer left");

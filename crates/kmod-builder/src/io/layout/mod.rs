@@ -1,8 +1,7 @@
 //! Images in a directory: an OCI image layout (OCI image specification, `image-layout.md`).
 //!
-//! Other tools read and write the same directory (`skopeo inspect oci:DIR:TAG`), so what they may have put there is
-//! kept. Whenever a writer is killed, what has a final name is whole: files are written beside it, flushed to the
-//! disk and then renamed.
+//! Content of other tools (`skopeo inspect oci:DIR:TAG`) is kept. Files are written beside their final name, flushed
+//! and renamed, so every named file is complete.
 
 mod blob;
 
@@ -19,10 +18,10 @@ use crate::model::verify::VerifiedImage;
 
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
-/// Changing the index requires a lock on this file; `index.json` itself is replaced by each change.
+/// Lock file for index changes; `index.json` itself is replaced by each change.
 const LOCK: &str = ".index.lock";
 
-/// The most that a manifest, a configuration or an index may have: what registries allow for a manifest.
+/// Bytes. Maximum size of a manifest, configuration or index, as in registries.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ impl Layout {
         }
     }
 
-    /// Opens a layout, and makes an empty one if there is none; clears away what killed writers left.
+    /// Opens a layout, or creates an empty one; removes leftovers of killed writers.
     pub fn create(directory: &Path) -> Result<Self, LayoutError> {
         let layout = Self { directory: directory.to_owned() };
         let blobs = layout.blobs();
@@ -61,7 +60,7 @@ impl Layout {
         if !index.exists() {
             layout.write_index(&Index::empty())?;
         }
-        // Last, because the marker says that the rest is there.
+        // Last, because the marker states that the rest exists.
         if !marker.exists() {
             layout.write_whole(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
@@ -77,7 +76,7 @@ impl Layout {
         self.path(digest).is_file()
     }
 
-    /// Opens a blob for reading. Does not verify the digest; the caller hashes the bytes.
+    /// Does not verify the digest; the caller hashes the bytes.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
@@ -86,7 +85,7 @@ impl Layout {
         })
     }
 
-    /// Reads a manifest or configuration and verifies its digest.
+    /// Verifies the digest of a manifest or configuration.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
         let file = self.open_blob(digest)?;
         let path = self.path(digest);
@@ -99,12 +98,11 @@ impl Layout {
         }
     }
 
-    /// Begins a blob whose digest will be known at its end.
+    /// For a blob whose digest is known only at its end.
     pub fn writer(&self) -> Result<BlobWriter, LayoutError> {
         BlobWriter::new(&self.directory, self.blobs())
     }
 
-    /// Stores bytes as a blob and describes them.
     pub fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
         let mut writer = self.writer()?;
         let failed = |error| LayoutError::io(&self.directory)(error);
@@ -113,16 +111,14 @@ impl Layout {
         Ok(Descriptor::new(media_type, digest, size))
     }
 
-    /// What is stored, with and without tags.
+    /// Tagged and untagged manifests.
     pub fn index(&self) -> Result<Index, LayoutError> {
         let path = self.directory.join(INDEX);
         let bytes = read_document(&path).map_err(LayoutError::io(&path))?;
         serde_json::from_slice(&bytes).map_err(|error| LayoutError::Index { path, error })
     }
 
-    /// The tags, sorted, and what they point to.
-    ///
-    /// Names that other tools gave and that no registry would take as a tag are left out.
+    /// Sorted. Skips names that are not valid registry tags.
     pub fn tags(&self) -> Result<Vec<(Tag, Descriptor)>, LayoutError> {
         let mut tags: Vec<_> = self
             .index()?
@@ -134,7 +130,7 @@ impl Layout {
         Ok(tags)
     }
 
-    /// The manifest that is selected, as stored, or `None` if there is none.
+    /// `None` if it does not exist.
     pub fn manifest(&self, tag_or_digest: &TagOrDigest) -> Result<Option<(Digest, Vec<u8>)>, LayoutError> {
         let digest = match tag_or_digest {
             TagOrDigest::Digest(digest) if !self.has(digest) => return Ok(None),
@@ -148,7 +144,7 @@ impl Layout {
         Ok(Some((digest, bytes)))
     }
 
-    /// Lists a stored manifest, under a tag if one is given. All that it needs must be stored already.
+    /// Lists a stored manifest, optionally under a tag. Everything it needs must be stored already.
     pub fn list(&self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
         self.change_index(|index| match tag {
             Some(tag) => index.tag(tag.as_str(), manifest.clone()),
@@ -156,7 +152,6 @@ impl Layout {
         })
     }
 
-    /// Gives a tag to an image of this layout that was verified.
     pub fn tag(&self, tag: &Tag, image: &VerifiedImage) -> Result<(), LayoutError> {
         let digest = &image.image().digest;
         let bytes = self.read_blob(digest)?;
@@ -169,7 +164,7 @@ impl Layout {
         }
     }
 
-    /// Changes the index under its lock.
+    /// Holds the index lock during the change.
     pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T, LayoutError> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
@@ -178,9 +173,9 @@ impl Layout {
         Ok(answer)
     }
 
-    /// Takes an image with all its blobs from another layout, and lists it here, under a tag if one is given.
+    /// Takes an image with all its blobs from another layout and lists it, optionally under a tag.
     ///
-    /// Blobs are hard-linked, or copied and verified where the file system has no hard links.
+    /// Blobs are hard-linked, or copied and verified if the file system has no hard links.
     pub fn adopt(&self, from: &Self, manifest: &Descriptor, tag: Option<&Tag>) -> Result<(), LayoutError> {
         let bytes = from.read_blob(&manifest.digest)?;
         let image = from.parse(&manifest.digest, &bytes)?;
@@ -218,7 +213,7 @@ impl Layout {
         self.directory.join("blobs").join("sha256")
     }
 
-    /// Where a blob is, if it is stored. The content is not verified.
+    /// The content is not verified.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.blobs().join(digest.hex())
     }

@@ -1,4 +1,4 @@
-//! The image to publish, as a directory holds it.
+//! Reads the image to publish from a directory.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,8 @@ use crate::model::manifest::{Blob, IncompleteManifest, ManifestWithBlobs, RawMan
 use crate::model::oci::{self, Descriptor, Manifest};
 use crate::model::verify::Inspection;
 
-/// The image or its inputs cannot be read from the directory.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LocalImageError {
-    /// The inputs cannot be read.
     #[error("cannot read the image's inputs")]
     #[diagnostic(help("name their file with --inputs"))]
     Inputs(
@@ -23,32 +21,26 @@ pub enum LocalImageError {
         #[diagnostic_source]
         InputsError,
     ),
-    /// The image's label cannot be read.
     #[error("cannot read the image's inputs label: {0}")]
     Label(String),
-    /// The provenance would be wrong.
     #[error("`{}` holds other inputs than those that the image was built from", file.display())]
     #[diagnostic(help("name the inputs of this image with --inputs"))]
     OtherInputs {
-        /// The file.
+        /// The inputs file, not the image.
         file: PathBuf,
     },
-    /// The image was deleted.
     #[error("the image {0} is no longer in the directory")]
     Gone(Digest),
-    /// The directory cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
-    /// The manifest is invalid.
     #[error("invalid image manifest")]
     Manifest(#[from] serde_json::Error),
-    /// The manifest does not match its blobs.
     #[error(transparent)]
     Incomplete(#[from] IncompleteManifest),
 }
 
-/// Reads the inputs of an image. Fails unless the image's label has their digest.
+/// Fails unless the image's label has the digest of the inputs.
 #[expect(clippy::result_large_err, reason = "read once a run")]
 pub fn inputs(file: &Path, inspection: &Inspection) -> Result<BuildInputs, LocalImageError> {
     let inputs = inputs::read(file)?;
@@ -60,7 +52,7 @@ pub fn inputs(file: &Path, inspection: &Inspection) -> Result<BuildInputs, Local
     }
 }
 
-/// The image, with its blobs as files of the directory.
+/// Its blobs stay files of the directory.
 #[expect(clippy::result_large_err, reason = "read once a run")]
 pub fn image(layout: &Layout, digest: &Digest) -> Result<ManifestWithBlobs, LocalImageError> {
     let (_, bytes) = layout

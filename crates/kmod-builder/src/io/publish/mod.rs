@@ -1,4 +1,4 @@
-//! Publishing an image in a registry, in the order of [`Publication::steps`].
+//! Publishes an image in a registry, in the order of [`Publication::steps`].
 
 pub mod local;
 
@@ -14,9 +14,9 @@ use crate::io::registry::{Referrers, RegistryError, RegistryWriter, UploadProgre
 /// Bytes. Larger evidence is rejected.
 const LARGEST_EVIDENCE: u64 = 64 << 20;
 
-/// Reads what the repository has of this image. Ten small requests if it has everything with four referrers.
+/// Reads the repository's state of this image: ten small requests for a complete image with four referrers.
 ///
-/// The referrers are returned with it: their bundles show which evidence can be kept and which must be made.
+/// The bundles of the returned referrers show which evidence can be kept.
 pub async fn remote_state(
     registry: &RegistryWriter,
     image: &Digest,
@@ -36,10 +36,10 @@ pub async fn remote_state(
     Ok((RemoteState { tag, image: has_image, referrers: digests, signature }, referrers))
 }
 
-/// Publishes an image: runs the missing steps, the tag last.
+/// Runs the missing steps, the tag last.
 ///
-/// `on_step` is called before each step. After an interruption, the next run does the remaining steps. If none remain,
-/// no request is made.
+/// Calls `on_step` before each step. After an interruption, the next run does the remaining steps; if none remain, no
+/// request is made.
 pub async fn publish(
     registry: &RegistryWriter,
     publication: &Publication,
@@ -48,7 +48,7 @@ pub async fn publish(
     mut on_step: impl FnMut(&PublishStep),
 ) -> Result<PublishedImage, PublishError> {
     let steps = publication.steps(remote)?;
-    // Manifests that the registry does not list as referrers by itself.
+    // Manifests that the registry does not list as referrers itself.
     let mut unindexed = Vec::new();
     for step in &steps {
         tracing::debug!(%step, "publishing");
@@ -121,7 +121,7 @@ async fn read_back(
     if !there {
         return Err(incomplete(publication, format!("its signature is missing at `{tag}`")));
     }
-    // The first blob is our configuration. With signatures of others, the stored one differs.
+    // The first blob is our configuration; with signatures of others, the stored one differs.
     read_blobs(registry, publication, &ours.blobs()[1..], progress).await
 }
 
@@ -140,7 +140,7 @@ async fn read_blobs(
     Ok(())
 }
 
-/// Sets the tag, if it is free or may be moved, and waits until the registry shows it.
+/// Sets the tag if it is free or may be moved, and waits until it is visible.
 async fn put_tag(
     registry: &RegistryWriter,
     publication: &Publication,
@@ -165,24 +165,19 @@ fn incomplete(publication: &Publication, reason: String) -> PublishError {
     PublishError::Incomplete { image: publication.image().digest().clone(), reason }
 }
 
-/// An image could not be published.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PublishError {
-    /// Not allowed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Refused(#[from] PublicationError),
-    /// The registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
-    /// Written content cannot be read back.
     #[error("{image} is not completely published: {reason}")]
     #[diagnostic(help("run it again: existing content is not uploaded again"))]
     Incomplete {
-        /// The image.
         image: Digest,
-        /// What is missing.
+        /// A clause that completes the error message.
         reason: String,
     },
 }

@@ -16,7 +16,7 @@ use crate::model::manifest::{Blob, BlobSource, ManifestWithBlobs};
 
 /// Concurrent uploads.
 const CONCURRENT: usize = 4;
-/// Bytes of a file in memory, for each upload.
+/// Bytes of a file in memory per upload.
 const PIECE: usize = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum BlobState {
     AlreadyPresent,
 }
 
-/// Receives the progress of each blob; a repeated upload starts at zero.
+/// Receives the progress of each blob; a retried upload restarts at zero.
 #[derive(Clone)]
 pub struct UploadProgress(Option<Arc<Listener>>);
 
@@ -62,8 +62,8 @@ impl RegistryWriter {
             .await
     }
 
-    /// Each attempt first looks for the blob: an upload may succeed while its response is lost, and a repeated commit is
-    /// refused (GoogleContainerTools/jib#4301).
+    /// Each attempt first checks for the blob: an upload may succeed although its response is lost, and a repeated
+    /// commit is rejected (GoogleContainerTools/jib#4301).
     async fn send_blob(&self, blob: &Blob, progress: &UploadProgress) -> Result<BlobState, RegistryError> {
         let mut state = BlobState::AlreadyPresent;
         let mut attempts = 0;
@@ -85,8 +85,8 @@ impl RegistryWriter {
             .await
     }
 
-    /// One upload session (OCI distribution specification, "POST then PUT"). GHCR refuses chunks of more than 4 MiB by
-    /// PATCH, but accepts a whole blob by PUT, as containerd and oras send it.
+    /// One upload session (OCI distribution specification, "POST then PUT"). GHCR rejects PATCH chunks of more than 4
+    /// MiB but accepts a whole blob by PUT, as containerd and oras send it.
     async fn upload(&self, blob: &Blob, progress: &UploadProgress) -> Result<(), RegistryError> {
         let what = format!("upload the blob {}", blob.digest);
         let (body, sent) = self.body(&what, blob, progress).await?;
@@ -99,7 +99,7 @@ impl RegistryWriter {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, blob.size)
             .body(body);
-        // The `Location` of the blob is not needed; some registries leave it out (ggcr's does).
+        // The blob's `Location` is not needed; some registries omit it (ggcr's does).
         let done = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
         let committed = self.send_body(&what, request, Some(&sent), &done).await;
         committed.map(|_| ()).map_err(|error| match error.status() {
@@ -144,10 +144,10 @@ impl RegistryWriter {
         Ok((body, counter))
     }
 
-    /// Stores a manifest, whose blobs have been uploaded, under its digest or a tag.
+    /// Stores a manifest, whose blobs are uploaded, under its digest or a tag.
     ///
-    /// Registries may answer "unknown blob" for blobs that they have just accepted (infobloxopen/konk#626): then missing
-    /// ones are uploaded again, and the manifest is written once more.
+    /// If the registry reports "unknown blob" for blobs that it has just accepted (infobloxopen/konk#626), uploads the
+    /// missing ones again and writes the manifest once more.
     pub async fn send_manifest(
         &self,
         tag_or_digest: &TagOrDigest,

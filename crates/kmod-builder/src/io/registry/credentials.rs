@@ -1,4 +1,4 @@
-//! Credentials for registries, from the files and helpers of podman and docker.
+//! Registry credentials from the files and helpers of podman and docker.
 //!
 //! Formats: containers-auth.json(5) of podman, `config.json` of docker, and docker's credential helper protocol.
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::io::cmd::{Cmd, CmdError, Line};
 use crate::model::image::Repository;
 
-/// Files and `GITHUB_TOKEN`, in this order; the first with a credential for the repository is used.
+/// Files, then `GITHUB_TOKEN`; the first credential for the repository is used.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialSources {
     files: Vec<AuthFile>,
@@ -25,17 +25,16 @@ pub struct CredentialSources {
 #[derive(Clone, Debug)]
 struct AuthFile {
     path: PathBuf,
-    /// Named by the user: must exist.
+    /// Named by the user, so it must exist.
     required: bool,
 }
 
 impl CredentialSources {
-    /// The sources that environment variables name.
+    /// The sources named by environment variables.
     ///
-    /// `REGISTRY_AUTH_FILE` is the only file if it is set. Else these are tried: podman's
-    /// `$XDG_RUNTIME_DIR/containers/auth.json` and `$XDG_CONFIG_HOME/containers/auth.json`, docker's
-    /// `$DOCKER_CONFIG/config.json`. For `ghcr.io`, `GITHUB_TOKEN` comes last:
-    /// it may be meant for something else than the registry.
+    /// `REGISTRY_AUTH_FILE` excludes all other files. Else podman's `$XDG_RUNTIME_DIR/containers/auth.json` and
+    /// `$XDG_CONFIG_HOME/containers/auth.json` and docker's `$DOCKER_CONFIG/config.json` are tried. For `ghcr.io`,
+    /// `GITHUB_TOKEN` comes last, because it may not be meant for the registry.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let directory = |name: &str| variable(name).map(PathBuf::from);
@@ -143,7 +142,7 @@ struct Config {
     store: Option<String>,
 }
 
-/// Docker writes empty entries beside its store.
+/// Docker leaves empty entries when it uses a credential store.
 #[derive(Default, Deserialize)]
 struct Entry {
     auth: Option<SecretString>,
@@ -190,7 +189,7 @@ fn longest_match<'a>(auths: &'a HashMap<String, Entry>, repository: &Repository)
     })
 }
 
-/// Runs a credential helper: the server's name on its input, JSON on its output.
+/// Credential helper protocol: server name on standard input, JSON on standard output.
 async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -209,7 +208,7 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Cr
         })
         .await
         .map_err(fail)?;
-    // In the helper protocol, a failing status and this message mean "none".
+    // In the helper protocol, a failing status with this message means that there is no credential.
     if !finished.status.success() && output.contains("credentials not found") {
         return Ok(None);
     }

@@ -1,8 +1,8 @@
-//! Documents that several clients change: read, merged, written, and read back until nothing is missing.
+//! Documents that several clients change: read, merge, write and read back until nothing is missing.
 //!
-//! Registries neither lock them nor honour `If-Match`, and on GHCR a read may be seconds old
-//! (NVIDIA/nodewright-packages#132). So a write contains everything ever read, and entries that are missing afterwards
-//! are merged and written again.
+//! Registries neither lock them nor honour `If-Match`, and GHCR may serve reads that are seconds old
+//! (NVIDIA/nodewright-packages#132). So a write contains every entry ever read, and entries missing afterwards are
+//! merged and written again.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::model::image::{Tag, TagOrDigest};
 use crate::model::manifest::{ManifestWithBlobs, RawManifest};
 use crate::model::referrers::{ReferrersIndex, signatures_are_within, with_signatures};
 
-/// How often a document is written again because another client replaced it.
+/// Writes of a document that other clients keep replacing.
 const ROUNDS: usize = 4;
 
 impl RegistryWriter {
-    /// Adds manifests to the index of their subject's referrers, as a client must where the registry did not answer
+    /// Adds manifests to the referrers index of their subject, as a client must if the registry does not return
     /// `OCI-Subject` (OCI distribution specification 1.1, "Pushing Manifests with Subject").
     ///
-    /// Entries of other clients are kept; wrong ones are corrected. Entries of missing manifests are removed, because
+    /// Keeps entries of other clients, corrects wrong ones, and removes those of missing manifests, because
     /// docker-registry rejects an index that names one.
     pub async fn add_to_referrers_index(
         &self,
@@ -68,7 +68,7 @@ impl RegistryWriter {
         Ok(document.and_then(ReferrersIndex::of))
     }
 
-    /// Reads every listed manifest that was not checked before, and corrects its entry.
+    /// Reads every unchecked manifest in the list and corrects its entry.
     async fn repair(
         &self,
         subject: &Digest,

@@ -9,18 +9,16 @@ use crate::model::manifest::RawManifest;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutManifestResponse {
-    /// The subject in whose referrers the registry lists the manifest (`OCI-Subject`). Without it, the client must
-    /// maintain the index under the referrers tag.
+    /// The subject under which the registry lists the manifest (`OCI-Subject`). Without it, the client must maintain
+    /// the index under the referrers tag.
     pub oci_subject: Option<String>,
 }
 
 impl RegistryWriter {
-    /// Stores a manifest under its digest.
     pub async fn put_manifest(&self, manifest: &RawManifest) -> Result<PutManifestResponse, RegistryError> {
         self.put(&TagOrDigest::Digest(manifest.digest.clone()), manifest).await
     }
 
-    /// Stores a manifest and moves the tag to it.
     pub async fn put_tag(
         &self,
         tag: &Tag,
@@ -58,9 +56,9 @@ impl RegistryWriter {
             .await
     }
 
-    /// Deletes a manifest and every tag that points to it. False if it did not exist.
+    /// Deletes a manifest with all its tags. False if it did not exist.
     ///
-    /// GHCR answers 405: there, packages are deleted by GitHub's REST API.
+    /// GHCR returns 405; its packages are deleted through GitHub's REST API.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = format!("delete the manifest {digest}");
         self.retry_policy()

@@ -1,4 +1,4 @@
-//! Writing to OCI registries, on top of kmod-query's reading client; and where credentials are found.
+//! Writes to OCI registries on top of kmod-query's reading client, and finds credentials.
 
 mod blobs;
 mod credentials;
@@ -31,7 +31,6 @@ impl RegistryWriter {
         Ok(Self(registries.open(repository, access).await?))
     }
 
-    /// Opens a repository with this credential.
     pub fn open_with(
         registries: &Registries,
         repository: &Repository,
@@ -50,7 +49,7 @@ impl Deref for RegistryWriter {
     }
 }
 
-/// Connects to registries with the credentials that the environment names.
+/// Uses the credentials named by the environment.
 pub fn connect() -> Registries {
     let sources = CredentialSources::from_variables(crate::io::environment::os_variable);
     Registries::new(sources, RetryPolicy::default())

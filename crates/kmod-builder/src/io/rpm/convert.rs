@@ -28,7 +28,7 @@ pub(super) fn package(metadata: &PackageMetadata, digest: Digest, size: u64) -> 
     })
 }
 
-/// The absolute paths of the packaged files; source packages name files without a directory.
+/// Absolute paths; source packages have names without a directory.
 pub(super) fn files(metadata: &PackageMetadata) -> Result<Vec<String>, RpmError> {
     let paths = metadata.get_file_paths_split().map_err(RpmError::from_crate)?;
     Ok(paths.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect())

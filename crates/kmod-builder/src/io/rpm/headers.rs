@@ -3,27 +3,27 @@ use std::io::Read;
 use super::RpmError;
 use crate::io::layer::Hashing;
 
-/// The lead, an obsolete header that only marks the file as an RPM.
+/// Bytes. The lead is an obsolete header that only marks the file as an RPM.
 const LEAD: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-/// The beginning of a header structure, with its version.
+/// Magic and version of a header structure.
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-/// An entry of a header's index: tag, type, offset, count.
+/// Bytes of an index entry: tag, type, offset, count.
 const ENTRY: usize = 16;
 const MAX_ENTRIES: usize = 1 << 12;
-/// The largest of ours, that of the test suite with its thousands of files, has under a mebibyte.
+/// Bytes. Our largest header, of the test suite, is below 1 MiB.
 const MAX_DATA: usize = 8 << 20;
 
 pub(super) struct RpmHeaders<R> {
     pub(super) bytes: Vec<u8>,
-    /// What follows: the payload. Its digest and size count from the file's beginning.
+    /// The payload. Its digest and size count from the start of the file.
     pub(super) rest: Hashing<R>,
 }
 
-/// Reads the headers.
+/// Reads and validates the headers.
 ///
-/// The rpm crate trusts the offsets and counts of a header's index and panics or allocates without bounds where they
-/// lie; so they are checked before the crate reads them (rpm's manual, "Package format").
+/// The rpm crate trusts the offsets and counts of a header's index and panics or over-allocates on false ones, so they
+/// are checked first (rpm's manual, "Package format").
 pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMetadata), RpmError> {
     let mut rest = Hashing::new(reader);
     let mut bytes = Vec::new();
@@ -32,14 +32,14 @@ pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMet
         return Err(RpmError::Malformed("no RPM lead"));
     }
     let signature_data = header(&mut rest, &mut bytes)?;
-    // The second header begins at a multiple of eight.
+    // The second header is aligned to eight bytes.
     take(&mut rest, &mut bytes, signature_data.next_multiple_of(8) - signature_data)?;
     header(&mut rest, &mut bytes)?;
     let metadata = rpm::PackageMetadata::parse(&mut bytes.as_slice()).map_err(RpmError::from_crate)?;
     Ok((RpmHeaders { bytes, rest }, metadata))
 }
 
-/// Reads and checks one header structure; returns the size of its data.
+/// Validates one header structure; returns the size of its data.
 fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError> {
     let start = bytes.len();
     take(reader, bytes, ENTRY)?;
@@ -57,7 +57,7 @@ fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError
         let (kind, offset, count) = (number(&entry[4..]), number(&entry[8..]), number(&entry[12..]));
         let size = match kind {
             0 => 0,
-            // Of a string only the least is known: the zero byte at its end.
+            // A string has at least its terminating zero byte.
             1 | 2 | 6..=9 => count,
             3 => count.saturating_mul(2),
             4 => count.saturating_mul(4),
@@ -65,7 +65,7 @@ fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError
             _ => return Err(RpmError::Malformed("a header has data of an unknown type")),
         };
         total = total.saturating_add(size);
-        // Entries do not share data; if they claim to, a small file could ask for much memory.
+        // Entries do not overlap; claimed overlaps could demand much memory.
         if offset > data || size > data - offset || total > data.saturating_mul(2) {
             return Err(RpmError::Malformed("a header points to data that it does not have"));
         }
@@ -82,7 +82,7 @@ fn take(reader: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> Result<(),
     Ok(())
 }
 
-/// A number of four bytes, the highest first. Everything this size fits into `usize` on the machines we know.
+/// Big-endian; `usize` has at least 32 bits on supported machines.
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().take(4).fold(0, |number, &byte| number << 8 | usize::from(byte))
 }

@@ -20,9 +20,9 @@ use crate::model::Digest;
 use crate::model::packages::Package;
 use crate::model::verify::PackagedModule;
 
-/// Reads an RPM to its end, and returns what its header says.
+/// Reads an RPM to its end and returns its header.
 ///
-/// The header's digests, including that of the payload, are verified. Only the header is held in memory.
+/// Verifies the header's digests, including the payload's. Holds only the header in memory.
 pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
     let (headers, metadata) = headers::read(reader)?;
     let mut rest = headers.rest;
@@ -30,10 +30,9 @@ pub fn parse(reader: impl Read) -> Result<Package, RpmError> {
     finish(&metadata, &payload, rest)
 }
 
-/// Reads an RPM to its end, and returns what its header says and which kernel modules it brings.
+/// Reads an RPM to its end and returns its header and kernel modules.
 ///
-/// An RPM with modules is written to an unnamed temporary file, because its payload is read after its header was
-/// understood; of the others nothing is kept.
+/// An RPM with modules is written to an unnamed temporary file, because its payload is read after its header.
 pub fn inspect(reader: impl Read) -> Result<(Package, Vec<PackagedModule>), RpmError> {
     let (headers, metadata) = headers::read(reader)?;
     let has_modules = convert::files(&metadata)?.iter().any(|path| Package::is_module(path));
@@ -46,7 +45,7 @@ pub fn inspect(reader: impl Read) -> Result<(Package, Vec<PackagedModule>), RpmE
     Ok((package, modules::read(file)?))
 }
 
-/// Copies an RPM to an unnamed temporary file and verifies its digests, so that the payload can be unpacked.
+/// Copies an RPM to an unnamed temporary file and verifies its digests before the payload is unpacked.
 fn copy(
     headers: &[u8],
     mut rest: Hashing<impl Read>,
@@ -60,13 +59,13 @@ fn copy(
     Ok((package, file))
 }
 
-/// Reads the RPM in a file; see [`parse`].
+/// [`parse`] for a file.
 pub fn read(path: &Path) -> Result<Package, RpmFileError> {
     let file = File::open(path).map_err(RpmError::Read);
     file.and_then(parse).map_err(|error| RpmFileError { path: path.to_owned(), error })
 }
 
-/// Copies what follows the header, and returns its digest.
+/// Copies what follows the header and returns its digest.
 fn drain(rest: &mut impl Read, to: &mut impl Write) -> Result<String, RpmError> {
     let mut payload = Hashing::new(rest);
     io::copy(&mut payload, to).map_err(RpmError::Read)?;
@@ -90,29 +89,26 @@ fn finish<R>(metadata: &rpm::PackageMetadata, payload: &str, rest: Hashing<R>) -
     convert::package(metadata, digest, size)
 }
 
-/// An RPM file is invalid.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{}: {error}", path.display())]
 pub struct RpmFileError {
     path: PathBuf,
-    // Not a source, because it is in the message already.
+    // Not a source, because the message contains it.
     error: RpmError,
 }
 
-/// An RPM is invalid; continues a sentence that names it.
+/// Continues a sentence that names the RPM.
 #[derive(Debug, thiserror::Error)]
 pub enum RpmError {
     #[error("not an RPM: {0}")]
     Malformed(&'static str),
-    /// A member of its header is missing or of the wrong type.
     #[error("invalid header: {0}")]
     Header(String),
-    /// Its header says that the header or the payload should be another.
     #[error("damaged: its {0} does not have the digest in its header")]
     Changed(&'static str),
     #[error("cannot read its module {path}: {reason}")]
     Module {
-        /// The module's path in the package.
+        /// Path in the package.
         path: String,
         reason: String,
     },

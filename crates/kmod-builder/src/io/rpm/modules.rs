@@ -9,7 +9,7 @@ use crate::model::elf::ElfFile;
 use crate::model::packages::Package;
 use crate::model::verify::PackagedModule;
 
-/// Reads the kernel modules in the payload of an RPM whose header has been checked.
+/// The header must be verified already.
 pub(super) fn read(file: File) -> Result<Vec<PackagedModule>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut modules = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn read(file: File) -> Result<Vec<PackagedModule>, RpmError> {
     Ok(modules)
 }
 
-/// Unpacks a module into an unnamed temporary file (its tables are at its end) and reads what it says of itself.
+/// Unpacks a module into an unnamed temporary file, because its tables are at the end, and reads its metadata.
 fn module(path: &str, file: &mut impl Read) -> io::Result<PackagedModule> {
     let mut unpacked = tempfile::tempfile()?;
     io::copy(&mut decompress::module_reader(path, file)?, &mut unpacked)?;

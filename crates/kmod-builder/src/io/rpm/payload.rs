@@ -5,16 +5,16 @@ use std::path::Path;
 use super::{RpmError, RpmFileError};
 use crate::model::packages::Package;
 
-/// Limit for one file; a kernel has about 20 MiB.
+/// Bytes per file; a kernel has about 20 MiB.
 const LARGEST: u64 = 512 << 20;
 
-/// Files of a package, each with its path, in the order in which they are packed.
+/// Paths with contents, in package order.
 pub type Files = Vec<(String, Vec<u8>)>;
 
-/// Reads an RPM to its end, and returns what its header says and the files whose paths are wanted. Links, directories
-/// and devices are left out. The wanted files are held in memory.
+/// Reads an RPM to its end and returns its header and the wanted files, which are held in memory. Links, directories
+/// and devices are skipped.
 pub fn files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Package, Files), RpmFileError> {
-    // The header and the payload's digest are verified before the payload is unpacked.
+    // Verifies header and payload before unpacking.
     let package = super::read(path)?;
     let files = unpack(path, wanted).map_err(|error| RpmFileError { path: path.to_owned(), error })?;
     Ok((package, files))

@@ -10,10 +10,10 @@ use super::{RpmError, copy, headers};
 use crate::io::layer::Hashing;
 use crate::model::image_diff::{self, RpmMetadata};
 
-/// Reads an RPM to its end, and returns every tag and every file of it.
+/// Reads an RPM to its end and returns all tags and files.
 ///
-/// It is written to an unnamed temporary file, because its payload is unpacked only after its digest was verified; of
-/// the files themselves nothing is kept but their digests.
+/// Writes it to an unnamed temporary file, because the payload is unpacked only after verification. Keeps only the
+/// digests of the files.
 pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
     let (headers, metadata) = headers::read(reader)?;
     let (_, file) = copy(&headers.bytes, headers.rest, &metadata)?;
@@ -23,7 +23,7 @@ pub fn rpm_metadata(reader: impl Read) -> Result<RpmMetadata, RpmError> {
 
 type RpmTags = BTreeMap<String, Vec<String>>;
 
-/// The tags of the header and of the signature header, without those that only mark where a header's data is.
+/// Tags of the header and of the signature header, without those that only mark data regions.
 fn tags(metadata: &PackageMetadata) -> Result<(RpmTags, RpmTags), RpmError> {
     let name = |tag: u32, known: Option<String>, prefix: &str| {
         let known = known.and_then(|name| Some(name.strip_prefix(prefix)?.to_owned()));
@@ -68,7 +68,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// The files of a payload whose digest was verified.
+/// The payload's digest must be verified already.
 fn files(file: File) -> Result<BTreeMap<String, image_diff::RpmFileEntry>, RpmError> {
     let mut reader = rpm::PackageReader::parse(BufReader::new(file)).map_err(RpmError::from_crate)?;
     let mut files = BTreeMap::new();

@@ -5,53 +5,43 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::model::evidence::{KeyError, PublicKey, SigningKey, SigningKeyError};
 
-/// No key file is larger.
+/// Bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// A key file cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KeyFileError {
-    /// The file, or standard input, cannot be read.
     #[error("cannot read {what}")]
     Read {
-        /// What was to be read.
         what: String,
-        /// Why.
         #[source]
         error: std::io::Error,
     },
-    /// What it holds is no private key, or the password does not open it.
     #[error("`{}` cannot be signed with", file.display())]
     #[diagnostic(help("see below for what is wrong with it"))]
     Private {
-        /// Which.
         file: PathBuf,
-        /// Why.
         #[source]
         #[diagnostic_source]
         error: SigningKeyError,
     },
-    /// What it holds is no public key.
     #[error("`{}` cannot be verified with", file.display())]
     Public {
-        /// Which.
         file: PathBuf,
-        /// Why.
         #[source]
         #[diagnostic_source]
         error: KeyError,
     },
 }
 
-/// Reads a private key from a file (see [`SigningKey::from_pem`] for the formats).
+/// Reads a private key file ([`SigningKey::from_pem`] lists the formats).
 ///
-/// Deriving the key from a password takes a second or so; other tasks are not held up meanwhile.
+/// Key derivation takes about a second and does not block other tasks.
 pub async fn read_key(file: &Path, password: Option<SecretString>) -> Result<SigningKey, KeyFileError> {
     let text = SecretString::from(read(file).await?);
     parse_key(text, password).await.map_err(|error| KeyFileError::Private { file: file.to_owned(), error })
 }
 
-/// The private key that a text is, as [`read_key`] reads it from a file.
+/// [`read_key`] for a text.
 pub async fn parse_key(
     text: SecretString,
     password: Option<SecretString>,
@@ -60,13 +50,12 @@ pub async fn parse_key(
     read.unwrap_or_else(|panic| Err(SigningKeyError::Signing(panic.to_string())))
 }
 
-/// Reads a public key from a file.
 pub async fn read_public_key(file: &Path) -> Result<PublicKey, KeyFileError> {
     let text = read(file).await?;
     PublicKey::from_pem(&text).map_err(|error| KeyFileError::Public { file: file.to_owned(), error })
 }
 
-/// Reads a password: all of the input but the end of its last line. A terminal is never asked.
+/// The whole input without its final line break. Never prompts on a terminal.
 pub async fn read_password(input: impl AsyncRead + Unpin) -> Result<SecretString, KeyFileError> {
     let fail = |error| KeyFileError::Read { what: "the password from standard input".to_owned(), error };
     let mut text = String::new();

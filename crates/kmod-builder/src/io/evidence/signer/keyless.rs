@@ -8,56 +8,48 @@ use tokio::sync::Mutex;
 use super::token::{ActionsToken, TokenError, TokenSource};
 use crate::model::evidence::{Claims, Statement};
 
-/// Signs without a key of its own: with one that is made for the moment, and a certificate that says which workflow
-/// made it (Fulcio), an entry in a public log (Rekor) and a timestamp.
+/// Keyless signing: an ephemeral key, a certificate for the workflow's identity (Fulcio), a transparency log entry
+/// (Rekor) and a timestamp.
 ///
-/// Repository, workflow, commit and run become public by that, for ever.
+/// This publishes repository, workflow, commit and run permanently.
 #[derive(Debug)]
 pub struct Keyless {
     tokens: TokenSource,
     context: SigningContext,
-    /// The token that was fetched last; it is good for several statements.
+    /// Reused for several statements.
     token: Mutex<Option<ActionsToken>>,
     first_wait: Duration,
 }
 
-/// The services that take part in signing without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigstoreServices {
-    /// Issues certificates.
     pub fulcio: String,
-    /// The transparency log, in its first version.
+    /// Rekor v1.
     pub rekor: String,
-    /// Issues timestamps; none are asked for without it.
+    /// Timestamp authority; without it, no timestamps are requested.
     pub timestamp: Option<String>,
 }
 
-/// Signing without a key failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KeylessError {
-    /// No identity token.
     #[error(transparent)]
     #[diagnostic(transparent)]
     ActionsToken(#[from] TokenError),
-    /// A service refused, did not answer, or answered nonsense.
     #[error("signing without a key failed")]
     #[diagnostic(help(
         "Sigstore's services may be down (status.sigstore.dev); what is published already stays as it is, and a new run goes on from there"
     ))]
     Service(#[source] SigstoreError),
-    /// There are no services to be used.
     #[error("the services for signing without a key are not known")]
     SigstoreServices(#[source] SigstoreError),
-    /// The token names no repository.
     #[error("{0}")]
     CertificateIdentity(String),
-    /// The bundle cannot be written.
     #[error("the bundle cannot be written: {0}")]
     Bundle(String),
 }
 
 impl SigstoreServices {
-    /// Sigstore's public services, as they were named when this program was built.
+    /// Sigstore's public services, as known at build time.
     pub fn public() -> Result<Self, KeylessError> {
         let services = SigningServices::from_embedded(SigstoreInstance::PublicGood)
             .map_err(KeylessError::SigstoreServices)?;
@@ -70,7 +62,6 @@ impl SigstoreServices {
 }
 
 impl Keyless {
-    /// A workflow that gets its identity from `tokens`.
     pub fn new(client: reqwest::Client, tokens: TokenSource, services: &SigstoreServices) -> Self {
         let mut signing = SigningServices::new(&services.fulcio, &services.rekor);
         if let Some(url) = &services.timestamp {
@@ -84,17 +75,15 @@ impl Keyless {
         }
     }
 
-    /// What the identity token says of the run.
     pub async fn claims(&self) -> Result<Claims, KeylessError> {
         let mut token = self.token.lock().await;
         Ok(self.fresh(&mut token).await?.claims.clone())
     }
 
-    /// Signs a statement and returns the Sigstore bundle, as JSON.
+    /// Signs a statement and returns the Sigstore bundle as JSON.
     ///
-    /// # Retries
-    /// Three times, after 1, 2 and 4 seconds, if a service was out of reach or overloaded. Each try takes a new key
-    /// and certificate; a log entry of a try that failed later stays in the log and does no harm.
+    /// Retries three times, after 1, 2 and 4 seconds, if a service is unreachable or overloaded. Each attempt uses a
+    /// new key and certificate; log entries of failed attempts remain and are harmless.
     pub async fn sign(&self, statement: &Statement) -> Result<Vec<u8>, KeylessError> {
         let identity = {
             let mut token = self.token.lock().await;
@@ -111,7 +100,7 @@ impl Keyless {
         Ok(json.into_bytes())
     }
 
-    /// The token that is there, unless it ends soon: they last for minutes only.
+    /// Tokens last for minutes; one that expires soon is replaced.
     async fn fresh<'a>(&self, token: &'a mut Option<ActionsToken>) -> Result<&'a ActionsToken, TokenError> {
         let soon = Timestamp::now() + 1.minute();
         match token.take().filter(|token| token.identity.expiration() > soon) {
@@ -121,12 +110,11 @@ impl Keyless {
     }
 }
 
-/// How long to wait for a service to recover.
 pub(in crate::io) fn retry_policy(first: Duration) -> ExponentialBuilder {
     ExponentialBuilder::new().with_min_delay(first).with_factor(2.0).with_max_times(3)
 }
 
-/// Whether a later try may succeed.
+/// Whether a retry may succeed.
 fn is_passing(error: &SigstoreError) -> bool {
     use sigstore_sign::{fulcio, rekor, tsa};
     let overloaded = |status: u16| status >= 500 || status == 429;

@@ -1,4 +1,4 @@
-//! Signing with a private key, with the identity of a GitHub Actions workflow, or both.
+//! Signs with a private key, a GitHub Actions workflow identity, or both.
 
 mod key;
 mod keyless;
@@ -23,7 +23,7 @@ use crate::model::evidence::{
 pub const UNSIGNED: &str = "NOT SIGNED (--no-sign): this image cannot be told from a forged one, and hosts that require \
      signatures will reject it";
 
-/// With a key and an identity, each signs every statement, so that the evidence is complete for both.
+/// With a key and an identity, both sign every statement, so that the evidence is complete for each.
 #[derive(Debug, Default)]
 pub struct Signer {
     key: Option<SigningKey>,
@@ -40,25 +40,22 @@ pub enum SignerKind {
 pub struct SignedStatement {
     pub kind: EvidenceKind,
     pub signer_kind: SignerKind,
-    /// The Sigstore bundle, as JSON.
+    /// Sigstore bundle in JSON.
     pub bundle: Vec<u8>,
 }
 
-/// Signing failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignError {
-    /// With the key.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Key(#[from] SigningKeyError),
-    /// Without one.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Keyless(#[from] KeylessError),
 }
 
 impl Signer {
-    /// Signs nothing. Logs [`UNSIGNED`] as a warning.
+    /// Logs [`UNSIGNED`] as a warning.
     pub fn unsigned() -> Self {
         tracing::warn!("{UNSIGNED}");
         Self::default()
@@ -81,9 +78,9 @@ impl Signer {
         self.key.as_ref().map(SigningKey::public)
     }
 
-    /// The build platform for the provenance: the claims of the workflow's token, or else the local commit.
+    /// The build platform for the provenance: the workflow token's claims, else the local commit.
     ///
-    /// A token is requested even if only the key signs.
+    /// Requests a token even if only the key signs.
     pub async fn build_platform(
         &self,
         tokens: Option<&TokenSource>,
@@ -97,7 +94,7 @@ impl Signer {
         Ok(BuildPlatform::Actions(Box::new(claims)))
     }
 
-    /// The policy that accepts this signer's earlier signatures, so that a second run signs nothing twice.
+    /// Accepts this signer's earlier signatures, so that a second run does not sign again.
     pub async fn trust(
         &self,
         signer_kind: SignerKind,
@@ -142,7 +139,7 @@ impl Signer {
     }
 }
 
-/// The root of trust in the file, or else the built-in one of Sigstore's public services.
+/// The trusted root in the file, else the built-in one of Sigstore's public services.
 ///
 /// `cosign trusted-root create` and `gh attestation trusted-root` write newer ones.
 pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot, TrustedRootError> {
@@ -156,18 +153,15 @@ pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot,
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TrustedRootError {
-    /// The file cannot be used.
     #[error("invalid trusted root `{}`: {reason}", file.display())]
     #[diagnostic(help(
         "`cosign trusted-root create` writes one; or use one line of `gh attestation trusted-root`"
     ))]
     File {
-        /// Which.
+        /// As given by the user, not resolved.
         file: std::path::PathBuf,
-        /// Why.
         reason: String,
     },
-    /// The built-in one.
     #[error("invalid built-in trusted root")]
     Embedded(#[source] sigstore_trust_root::Error),
 }

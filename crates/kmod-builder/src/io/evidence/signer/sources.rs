@@ -11,90 +11,78 @@ use crate::io::environment;
 use crate::io::evidence::github_attestations::GithubAttestations;
 use crate::model::evidence::{SigningKey, SigningKeyError};
 
-/// Where the key and the workflow's identity come from.
 #[derive(Clone, Debug, Default)]
 pub struct SignerSources {
-    /// A file with the private key. Without one, `ZFS_KMODS_KEY_PEM` may hold the key's text.
+    /// Private key file; without it, `ZFS_KMODS_KEY_PEM` may hold the key's text.
     pub key: Option<PathBuf>,
-    /// Whether the key's password is on standard input, else in `COSIGN_PASSWORD`.
+    /// Reads the key's password from standard input instead of `COSIGN_PASSWORD`.
     pub password_from_stdin: bool,
-    /// Fulcio, instead of Sigstore's public service.
+    /// Default: Sigstore's public service.
     pub fulcio_url: Option<String>,
-    /// Rekor, instead of Sigstore's public service.
+    /// Default: Sigstore's public service.
     pub rekor_url: Option<String>,
-    /// The timestamp authority, instead of Sigstore's public service.
+    /// Default: Sigstore's public service.
     pub timestamp_url: Option<String>,
-    /// The file with the root of trust, instead of Sigstore's.
+    /// Default: the built-in trusted root.
     pub trusted_root: Option<PathBuf>,
 }
 
-/// The signer could not be set up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignerError {
-    /// No key and no workflow identity.
     #[error("no signer: there is no private key and no workflow identity")]
     #[diagnostic(help(
         "give --key FILE, run in GitHub Actions with `id-token: write`, or give --no-sign for local work"
     ))]
     NoSigner,
-    /// Not a GitHub Actions job with the permissions.
     #[error("only a GitHub Actions workflow can upload attestations to GitHub")]
     #[diagnostic(help(
         "give the job `id-token: write` and `attestations: write`, and the step GITHUB_TOKEN"
     ))]
     NotInActions,
-    /// The key file.
     #[error(transparent)]
     #[diagnostic(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The key in `ZFS_KMODS_KEY_PEM`.
     #[error("cannot sign with the key in ZFS_KMODS_KEY_PEM")]
     Key(
         #[from]
         #[diagnostic_source]
         SigningKeyError,
     ),
-    /// Sigstore's services.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Keyless(#[from] KeylessError),
-    /// The identity token.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Token(#[from] TokenError),
-    /// The root of trust.
     #[error(transparent)]
     #[diagnostic(transparent)]
     TrustedRoot(#[from] TrustedRootError),
-    /// The HTTP client.
     #[error("cannot set up the HTTP client")]
     Client(#[from] reqwest::Error),
 }
 
 impl SignerSources {
-    /// The signer with the key, the workflow's identity, or both.
     pub async fn signer(&self) -> Result<Signer, SignerError> {
         self.available_signer().await?.ok_or(SignerError::NoSigner)
     }
 
-    /// The same; `None` if there is neither a key nor an identity.
+    /// `None` with neither a key nor an identity.
     pub async fn available_signer(&self) -> Result<Option<Signer>, SignerError> {
         let signer = Signer::new(self.key().await?, self.keyless()?);
         Ok(signer.signs().then_some(signer))
     }
 
-    /// What identities are verified against.
     pub async fn trusted_root(&self) -> Result<TrustedRoot, SignerError> {
         Ok(trusted_root(self.trusted_root.as_deref()).await?)
     }
 
-    /// The source of the workflow's identity tokens, if the job may ask for them.
+    /// `None` if the job may not request identity tokens.
     pub fn tokens(&self) -> Option<TokenSource> {
         let bearer = variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN").map(SecretString::from);
         TokenSource::new(client().ok()?, variable("ACTIONS_ID_TOKEN_REQUEST_URL"), bearer).ok()
     }
 
-    /// GitHub's attestation store of the repository whose workflow is running.
+    /// The attestation store of the repository whose workflow runs.
     pub async fn github_attestations(&self) -> Result<GithubAttestations, SignerError> {
         let (Some(tokens), Some(token)) = (self.tokens(), variable("GITHUB_TOKEN")) else {
             return Err(SignerError::NotInActions);
@@ -105,7 +93,7 @@ impl SignerSources {
     }
 
     async fn key(&self) -> Result<Option<SigningKey>, SignerError> {
-        // GitHub Actions passes a secret that is not set as an empty variable.
+        // GitHub Actions passes an unset secret as an empty variable.
         let text = variable("ZFS_KMODS_KEY_PEM").filter(|text| !text.trim().is_empty());
         if self.key.is_none() && text.is_none() {
             return Ok(None);

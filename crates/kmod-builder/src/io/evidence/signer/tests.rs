@@ -48,7 +48,7 @@ fn image() -> ImageFacts {
     }
 }
 
-/// Everything that is said of an image, signed by every party.
+/// Every kind of evidence, signed by every signer.
 async fn attach(signer: &Signer) -> StoredEvidence {
     let inputs = inputs();
     let build_platform = signer.build_platform(None, None).await.unwrap();

@@ -5,12 +5,11 @@ use sigstore_sign::oidc::IdentityToken;
 
 use crate::model::evidence::{Claims, ParseClaimsError};
 
-/// Whom the token is for; Fulcio takes no other.
+/// Fulcio accepts only this audience.
 const AUDIENCE: &str = "sigstore";
-/// Which permission a job needs.
 const HELP: &str = "give the job `permissions: id-token: write`, or sign with `--key`";
 
-/// Where a job of GitHub Actions gets its OIDC token.
+/// Source of GitHub Actions OIDC tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSource {
     client: reqwest::Client,
@@ -18,37 +17,28 @@ pub struct TokenSource {
     bearer: SecretString,
 }
 
-/// A token with what it says.
 #[derive(Debug)]
 pub struct ActionsToken {
-    /// The token, as Fulcio wants it.
     pub(super) identity: IdentityToken,
-    /// What it says of the run.
     pub claims: Claims,
 }
 
-/// No token could be had.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TokenError {
-    /// The variables that name the source are not set.
     #[error("this is no job of GitHub Actions that may ask for an identity token")]
     #[diagnostic(help("{HELP}"))]
     NoSource,
-    /// The source did not answer, or not with a token.
     #[error("GitHub Actions gave no identity token")]
     #[diagnostic(help("{HELP}"))]
     Request(#[source] reqwest::Error),
-    /// The token is not one of GitHub Actions.
     #[error(transparent)]
     Claims(#[from] ParseClaimsError),
-    /// The library cannot read it.
     #[error("the identity token cannot be read: {0}")]
     ActionsToken(String),
 }
 
 impl TokenSource {
-    /// The source that `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN` name; an empty variable is
-    /// one that is not set.
+    /// Values of `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`; empty counts as unset.
     pub fn new(
         client: reqwest::Client,
         url: Option<String>,
@@ -62,10 +52,7 @@ impl TokenSource {
         }
     }
 
-    /// Asks for a new token.
-    ///
-    /// # Retries
-    /// Three times, after 1, 2 and 4 seconds, unless the answer is a refusal.
+    /// Retries three times, after 1, 2 and 4 seconds, unless the request is rejected.
     pub async fn fetch(&self) -> Result<ActionsToken, TokenError> {
         use backon::Retryable as _;
         let passing = |error: &reqwest::Error| {
@@ -75,7 +62,7 @@ impl TokenSource {
             .retry(super::keyless::retry_policy(Duration::from_secs(1)))
             .when(passing)
             .await
-            // The address may hold what is none of the log's business.
+            // The URL may hold secrets.
             .map_err(|error| TokenError::Request(error.without_url()))?;
         let token = token.expose_secret();
         Ok(ActionsToken {
