@@ -1,5 +1,3 @@
-//! `attestations`: lists and downloads the evidence of an image.
-
 use std::path::PathBuf;
 
 use clap::Args;
@@ -29,7 +27,6 @@ pub struct AttestationsArgs {
     download: Option<PathBuf>,
 }
 
-/// Lists the evidence, and writes it to files if asked.
 pub async fn run(args: AttestationsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let ImageStore::Registry(registry) = &images else {

@@ -1,5 +1,3 @@
-//! `boot-test`: boot the kernel of an image with its modules, and use a pool.
-
 mod attach;
 
 use std::collections::BTreeSet;
@@ -36,9 +34,9 @@ use crate::model::packages::PackageGroup;
 use crate::model::{Digest, Target};
 use crate::output::StandardOutput;
 
-/// How long a machine that can be virtualized takes to boot and power off, at the most.
+/// Maximum time for a working KVM guest to boot and power off.
 const PROBE: Duration = Duration::from_secs(8);
-/// How many lines of the console are shown when the test failed.
+/// Console lines shown after a failed test.
 const TAIL: usize = 30;
 
 /// Boot the kernel of an image in QEMU and use a pool with its modules and tools
@@ -195,7 +193,6 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
     Ok(BootTest { image, target, verdict, guest: Some(guest), boots, console })
 }
 
-/// The main packages of the image, as its store has them.
 async fn published(name: &ImageRef, directory: &Path) -> Result<(DigestRef, GuestPackages)> {
     let images = ImageStore::open(&name.store).await?;
     let contents = ImageRpms::open(&images, name).await?;
@@ -232,7 +229,7 @@ async fn assemble(
     Ok(boot_test::assemble(published, sources, section).await?)
 }
 
-/// The image in which the packages were built, by their inputs; where these are not known, the newest of the release.
+/// The image in which the packages were built, by their inputs; if unknown, the newest of the release.
 async fn builder_image(
     image: &ImageRef,
     upstream: &Upstream,
@@ -259,7 +256,7 @@ impl Test<'_> {
         Machine { arch: self.target.arch(), accelerator, memory: self.args.memory }
     }
 
-    /// Which accelerator to use; `Err` says why none that is wanted can be.
+    /// `Err` states why no permitted accelerator is available.
     async fn accelerator(
         &self,
         guest: &mut GuestDirectory<'_>,
@@ -271,11 +268,11 @@ impl Test<'_> {
                 "this machine has no /dev/kvm for this architecture".to_owned()
             }
             AcceleratorMode::Auto | AcceleratorMode::Kvm => {
-                // The device can be there and not work, in more ways than can be asked for: so the guest is booted.
+                // The device can exist without working; only booting a guest shows that.
                 let machine = self.machine(Accelerator::Kvm);
                 match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.failure {
                     None => return Ok(Ok(Accelerator::Kvm)),
-                    // The emulator's first line is the reason, what follows is for its makers.
+                    // Only the first line of the emulator's output states the reason.
                     Some(failure) => {
                         let failure = failure.to_string();
                         format!(
@@ -324,7 +321,7 @@ impl Test<'_> {
         guest: &mut GuestDirectory<'_>,
         section: &ProgressSection,
     ) -> Result<BootReport> {
-        // Has to differ from other runs; it is not a secret.
+        // Differs between runs; not a secret.
         let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
         let Target { zfs, kernel } = self.target.clone();
         let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
@@ -349,7 +346,7 @@ fn show_end(log: &Path) {
     ));
 }
 
-/// Reads a time in the words of jiff: `300s`, `5m`, `1m30s`.
+/// jiff duration format: `300s`, `5m`, `1m30s`.
 fn time(text: &str) -> Result<Duration, String> {
     let time: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     match Duration::try_from(time) {

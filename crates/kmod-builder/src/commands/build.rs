@@ -1,5 +1,3 @@
-//! `build`: from inputs to a verified image in a directory.
-
 use std::path::Path;
 use std::time::Instant;
 
@@ -94,7 +92,7 @@ pub async fn run(
         ));
     };
     if args.publish.is_some() {
-        // Fail before the build, not after it.
+        // Fail before the build.
         args.options.check_signer().await?;
     }
     let inputs = match resolve_inputs(&args, upstream).await? {
@@ -121,7 +119,6 @@ pub async fn run(
     }
 }
 
-/// The name of a target's image in a directory.
 fn name_in(directory: &Path, target: &Target) -> ImageRef {
     ImageRef {
         store: ImageLocation::Layout(directory.to_owned()),
@@ -129,7 +126,7 @@ fn name_in(directory: &Path, target: &Target) -> ImageRef {
     }
 }
 
-/// Publishes the image if requested, and shows both results, also if publishing fails.
+/// Shows both results even if publishing fails.
 async fn publish_and_show(
     args: &BuildArgs,
     target: Target,
@@ -153,7 +150,7 @@ async fn publish_and_show(
     failure.map_or(Ok(CommandOutcome::Done), Err)
 }
 
-/// The image in the directory, if its label has the same inputs and its content passes verification.
+/// The image in the directory, if its label names the same inputs and its content passes verification.
 async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<BuildResult>> {
     let (target, name) = (inputs.target(), name_in(directory, &inputs.target()));
     if !directory.join("oci-layout").exists() {
@@ -185,7 +182,7 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
     }
 }
 
-/// The inputs to build from, or why nothing is built.
+/// The inner error states why nothing is built.
 async fn resolve_inputs(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, NotBuilt>> {
     if let Some(source) = &args.inputs {
         return Ok(Ok(source.read().await?));
@@ -217,8 +214,7 @@ async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildI
     }
 }
 
-/// Builds and verifies; only then is the image given its tag. The inner error is the report of an image that broke the
-/// contract.
+/// Tags the image only after verification. The inner error is the report of an image that violates the contract.
 async fn build(
     inputs: &BuildInputs,
     directory: Option<&Path>,
@@ -252,7 +248,6 @@ async fn build(
     }))
 }
 
-/// Puts a verified image under its tag.
 fn keep(image: &ImageBuildResult, verified: &VerifiedImage, directory: &Path) -> Result<()> {
     let layout = Layout::create(directory)?;
     layout.adopt(&image.scratch, image.built.manifest(), Some(&verified.target().tag()))?;

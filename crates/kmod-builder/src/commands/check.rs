@@ -1,5 +1,3 @@
-//! `check`: may this OpenZFS be built for this kernel?
-
 use clap::Args;
 use futures_util::future::try_join;
 use kmod_compat::{CompatMatrix, KernelRelease, Verdict, ZfsVersion};

@@ -1,4 +1,4 @@
-//! What every command leaves behind: its record for `report`, and its outputs for later jobs.
+//! Writes the record and the job outputs of each command, for `report` and later jobs.
 
 use jiff::Timestamp;
 use miette::Result;
@@ -8,10 +8,9 @@ use super::{CommandOutcome, failure};
 use crate::io::{environment, records};
 use crate::model::ci_report::{CommandRecord, CommandStatus, Failure, RecordedResult, outputs};
 
-/// The branch whose images users get; `publish.yml` has the same name.
+/// The branch that publishes to users; `publish.yml` has the same name.
 const MAIN: &str = "main";
 
-/// A command that has begun.
 pub struct RunningCommand {
     args: RecordArgs,
     command: &'static str,
@@ -23,8 +22,7 @@ impl RunningCommand {
         Self { args, command, started_at: Timestamp::now() }
     }
 
-    /// Writes the record and the outputs. A failure to write is logged and does not change how the command ended: a missing
-    /// record counts as a lost job.
+    /// Write errors are logged and do not change the result: a missing record counts as a lost job.
     pub fn end(self, result: &Result<CommandOutcome>, results: Vec<RecordedResult>) {
         if let Some(file) = environment::path("GITHUB_OUTPUT") {
             let lines = outputs(self.command, &results, channel().as_deref());
@@ -60,8 +58,8 @@ impl RunningCommand {
     }
 }
 
-/// Where all targets are to be promoted to: a branch's own channel, whatever was asked for; else what was asked for;
-/// `None` where each target goes to the streams in which its kernel was seen.
+/// The promotion channel of all targets: the branch's own channel, else the requested one. `None` promotes each target
+/// to the streams in which its kernel was found.
 pub(super) fn channel() -> Option<String> {
     match environment::variable("GITHUB_REF_NAME").filter(|branch| branch != MAIN) {
         Some(branch) => Some(format!("beta-{branch}")),

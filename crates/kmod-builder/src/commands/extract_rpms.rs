@@ -1,5 +1,3 @@
-//! `extract-rpms`: the RPMs of an image, as files.
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

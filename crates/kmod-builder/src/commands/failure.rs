@@ -1,4 +1,4 @@
-//! The kind of finding that an error is.
+//! Maps errors to finding kinds.
 
 use std::error::Error;
 
@@ -21,7 +21,6 @@ use crate::io::store::StoreError;
 use crate::model::ci_report::{Failure, FindingKind};
 use crate::model::inputs::PartialInputsError;
 
-/// The error as a record keeps it.
 pub fn failure(report: &Report) -> Failure {
     let causes: Vec<_> = report.chain().map(ToString::to_string).collect();
     Failure {
@@ -31,13 +30,13 @@ pub fn failure(report: &Report) -> Failure {
     }
 }
 
-/// Of the first error of the chain that has one.
+/// The kind of the first error in the chain that has one.
 fn kind(report: &Report) -> FindingKind {
     report.chain().find_map(of).unwrap_or(FindingKind::Other)
 }
 
 fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
-    // One line a type; what a transparent error wraps is asked itself, as the chain leaves it out.
+    // A transparent error leaves its inner error out of the chain, so the inner error is matched directly.
     if let Some(error) = error.downcast_ref::<ResolveError>() {
         return match error {
             ResolveError::Query(error) => of(error),
@@ -95,7 +94,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
     }
     if let Some(error) = error.downcast_ref::<DownloadError>() {
         return match error {
-            // A tarball of a release does not go; the headers of a kernel do.
+            // Only kernel headers disappear upstream; release tarballs stay.
             DownloadError::Status { url, status }
                 if matches!(status.as_u16(), 404 | 410) && is_package(url) =>
             {
@@ -120,7 +119,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
     if let Some(error) = error.downcast_ref::<GithubError>() {
         return Some(if error.is_refusal() { FindingKind::Permission } else { FindingKind::Upstream });
     }
-    // No identity and no key to sign with.
+    // Neither an identity nor a signing key.
     error.downcast_ref::<SignError>().map(|_| FindingKind::Permission)
 }
 

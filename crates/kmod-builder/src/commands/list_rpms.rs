@@ -1,5 +1,3 @@
-//! `list-rpms`: what is in an image.
-
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 

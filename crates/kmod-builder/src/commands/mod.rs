@@ -1,9 +1,8 @@
-//! The commands: each resolves, decides, acts and shows, by calling `io` and `model`.
+//! The commands. Each resolves, decides, acts and shows by calling `io` and `model`.
 //!
-//! One form for all: `<command>.rs` with its flags and `run`. Flags of several commands are in [`args`]; what a command
-//! prints (`output::Show`) is in [`view`], in a file with the command's name. A command decides nothing itself (that is
-//! `model`), and it opens no file, connection or process and reads no variable itself (that is `io`; for variables
-//! `io::environment`, for writing files `io::atomic_file`).
+//! Each `<command>.rs` has the flags and `run`. Shared flags are in [`args`]; output (`output::Show`) is in [`view`],
+//! in a file with the command's name. Decisions belong in `model`. Files, connections, processes and variables belong
+//! in `io` (variables: `io::environment`; writing files: `io::atomic_file`).
 
 pub mod args;
 pub mod attestations;
@@ -25,11 +24,10 @@ pub mod versions;
 pub mod view;
 pub mod workflow;
 
-/// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
-    /// Exit status 0; there may have been nothing to do.
+    /// Exit status 0, also if there was nothing to do.
     Done,
-    /// A check failed. Exit status 3.
+    /// Exit status 3: a check failed.
     Refused,
 }

@@ -1,5 +1,3 @@
-//! `plan`: which images should exist, and what is to be done about each.
-
 use clap::Args;
 use futures_util::future::{join, join_all};
 use kmod_compat::{Arch, CompatMatrix, Verdict, ZfsVersion};
@@ -77,8 +75,7 @@ fn release(text: &str) -> Result<ZfsSelection, <ZfsVersion as std::str::FromStr>
 }
 
 impl PlanArgs {
-    /// A workflow passes an input that was left empty as an empty variable, and calls it by its former name in versions
-    /// before 2.
+    /// Workflows pass an unset input as an empty variable, and before version 2 under its former name.
     fn inputs(&self) -> Option<String> {
         let given = self.inputs.clone().filter(|inputs| !inputs.trim().is_empty());
         given.or_else(|| environment::variable("ZFS_KMODS_LOCK").filter(|inputs| !inputs.trim().is_empty()))
@@ -131,7 +128,7 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &StandardOutpu
     ))
 }
 
-/// Asks all streams at the same time. A stream that does not answer does not stop the others.
+/// Queries all streams concurrently; a failed stream does not stop the others.
 async fn observe(
     upstream: &Upstream,
     streams: &[Stream],
@@ -155,7 +152,6 @@ async fn observe(
     (observed, unresolved)
 }
 
-/// What the decision about each target needs.
 struct Planner<'a> {
     upstream: &'a Upstream,
     matrix: &'a CompatMatrix,
@@ -165,7 +161,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// A target whose answers are missing does not stop the others.
+    /// A failed lookup does not stop the other targets.
     async fn plan(&self, desired: DesiredImage) -> PlannedTarget {
         let decision = match self.decide(&desired).await {
             Ok(decision) => decision,
@@ -187,7 +183,7 @@ impl Planner<'_> {
                     Some(published) => Some(published.existing(&desired.target).await?),
                     None => None,
                 };
-                // Most days end here: packages and images are looked up only for a build.
+                // Most runs end here: packages and images are looked up only for a build.
                 match plan::needed(&known, existing, self.force) {
                     Ok(digest) => Ok(BuildDecision::UpToDate(digest)),
                     Err(reason) => {
@@ -200,7 +196,7 @@ impl Planner<'_> {
     }
 }
 
-/// An error with its causes and what to do about it.
+/// The error, its causes and its help text.
 fn sentence(error: &Report) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
     let text = causes.join(": ");
@@ -210,7 +206,7 @@ fn sentence(error: &Report) -> String {
     }
 }
 
-/// The plan of one target, whose inputs are given.
+/// Plans the one target whose inputs are given.
 async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<CommandOutcome> {
     let inputs = source.read().await?;
     let planned = PlannedTarget {

@@ -1,5 +1,3 @@
-//! `promote`: verifies an image and sets the tags that users follow.
-
 use std::collections::BTreeSet;
 
 use clap::{ArgGroup, Args};
@@ -81,7 +79,6 @@ pub struct PromoteArgs {
     trust: TrustArgs,
 }
 
-/// Verifies an image, sets its tags, and shows the result.
 pub async fn run(args: PromoteArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
@@ -149,10 +146,9 @@ async fn examine(
     Ok(PromotionChecks::new(&registry.repository().to_string(), &inspection, &evidence, trust, now))
 }
 
-/// The audit tag: run and commit in GitHub Actions, else time and digest.
+/// Run and commit in GitHub Actions, else time and digest.
 ///
-/// Outside Actions, the channel's newest audit tag is used again if it is for the same image, so that an interrupted
-/// run continues.
+/// Outside Actions, the channel's newest audit tag is reused for the same image, so that an interrupted run continues.
 async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Timestamp) -> Result<Tag> {
     let [run, commit] = ["GITHUB_RUN_ID", "GITHUB_SHA"].map(environment::variable);
     if let (Some(run), Some(commit)) = (run, commit) {

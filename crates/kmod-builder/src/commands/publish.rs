@@ -1,5 +1,3 @@
-//! `publish`: puts a verified image into a registry with its evidence, the tag last.
-
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,7 +81,7 @@ impl PublishOptions {
         Ok(())
     }
 
-    /// Candidates and branches never get a tag that users follow.
+    /// Release candidates and branches never get a tag that users follow.
     fn tag(&self, target: &Target) -> Result<Tag> {
         let tag =
             if self.candidate { self.channel.candidate_tag(target) } else { self.channel.image_tag(target) };
@@ -91,7 +89,6 @@ impl PublishOptions {
     }
 }
 
-/// Publishes the image of a directory and shows the result.
 pub async fn run(args: PublishArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     match publish(&args.from, args.inputs, &args.to, &args.options).await? {
         Ok(report) => {
@@ -105,7 +102,7 @@ pub async fn run(args: PublishArgs, output: &StandardOutput) -> Result<CommandOu
     }
 }
 
-/// Publishes an image of a directory. The inner error is the report of an image that breaks the contract.
+/// The inner error is the report of an image that violates the contract.
 pub async fn publish(
     from: &ImageRef,
     inputs: Option<PathBuf>,
@@ -197,7 +194,6 @@ pub async fn publish(
     }))
 }
 
-/// Prints how the image with the tag differs from ours.
 async fn show_difference(tagged: DigestRef, ours: &DigestRef) {
     let text = match image_diff::compare(&tagged, ours, Depth::Packages).await {
         Ok(comparison) => {

@@ -1,5 +1,3 @@
-//! `report`: summary, annotations and issues of a run.
-
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,7 +55,7 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// The variables of workflows before version 2 have other names.
+    /// Workflows before version 2 use other variable names.
     fn last_stage(&self) -> Result<LastStage> {
         match (self.last_stage, environment::variable("ZFS_KMODS_UNTIL")) {
             (Some(stage), _) => Ok(stage),
@@ -88,7 +86,7 @@ pub async fn run(
     let records = records::read(&args.records)?;
     let report = RunReport::new(last_stage, command_record::channel().is_some(), &records);
     let issues = if args.issues {
-        // A refusal by GitHub is shown in the summary and is no failure of the run.
+        // A rejection by GitHub appears in the summary and does not fail the run.
         update_issues(&args, upstream, &report).await.map_err(|error| {
             let help = miette::Diagnostic::help(&error).map(|help| format!(" ({help})")).unwrap_or_default();
             format!("{error}{help}")

@@ -1,5 +1,3 @@
-//! `reproduce`: is an image what its inputs make?
-
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
@@ -58,7 +56,7 @@ pub struct ReproduceArgs {
 #[derive(Serialize)]
 struct ReproduceReport {
     image: String,
-    /// The one that it was compared with; none if it was built for the comparison.
+    /// The compared image; `None` if it was built for the comparison.
     with: Option<String>,
     #[serde(flatten)]
     comparison: ImageDiff,

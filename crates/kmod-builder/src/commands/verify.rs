@@ -1,5 +1,3 @@
-//! `verify`: checks an image against the RPM contract, and its evidence.
-
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
@@ -52,7 +50,6 @@ pub enum EvidenceLevel {
     Off,
 }
 
-/// Verifies an image and shows every check.
 pub async fn run(args: VerifyArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
@@ -63,7 +60,6 @@ pub async fn run(args: VerifyArgs, output: &StandardOutput) -> Result<CommandOut
     Ok(if report.passed() { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 
-/// The checks of an image's evidence at this level.
 async fn evidence_of(
     images: &ImageStore,
     inspection: &Inspection,
@@ -99,7 +95,6 @@ async fn evidence_of(
     }
 }
 
-/// Checks the contract of one image, for a target if one is given.
 pub async fn contract(image: &DigestRef, target: Option<&Target>) -> Result<VerificationReport, StoreError> {
     let name = ImageRef {
         store: image.store.clone(),

@@ -1,5 +1,3 @@
-//! `versions`: what upstream has right now.
-
 use clap::Args;
 use futures_util::future::join;
 use kmod_compat::CompatMatrix;
@@ -33,7 +31,7 @@ pub async fn run(
 ) -> Result<CommandOutcome> {
     let upstream = upstream.connect()?;
     let matrix = CompatMatrix::embedded()?;
-    // Both are asked at the same time, but a shell that wants the kernel does not wait for GitHub.
+    // Concurrent, but a query for the kernel alone does not wait for GitHub.
     let (source, zfs) = match args.field {
         Some(VersionsField::Zfs) => {
             let zfs = resolve::openzfs(&upstream, &matrix, None).await?;

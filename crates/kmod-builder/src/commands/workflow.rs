@@ -1,5 +1,3 @@
-//! `workflow`: start the publisher's workflow at GitHub, and see how its runs go.
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,9 +12,9 @@ use crate::io::github::{Pace, Run, Workflow};
 use crate::io::{environment, progress};
 use crate::output::StandardOutput;
 
-/// How long a run that was asked for may take to appear in GitHub's list.
+/// Maximum time until a dispatched run appears in GitHub's list.
 const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-/// GitHub's clock and this machine's may differ by so much.
+/// Tolerated difference between GitHub's clock and the local one.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 
 /// Start the publisher's workflow at GitHub, and see how its runs go
@@ -107,7 +105,7 @@ async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) 
     let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
     let asked = Timestamp::now();
     workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
-    // GitHub does not say which run it made: it is the oldest of those that came after.
+    // GitHub does not return the run's id: it is the oldest run created after the dispatch.
     let run = loop {
         let runs = workflow.runs(20).await?;
         let new = runs.into_iter().filter(|run| {
@@ -137,7 +135,7 @@ async fn status(
     show(&workflow, &args.location, runs, args.watch, output).await
 }
 
-/// Waits for the first run if that is asked for, then shows all.
+/// Waits for the first run if requested, then shows all.
 async fn show(
     workflow: &Workflow,
     location: &WorkflowLocationArgs,

@@ -12,10 +12,10 @@ use crate::model::inputs::BuildInputs;
 #[derive(Clone, Debug)]
 pub enum InputsSource {
     File(PathBuf),
-    /// An image carries its own inputs.
+    /// Inputs stored with the image.
     Image(ImageRef),
     StandardInput,
-    /// The JSON itself, as a workflow passes it.
+    /// Inline JSON, as workflows pass it.
     Json(String),
 }
 

@@ -50,7 +50,7 @@ impl SigningArgs {
         }
     }
 
-    /// The signer, which signs nothing with `--no-sign`.
+    /// Signs nothing with `--no-sign`.
     pub async fn signer(&self) -> Result<Signer, SignerError> {
         if self.no_sign { Ok(Signer::unsigned()) } else { self.sources().signer().await }
     }

@@ -30,7 +30,7 @@ impl SourceArgs {
     }
 }
 
-/// The architecture of the machine that the program was compiled for.
+/// Architecture for which this program was compiled.
 pub fn this_arch() -> Arch {
     std::env::consts::ARCH.parse().unwrap_or(Arch::X86_64)
 }

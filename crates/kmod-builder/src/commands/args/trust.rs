@@ -32,12 +32,12 @@ pub struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// The policy of the flags; without any, signatures are not verified.
+    /// Without trust flags, signatures are not verified.
     pub async fn policy_or_unverified(&self) -> Result<TrustPolicy> {
         Ok(self.policy().await?.unwrap_or(TrustPolicy::Unverified))
     }
 
-    /// The policy of the flags; `None` without any.
+    /// `None` without trust flags.
     pub async fn policy(&self) -> Result<Option<TrustPolicy>> {
         if let Some(file) = &self.public_key {
             return Ok(Some(TrustPolicy::Key(signer::read_public_key(file).await?)));

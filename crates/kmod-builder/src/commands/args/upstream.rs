@@ -69,7 +69,7 @@ impl UpstreamArgs {
         Upstream::new(Http::new(options)?, self.endpoints(), token, credentials, RetryPolicy::default())
     }
 
-    /// The directory that outlives a run; everything in it can be fetched or built again.
+    /// Persists between runs; everything in it can be fetched or built again.
     pub fn cache(&self) -> PathBuf {
         self.cache.clone().unwrap_or_else(environment::cache_directory)
     }
@@ -98,7 +98,6 @@ impl UpstreamArgs {
     }
 }
 
-/// Prints what the requests to upstream have cost.
 pub fn report_usage(upstream: &Upstream) {
     let stats = upstream.http.stats();
     let (requests, kib) = (stats.requests, stats.bytes.div_ceil(1024));

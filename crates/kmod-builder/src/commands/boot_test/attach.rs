@@ -1,4 +1,4 @@
-//! The result of a boot test becomes evidence: signed, and attached to the image in its registry.
+//! Signs the result of a boot test and attaches it to the image in its registry.
 
 use jiff::Timestamp;
 use miette::Result;
@@ -13,15 +13,14 @@ use crate::model::boot_test::BootTest;
 use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 
-/// The signer of the result, and the registry of the image.
 pub(super) struct TestResultPublisher {
     signer: Signer,
     registry: RegistryWriter,
 }
 
 impl TestResultPublisher {
-    /// Called before the test, so that an unreadable key fails early. `None` where nothing is attached:
-    /// a directory keeps no evidence, `--no-sign` forbids it, or there is no signer, which is printed.
+    /// Called before the test, so that an unreadable key fails early. `None` if nothing is attached: for a directory
+    /// (it holds no evidence), with `--no-sign`, or without a signer (a notice is printed).
     pub(super) async fn find(store: &ImageLocation, signing: &SigningArgs) -> Result<Option<Self>> {
         let ImageLocation::Registry(repository) = store else { return Ok(None) };
         if signing.no_sign() {
@@ -38,9 +37,7 @@ impl TestResultPublisher {
         Ok(Some(Self { signer, registry }))
     }
 
-    /// Attaches the result, failed ones too, so that they are known; nothing if nothing was tested.
-    ///
-    /// Returns the digests of what was attached.
+    /// Attaches failed results too; attaches nothing if no test ran. Returns the digests of the attached manifests.
     pub(super) async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
         let Some(result) = test.result(finished, environment::run_url()) else { return Ok(Vec::new()) };
         let digest = &test.image.digest;

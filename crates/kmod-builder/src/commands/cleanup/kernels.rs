@@ -12,7 +12,7 @@ use miette::{Result, WrapErr as _};
 use crate::commands::args::upstream::UpstreamArgs;
 use crate::model::cleanup::{HostKernel, releases_in_use};
 
-/// How many releases are asked for at the same time.
+/// Concurrent release lookups.
 const CONCURRENT: usize = 8;
 
 #[derive(Debug, Args)]
@@ -44,7 +44,8 @@ impl FromStr for FollowedStream {
 }
 
 impl KernelArgs {
-    /// The kernels, each with the releases that have it. One that cannot be found out is an error: its images would go.
+    /// The kernels, each with the releases that have it. An unresolved kernel is an error, because its images would be
+    /// deleted.
     pub(super) async fn find(&self, upstream: &UpstreamArgs, now: Timestamp) -> Result<Vec<HostKernel>> {
         let streams: Vec<Stream> = self
             .keep_kernels_of
@@ -64,7 +65,7 @@ impl KernelArgs {
             let versions: Vec<CoreOsVersion> = index.releases.iter().map(|release| release.version).collect();
             let used = releases_in_use(&versions, self.keep_releases, now);
             for release in index.releases.iter().filter(|release| used.contains(&release.version)) {
-                // An index of one release, because what is asked for is always its newest.
+                // One index per release, because the lookup always takes the newest entry.
                 let mut alone = index.clone();
                 alone.releases = vec![release.clone()];
                 let arches = Arch::ALL.into_iter().filter(|arch| release.image(*arch).is_some());

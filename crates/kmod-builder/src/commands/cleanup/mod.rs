@@ -1,5 +1,3 @@
-//! `cleanup`: delete the images of a store that are no longer needed, and restore them.
-
 mod kernels;
 mod place;
 

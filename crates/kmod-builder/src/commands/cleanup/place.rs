@@ -39,7 +39,6 @@ enum DeleteApi {
 }
 
 impl StoreAccessArgs {
-    /// The store, ready to be looked at.
     pub(super) async fn open(
         &self,
         store: &ImageLocation,
@@ -71,7 +70,7 @@ impl StoreAccessArgs {
         };
         let api = upstream.connect()?.endpoints.github_api;
         let packages = Packages::connect(&api, environment::github_token(), repository, pace).await?;
-        // Nothing is deleted there; but what was deleted is put back there where GitHub cannot.
+        // Deletes nothing, but restores manifests that GitHub can no longer restore.
         let registry = registry(repository, Access::Push).await?;
         Ok(RetentionBackend::Github(GithubBackend::new(packages, registry)))
     }

@@ -14,9 +14,9 @@ pub(in crate::commands) struct BootTestReport {
     schema: DocumentSchema,
     #[serde(flatten)]
     pub(in crate::commands) test: BootTest,
-    /// The manifests that carry the result, beside the image.
+    /// Digests of the manifests that carry the result.
     pub(in crate::commands) attached: Vec<Digest>,
-    /// Of all boots together.
+    /// Total of all boots.
     #[serde(serialize_with = "document::seconds")]
     duration_seconds: Duration,
 }

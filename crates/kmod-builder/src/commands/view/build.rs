@@ -9,7 +9,6 @@ use crate::model::plan::NotBuiltKind;
 use crate::model::{Digest, DocumentSchema, Target};
 use crate::output::Show;
 
-/// What `build` did.
 #[derive(Serialize)]
 pub struct BuildReport {
     schema: DocumentSchema,
@@ -45,7 +44,6 @@ pub enum BuildResult {
     },
 }
 
-/// An image and, if it was kept, its name.
 #[derive(Serialize)]
 pub struct NamedImage {
     pub reference: Option<String>,

@@ -4,7 +4,6 @@ use serde::Serialize;
 use crate::model::{DocumentSchema, Target};
 use crate::output::Show;
 
-/// Whether a release of OpenZFS may be built for a kernel.
 #[derive(Serialize)]
 pub struct CheckReport {
     schema: DocumentSchema,

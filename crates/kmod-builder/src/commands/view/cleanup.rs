@@ -102,7 +102,7 @@ impl Show for RestoreReport {
     }
 }
 
-/// A scheduled run that was meant to delete must not look as if it had.
+/// Makes clear that a scheduled dry run deleted nothing.
 pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
     let (count, of) = (plan.deletions().len(), plan.entries().len());
     let scheduled = environment::variable("GITHUB_EVENT_NAME").is_some_and(|event| event == "schedule");
@@ -117,8 +117,8 @@ pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
     text
 }
 
-/// Written to standard error, and on the page of the workflow's run if there is one
-/// ([job summaries](https://docs.github.com/actions/reference/workflow-commands-for-github-actions)).
+/// Writes to standard error and, in a workflow, to the [job
+/// summary](https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
 pub(in crate::commands) fn summary(text: &str) {
     progress::print_notice(text);
     let Some(path) = environment::path("GITHUB_STEP_SUMMARY") else { return };

@@ -5,12 +5,11 @@ use serde_json::Value;
 use crate::model::image_diff::{DiffResult, ImageDiff, MemberDiff, RpmDiff};
 use crate::output;
 
-/// How many files of a package a table names; JSON has all of them.
+/// Files per package shown in a table; JSON has all of them.
 const SHOWN: usize = 20;
-/// How much of a document's member a table shows.
+/// Characters after which a table cuts a document member's value.
 const LONGEST: usize = 80;
 
-/// The comparison as tables: layers, packages with what differs in them, and what the documents say differently.
 pub fn table(comparison: &ImageDiff) -> String {
     let layers = comparison.layers.iter().map(|layer| {
         [layer.part.clone().unwrap_or_else(|| "unknown".to_owned()), layer.result.as_str().to_owned()]
@@ -41,7 +40,7 @@ pub fn table(comparison: &ImageDiff) -> String {
     text
 }
 
-/// Whether it is a label that is an annotation of the manifest as well, as all of ours are.
+/// True for a label that is also a manifest annotation, as all of ours are.
 fn is_repeated(difference: &MemberDiff, comparison: &ImageDiff) -> bool {
     let Some(label) = difference.member.strip_prefix("/config/Labels/") else { return false };
     let annotation = format!("/annotations/{label}");

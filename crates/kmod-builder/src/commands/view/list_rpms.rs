@@ -20,7 +20,7 @@ struct RpmRow {
     path: String,
     group: PackageGroup,
     part: LayerKind,
-    /// As `rpm -q` prints it.
+    /// In the format of `rpm -q`.
     nevra: String,
     evr: String,
     #[serde(flatten)]

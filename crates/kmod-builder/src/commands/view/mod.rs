@@ -1,4 +1,4 @@
-//! What the commands print: `output::Show` for each result, one file a command.
+//! `output::Show` for each command's result, one file per command.
 
 pub mod attestations;
 pub mod boot_test;

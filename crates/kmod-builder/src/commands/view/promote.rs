@@ -15,7 +15,7 @@ use crate::model::verify::CheckStatus;
 use crate::output::{self, Show};
 
 pub(in crate::commands) enum PromotionOutcome {
-    /// A required check did not pass.
+    /// A required check failed.
     Unproven,
     Refused(Vec<PromotionRejection>),
     /// With `--dry-run`.
@@ -36,9 +36,9 @@ pub(in crate::commands) struct PromotionReport {
     waived: BTreeSet<EvidenceKind>,
     checks: Vec<PromotionCheck>,
     rejections: Vec<PromotionRejection>,
-    /// All tags in the order of updates; empty if the image is not proven.
+    /// All tags in update order; empty if a required check failed.
     tags: Vec<Tag>,
-    /// Of the tags that did not point to the image.
+    /// Updates of the tags that did not point to the image.
     updates: Vec<TagUpdate>,
 }
 

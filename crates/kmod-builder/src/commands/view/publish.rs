@@ -3,16 +3,14 @@ use serde::Serialize;
 use crate::model::ci_report::RecordedResult;
 use crate::output::Show;
 
-/// Result of `publish`.
 #[derive(Serialize)]
 pub struct PublishReport {
     pub(in crate::commands) image: String,
     pub(in crate::commands) tag: String,
-    /// The manifest with the inputs, by digest.
+    /// Digest reference of the manifest with the inputs.
     pub(in crate::commands) inputs: String,
     pub(in crate::commands) steps: usize,
     pub(in crate::commands) signed: bool,
-    /// Requests to the registry.
     pub(in crate::commands) requests: u64,
 }
 

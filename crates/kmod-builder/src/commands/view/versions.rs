@@ -7,7 +7,6 @@ use crate::model::DocumentSchema;
 use crate::model::inputs::SourceImageRef;
 use crate::output::{self, Show};
 
-/// The newest versions upstream.
 #[derive(Serialize)]
 pub struct Versions {
     schema: DocumentSchema,
