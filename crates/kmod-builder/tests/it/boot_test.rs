@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kmod_builder::model::Compression;
@@ -12,17 +11,16 @@ use kmod_builder::model::boot_test::{Boot, BootStep};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::command_output::{CommandOutput, write_program};
 use crate::images::Rpms;
 use crate::rpms::{self, KERNEL, Recipe};
 
 const DIGEST: &str = "6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f3b9b0a";
 
-/// An image, the packages of its kernel, a distribution, and a directory of programs.
 pub(crate) struct World {
     directory: TempDir,
 }
 
-/// The package with the tools, as far as they are looked for.
 pub(crate) fn with_tools(zfs: Recipe) -> Recipe {
     let script = |path: &str| (path.to_owned(), b"#!/bin/sh\n".to_vec());
     rpms::with_files(zfs, &[script("/usr/sbin/zpool"), script("/usr/sbin/zfs")])
@@ -77,22 +75,19 @@ impl World {
             script.push_str(";; esac\n");
         }
         script.push_str("echo '[    9.000000] reboot: Power down'\n");
-        let path = self.path("programs/qemu-system-x86_64");
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&self.path("programs/qemu-system-x86_64"), &script);
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.test(&format!("oci:{}", self.path("images").display()), arguments, &[])
     }
 
-    /// Tests an image, wherever it is.
     pub(crate) fn test(
         &self,
         image: &str,
         arguments: &[&str],
         environment: &[(&'static str, String)],
-    ) -> Output {
+    ) -> CommandOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
         command.arg("boot-test").arg(image).args(arguments);
         command.arg("--root").arg(self.path("root"));
@@ -100,14 +95,11 @@ impl World {
         command.arg("--kernel-modules").arg(self.path("kernel-modules-core.rpm"));
         let path = format!("{}:/usr/bin:/bin", self.path("programs").display());
         command.env_clear().env("PATH", path).env("ZFS_KMODS_CACHE", self.path("cache"));
-        command.envs(environment.iter().cloned()).output().unwrap()
+        command.envs(environment.iter().cloned()).output().unwrap().into()
     }
 
     fn json(&self, arguments: &[&str], status: i32) -> Value {
-        let output = self.run(&[arguments, &["--format", "json", "--accel", "tcg"]].concat());
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(status), "{errors}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.run(&[arguments, &["--format", "json", "--accel", "tcg"]].concat()).with(status).json()
     }
 }
 
@@ -120,10 +112,8 @@ async fn passes_when_every_step_passes() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, _, line| line);
     let test = world.json(&["--memory", "2G"], 0);
-    assert_eq!(
-        (&test["result"], &test["target"]["zfs"], &test["target"]["kernel"]),
-        (&"passed".into(), &"2.4.3".into(), &KERNEL.into())
-    );
+    assert_eq!((&test["target"]["zfs"], &test["target"]["kernel"]), (&"2.4.3".into(), &KERNEL.into()));
+    assert_eq!(test["result"], "passed");
     assert_eq!((&test["guest"]["accelerator"], &test["guest"]["memory"]), (&"tcg".into(), &2048.into()));
     assert_eq!(test["guest"]["kernel"].as_array().unwrap().len(), 2);
     assert_eq!(test["boots"].as_array().unwrap().len(), 2);
@@ -141,21 +131,16 @@ async fn passes_when_every_step_passes() {
 #[tokio::test]
 async fn fails_when_the_pool_cannot_be_imported() {
     let world = World::new(KERNEL).await;
+    let reason = "cannot import 'tank': no such pool available";
     world.emulator(|boot, step, line| match (boot, step) {
-        (Boot::Second, BootStep::Import) => {
-            "say 2 import failed \"cannot import 'tank': no such pool available\"; exit 0".to_owned()
-        }
+        (Boot::Second, BootStep::Import) => format!("say 2 import failed \"{reason}\"; exit 0"),
         _ => line,
     });
-    let output = world.run(&["--accel", "tcg"]);
-    assert_eq!(output.status.code(), Some(3));
-    let (table, errors) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    let sentence =
-        "\n  the pool did not come back after the reboot: cannot import 'tank': no such pool available\n";
-    assert!(table.contains(sentence), "{table}");
-    assert!(table.contains("FAILED: OpenZFS 2.4.3 for 6.17.8-300.fc43.x86_64"), "{table}");
-    assert!(errors.contains("the end of the guest's console; all of it is in "), "{errors}");
+    let output = world.run(&["--accel", "tcg"]).with(3).says(&[
+        &format!("\n  the pool did not come back after the reboot: {reason}\n"),
+        "FAILED: OpenZFS 2.4.3 for 6.17.8-300.fc43.x86_64",
+    ]);
+    output.explains(&["the end of the guest's console; all of it is in "]);
     assert!(world.path("cache/logs/boot-test-console.log").exists());
 }
 
@@ -187,10 +172,8 @@ async fn stops_a_guest_after_an_oops() {
 async fn does_not_boot_modules_of_another_kernel() {
     let world = World::new("6.17.8-301.fc43.x86_64").await;
     let test = world.json(&[], 3);
-    assert_eq!(
-        test["reason"],
-        "spl.ko was built for another kernel: it says 6.17.8-301.fc43.x86_64, the image is for 6.17.8-300.fc43.x86_64"
-    );
+    let says = "it says 6.17.8-301.fc43.x86_64, the image is for 6.17.8-300.fc43.x86_64";
+    assert_eq!(test["reason"], format!("spl.ko was built for another kernel: {says}"));
 }
 
 #[tokio::test]
@@ -204,13 +187,11 @@ async fn tests_nothing_without_an_emulator() {
         .env("ZFS_KMODS_CACHE", world.path("cache"))
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let test: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&test["result"], &test["reason"]),
-        (&"not-tested".into(), &"qemu-system-x86_64 is not installed".into())
-    );
-    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing was tested"));
+    let output = CommandOutput::from(output).with(1);
+    let test = output.json();
+    assert_eq!(test["result"], "not-tested");
+    assert_eq!(test["reason"], "qemu-system-x86_64 is not installed");
+    output.explains(&["nothing was tested"]);
 }
 
 #[tokio::test]
@@ -219,8 +200,6 @@ async fn rejects_a_kernel_package_of_another_kernel() {
     world.emulator(|_, _, line| line);
     fs::rename(world.path("kernel-modules-core.rpm"), world.path("kernel-core.rpm")).unwrap();
     rpms::kernel_package(world.directory.path(), "kernel-modules-core", &[]);
-    let output = world.run(&["--accel", "tcg"]);
-    assert_eq!(output.status.code(), Some(1));
-    let errors = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(errors.contains("test with the exact kernel of the image"), "{errors}");
+    let output = world.run(&["--accel", "tcg"]).with(1);
+    output.explains(&["test with the exact kernel of the image"]);
 }

@@ -1,8 +1,25 @@
 //! Exit status and output of the program.
 
-use std::process::Output;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
+use tokio::process::Command;
+
+/// The program as shipped, with this home and nothing else in its environment.
+pub(crate) fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
+    command.env_clear().env("HOME", home).env("ZFS_KMODS_CACHE", home.join("cache"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+pub(crate) fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
 
 #[derive(Debug)]
 pub(crate) struct CommandOutput {
@@ -35,7 +52,16 @@ impl CommandOutput {
         self
     }
 
-    /// The one JSON document on standard output.
+    /// Fails unless [`Self::error_text`] contains each of these.
+    #[track_caller]
+    pub(crate) fn explains(self, sentences: &[&str]) -> Self {
+        let text = self.error_text();
+        for sentence in sentences {
+            assert!(text.contains(sentence), "no `{sentence}` in:\n{}", self.stderr);
+        }
+        self
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap()

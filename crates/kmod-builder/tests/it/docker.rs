@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = "docker-registry";
 
-/// Debian's docker-registry on a free port of this machine; ended with this value.
 pub(crate) struct DockerRegistry {
     child: Child,
     pub(crate) port: u16,

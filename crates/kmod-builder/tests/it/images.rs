@@ -1,5 +1,6 @@
 //! Images composed of packages, as they should be and as they should not.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,21 +28,47 @@ pub(crate) fn inputs_for(kernel: &str) -> BuildInputs {
     BuildInputs::parse(&text).unwrap()
 }
 
-/// Two directories of packages.
+/// Every file below a directory, with what is in it.
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// Changes one bit in the middle of a file, and returns what was in the file.
+pub(crate) fn damage(file: &Path) -> Vec<u8> {
+    let whole = fs::read(file).unwrap();
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    fs::write(file, changed).unwrap();
+    whole
+}
+
 pub(crate) struct Rpms {
     pub(crate) directory: TempDir,
 }
 
 impl Rpms {
-    pub(crate) fn new((userland, kmod): (Vec<Recipe>, Vec<Recipe>)) -> Self {
-        let rpms = Self { directory: tempfile::tempdir().unwrap() };
-        for (directory, recipes) in [(rpms.userland(), userland), (rpms.kmod(), kmod)] {
-            fs::create_dir(&directory).unwrap();
-            for recipe in recipes {
-                recipe.write(&directory);
-            }
+    pub(crate) fn new(recipes: (Vec<Recipe>, Vec<Recipe>)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::write(recipes, directory.path());
+        Self { directory }
+    }
+
+    pub(crate) fn write((userland, kmod): (Vec<Recipe>, Vec<Recipe>), directory: &Path) {
+        for (name, recipes) in [("userland", userland), ("kmod", kmod)] {
+            let directory = directory.join(name);
+            fs::create_dir_all(&directory).unwrap();
+            recipes.into_iter().for_each(|recipe| drop(recipe.write(&directory)));
         }
-        rpms
     }
 
     pub(crate) fn userland(&self) -> PathBuf {

@@ -3,7 +3,10 @@
 use std::io::Write as _;
 
 use kmod_builder::io::layer::{LayerError, LayerReader};
+use kmod_builder::io::layout::Layout;
+use kmod_builder::model::compose::Layer;
 use kmod_builder::model::oci::Descriptor;
+use kmod_builder::model::packages::{LayerKind, PackageGroup};
 use kmod_builder::model::{Compression, Digest};
 use proptest::prelude::*;
 
@@ -45,17 +48,26 @@ pub(crate) fn layer(archive: &[u8], compression: Compression) -> (Vec<u8>, Descr
     (compressed, descriptor, Digest::of(archive))
 }
 
-/// Names and contents of the files in an archive, or the error.
-fn read(archive: &[u8], compression: Compression) -> Result<Vec<(String, Vec<u8>)>, LayerError> {
+pub(crate) fn store(
+    layout: &Layout,
+    entries: &[Vec<u8>],
+    compression: Compression,
+    kind: LayerKind,
+) -> Layer {
+    let (blob, descriptor, diff_id) = layer(&archive(entries), compression);
+    layout.put(&descriptor.media_type, &blob).unwrap();
+    Layer::new(descriptor, diff_id, kind, &[PackageGroup::Main].into())
+}
+
+/// Names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn read(archive: &[u8], compression: Compression) -> Result<Files, LayerError> {
     let (compressed, descriptor, diff_id) = layer(archive, compression);
     read_blob(&compressed, &descriptor, &diff_id)
 }
 
-fn read_blob(
-    blob: &[u8],
-    descriptor: &Descriptor,
-    diff_id: &Digest,
-) -> Result<Vec<(String, Vec<u8>)>, LayerError> {
+fn read_blob(blob: &[u8], descriptor: &Descriptor, diff_id: &Digest) -> Result<Files, LayerError> {
     let mut files = Vec::new();
     LayerReader::new().read::<LayerError>(blob, descriptor, diff_id, |entry| {
         let mut bytes = Vec::new();
@@ -119,10 +131,8 @@ fn has_a_message_for_each_kind_of_hostile_entry() {
 
 #[test]
 fn rejects_a_name_that_occurs_twice() {
-    refused(
-        &[entry("zfs.rpm", b'0', b"a"), entry("./zfs.rpm", b'0', b"b")],
-        "`./zfs.rpm`, which occurs twice",
-    );
+    let twice = [entry("zfs.rpm", b'0', b"a"), entry("./zfs.rpm", b'0', b"b")];
+    refused(&twice, "`./zfs.rpm`, which occurs twice");
     let (blob, descriptor, diff_id) = layer(&archive(&[entry("zfs.rpm", b'0', b"a")]), Compression::Zstd);
     let mut reader = LayerReader::new();
     let mut again = || reader.read::<LayerError>(blob.as_slice(), &descriptor, &diff_id, |_| Ok(())).err();
@@ -192,11 +202,8 @@ proptest! {
         gzip: bool,
     ) {
         let compression = if gzip { Compression::Gzip } else { Compression::Zstd };
-        let mut archive = archive(&[
-            entry("x", b'L', b"devel/libzfs7-devel.rpm\0"),
-            entry("y", b'0', &[7; 700]),
-            entry("zfs.rpm", b'0', b"z"),
-        ]);
+        let long = entry("x", b'L', b"devel/libzfs7-devel.rpm\0");
+        let mut archive = archive(&[long, entry("y", b'0', &[7; 700]), entry("zfs.rpm", b'0', b"z")]);
         for (position, byte) in changes {
             let position = position.index(archive.len());
             archive[position] = byte;

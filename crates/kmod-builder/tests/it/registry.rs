@@ -12,6 +12,7 @@ use kmod_builder::model::manifest::{Blob, RawManifest};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
+use crate::command_output::write_program;
 use crate::publish::{image, impatient, open, referrer};
 use crate::registry_server::{Fault, Options, Server};
 
@@ -33,11 +34,7 @@ async fn a_refused_sign_in_is_told_as_one() {
 #[tokio::test]
 async fn a_token_endpoint_that_is_down_is_no_refusal() {
     let server = Server::start(Options { token: Some(100), ..Options::default() }).await;
-    for request in 0..20 {
-        if request % 2 == 1 {
-            server.fault_at(request, Fault::Internal);
-        }
-    }
+    (1..20).step_by(2).for_each(|request| server.fault_at(request, Fault::Internal));
     let error = open(&server.repository(), impatient()).tags().await.unwrap_err();
     assert!(error.is_temporary() && matches!(error.kind(), RegistryErrorKind::Token { .. }), "{error}");
     assert!(error.to_string().contains("the registry answered 500: <html>oops</html>"), "{error}");
@@ -57,9 +54,9 @@ async fn lists_are_read_to_their_end() {
     let tags = registry.tags().await.unwrap();
     assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
     for kind in ["one", "two", "three"] {
-        let manifest_with_blobs = referrer(&image, kind);
-        registry.send_blobs(manifest_with_blobs.blobs(), &UploadProgress::none()).await.unwrap();
-        let response = registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
+        let referrer = referrer(&image, kind);
+        registry.send_blobs(referrer.blobs(), &UploadProgress::none()).await.unwrap();
+        let response = registry.put_manifest(referrer.manifest()).await.unwrap();
         assert_eq!(response.oci_subject.as_deref(), Some(image.digest().as_str()));
     }
     let referrers = registry.referrers(image.digest()).await.unwrap();
@@ -114,7 +111,6 @@ async fn a_download_is_resumed_and_its_end_checked() {
         assert!(matches!(error.kind(), RegistryErrorKind::WrongContent { .. }), "{error}");
     }
     assert!(registry.blob(&Digest::of(b"other")).await.unwrap().is_none());
-    // Small ones are read whole, so that they can be read again.
     server.forget_log();
     server.fault_at(0, Fault::WrongDigest);
     assert_eq!(registry.small_blob(&blob.digest, 300_000).await.unwrap().unwrap(), content);
@@ -168,12 +164,8 @@ async fn the_token_goes_to_the_registry_only() {
     Mock::given(method("HEAD")).and(with_token()).respond_with(answer(404)).mount(&registry).await;
     Mock::given(method("POST")).and(with_token()).respond_with(session).mount(&registry).await;
     Mock::given(header_exists("authorization")).respond_with(answer(500)).expect(0).mount(&storage).await;
-    Mock::given(method("PUT"))
-        .and(path("/session"))
-        .respond_with(answer(201))
-        .expect(1)
-        .mount(&storage)
-        .await;
+    let upload = Mock::given(method("PUT")).and(path("/session"));
+    upload.respond_with(answer(201)).expect(1).mount(&storage).await;
     let repository = format!("{}/x", base.trim_start_matches("http://")).parse().unwrap();
     open(&repository, impatient()).send_blobs(&[Blob::of("blob")], &UploadProgress::none()).await.unwrap();
 }
@@ -191,27 +183,21 @@ async fn helpers_child() {
     assert_eq!((user.as_str(), password.expose_secret()), ("me", "for ghcr.io"));
     assert!(find("quay.io/x").await.unwrap().is_none(), "the store has none");
     let error = find("broken.example/x").await.unwrap_err().to_string();
-    assert!(
-        error.contains("`docker-credential-broken get` failed") && error.contains("no keychain"),
-        "{error}"
-    );
+    assert!(error.contains("`docker-credential-broken get` failed"), "{error}");
+    assert!(error.contains("no keychain"), "{error}");
     let error = find("missing.example/x").await.unwrap_err().to_string();
     assert!(error.contains("`docker-credential-missing` was not found"), "{error}");
 }
 
 #[tokio::test]
 async fn helpers() {
-    use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
         let path = directory.path().join(format!("docker-credential-{name}"));
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &format!("#!/bin/sh\n{text}\n"));
     };
-    program(
-        "good",
-        r#"read -r host; echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"for $host\"}""#,
-    );
+    let found = r#"echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"for $host\"}""#;
+    program("good", &format!("read -r host; {found}"));
     program("none", "echo credentials not found in native keychain; exit 1");
     program("broken", "echo no keychain >&2; exit 2");
     let file = directory.path().join("auth.json");

@@ -83,13 +83,19 @@ pub(crate) fn module(path: &str, kernel: &str) -> (String, Vec<u8>) {
 
 pub(crate) fn kmod(kernel: &str, modules: &[(String, Vec<u8>)]) -> Recipe {
     let depmod = format!("/sbin/depmod -aF /lib/modules/{kernel}/System.map {kernel} &> /dev/null || :");
+    kmod_running(&depmod, kernel, modules).with(|builder| {
+        builder
+            .requires(Dependency::greater_eq("zfs-kmod-common", "2.4.3"))
+            .requires(Dependency::eq("kernel-uname-r", kernel));
+    })
+}
+
+fn kmod_running(script: &str, kernel: &str, modules: &[(String, Vec<u8>)]) -> Recipe {
     let recipe = Recipe::new(&format!("kmod-zfs-{kernel}"), "x86_64").with(|builder| {
         builder
             .provides(Dependency::eq("zfs-kmod", "2.4.3-1.fc43"))
-            .requires(Dependency::greater_eq("zfs-kmod-common", "2.4.3"))
-            .requires(Dependency::eq("kernel-uname-r", kernel))
-            .post_install_script(depmod.as_str())
-            .post_uninstall_script(depmod.as_str());
+            .post_install_script(script)
+            .post_uninstall_script(script);
     });
     with_files(recipe, modules)
 }
@@ -97,20 +103,13 @@ pub(crate) fn kmod(kernel: &str, modules: &[(String, Vec<u8>)]) -> Recipe {
 /// What kmodtool makes of a kernel that it takes for a home-made one.
 pub(crate) fn trapped_kmod(kernel: &str) -> Recipe {
     let depmod = format!("[ \"$(uname -r)\" = \"{kernel}\"  ] && /sbin/depmod -a > /dev/null || :");
-    let recipe = Recipe::new(&format!("kmod-zfs-{kernel}"), "x86_64").with(|builder| {
-        builder
-            .provides(Dependency::eq("zfs-kmod", "2.4.3-1.fc43"))
-            .post_install_script(depmod.as_str())
-            .post_uninstall_script(depmod.as_str());
-    });
-    with_files(recipe, &modules(kernel))
+    kmod_running(&depmod, kernel, &modules(kernel))
 }
 
 pub(crate) fn modules(kernel: &str) -> Vec<(String, Vec<u8>)> {
     ["spl", "zfs"].map(|name| module(&format!("/lib/modules/{kernel}/extra/zfs/{name}.ko"), kernel)).to_vec()
 }
 
-/// Adds files, each with its path and what is in it.
 pub(crate) fn with_files(recipe: Recipe, files: &[(String, Vec<u8>)]) -> Recipe {
     recipe.with(|builder| {
         for (path, bytes) in files {
@@ -143,7 +142,6 @@ fn mark_as_source(package: &mut rpm::Package) {
     package.clear_signatures().unwrap();
 }
 
-/// Writes a package of the kernel with files below its directory of modules.
 pub(crate) fn kernel_package(directory: &Path, name: &str, files: &[(&str, Vec<u8>)]) -> PathBuf {
     let (version, release) = KERNEL.strip_suffix(".x86_64").unwrap().split_once('-').unwrap();
     let mut builder = PackageBuilder::new(name, version, "GPL-2.0-only", "x86_64", "The Linux kernel");
@@ -161,19 +159,16 @@ pub(crate) fn kernel_core(directory: &Path) -> PathBuf {
     kernel_package(directory, "kernel-core", &[("vmlinuz", b"kernel".to_vec())])
 }
 
-/// The drivers of the guest's disk.
 pub(crate) fn kernel_modules(directory: &Path) -> PathBuf {
     let driver = module_file(62, KERNEL);
     let files = ["kernel/virtio_pci.ko", "kernel/virtio_blk.ko"].map(|path| (path, driver.clone()));
     kernel_package(directory, "kernel-modules-core", &files)
 }
 
-/// The packages of userland and kmod, as they should be.
 pub(crate) fn good() -> (Vec<Recipe>, Vec<Recipe>) {
     good_for(KERNEL)
 }
 
-/// The same for another kernel.
 pub(crate) fn good_for(kernel: &str) -> (Vec<Recipe>, Vec<Recipe>) {
     let x86 = |name: &str| package(name, "x86_64");
     let zfs = x86("zfs").with(|builder| {
@@ -182,10 +177,8 @@ pub(crate) fn good_for(kernel: &str) -> (Vec<Recipe>, Vec<Recipe>) {
             .provides(Dependency::eq("zfs-kmod-common", "2.4.3-1.fc43"));
     });
     let mut userland = vec![zfs, source("zfs")];
-    userland.extend(
-        ["libnvpair3", "libuutil3", "libzfs7", "libzpool7", "libzfs7-devel", "zfs-test", "zfs-debuginfo"]
-            .map(x86),
-    );
+    userland.extend(["libnvpair3", "libuutil3", "libzfs7", "libzpool7"].map(x86));
+    userland.extend(["libzfs7-devel", "zfs-test", "zfs-debuginfo"].map(x86));
     userland.extend(["zfs-dracut", "python3-pyzfs"].map(|name| package(name, "noarch")));
     let kmod = vec![
         self::kmod(kernel, &modules(kernel)),

@@ -7,6 +7,7 @@ use kmod_builder::commands::verify;
 use kmod_builder::io::compose::{self, ComposedImage};
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::compose::Layer;
+use kmod_builder::model::image::{DigestRef, ImageLocation};
 use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::packages::{LayerKind, PackageGroup};
 use kmod_builder::model::verify::{CheckStatus, VerificationReport};
@@ -16,12 +17,16 @@ use proptest::prelude::*;
 use rpm::Dependency;
 use tempfile::TempDir;
 
-use crate::images::{Rpms, inputs};
+use crate::images::{self, Rpms, inputs};
 use crate::layers;
 use crate::rpms::{self, KERNEL, Recipe};
 
 type Recipes = (Vec<Recipe>, Vec<Recipe>);
 
+const BLOBS: &str = "blobs are unchanged";
+const EXPECTED: &str = "every expected package is there";
+const UNEXPECTED: &str = "no other package is there";
+const LAYERS: &str = "layers are what the configuration says";
 const OTHER_KERNEL: &str = "6.17.9-300.fc43.x86_64";
 
 struct VerifyBench {
@@ -49,7 +54,6 @@ impl VerifyBench {
         self.directory.path().join("blobs/sha256").join(digest.hex())
     }
 
-    /// The layers, to be composed in another way.
     fn layers(&self) -> [Layer; 2] {
         let config: kmod_builder::model::oci::Config =
             serde_json::from_slice(&self.layout.read_blob(&self.manifest().config.digest).unwrap()).unwrap();
@@ -64,7 +68,6 @@ impl VerifyBench {
     }
 }
 
-/// The check of this name failed for this reason.
 #[track_caller]
 fn failed(report: &VerificationReport, check: &str, reason: &str) {
     let answer = report.checks().iter().find(|answer| answer.check == check).unwrap();
@@ -75,12 +78,22 @@ fn failed(report: &VerificationReport, check: &str, reason: &str) {
     assert!(!report.passed() && report.clone().verified().is_err());
 }
 
+async fn rejects(recipes: Recipes, expected: &[(&str, &str)]) -> VerificationReport {
+    let report = VerifyBench::new(recipes).await.report().await;
+    expected.iter().for_each(|(check, reason)| failed(&report, check, reason));
+    report
+}
+
+async fn rejects_only(recipes: Recipes, expected: &[(&str, &str)]) {
+    let report = rejects(recipes, expected).await;
+    assert_eq!(failures(&report).len(), expected.len(), "{}", report.table());
+}
+
 fn failures(report: &VerificationReport) -> Vec<&str> {
     let failed = report.checks().iter().filter(|answer| matches!(answer.outcome(), CheckStatus::Failed(_)));
     failed.map(|answer| answer.check).collect()
 }
 
-/// The good packages, with another package for the kernel.
 fn with_kmod(kmod: Recipe) -> Recipes {
     let (userland, mut others) = rpms::good();
     others.remove(0);
@@ -88,7 +101,6 @@ fn with_kmod(kmod: Recipe) -> Recipes {
     (userland, others)
 }
 
-/// The good packages without the one of this name.
 fn without(name: &str) -> Recipes {
     let (mut userland, mut kmod) = rpms::good();
     userland.retain(|recipe| recipe.name != name);
@@ -122,12 +134,9 @@ async fn takes_the_target_from_the_tag_or_the_labels() {
     assert_eq!(report.target(), Some(&rpms::target()));
     let other = Target { kernel: OTHER_KERNEL.parse().unwrap(), ..rpms::target() };
     let report = verify::contract(&bench.built.pinned(), Some(&other)).await.unwrap();
-    failed(
-        &report,
-        "labels match",
-        &format!("io.github.zfs-kmods.kernel is `{KERNEL}`, not `{OTHER_KERNEL}`"),
-    );
-    failed(&report, "every expected package is there", &format!("missing: kmod-zfs-{OTHER_KERNEL}"));
+    let sentence = format!("io.github.zfs-kmods.kernel is `{KERNEL}`, not `{OTHER_KERNEL}`");
+    failed(&report, "labels match", &sentence);
+    failed(&report, EXPECTED, &format!("missing: kmod-zfs-{OTHER_KERNEL}"));
 }
 
 #[tokio::test]
@@ -137,68 +146,56 @@ async fn detects_one_changed_byte_in_every_blob() {
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| &blob.digest);
     for digest in blobs.chain([bench.built.digest()]) {
         let path = bench.blob(digest);
-        let whole = fs::read(&path).unwrap();
-        let mut changed = whole.clone();
-        changed[whole.len() / 2] ^= 1;
-        fs::write(&path, changed).unwrap();
+        let whole = images::damage(&path);
         let report = bench.report().await;
-        failed(&report, "blobs are unchanged", "its bytes now have the digest sha256:");
-        failed(&report, "blobs are unchanged", digest.as_str());
+        failed(&report, BLOBS, "its bytes now have the digest sha256:");
+        failed(&report, BLOBS, digest.as_str());
         assert_eq!(failures(&report).len(), 1, "{}", report.table());
         fs::write(&path, whole).unwrap();
     }
     fs::remove_file(bench.blob(&manifest.layers[1].digest)).unwrap();
-    failed(&bench.report().await, "blobs are unchanged", "has no blob sha256:");
+    failed(&bench.report().await, BLOBS, "has no blob sha256:");
 }
 
 #[tokio::test]
 async fn rejects_modules_of_another_kernel() {
     let path = format!("/lib/modules/{KERNEL}/extra/zfs/zfs.ko");
-    let mut modules = rpms::modules(KERNEL);
-    modules[1] = rpms::module(&path, OTHER_KERNEL);
-    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
+    let check = "modules are built for the kernel";
+    let with_zfs = |zfs| with_kmod(rpms::kmod(KERNEL, &[rpms::modules(KERNEL).remove(0), zfs]));
     let sentence = format!("{path} was built for {OTHER_KERNEL}, not for {KERNEL}");
-    failed(&report, "modules are built for the kernel", &sentence);
-    assert_eq!(failures(&report).len(), 1, "{}", report.table());
-
+    rejects_only(with_zfs(rpms::module(&path, OTHER_KERNEL)), &[(check, &sentence)]).await;
     // One that only begins like the kernel is another one.
-    modules[1] = rpms::module(&path, &format!("{KERNEL}+debug"));
-    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
-    failed(&report, "modules are built for the kernel", &format!("was built for {KERNEL}+debug"));
-
-    modules[1] = (path.clone(), rpms::module_file(183, &format!("{KERNEL} SMP ")));
-    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
-    failed(&report, "modules are built for the kernel", "is not compiled for x86_64");
+    let debug = format!("{KERNEL}+debug");
+    rejects(with_zfs(rpms::module(&path, &debug)), &[(check, &format!("was built for {debug}"))]).await;
+    let foreign = (path.clone(), rpms::module_file(183, &format!("{KERNEL} SMP ")));
+    rejects(with_zfs(foreign), &[(check, "is not compiled for x86_64")]).await;
 }
 
 #[tokio::test]
 async fn rejects_a_package_for_another_kernel() {
     let kmod = rpms::kmod(OTHER_KERNEL, &rpms::modules(OTHER_KERNEL));
-    let report = VerifyBench::new(with_kmod(kmod)).await.report().await;
-    failed(&report, "every expected package is there", &format!("missing: kmod-zfs-{KERNEL}"));
-    failed(&report, "no other package is there", &format!("is for another kernel than {KERNEL}"));
+    let (missing, other) =
+        (format!("missing: kmod-zfs-{KERNEL}"), format!("is for another kernel than {KERNEL}"));
+    let expected = [(EXPECTED, missing.as_str()), (UNEXPECTED, &other)];
+    rejects(with_kmod(kmod), &expected).await;
 }
 
 #[tokio::test]
 async fn detects_a_kernel_in_the_builder() {
-    let report = VerifyBench::new(with_kmod(rpms::trapped_kmod(KERNEL))).await.report().await;
     let sentence = format!(
         "kmod-zfs-{KERNEL} does not require `kernel-uname-r = {KERNEL}`: kernel-core was present in the builder"
     );
-    failed(&report, "kmod requires its kernel", &sentence);
-    failed(&report, "kmod runs depmod for its kernel", "runs depmod only on a host that runs");
-    assert_eq!(failures(&report).len(), 2, "{}", report.table());
+    let depmod = ("kmod runs depmod for its kernel", "runs depmod only on a host that runs");
+    let expected = [("kmod requires its kernel", sentence.as_str()), depmod];
+    rejects_only(with_kmod(rpms::trapped_kmod(KERNEL)), &expected).await;
 }
 
 #[tokio::test]
 async fn names_each_missing_package() {
     for name in ["libuutil3", "zfs-dracut", "python3-pyzfs", "kmod-zfs-devel"] {
-        let report = VerifyBench::new(without(name)).await.report().await;
-        failed(&report, "every expected package is there", &format!("missing: {name}"));
-        assert_eq!(failures(&report).len(), 1, "{}", report.table());
+        rejects_only(without(name), &[(EXPECTED, &format!("missing: {name}"))]).await;
     }
-    let report = VerifyBench::new(without("zfs")).await.report().await;
-    failed(&report, "every expected package is there", "missing: zfs, zfs (source)");
+    rejects(without("zfs"), &[(EXPECTED, "missing: zfs, zfs (source)")]).await;
 }
 
 #[tokio::test]
@@ -209,23 +206,20 @@ async fn explains_each_unexpected_package() {
         ("kernel-core", "x86_64", "kernel-core-2.4.3-1.fc43.x86_64.rpm is part of a kernel"),
         ("libzfs6", "x86_64", "is not a package of OpenZFS 2.4.3"),
     ] {
-        let report = VerifyBench::new(with(rpms::package(name, arch))).await.report().await;
-        failed(&report, "no other package is there", sentence);
+        rejects(with(rpms::package(name, arch)), &[(UNEXPECTED, sentence)]).await;
     }
-    let report = VerifyBench::new(with(rpms::package("kernel-core", "x86_64"))).await.report().await;
-    failed(&report, "no kernel is among the packages", "is part of a kernel");
+    let expected = [("no kernel is among the packages", "is part of a kernel")];
+    rejects(with(rpms::package("kernel-core", "x86_64")), &expected).await;
 }
 
 #[tokio::test]
 async fn rejects_packages_for_other_architectures() {
-    let (mut userland, kmod) = without("libuutil3");
-    userland.push(rpms::package("libuutil3", "aarch64"));
-    let report = VerifyBench::new((userland, kmod)).await.report().await;
-    failed(&report, "packages are for the architecture", "libuutil3 is for aarch64, not x86_64");
-    let (mut userland, kmod) = without("libuutil3");
-    userland.push(rpms::package("libuutil3", "noarch"));
-    let report = VerifyBench::new((userland, kmod)).await.report().await;
-    failed(&report, "packages are for the architecture", "libuutil3 is for noarch, not x86_64");
+    for arch in ["aarch64", "noarch"] {
+        let (mut userland, kmod) = without("libuutil3");
+        userland.push(rpms::package("libuutil3", arch));
+        let sentence = format!("libuutil3 is for {arch}, not x86_64");
+        rejects((userland, kmod), &[("packages are for the architecture", &sentence)]).await;
+    }
 }
 
 #[tokio::test]
@@ -234,34 +228,34 @@ async fn checks_the_dependencies_between_userland_and_kmod() {
     let mut zfs = rpms::package("zfs", "x86_64");
     zfs.builder.requires(Dependency::eq("zfs-kmod", "2.4.2"));
     userland.extend([zfs, rpms::source("zfs")]);
-    let report = VerifyBench::new((userland, kmod)).await.report().await;
-    failed(&report, "userland requires its kmod", "zfs requires `zfs-kmod = 2.4.2`, not `zfs-kmod = 2.4.3`");
+    let sentence = "zfs requires `zfs-kmod = 2.4.2`, not `zfs-kmod = 2.4.3`";
+    rejects((userland, kmod), &[("userland requires its kmod", sentence)]).await;
 
     let mut kmod = rpms::package(&format!("kmod-zfs-{KERNEL}"), "x86_64");
     kmod.builder.requires(Dependency::eq("kernel-uname-r", OTHER_KERNEL));
-    let report = VerifyBench::new(with_kmod(kmod)).await.report().await;
-    failed(&report, "kmod requires its kernel", "which is another kernel");
-    failed(&report, "kmod provides what the userland needs", "does not provide `zfs-kmod = 2.4.3-1.fc43`");
-    failed(&report, "kmod runs depmod for its kernel", "%post of kmod-zfs");
-    failed(&report, "modules are in their place", "has no spl.ko below");
+    let expected = [
+        ("kmod requires its kernel", "which is another kernel"),
+        ("kmod provides what the userland needs", "does not provide `zfs-kmod = 2.4.3-1.fc43`"),
+        ("kmod runs depmod for its kernel", "%post of kmod-zfs"),
+        ("modules are in their place", "has no spl.ko below"),
+    ];
+    rejects(with_kmod(kmod), &expected).await;
 }
 
 #[tokio::test]
 async fn rejects_modules_outside_the_extra_directory() {
     let mut modules = rpms::modules(KERNEL);
     modules.push(rpms::module(&format!("/lib/modules/{KERNEL}/kernel/fs/ext4.ko"), KERNEL));
-    let report = VerifyBench::new(with_kmod(rpms::kmod(KERNEL, &modules))).await.report().await;
-    failed(&report, "modules are in their place", "/kernel/fs/ext4.ko");
+    let expected = [("modules are in their place", "/kernel/fs/ext4.ko")];
+    rejects(with_kmod(rpms::kmod(KERNEL, &modules)), &expected).await;
 }
 
 #[tokio::test]
 async fn rejects_a_hostile_entry() {
     let bench = VerifyBench::new(rpms::good()).await;
     let [userland, _] = bench.layers();
-    let archive = layers::archive(&[layers::entry("../../etc/passwd", b'0', b"root::0:0")]);
-    let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Zstd);
-    bench.layout.put(&descriptor.media_type, &blob).unwrap();
-    let hostile = Layer::new(descriptor, diff_id, LayerKind::Kmod, &[PackageGroup::Main].into());
+    let entry = layers::entry("../../etc/passwd", b'0', b"root::0:0");
+    let hostile = layers::store(&bench.layout, &[entry], Compression::Zstd, LayerKind::Kmod);
     let report = bench.composed(&userland, &hostile).await;
     let sentence = "the layer holds `../../etc/passwd`, which leads out of the image by `..`";
     failed(&report, "layers hold RPMs and nothing else", sentence);
@@ -285,17 +279,13 @@ async fn rejects_layers_that_differ_from_the_documents() {
     let bench = VerifyBench::new(rpms::good()).await;
     let [userland, kmod] = bench.layers();
     let report = bench.composed(&userland, &Layer { diff_id: Digest::of(b""), ..kmod.clone() }).await;
-    failed(&report, "layers are what the configuration says", "unpacked it has the digest sha256:");
+    failed(&report, LAYERS, "unpacked it has the digest sha256:");
     let report = bench.composed(&kmod, &userland).await;
-    failed(&report, "layers are what the configuration says", "does not have one layer of userland and one");
+    failed(&report, LAYERS, "does not have one layer of userland and one");
     failed(&report, "packages are named for the image", "is in the layer of the other packages");
     let lie = Layer::new(kmod.descriptor, kmod.diff_id, LayerKind::Kmod, &[PackageGroup::Src].into());
     let report = bench.composed(&userland, &lie).await;
-    failed(
-        &report,
-        "layers are what the configuration says",
-        "layer 2 does not hold the groups in its annotation",
-    );
+    failed(&report, LAYERS, "layer 2 does not hold the groups in its annotation");
 }
 
 #[tokio::test]
@@ -303,13 +293,9 @@ async fn rejects_files_whose_names_differ_from_their_headers() {
     let bench = VerifyBench::new(rpms::good()).await;
     let [_, kmod] = bench.layers();
     let rpm = fs::read(rpms::package("libzfs7", "x86_64").write(bench.directory.path())).unwrap();
-    let archive = layers::archive(&[
-        layers::entry("devel/zfs-2.4.3-1.fc43.x86_64.rpm", b'0', &rpm),
-        layers::entry("junk.rpm", b'0', b"junk"),
-    ]);
-    let (blob, descriptor, diff_id) = layers::layer(&archive, Compression::Gzip);
-    bench.layout.put(&descriptor.media_type, &blob).unwrap();
-    let userland = Layer::new(descriptor, diff_id, LayerKind::Userland, &[PackageGroup::Main].into());
+    let rpm = layers::entry("devel/zfs-2.4.3-1.fc43.x86_64.rpm", b'0', &rpm);
+    let junk = layers::entry("junk.rpm", b'0', b"junk");
+    let userland = layers::store(&bench.layout, &[rpm, junk], Compression::Gzip, LayerKind::Userland);
     let report = bench.composed(&userland, &kmod).await;
     let sentence = "devel/zfs-2.4.3-1.fc43.x86_64.rpm has the header of libzfs7-2.4.3-1.fc43.x86_64.rpm";
     failed(&report, "packages are named for the image", sentence);
@@ -321,14 +307,11 @@ async fn rejects_what_is_not_an_image() {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::create(directory.path()).unwrap();
     let index = layout.put("x", br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
-    let tag = "some".parse().unwrap();
-    layout.list(&index, Some(&tag)).unwrap();
-    let pinned = kmod_builder::model::image::DigestRef {
-        store: kmod_builder::model::image::ImageLocation::Layout(directory.path().to_owned()),
-        digest: index.digest,
-    };
+    layout.list(&index, Some(&"some".parse().unwrap())).unwrap();
+    let store = ImageLocation::Layout(directory.path().to_owned());
+    let pinned = DigestRef { store, digest: index.digest };
     let report = verify::contract(&pinned, None).await.unwrap();
-    failed(&report, "blobs are unchanged", "invalid image manifest");
+    failed(&report, BLOBS, "invalid image manifest");
     assert_eq!(report.target(), None);
 }
 

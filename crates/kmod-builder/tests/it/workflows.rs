@@ -7,6 +7,7 @@ use clap::Parser as _;
 use kmod_builder::cli::Cli;
 use kmod_builder::model::ci_report::{self, OUTPUTS, RUNNERS};
 use kmod_builder::model::plan::{BuildDecision, Plan, PlannedTarget};
+use kmod_query::Stream;
 use serde_json::Value;
 
 use crate::images;
@@ -23,7 +24,6 @@ fn workflow(name: &str) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
-/// Each job of a workflow with its steps.
 fn jobs(workflow: &Value) -> Vec<(&str, &Value)> {
     workflow["jobs"].as_object().unwrap().iter().map(|(name, job)| (name.as_str(), job)).collect()
 }
@@ -113,10 +113,8 @@ fn tests_run_what_a_person_runs() {
             assert!(matches!(lines[..], [".ci/run" | ".ci/run --quick"]), "{name}: {lines:?}");
         }
     }
-    let all: BTreeSet<_> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let files = std::fs::read_dir(folder()).unwrap();
+    let all: BTreeSet<_> = files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let known: BTreeSet<_> = SERVICE.iter().chain(&TESTS).map(|name| (*name).to_owned()).collect();
     assert_eq!(all, known, "a workflow that no test knows");
 }
@@ -139,27 +137,22 @@ fn every_output_that_is_read_is_one_that_a_step_writes() {
                 .filter_map(|step| Some((step["id"].as_str()?, step["run"].as_str()?.split(' ').nth(1)?)))
                 .collect();
             for expression in expressions(job) {
-                let paths =
-                    expression.split([' ', '(', ')', ',', '!']).filter(|word| word.contains(".outputs."));
-                for path in paths {
+                let words = expression.split([' ', '(', ')', ',', '!']);
+                for path in words.filter(|word| word.contains(".outputs.")) {
                     read += 1;
                     let parts: Vec<_> = path.split('.').collect();
                     let place = format!("{name}: {job_name}: {path}");
                     match parts[..] {
                         ["steps", id, "outputs", output] => {
                             let verb = verbs.get(id).unwrap_or_else(|| panic!("{place}: no such step"));
-                            let (_, written) = OUTPUTS
-                                .iter()
-                                .find(|(of, _)| of == verb)
-                                .unwrap_or_else(|| panic!("{place}: `{verb}` writes nothing"));
+                            let written = OUTPUTS.iter().find(|(of, _)| of == verb);
+                            let (_, written) =
+                                written.unwrap_or_else(|| panic!("{place}: `{verb}` writes nothing"));
                             assert!(written.contains(&output), "{place}: `{verb}` writes {written:?}");
                         }
                         ["needs", other, "outputs", output] => {
                             assert!(job["needs"].to_string().contains(other), "{place}: not needed");
-                            assert!(
-                                jobs[other]["outputs"][output].is_string(),
-                                "{place}: the job has no such output"
-                            );
+                            assert!(jobs[other]["outputs"][output].is_string(), "{place}: no such output");
                         }
                         _ => panic!("{place}"),
                     }
@@ -200,8 +193,8 @@ fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
 #[test]
 fn the_default_streams_are_those_with_a_channel() {
     let publish = workflow("publish.yml");
-    let expected =
-        kmod_query::Stream::with_channel().map(kmod_query::Stream::name).collect::<Vec<_>>().join(",");
+    let streams: Vec<_> = Stream::with_channel().map(Stream::name).collect();
+    let expected = streams.join(",");
     assert_eq!(publish["on"]["workflow_dispatch"]["inputs"]["streams"]["default"], expected.as_str());
     let scheduled = publish["jobs"]["plan"]["env"]["STREAMS"].as_str().unwrap();
     assert!(scheduled.contains(&format!("'{expected}'")), "{scheduled}");
@@ -215,10 +208,8 @@ fn jobs_may_no_more_than_they_need() {
         for (job, content) in jobs(&workflow) {
             let place = format!("{name}: {job}");
             let permissions = content["permissions"].as_object().unwrap_or_else(|| panic!("{place}"));
-            assert!(
-                permissions.keys().all(|of| ["contents", "packages", "id-token", "issues"].contains(&&**of)),
-                "{place}"
-            );
+            let known = ["contents", "packages", "id-token", "issues"];
+            assert!(permissions.keys().all(|of| known.contains(&&**of)), "{place}");
             assert_eq!(permissions["contents"], "read", "{place}");
             assert!(content["uses"].is_string() || content["timeout-minutes"].is_number(), "{place}");
             assert!(!content["env"].to_string().contains("secrets."), "{place}: a secret for every step");

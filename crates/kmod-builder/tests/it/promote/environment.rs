@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use jiff::{SignedDuration, Timestamp};
 use kmod_builder::io::evidence::attach::attach;
@@ -19,23 +19,21 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::proxy::RegistryProxy;
-use crate::command_output::CommandOutput;
+use crate::command_output::{CommandOutput, program};
 use crate::docker::DockerRegistry;
 use crate::images::{Rpms, inputs_for};
-use crate::rpms;
+use crate::rpms::{self, KERNEL};
 
 /// Keys made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, and used nowhere else.
 const OURS: &str = include_str!("ours.pem");
 const STRANGERS: &str = include_str!("stranger.pem");
 
-/// Whose key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TestKey {
     Ours,
     Strangers,
 }
 
-/// A registry, whoever publishes in it, and the program as shipped.
 pub(super) struct PromoteEnvironment {
     pub(super) registry: DockerRegistry,
     pub(super) proxy: RegistryProxy,
@@ -45,10 +43,7 @@ pub(super) struct PromoteEnvironment {
 }
 
 pub(super) fn key(test_key: TestKey) -> SigningKey {
-    let text = match test_key {
-        TestKey::Ours => OURS,
-        TestKey::Strangers => STRANGERS,
-    };
+    let text = if test_key == TestKey::Ours { OURS } else { STRANGERS };
     SigningKey::from_pem(&SecretString::from(text), None).unwrap()
 }
 
@@ -64,6 +59,13 @@ impl PromoteEnvironment {
         world
     }
 
+    /// With a tested candidate that our key signed.
+    pub(super) async fn with_candidate() -> (Self, Digest) {
+        let world = Self::new().await;
+        let digest = world.prove(KERNEL, Compression::Zstd).await;
+        (world, digest)
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -77,32 +79,20 @@ impl PromoteEnvironment {
         RegistryWriter::open_with(&registries, &self.repository(), Access::Delete, None).unwrap()
     }
 
-    /// The name of an image.
     pub(super) fn image(&self, digest: &Digest) -> String {
         format!("docker://{}@{digest}", self.repository())
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("ZFS_KMODS_CACHE", self.path("cache"))
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+    pub(super) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = program(self.directory.path());
+        command.args(arguments).envs(self.environment.iter().cloned());
         command
     }
 
-    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
-        let output = self.command(arguments).output().await.unwrap();
-        output.into()
+    pub(super) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> CommandOutput {
+        self.command(arguments).output().await.unwrap().into()
     }
 
-    /// What `promote` is called with, trusting our key.
     pub(super) fn promotion(&self, digest: &Digest, more: &[&str]) -> Vec<String> {
         let public_key = self.path("ours.pub").display().to_string();
         let image = self.image(digest);
@@ -111,17 +101,15 @@ impl PromoteEnvironment {
     }
 
     pub(super) async fn promote(&self, digest: &Digest, more: &[&str]) -> CommandOutput {
-        let arguments = self.promotion(digest, more);
-        self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+        self.run(&self.promotion(digest, more)).await
     }
 
-    /// Composes an image for a kernel, and has the program publish it as a candidate.
     pub(super) async fn publish(&self, kernel: &str, compression: Compression, test_key: TestKey) -> Digest {
         let (layout, inputs) = (self.path(&format!("{kernel}-{compression:?}")), inputs_for(kernel));
         let (_, built) = Rpms::new(rpms::good_for(kernel)).compose_from(&inputs, compression, &layout).await;
-        self.publish_from(&layout, kernel, built.digest(), Some(test_key), &["--candidate", "--replace"])
-            .await;
-        built.digest().clone()
+        let (digest, more) = (built.digest().clone(), ["--candidate", "--replace"]);
+        self.publish_from(&layout, kernel, &digest, Some(test_key), &more).await;
+        digest
     }
 
     /// Has the program publish an image of a directory, signed with a key or by the workflow that it runs in.
@@ -143,7 +131,6 @@ impl PromoteEnvironment {
         self.run(&[&arguments[..], &key, more].concat()).await.with(0);
     }
 
-    /// The file with a private key.
     pub(super) fn key_file(&self, test_key: TestKey) -> String {
         self.path(&format!("{test_key:?}.pem")).display().to_string()
     }
@@ -159,14 +146,8 @@ impl PromoteEnvironment {
     pub(super) async fn test(&self, digest: &Digest, test_key: TestKey, passed: bool, ago: SignedDuration) {
         let step = vec!["boot 1: load".to_owned()];
         let (passed, failed) = if passed { (step, vec![]) } else { (vec![], step) };
-        let result = TestResult {
-            configuration: vec![],
-            passed,
-            failed,
-            reason: None,
-            url: None,
-            finished: Timestamp::now() - ago,
-        };
+        let (finished, configuration) = (Timestamp::now() - ago, vec![]);
+        let result = TestResult { configuration, passed, failed, reason: None, url: None, finished };
         let subject = self.subject(digest).await;
         let statement = Statement::new(EvidenceKind::BootTest, &subject, &result.predicate());
         self.attach(&key(test_key).sign(&statement).unwrap(), EvidenceKind::BootTest, &subject).await;
@@ -178,10 +159,9 @@ impl PromoteEnvironment {
         StatementSubject::image(self.repository().to_string(), digest.clone(), size)
     }
 
-    /// Attaches a bundle, whatever it holds.
     pub(super) async fn attach(&self, bundle: &[u8], kind: EvidenceKind, subject: &StatementSubject) {
-        let manifest_with_blobs = artifact::referrer(bundle, kind, subject, Timestamp::now());
-        attach(&self.client(), &subject.digest, &[manifest_with_blobs]).await.unwrap();
+        let referrer = artifact::referrer(bundle, kind, subject, Timestamp::now());
+        attach(&self.client(), &subject.digest, &[referrer]).await.unwrap();
     }
 
     /// Takes our own evidence of a kind away from an image, and returns it.
@@ -189,10 +169,8 @@ impl PromoteEnvironment {
         let client = self.client();
         let stored_evidence = bundles(&client, &client.referrers(digest).await.unwrap()).await.unwrap();
         let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
-        let ours = stored_evidence
-            .into_iter()
-            .find(|stored| verify_bundle(stored, kind, digest, &trust).is_ok())
-            .unwrap();
+        let is_ours = |stored: &StoredBundle| verify_bundle(stored, kind, digest, &trust).is_ok();
+        let ours = stored_evidence.into_iter().find(is_ours).unwrap();
         let index = client.referrers_index(digest).await.unwrap();
         let mut index = index.and_then(ReferrersIndex::of).expect("docker-registry has no referrers API");
         index.remove(&ours.referrer);
@@ -201,7 +179,6 @@ impl PromoteEnvironment {
         ours
     }
 
-    /// Every tag, and where it points.
     pub(super) async fn tags(&self) -> BTreeMap<String, Digest> {
         let client = self.client();
         let mut tags = BTreeMap::new();
@@ -217,13 +194,20 @@ impl PromoteEnvironment {
     /// The tags that users look for, which no unproven image may ever have.
     pub(super) async fn users_tags(&self) -> BTreeMap<String, Digest> {
         let mut tags = self.tags().await;
-        tags.retain(|tag, _| {
-            !["candidate-", "sha256-", "beta-"].iter().any(|prefix| tag.starts_with(prefix))
-        });
+        let other =
+            |tag: &String| ["candidate-", "sha256-", "beta-"].iter().any(|prefix| tag.starts_with(prefix));
+        tags.retain(|tag, _| !other(tag));
         tags
     }
 
-    /// The file in which the registry keeps a blob.
+    /// Fails unless the program refuses for this reason and leaves every tag as it was.
+    pub(super) async fn rejects(&self, digest: &Digest, more: &[&str], reason: &str) {
+        let before = self.tags().await;
+        let report = self.promote(digest, more).await.with(3).json();
+        assert!(report["rejections"][0].as_str().unwrap().contains(reason), "{report}");
+        assert_eq!(self.tags().await, before);
+    }
+
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.registry.storage().join("blobs/sha256").join(&hex[..2]).join(hex).join("data")

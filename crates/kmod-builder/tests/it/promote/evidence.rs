@@ -5,43 +5,30 @@ use kmod_builder::model::evidence::{EvidenceKind, simple_signing};
 use kmod_builder::model::image::TagOrDigest;
 use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::{Compression, Digest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::environment::{PromoteEnvironment, TestKey};
-use crate::command_output::CommandOutput;
+use crate::images::damage;
 use crate::rpms::KERNEL;
 
 fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-/// The checks that are demanded and did not pass.
-fn not_passed(command_output: &CommandOutput) -> Vec<String> {
-    let checks = command_output.json()["checks"].as_array().unwrap().clone();
-    let failed = checks.iter().filter(|check| check["required"] == true && check["outcome"] != "passed");
-    failed.map(|check| check["check"].as_str().unwrap().to_owned()).collect()
-}
-
 /// The program refuses for this reason, and no tag is another one afterwards.
 async fn refused(world: &PromoteEnvironment, digest: &Digest, check: &str) {
     let before = world.tags().await;
-    let command_output = world.promote(digest, &[]).await.with(3);
-    assert!(
-        not_passed(&command_output).iter().any(|failed| failed == check),
-        "{check}: {}",
-        command_output.stdout
-    );
-    assert_eq!(
-        (&command_output.json()["result"], &command_output.json()["tags"]),
-        (&"not-proven".into(), &Value::Array(vec![]))
-    );
+    let report = world.promote(digest, &[]).await.with(3).json();
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let failed = |of: &Value| of["check"] == check && of["required"] == true && of["outcome"] != "passed";
+    assert!(checks.any(failed), "{check}: {report}");
+    assert_eq!((&report["result"], &report["tags"]), (&json!("not-proven"), &json!([])));
     assert_eq!(world.tags().await, before, "{check}");
 }
 
 #[tokio::test]
 async fn each_kind_of_evidence_is_needed_and_has_to_be_ours() {
-    let world = PromoteEnvironment::new().await;
-    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
     // A stranger vouches for all of it; that does no harm, and no good.
     world.publish(KERNEL, Compression::Zstd, TestKey::Strangers).await;
     world.test(&digest, TestKey::Strangers, true, minutes(1)).await;
@@ -73,8 +60,8 @@ async fn each_kind_of_evidence_is_needed_and_has_to_be_ours() {
     client.delete_manifest(&signatures).await.unwrap();
     refused(&world, &digest, "signature for podman and bootc is good").await;
     world.publish(KERNEL, Compression::Zstd, TestKey::Ours).await;
-    let command_output = world.promote(&digest, &[]).await.with(0);
-    assert_eq!(command_output.json()["result"], "promoted");
+    let output = world.promote(&digest, &[]).await.with(0);
+    assert_eq!(output.json()["result"], "promoted");
     assert!(world.users_tags().await.values().all(|there| *there == digest));
 }
 
@@ -96,15 +83,9 @@ async fn the_newest_boot_test_decides() {
 
 #[tokio::test]
 async fn a_tampered_image_is_not_promoted() {
-    let world = PromoteEnvironment::new().await;
-    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
     let manifest = world.client().manifest(&TagOrDigest::Digest(digest.clone())).await.unwrap().unwrap();
-    let layer = Manifest::parse(&manifest.bytes).unwrap().layers[1].digest.clone();
-    let file = world.blob(&layer);
-    let mut bytes = std::fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&file, &bytes).unwrap();
+    damage(&world.blob(&Manifest::parse(&manifest.bytes).unwrap().layers[1].digest));
     refused(&world, &digest, "blobs are unchanged").await;
 }
 
@@ -113,9 +94,9 @@ async fn what_is_not_demanded_is_recorded() {
     let world = PromoteEnvironment::new().await;
     let digest = world.publish(KERNEL, Compression::Zstd, TestKey::Ours).await;
     refused(&world, &digest, "newest boot test passed").await;
-    let command_output = world.promote(&digest, &["--require", "provenance,sbom,signature"]).await.with(0);
-    let report = command_output.json();
-    assert_eq!(report["waived"], serde_json::json!(["boot-test"]));
+    let output = world.promote(&digest, &["--require", "provenance,sbom,signature"]).await.with(0);
+    let report = output.json();
+    assert_eq!(report["waived"], json!(["boot-test"]));
     let test = report["checks"].as_array().unwrap().last().unwrap();
     assert_eq!((&test["outcome"], &test["required"]), (&"failed".into(), &false.into()));
 }
@@ -124,19 +105,15 @@ async fn what_is_not_demanded_is_recorded() {
 async fn the_command_line_names_a_digest_and_whom_to_trust() {
     let world = PromoteEnvironment::new().await;
     let repository = world.repository();
-    let command_output =
-        world.run(&["promote", &format!("docker://{repository}:stable"), "--public-key", "x"]).await;
-    assert!(command_output.with(2).stderr.contains("zfs-kmods attestations"));
-    let image = world.image(&Digest::of(b""));
-    let command_output = world.run(&["promote", &image]).await.with(2);
-    assert!(
-        command_output.stderr.contains("--public-key <FILE>|--identity-repo <OWNER/NAME>"),
-        "{}",
-        command_output.stderr
-    );
-    world.promote(&Digest::of(b""), &["--channel", "latest"]).await.with(2);
-    let command_output = world.promote(&Digest::of(b""), &["--audit-tag", "latest"]).await.with(1);
-    assert!(command_output.stderr.contains("is not an audit tag of stable"), "{}", command_output.stderr);
+    let tag = format!("docker://{repository}:stable");
+    let by_tag = world.run(&["promote", &tag, "--public-key", "x"]).await.with(2);
+    by_tag.explains(&["zfs-kmods attestations"]);
+    let missing = Digest::of(b"");
+    let untrusted = world.run(&["promote", &world.image(&missing)]).await.with(2);
+    untrusted.explains(&["--public-key <FILE>|--identity-repo <OWNER/NAME>"]);
+    world.promote(&missing, &["--channel", "latest"]).await.with(2);
+    let audit = world.promote(&missing, &["--audit-tag", "latest"]).await.with(1);
+    audit.explains(&["is not an audit tag of stable"]);
     // An image that is not there is no refusal, and none to promote.
-    world.promote(&Digest::of(b""), &[]).await.with(1);
+    world.promote(&missing, &[]).await.with(1);
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +11,7 @@ use kmod_builder::model::{Compression, Digest};
 
 use super::environment::{PromoteEnvironment, TestKey};
 use super::proxy::HoldPoint;
-use crate::rpms::KERNEL;
+use crate::images::files;
 
 const NEWER: &str = "6.17.9-300.fc43.x86_64";
 const AUDIT: &str = "stable-2-0123abc";
@@ -23,7 +22,6 @@ struct TagReader {
     task: tokio::task::JoinHandle<ObservedTags>,
 }
 
-/// What a reader saw.
 #[derive(Default)]
 struct ObservedTags {
     rounds: usize,
@@ -34,7 +32,6 @@ struct ObservedTags {
 }
 
 impl TagReader {
-    /// Reads these tags, given in the order in which they are put.
     fn start(world: &PromoteEnvironment, tags: &[String], new: &Digest) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, tags, new) = (Arc::clone(&stop), tags.to_vec(), new.to_string());
@@ -80,16 +77,14 @@ impl TagReader {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_step() {
-    let world = PromoteEnvironment::new().await;
-    let old = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, old) = PromoteEnvironment::with_candidate().await;
     let new = world.prove(NEWER, Compression::Zstd).await;
     let unproven = world.publish(NEWER, Compression::Gzip, TestKey::Ours).await;
     world.promote(&old, &["--audit-tag", "stable-1-0123abc"]).await.with(0);
     let start = world.tags().await;
     // No registry can be asked to forget a tag and nothing else; to begin anew, its own files are put back.
     let folder = world.registry.storage().join("repositories/owner/zfs-kmods/_manifests/tags");
-    let kept = world.path("tags");
-    copy(&folder, &kept);
+    let kept = files(&folder);
 
     let planned = world.promote(&new, &["--audit-tag", AUDIT, "--dry-run"]).await.with(0).json();
     let listed = |name: &str| -> Vec<String> {
@@ -106,7 +101,6 @@ async fn killed_at_every_step() {
             let reader = TagReader::start(&world, &tags, &new);
             world.proxy.hold(tag, hold_point);
             let arguments = world.promotion(&new, &["--audit-tag", AUDIT]);
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
             let mut child = world.command(&arguments).spawn().unwrap();
             world.proxy.held().await;
             child.kill().await.unwrap();
@@ -118,7 +112,6 @@ async fn killed_at_every_step() {
                 let expected = if position < done { Some(&new) } else { start.get(tag) };
                 assert_eq!(there.get(tag), expected, "{tag} after a kill {hold_point:?} step {number}");
             }
-            // What is not proven does not slip in between.
             world.promote(&unproven, &["--replace"]).await.with(3);
             assert_eq!(world.tags().await, there);
 
@@ -133,27 +126,16 @@ async fn killed_at_every_step() {
                 seen.entry(tag).or_default().extend(digests);
             }
             fs::remove_dir_all(&folder).unwrap();
-            copy(&kept, &folder);
+            for (path, bytes) in &kept {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
             assert_eq!(world.tags().await, start);
         }
     }
     assert!(rounds > 100, "the reader was hardly there: {rounds} rounds");
     for tag in &tags {
-        let allowed: BTreeSet<_> =
-            start.get(tag).into_iter().chain([&new]).map(ToString::to_string).collect();
-        assert_eq!(seen[tag], allowed, "{tag}");
-    }
-}
-
-/// Copies a folder of folders and files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
+        let allowed = start.get(tag).into_iter().chain([&new]).map(ToString::to_string);
+        assert_eq!(seen[tag], allowed.collect(), "{tag}");
     }
 }

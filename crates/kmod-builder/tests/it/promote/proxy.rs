@@ -32,7 +32,6 @@ struct ProxyControls {
     hold: Option<(String, HoldPoint)>,
 }
 
-/// When the writing of a tag is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HoldPoint {
     /// Before the registry hears of it.
@@ -73,22 +72,18 @@ impl RegistryProxy {
         format!("127.0.0.1:{}", self.state.port)
     }
 
-    /// Holds whoever puts this tag, from now on.
     pub(super) fn hold(&self, tag: &str, hold_point: HoldPoint) {
         self.controls().hold = Some((tag.to_owned(), hold_point));
     }
 
-    /// Lets everybody through again.
     pub(super) fn release(&self) {
         self.controls().hold = None;
     }
 
-    /// Ends when somebody is held.
     pub(super) async fn held(&self) {
         self.state.held.notified().await;
     }
 
-    /// The requests since the last time.
     pub(super) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.controls().log)
     }

@@ -10,6 +10,7 @@ use kmod_builder::model::Compression;
 use kmod_builder::model::evidence::EvidenceKind;
 use kmod_builder::model::evidence::verify::TrustPolicy;
 use kmod_builder::model::image::TagOrDigest;
+use kmod_builder::model::manifest::RawManifest;
 use kmod_builder::model::promote::{Promotion, PromotionChecks, PromotionOverrides};
 use kmod_builder::model::tags::{Channel, TagClass};
 use serde_json::json;
@@ -21,8 +22,7 @@ const NEWER: &str = "6.17.9-300.fc43.x86_64";
 
 #[tokio::test]
 async fn the_second_run_finds_nothing_to_do() {
-    let world = PromoteEnvironment::new().await;
-    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
     let first = world.promote(&digest, &[]).await.with(0).json();
     let image = format!("zfs-2.4.3_kernel-{KERNEL}");
     let audit = first["tags"][1].as_str().unwrap().to_owned();
@@ -44,31 +44,23 @@ async fn the_second_run_finds_nothing_to_do() {
 
 #[tokio::test]
 async fn a_channel_does_not_go_back() {
-    let world = PromoteEnvironment::new().await;
-    let old = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, old) = PromoteEnvironment::with_candidate().await;
     let new = world.prove(NEWER, Compression::Zstd).await;
     world.promote(&new, &[]).await.with(0);
     let before = world.tags().await;
     let report = world.promote(&old, &["--replace"]).await.with(3).json();
     assert_eq!((&report["result"], report["rejections"].as_array().unwrap().len()), (&json!("refused"), 3));
-    assert_eq!(
-        world.tags().await,
-        before,
-        "the tag of the image itself was free, and is untouched all the same"
-    );
+    assert_eq!(world.tags().await, before, "the free tag of the image itself is untouched as well");
     let public_key = world.path("ours.pub").display().to_string();
     let shown = world.run(&["promote", &world.image(&old), "--public-key", &public_key]).await.with(3).stdout;
     let sentence = format!(
         "`fedora-43_stable` has OpenZFS 2.4.3 for {NEWER}, and would go back to OpenZFS 2.4.3 for {KERNEL}\n  help: "
     );
-    let end = format!(
-        "\nREFUSED: no tag was changed: OpenZFS 2.4.3 for {KERNEL}, to stable\n{}\n",
-        world.image(&old)
-    );
+    let image = world.image(&old);
+    let end = format!("\nREFUSED: no tag was changed: OpenZFS 2.4.3 for {KERNEL}, to stable\n{image}\n");
     assert!(shown.contains(&sentence) && shown.ends_with(&end) && !shown.contains("leave"), "{shown}");
     world.promote(&old, &["--allow-downgrade"]).await.with(0);
     assert_eq!(world.tags().await["stable"], old);
-    // And forward again, with a new entry in the audit.
     let report = world.promote(&new, &["--audit-tag", "stable-99999999999999-0123abc"]).await.with(0).json();
     assert_eq!(report["updates"].as_array().unwrap().len(), 4);
     assert_eq!(world.tags().await["stable-99999999999999-0123abc"], new);
@@ -76,28 +68,20 @@ async fn a_channel_does_not_go_back() {
 
 #[tokio::test]
 async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
-    let world = PromoteEnvironment::new().await;
-    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
     let theirs = world.prove(NEWER, Compression::Zstd).await;
     let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
     let inspection = inspect(&ImageStore::Registry(Registry::clone(&client)), &name).await.unwrap();
     let stored_evidence = stored_evidence(&client, &digest).await;
     let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
     let repository = world.repository().to_string();
-    let checks = PromotionChecks::new(&repository, &inspection, &stored_evidence, &trust, Timestamp::now());
-    assert!(
-        PromotionChecks::new(
-            &repository,
-            &inspection,
-            &stored_evidence,
-            &TrustPolicy::Unverified,
-            Timestamp::now()
-        )
-        .proven(&EvidenceKind::ALL.into())
-        .is_none(),
-        "what anybody says is no proof"
-    );
-    let proven = checks.proven(&EvidenceKind::ALL.into()).unwrap();
+    let proven = |trust: &TrustPolicy| {
+        PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now())
+            .proven(&EvidenceKind::ALL.into())
+    };
+    let (proven, unverified) = (proven(&trust), proven(&TrustPolicy::Unverified));
+    assert!(unverified.is_none(), "what anybody says is no proof");
+    let proven = proven.unwrap();
     let (channel, audit): (Channel, _) = ("stable".parse().unwrap(), "stable-1-0123abc".parse().unwrap());
     let promotion = Promotion::new(proven, channel, audit, PromotionOverrides::default()).unwrap();
     let found = tag_state(&client, &promotion).await.unwrap();
@@ -114,38 +98,27 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
 
 #[tokio::test]
 async fn what_a_channel_points_to_must_be_known() {
-    let world = PromoteEnvironment::new().await;
-    let digest = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
     // Somebody's index under our tag: an image of which nobody can say whether it is older.
     let client = world.client();
-    let index = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [],
-    });
-    let index = kmod_builder::model::manifest::RawManifest::new(index.to_string(), "");
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": [] });
+    let index = RawManifest::new(index.to_string(), "");
     client.put_tag(&"stable".parse().unwrap(), &index).await.unwrap();
-    let before = world.tags().await;
-    let report = world.promote(&digest, &[]).await.with(3).json();
-    assert!(report["rejections"][0].as_str().unwrap().contains("is not known"), "{report}");
-    assert_eq!(world.tags().await, before);
+    world.rejects(&digest, &[], "is not known").await;
     world.promote(&digest, &["--allow-downgrade"]).await.with(0);
     assert_eq!(world.tags().await["stable"], digest);
 }
 
 #[tokio::test]
 async fn immutable_tags_are_taken_from_nobody() {
-    let world = PromoteEnvironment::new().await;
-    let first = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, first) = PromoteEnvironment::with_candidate().await;
     let rebuilt = world.prove(KERNEL, Compression::Gzip).await;
     assert_ne!(first, rebuilt);
     let audit = ["--audit-tag", "stable-1-0123abc"];
     world.promote(&first, &audit).await.with(0);
-    let before = world.tags().await;
-    let report = world.promote(&rebuilt, &[]).await.with(3).json();
-    assert!(report["rejections"][0].as_str().unwrap().contains("is immutable"), "{report}");
-    assert_eq!(world.tags().await, before);
-    let report = world.promote(&rebuilt, &[&audit[..], &["--replace"]].concat()).await.with(3).json();
-    assert!(report["rejections"][0].as_str().unwrap().contains("is in the audit"), "{report}");
-    assert_eq!(world.tags().await, before);
+    world.rejects(&rebuilt, &[], "is immutable").await;
+    world.rejects(&rebuilt, &[&audit[..], &["--replace"]].concat(), "is in the audit").await;
     world.promote(&rebuilt, &["--replace", "--audit-tag", "stable-2-0123abc"]).await.with(0);
     let after = world.tags().await;
     assert_eq!((&after["stable"], &after["stable-1-0123abc"]), (&rebuilt, &first));
@@ -153,8 +126,7 @@ async fn immutable_tags_are_taken_from_nobody() {
 
 #[tokio::test]
 async fn a_branch_touches_nothing_of_the_users() {
-    let world = PromoteEnvironment::new().await;
-    let stable = world.prove(KERNEL, Compression::Zstd).await;
+    let (world, stable) = PromoteEnvironment::with_candidate().await;
     world.promote(&stable, &[]).await.with(0);
     let branch = world.prove(NEWER, Compression::Zstd).await;
     let users = world.users_tags().await;

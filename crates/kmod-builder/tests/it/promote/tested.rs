@@ -1,7 +1,5 @@
 //! From a candidate to a promoted image with nothing but the program: `publish --candidate`, `boot-test`, `promote`.
 
-use std::process::Output;
-
 use fake_sigstore::FakeSigstore;
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
@@ -12,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::environment::{PromoteEnvironment, TestKey};
 use crate::boot_test::{self, with_tools};
+use crate::command_output::CommandOutput;
 use crate::rpms::{self, KERNEL};
 
-/// A published image, and what boots it.
 struct Bench {
     world: PromoteEnvironment,
     booting: boot_test::World,
@@ -41,14 +39,10 @@ impl Bench {
     fn test(&self, more: &[&str], status: i32) -> (Value, String) {
         let image = self.world.image(&self.digest);
         let arguments = [&["--accel", "tcg", "--format", "json"], more].concat();
-        let Output { status: command_output, stdout, stderr } =
-            self.booting.test(&image, &arguments, &self.world.environment);
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert_eq!(command_output.code(), Some(status), "{stderr}");
-        (serde_json::from_slice(&stdout).unwrap(), stderr)
+        let output = self.booting.test(&image, &arguments, &self.world.environment).with(status);
+        (output.json(), output.stderr)
     }
 
-    /// How many results of tests are attached.
     async fn results(&self) -> usize {
         let image = self.world.image(&self.digest);
         let listing = self.world.run(&["attestations", &image, "--format", "json"]).await.with(0).json();
@@ -108,8 +102,7 @@ async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
     let mut command = bench.world.command(&["boot-test", &image, "--key", &key, "--format", "json"]);
     // Nothing else is on the search path either, wherever this test runs.
     let output = command.env("PATH", bench.booting.path("programs")).output().await.unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let test: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let test = CommandOutput::from(output).with(1).json();
     assert_eq!((&test["result"], &test["attached"]), (&json!("not-tested"), &json!([])));
     assert_eq!(bench.results().await, 0);
     assert_eq!(bench.world.tags().await, tags);

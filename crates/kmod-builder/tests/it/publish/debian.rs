@@ -1,5 +1,7 @@
 //! The same against a registry that no one here wrote.
 
+use kmod_builder::model::image::TagOrDigest;
+
 use super::*;
 use crate::docker::DockerRegistry;
 
@@ -7,8 +9,7 @@ use crate::docker::DockerRegistry;
 async fn a_real_registry_takes_it_once() {
     let running = DockerRegistry::start().await;
     let repository = format!("{}/owner/zfs-kmods", running.address()).parse().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let publication = publication(&image(directory.path(), 5 << 20));
+    let (_directory, publication) = publication_of(5 << 20);
     let patient = RetryPolicy { read_timeout: Duration::from_secs(20), ..impatient() };
     let registry = open(&repository, patient);
     assert_eq!(registry.tags().await.unwrap(), []);
@@ -20,18 +21,11 @@ async fn a_real_registry_takes_it_once() {
     let hex = publication.image().digest().hex();
     assert_eq!(tags, [TAG.to_owned(), format!("sha256-{hex}"), format!("sha256-{hex}.sig")]);
     let referrers = registry.referrers(publication.image().digest()).await.unwrap();
-    let kinds: Vec<_> = referrers
-        .found
-        .iter()
-        .map(|found| {
-            let predicate = found.annotations.get("dev.sigstore.bundle.predicateType");
-            predicate.unwrap_or(&found.artifact_type).as_str()
-        })
-        .collect();
-    assert_eq!(kinds, ["provenance", "sbom", artifact::INPUTS]);
+    let kinds = referrers.found.iter().map(|found| {
+        let predicate = found.annotations.get("dev.sigstore.bundle.predicateType");
+        predicate.unwrap_or(&found.artifact_type).as_str()
+    });
+    assert!(kinds.eq(["provenance", "sbom", artifact::INPUTS]), "{referrers:?}");
     assert!(registry.delete_manifest(publication.image().digest()).await.unwrap());
-    assert_eq!(
-        registry.resolve(&kmod_builder::model::image::TagOrDigest::Tag(TAG.parse().unwrap())).await.unwrap(),
-        None
-    );
+    assert_eq!(registry.resolve(&TagOrDigest::Tag(TAG.parse().unwrap())).await.unwrap(), None);
 }

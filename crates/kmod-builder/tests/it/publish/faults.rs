@@ -8,9 +8,8 @@ use futures_util::stream::{self, StreamExt as _};
 use kmod_builder::model::publish::Publication;
 
 use super::*;
-use crate::registry_server::{Fault, Options, Server};
+use crate::registry_server::Fault;
 
-/// How many publications run at the same time.
 const CONCURRENT: usize = 12;
 
 const SAME: char = '=';
@@ -45,9 +44,8 @@ async fn cell(
         (Ok(_), None) => panic!("{what}: success, but the state is not good"),
         (Err(error), None) => {
             let sentence = error.to_string();
-            let clear = sentence.contains(&server.repository().to_string())
-                || sentence.contains("is not completely published");
-            assert!(clear, "{what}: {sentence}");
+            let clear = [&server.repository().to_string(), "is not completely published"];
+            assert!(clear.iter().any(|part| sentence.contains(part)), "{what}: {sentence}");
             assert!(!stored.tags.contains_key(TAG), "{what}: a tag after {sentence}");
             ERROR
         }
@@ -56,14 +54,8 @@ async fn cell(
     if fault == Fault::StaleTags {
         tokio::time::sleep(options(referrers_api).stale).await;
     }
-    run(&sign_in(registries, &server.repository()), publication, |_| {})
-        .await
-        .unwrap_or_else(|error| panic!("{what}, and the next run: {error}"));
-    assert_eq!(
-        end_state(&server.stored(), publication, referrers_api).as_deref(),
-        Some(good),
-        "{what}, and the next run"
-    );
+    let registry = sign_in(registries, &server.repository());
+    check_next_run(&server, &registry, publication, referrers_api, good, &what).await;
     cell
 }
 
@@ -84,8 +76,9 @@ async fn table(publication: &Publication, referrers_api: bool) -> String {
     let digits = |power: usize| {
         (0..requests.len()).map(move |n| char::from(b'0' + u8::try_from(n / power % 10).unwrap()))
     };
-    writeln!(table, "{:22} {}", "", digits(10).collect::<String>()).unwrap();
-    writeln!(table, "{:22} {}", "", digits(1).collect::<String>()).unwrap();
+    for power in [10, 1] {
+        writeln!(table, "{:22} {}", "", digits(power).collect::<String>()).unwrap();
+    }
     let once = Fault::ALL.map(|fault| (fault, fault.to_string(), 1));
     let lasting = [Fault::Internal, Fault::Reset].map(|fault| (fault, format!("{fault} from here on"), 1000));
     for (fault, name, length) in once.into_iter().chain(lasting) {
@@ -115,8 +108,7 @@ async fn table(publication: &Publication, referrers_api: bool) -> String {
 }
 
 async fn print_table(referrers_api: bool) {
-    let directory = tempfile::tempdir().unwrap();
-    let publication = publication(&image(directory.path(), 100_000));
+    let (_directory, publication) = publication_of(100_000);
     let table = table(&publication, referrers_api).await;
     // Past the harness, which would keep it for a failure: the table is meant to be seen.
     std::io::stdout().write_all(table.as_bytes()).unwrap();

@@ -3,14 +3,12 @@
 //! The publisher is this test binary run again, with [`child`] as its only test.
 
 use std::process::Stdio;
-use std::time::Duration;
 
-use kmod_builder::io::registry::RetryPolicy;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::*;
-use crate::registry_server::{Fault, Options, Server};
+use crate::registry_server::Fault;
 
 /// What the child needs to know: the repository, its directory, the size of its layer, and the step to stop at.
 const TASK: &str = "ZFS_KMODS_TEST_PUBLISH";
@@ -28,7 +26,6 @@ async fn child() {
     run(&registry, &publication, |_| {
         tell(&format!("step {step}"));
         if step == last {
-            // Until the signal comes.
             std::thread::sleep(Duration::from_mins(10));
         }
         step += 1;
@@ -38,7 +35,6 @@ async fn child() {
     tell(&format!("peak {}", peak_memory()));
 }
 
-/// Writes past the test harness, as a program does.
 fn tell(line: &str) {
     use std::io::Write as _;
     let mut stdout = std::io::stdout().lock();
@@ -80,7 +76,6 @@ fn start(server: &Server, directory: &Path, size: u64, last: usize) -> Child {
         .unwrap()
 }
 
-/// Whether the child has said this line before its end.
 async fn has_said(child: &mut Child, wanted: &str) -> bool {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while let Some(line) = lines.next_line().await.unwrap() {
@@ -94,22 +89,15 @@ async fn has_said(child: &mut Child, wanted: &str) -> bool {
 const NEVER: usize = usize::MAX;
 const SIZE: u64 = 100_000;
 
-/// After the kill: no tag without evidence, and the next run completes.
 async fn check_after_kill(server: &Server, publication: &Publication, good: &[(String, Digest)], what: &str) {
     check_no_tag_without_evidence(&server.stored(), publication, false);
     server.forget_log();
-    run(&open(&server.repository(), impatient()), publication, |_| {})
-        .await
-        .unwrap_or_else(|error| panic!("the run after a kill at {what}: {error}"));
-    assert_eq!(
-        end_state(&server.stored(), publication, false).as_deref(),
-        Some(good),
-        "after a kill at {what}"
-    );
+    let registry = open(&server.repository(), impatient());
+    check_next_run(server, &registry, publication, false, good, &format!("killed at {what}")).await;
 }
 
 /// An undisturbed run: the state in which every other must end, its requests, and its number of steps.
-async fn undisturbed(publication: &Publication) -> (Vec<(String, Digest)>, usize, usize) {
+async fn undisturbed(publication: &Publication) -> (Tags, usize, usize) {
     let server = Server::start(Options::default()).await;
     let published = run(&open(&server.repository(), impatient()), publication, |_| {}).await.unwrap();
     (end_state(&server.stored(), publication, false).unwrap(), server.log().len(), published.steps())

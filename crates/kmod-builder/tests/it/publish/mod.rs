@@ -19,10 +19,10 @@ use kmod_builder::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
 use kmod_builder::model::oci::MANIFEST;
 use kmod_builder::model::publish::{Evidence, Publication, PublishStep, PublishedImage, TagConflictPolicy};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::registry_server::{PASSWORD, Store, USER};
+use crate::registry_server::{Options, PASSWORD, Server, Store, USER};
 
-/// The tag that the tests publish under.
 const TAG: &str = "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 
 /// So impatient that a test with faults takes no time, and patient enough for each.
@@ -37,7 +37,6 @@ pub(crate) fn impatient() -> RetryPolicy {
     }
 }
 
-/// A registry as a publisher opens it.
 pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> RegistryWriter {
     sign_in(&Registries::new(NoCredentials, retry_policy), repository)
 }
@@ -62,6 +61,13 @@ fn manifest_with_blobs(mut manifest: Value, config: Blob, layers: &[Blob]) -> Ma
     ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
 }
 
+/// A publication whose image has a layer that is a file of this size.
+fn publication_of(size: u64) -> (TempDir, Publication) {
+    let directory = tempfile::tempdir().unwrap();
+    let publication = publication(&image(directory.path(), size));
+    (directory, publication)
+}
+
 /// An image whose second layer is a file of this size in the directory.
 pub(crate) fn image(directory: &Path, size: u64) -> ManifestWithBlobs {
     let path = directory.join("layer");
@@ -71,9 +77,9 @@ pub(crate) fn image(directory: &Path, size: u64) -> ManifestWithBlobs {
     manifest_with_blobs(json!({}), Blob::of("{\"os\":\"linux\"}"), &[Blob::of("userland"), file])
 }
 
-/// A referrer of the image.
 pub(crate) fn referrer(image: &ManifestWithBlobs, kind: &str) -> ManifestWithBlobs {
-    let subject = json!({ "mediaType": MANIFEST, "digest": image.digest().as_str(), "size": image.manifest().bytes.len() });
+    let size = image.manifest().bytes.len();
+    let subject = json!({ "mediaType": MANIFEST, "digest": image.digest().as_str(), "size": size });
     let manifest = json!({
         "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "subject": subject,
         "annotations": { "dev.sigstore.bundle.predicateType": kind },
@@ -81,7 +87,6 @@ pub(crate) fn referrer(image: &ManifestWithBlobs, kind: &str) -> ManifestWithBlo
     manifest_with_blobs(manifest, Blob::of("{}"), &[Blob::of(format!("a bundle with {kind}"))])
 }
 
-/// A simple signature, whatever it is worth.
 pub(crate) fn signature(image: &ManifestWithBlobs, signature: &str) -> (Tag, ManifestWithBlobs) {
     let tag = format!("sha256-{}.sig", image.digest().hex()).parse().unwrap();
     let payload = Blob::of(format!("payload for {}", image.digest()));
@@ -92,14 +97,10 @@ pub(crate) fn signature(image: &ManifestWithBlobs, signature: &str) -> (Tag, Man
         "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
     });
-    (
-        tag,
-        ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![payload, config])
-            .unwrap(),
-    )
+    let manifest = RawManifest::new(manifest.to_string(), MANIFEST);
+    (tag, ManifestWithBlobs::new(manifest, vec![payload, config]).unwrap())
 }
 
-/// The image with all its evidence, as a publisher puts it together.
 pub(crate) fn publication(image: &ManifestWithBlobs) -> Publication {
     let made = ["provenance", "sbom"].map(|kind| referrer(image, kind)).to_vec();
     let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
@@ -108,14 +109,12 @@ pub(crate) fn publication(image: &ManifestWithBlobs) -> Publication {
     publication.with_inputs(inputs(image)).unwrap()
 }
 
-/// What an image was built from, attached to it.
 fn inputs(image: &ManifestWithBlobs) -> ManifestWithBlobs {
     let size = image.manifest().bytes.len() as u64;
     let subject = StatementSubject::image("owner/zfs-kmods", image.digest().clone(), size);
     artifact::inputs(&crate::images::inputs(), &subject)
 }
 
-/// Looks what is there, and publishes the rest.
 pub(crate) async fn run(
     registry: &RegistryWriter,
     publication: &Publication,
@@ -127,6 +126,13 @@ pub(crate) async fn run(
     publish(registry, publication, &remote, &UploadProgress::none(), on_step).await
 }
 
+fn is_complete(store: &Store, publication: &Publication) -> bool {
+    publication.attachments().chain([publication.image()]).all(|part| {
+        store.manifests.contains_key(part.digest())
+            && part.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
+    })
+}
+
 /// What must hold of every registry at every moment: no tag without its image and all its evidence.
 #[track_caller]
 fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_referrers_api: bool) {
@@ -134,34 +140,40 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
     assert_eq!(tagged, publication.image().digest());
     let (signature_tag, _) = publication.evidence().signature.as_ref().unwrap();
     assert!(store.tags.contains_key(signature_tag.as_str()), "a tag without its signature");
-    for manifest_with_blobs in publication.attachments().chain([publication.image()]) {
-        assert!(store.manifests.contains_key(manifest_with_blobs.digest()), "a tag without its evidence");
-        assert!(manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest)));
-    }
+    assert!(is_complete(store, publication), "a tag without its evidence");
     if !has_referrers_api {
         let index = &store.tags[&format!("sha256-{}", tagged.hex())];
         let index = String::from_utf8(store.manifests[index].1.to_vec()).unwrap();
-        let listed =
-            |manifest_with_blobs: &ManifestWithBlobs| index.contains(manifest_with_blobs.digest().as_str());
+        let listed = |attached: &ManifestWithBlobs| index.contains(attached.digest().as_str());
         assert!(publication.attachments().all(listed), "a tag whose evidence nothing lists");
     }
+}
+
+type Tags = Vec<(String, Digest)>;
+
+/// The next run ends in the good state.
+async fn check_next_run(
+    server: &Server,
+    registry: &RegistryWriter,
+    publication: &Publication,
+    has_referrers_api: bool,
+    good: &[(String, Digest)],
+    what: &str,
+) {
+    run(registry, publication, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{what}, and the next run: {error}"));
+    let state = end_state(&server.stored(), publication, has_referrers_api);
+    assert_eq!(state.as_deref(), Some(good), "{what}, and the next run");
 }
 
 /// What counts of a registry's state: what the tags point to, and that everything is there.
 ///
 /// The index of referrers counts where there is no API: where there is, a client that missed the registry's word
 /// about it keeps one for nothing.
-fn end_state(
-    store: &Store,
-    publication: &Publication,
-    has_referrers_api: bool,
-) -> Option<Vec<(String, Digest)>> {
-    let whole = publication.attachments().chain([publication.image()]).all(|manifest_with_blobs| {
-        store.manifests.contains_key(manifest_with_blobs.digest())
-            && manifest_with_blobs.blobs().iter().all(|blob| store.blobs.contains_key(&blob.digest))
-    });
+fn end_state(store: &Store, publication: &Publication, has_referrers_api: bool) -> Option<Tags> {
     let index = format!("sha256-{}", publication.image().digest().hex());
     let tags = store.tags.iter().filter(|(tag, _)| !has_referrers_api || **tag != index);
-    (whole && store.tags.contains_key(TAG))
+    (is_complete(store, publication) && store.tags.contains_key(TAG))
         .then(|| tags.map(|(tag, digest)| (tag.clone(), digest.clone())).collect())
 }

@@ -4,7 +4,6 @@ use kmod_builder::io::registry::ContentCache;
 use kmod_builder::model::image::TagOrDigest;
 
 use super::*;
-use crate::registry_server::{Options, Server};
 
 fn token_registry(referrers_api: bool) -> Options {
     Options { referrers_api, token: Some(10_000), page: 100, ..Options::default() }
@@ -13,8 +12,7 @@ fn token_registry(referrers_api: bool) -> Options {
 #[tokio::test]
 async fn the_second_run_sends_nothing() {
     for referrers_api in [false, true] {
-        let directory = tempfile::tempdir().unwrap();
-        let publication = publication(&image(directory.path(), 1 << 20));
+        let (_directory, publication) = publication_of(1 << 20);
         let server = Server::start(token_registry(referrers_api)).await;
         let first = run(&open(&server.repository(), impatient()), &publication, |_| {}).await.unwrap();
         assert_eq!(first.pinned().digest, *publication.image().digest());
@@ -31,11 +29,9 @@ async fn the_second_run_sends_nothing() {
     }
 }
 
-/// Whoever plans every day reads the same evidence every day.
 #[tokio::test]
 async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
-    let directory = tempfile::tempdir().unwrap();
-    let publication = publication(&image(directory.path(), 10));
+    let (directory, publication) = publication_of(10);
     let image = publication.image().digest();
     let tag = TagOrDigest::Tag(TAG.parse().unwrap());
     for referrers_api in [false, true] {
@@ -51,7 +47,6 @@ async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
             for blob in publication.evidence().made.iter().flat_map(ManifestWithBlobs::blobs) {
                 assert!(reader.small_blob(&blob.digest, blob.size).await.unwrap().is_some());
             }
-            // A second image of the same day.
             reader.referrers(image).await.unwrap();
             (referrers, server.log())
         };
@@ -74,33 +69,24 @@ async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
 
 #[tokio::test]
 async fn a_tag_of_another_image_is_not_moved_unless_told() {
-    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((_one, first), (_two, second)) = (publication_of(10), publication_of(20));
     let server = Server::start(Options::default()).await;
     let registry = open(&server.repository(), impatient());
-    let first = publication(&image(one.path(), 10));
     run(&registry, &first, |_| {}).await.unwrap();
-    let second = publication(&image(two.path(), 20));
     let before = server.stored();
     let error = run(&registry, &second, |_| {}).await.unwrap_err().to_string();
-    assert!(
-        error.contains(first.image().digest().as_str()) && error.contains(second.image().digest().as_str()),
-        "{error}"
-    );
+    let named = |publication: &Publication| error.contains(publication.image().digest().as_str());
+    assert!(named(&first) && named(&second), "{error}");
     assert_eq!(before.manifests, server.stored().manifests, "nothing is sent for a tag that is taken");
-    let moved = Publication::new(
-        second.image().clone(),
-        second.evidence().clone(),
-        TAG.parse().unwrap(),
-        TagConflictPolicy::Replace,
-    );
+    let (image, evidence) = (second.image().clone(), second.evidence().clone());
+    let moved = Publication::new(image, evidence, TAG.parse().unwrap(), TagConflictPolicy::Replace);
     run(&registry, &moved.unwrap(), |_| {}).await.unwrap();
     assert_eq!(server.stored().tags[TAG], *second.image().digest());
 }
 
 #[tokio::test]
 async fn a_token_that_runs_out_is_renewed() {
-    let directory = tempfile::tempdir().unwrap();
-    let publication = publication(&image(directory.path(), 1 << 20));
+    let (_directory, publication) = publication_of(1 << 20);
     let server = Server::start(Options { token: Some(12), ..Options::default() }).await;
     run(&open(&server.repository(), impatient()), &publication, |_| {}).await.unwrap();
     assert!(server.log().iter().filter(|line| *line == "GET /token").count() >= 3);
@@ -115,9 +101,9 @@ async fn what_other_clients_wrote_stays() {
     // Another client: a referrer of its own, its entry as go-containerregistry writes it, and a signature.
     let theirs = referrer(&image, "theirs");
     let (signature_tag, signed) = signature(&image, "theirs");
-    for manifest_with_blobs in [&theirs, &signed] {
-        registry.send_blobs(manifest_with_blobs.blobs(), &UploadProgress::none()).await.unwrap();
-        registry.put_manifest(manifest_with_blobs.manifest()).await.unwrap();
+    for written in [&theirs, &signed] {
+        registry.send_blobs(written.blobs(), &UploadProgress::none()).await.unwrap();
+        registry.put_manifest(written.manifest()).await.unwrap();
     }
     let index = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "annotations": { "kept": "yes" },
@@ -139,17 +125,13 @@ async fn what_other_clients_wrote_stays() {
     };
     let index = document(&index_tag);
     assert_eq!(index["annotations"]["kept"], "yes");
-    let kinds: Vec<_> = index["manifests"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| (&entry["artifactType"], &entry["annotations"]["dev.sigstore.bundle.predicateType"]))
-        .collect();
+    let kind = |entry: &Value| {
+        [&entry["artifactType"], &entry["annotations"]["dev.sigstore.bundle.predicateType"]].map(Value::clone)
+    };
+    let kinds: Vec<_> = index["manifests"].as_array().unwrap().iter().map(kind).collect();
     let bundle = json!("application/vnd.dev.sigstore.bundle.v0.3+json");
-    let expected = ["theirs", "provenance", "sbom"].map(Value::from);
-    let expected = expected.iter().map(|kind| (&bundle, kind));
-    let inputs = (&json!(artifact::INPUTS), &Value::Null);
-    assert_eq!(kinds, expected.chain([inputs]).collect::<Vec<_>>());
+    let expected = ["theirs", "provenance", "sbom"].map(|kind| [bundle.clone(), kind.into()]);
+    assert_eq!(kinds, [&expected[..], &[[artifact::INPUTS.into(), Value::Null]]].concat());
     let signatures = document(&signature_tag)["layers"].as_array().unwrap().len();
     assert_eq!(signatures, 2);
     let referrers = registry.referrers(image.digest()).await.unwrap();

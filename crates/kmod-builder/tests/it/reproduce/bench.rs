@@ -1,21 +1,16 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
-use kmod_builder::io::compose;
-use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
 use kmod_builder::model::containerfile::TEMPLATE;
 use kmod_builder::model::inputs::BuildInputs;
 use tempfile::TempDir;
-use tokio::process::Command;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::command_output::CommandOutput;
-use crate::images::{self, Rpms};
+use crate::command_output::{CommandOutput, program, write_program};
+use crate::images::{self, Rpms, files};
 use crate::rpms::{self, Recipe};
 
 /// Writes its arguments to a file, and the packages of the stage to the destination. `PODMAN_SAYS` makes it fail.
@@ -34,7 +29,6 @@ done
 mkdir -p "$destination" && cp "$PODMAN_RPMS/${stage%-rpms}"/*.rpm "$destination"
 "#;
 
-/// What the server has.
 pub(super) const TARBALL: &str = "/zfs-2.4.3.tar.gz";
 pub(super) const KERNEL_DEVEL: &str = "/kernel-devel.rpm";
 
@@ -47,20 +41,17 @@ pub(super) struct ReproduceBench {
 }
 
 impl ReproduceBench {
-    /// The image is in the store, and podman will hand over its packages.
     pub(super) async fn new() -> Self {
         Self::of(rpms::good()).await
     }
 
-    /// The same with other packages in the image.
     pub(super) async fn of(recipes: (Vec<Recipe>, Vec<Recipe>)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["bin", "headers"] {
             fs::create_dir(at(name)).unwrap();
         }
-        fs::write(at("bin/podman"), PODMAN).unwrap();
-        fs::set_permissions(at("bin/podman"), fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&at("bin/podman"), PODMAN);
 
         let tarball = tarball();
         let headers = rpms::package("kernel-devel", "x86_64").write(&at("headers"));
@@ -78,10 +69,7 @@ impl ReproduceBench {
         inputs.kernel_devel.nevra = "kernel-devel-2.4.3-1.fc43.x86_64".into();
 
         let rpms = Rpms::new(recipes);
-        let layout = Layout::create(&at("images")).unwrap();
-        let built = compose::compose(&inputs, &rpms.userland(), &rpms.kmod(), inputs.compression, &layout)
-            .await
-            .unwrap();
+        let (layout, built) = rpms.compose_from(&inputs, inputs.compression, &at("images")).await;
         let tag = inputs.target().tag();
         layout.list(built.manifest(), Some(&tag)).unwrap();
         fs::write(at("images").join(format!("{tag}.inputs.json")), inputs.canonical_json()).unwrap();
@@ -91,58 +79,40 @@ impl ReproduceBench {
         bench
     }
 
-    /// What podman will hand over.
     pub(super) fn will_build(&self, recipes: (Vec<Recipe>, Vec<Recipe>)) {
         let rpms = self.path("rpms");
         fs::remove_dir_all(&rpms).ok();
-        for (stage, recipes) in [("userland", recipes.0), ("kmod", recipes.1)] {
-            fs::create_dir_all(rpms.join(stage)).unwrap();
-            for recipe in recipes {
-                recipe.write(&rpms.join(stage));
-            }
-        }
+        Rpms::write(recipes, &rpms);
     }
 
-    /// From now on the server does not have this file.
     pub(super) async fn lose(&self, name: &str) {
-        Mock::given(path(name))
-            .respond_with(ResponseTemplate::new(404))
-            .with_priority(1)
-            .mount(&self.upstream)
-            .await;
+        let gone = Mock::given(path(name)).respond_with(ResponseTemplate::new(404));
+        gone.with_priority(1).mount(&self.upstream).await;
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// The store, as the program names it.
     pub(super) fn store(&self) -> String {
         format!("oci:{}", self.path("images").display())
     }
 
-    /// Runs the program.
     pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(arguments, &[]).await
     }
 
     pub(super) async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
         let search = std::env::var("PATH").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
+        let mut command = program(self.directory.path());
         command
             .args(arguments)
-            .env_clear()
             .env("PATH", format!("{}:{search}", self.path("bin").display()))
-            .env("HOME", self.directory.path())
-            .env("ZFS_KMODS_CACHE", self.path("cache"))
             .env("BUILDAH_ISOLATION", "chroot")
             .env("PODMAN_LOG", self.path("podman.log"))
             .env("PODMAN_RPMS", self.path("rpms"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        let output = command.output().await.unwrap();
-        output.into()
+            .envs(environment.iter().copied());
+        command.output().await.unwrap().into()
     }
 
     /// `reproduce` of the image in the store, which must leave nothing behind and the store alone.
@@ -160,33 +130,17 @@ impl ReproduceBench {
         let store = self.store();
         let mut all = vec!["reproduce", store.as_str(), "--work-directory", work.to_str().unwrap()];
         all.extend(arguments);
-        let command_output = self.run_with(&all, environment).await;
+        let output = self.run_with(&all, environment).await;
         assert_eq!(files(&self.path("images")), before, "the store was written to");
         assert_eq!(files(&work), BTreeMap::new(), "the build left something behind");
         assert!(fs::read_dir(&work).map_or(0, Iterator::count) == 0, "the build left a directory behind");
-        command_output
+        output
     }
 
-    /// What podman was told, a line for each time.
     pub(super) fn podman_log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("podman.log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
-}
-
-/// Every file below a directory, with what is in it.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            let bytes = fs::read(&path).unwrap();
-            found.insert(path, bytes);
-        }
-    }
-    found
 }
 
 /// A release tarball, as far as it is read before the build.

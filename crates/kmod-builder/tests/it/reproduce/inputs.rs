@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::bench::ReproduceBench;
+use super::differences::kmod_with;
 use crate::registry_server::{Options, Server};
 use crate::rpms;
 
@@ -10,7 +11,6 @@ fn inputs_file(bench: &ReproduceBench) -> std::path::PathBuf {
     bench.path("images").join(format!("{}.inputs.json", bench.inputs.target().tag()))
 }
 
-/// Publishes the image of the bench, unsigned, and returns its name.
 async fn published(bench: &ReproduceBench, server: &Server) -> String {
     let to = format!("docker://{}", server.repository());
     bench.run(&["publish", "--from", &bench.store(), "--to", &to, "--no-sign"]).await.with(0);
@@ -20,15 +20,14 @@ async fn published(bench: &ReproduceBench, server: &Server) -> String {
 #[tokio::test]
 async fn other_inputs_are_refused() {
     let bench = ReproduceBench::new().await;
-    let error_text = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1).error_text();
-    assert!(error_text.contains("is in a directory, in which images have no evidence"), "{error_text}");
+    let refused = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1);
+    refused.explains(&["is in a directory, in which images have no evidence"]);
     let text = bench.inputs.canonical_json();
     fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
-    let error_text = bench.reproduce(&[]).await.with(1).error_text();
-    assert!(error_text.contains("nothing is built from inputs that are not the image's own"), "{error_text}");
+    let refused = bench.reproduce(&[]).await.with(1);
+    refused.explains(&["nothing is built from inputs that are not the image's own"]);
     fs::remove_file(inputs_file(&bench)).unwrap();
-    let error_text = bench.reproduce(&[]).await.with(1).error_text();
-    assert!(error_text.contains("cannot read the inputs in"), "{error_text}");
+    bench.reproduce(&[]).await.with(1).explains(&["cannot read the inputs in"]);
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -39,12 +38,8 @@ async fn another_template_is_refused() {
     let text = bench.inputs.canonical_json().replace(bench.inputs.template.as_str(), other.as_str());
     let file = bench.path("other.json");
     fs::write(&file, text).unwrap();
-    let command_output = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
-    assert!(
-        command_output.error_text().contains("these inputs are of a Containerfile.in"),
-        "{}",
-        command_output.stderr
-    );
+    let output = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
+    output.explains(&["these inputs are of a Containerfile.in"]);
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -56,13 +51,12 @@ async fn reads_the_inputs_beside_a_published_image() {
         let image = published(&bench, &server).await;
         // Also where nothing else of the build is left.
         fs::remove_dir_all(bench.path("images")).unwrap();
-        let command_output = bench.run(&["reproduce", &image]).await.with(0);
-        command_output.says(&["reproduced, bit for bit", &image]);
+        let output = bench.run(&["reproduce", &image]).await.with(0);
+        output.says(&["reproduced, bit for bit", &image]);
         let to = format!("oci:{}", bench.path("again").display());
-        let command_output =
-            bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
-        assert_eq!(command_output.json()["image"]["digest"], bench.digest.as_str());
-        let written = command_output.json()["inputs"].as_str().unwrap().to_owned();
+        let output = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
+        assert_eq!(output.json()["image"]["digest"], bench.digest.as_str());
+        let written = output.json()["inputs"].as_str().unwrap().to_owned();
         assert_eq!(fs::read_to_string(written).unwrap().trim_end(), bench.inputs.identity_json());
     }
 }
@@ -73,14 +67,10 @@ async fn fails_when_the_inputs_of_an_image_are_missing() {
     let server = Server::start(Options::default()).await;
     let image = published(&bench, &server).await;
     server.forget_blob(&bench.inputs.digest());
-    let error_text = bench.run(&["reproduce", &image]).await.with(1).error_text();
-    assert!(error_text.contains("are not in its repository"), "{error_text}");
-    let error_text = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await.with(1);
-    assert!(
-        error_text.error_text().contains("does not hold: no provenance is attached"),
-        "{}",
-        error_text.stderr
-    );
+    let reproduce = ["reproduce", &image];
+    bench.run(&reproduce).await.with(1).explains(&["are not in its repository"]);
+    let signed = [&reproduce[..], &["--identity-repo", "owner/zfs-kmods"]].concat();
+    bench.run(&signed).await.with(1).explains(&["does not hold: no provenance is attached"]);
 }
 
 #[tokio::test]
@@ -95,18 +85,12 @@ async fn prints_one_document_for_build_and_publish() {
     let json = [&arguments[..], &["--format", "json"]].concat();
     for decision in ["built", "up-to-date"] {
         let report = bench.run(&json).await.with(0).json();
-        assert_eq!(
-            (&report["decision"], &report["image"]["digest"]),
-            (&decision.into(), &bench.digest.as_str().into())
-        );
+        assert_eq!(report["decision"], decision);
+        assert_eq!(report["image"]["digest"], bench.digest.as_str());
         assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
     }
-    let command_output = bench.run(&arguments).await.with(0);
-    command_output.says(&[
-        "up to date",
-        "already published, nothing to do",
-        &format!("inputs  {to}@sha256:"),
-    ]);
+    let output = bench.run(&arguments).await.with(0);
+    output.says(&["up to date", "already published, nothing to do", &format!("inputs  {to}@sha256:")]);
 }
 
 #[tokio::test]
@@ -114,26 +98,17 @@ async fn shows_the_difference_when_a_tag_is_taken() {
     let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
     published(&bench, &server).await;
-    let (userland, mut kmod) = rpms::good();
-    kmod.retain(|recipe| recipe.name != "kmod-zfs-devel");
-    kmod.push(rpms::with_files(
-        rpms::package("kmod-zfs-devel", "x86_64"),
-        &[("/usr/src/x".into(), b"x".to_vec())],
-    ));
-    let other = ReproduceBench::of((userland, kmod)).await;
+    let devel = rpms::package("kmod-zfs-devel", "x86_64");
+    let changed = rpms::with_files(devel, &[("/usr/src/x".into(), b"x".to_vec())]);
+    let other = ReproduceBench::of(kmod_with(changed)).await;
     let to = format!("docker://{}", server.repository());
     let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
-    let command_output = other.run(&publish).await.with(1);
-    let different = "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different";
-    let error_text = command_output.error_text();
-    assert!(
-        error_text.contains(different) && error_text.contains("zfs-2.4.3-1.fc43.x86_64.rpm same"),
-        "{error_text}"
-    );
-    assert!(error_text.contains("userland same kmod different"), "{error_text}");
-    assert!(error_text.contains("move the tag with `--replace`"), "{error_text}");
-
-    // What was built is said although it was not published.
+    other.run(&publish).await.with(1).explains(&[
+        "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different",
+        "zfs-2.4.3-1.fc43.x86_64.rpm same",
+        "userland same kmod different",
+        "move the tag with `--replace`",
+    ]);
     let file = inputs_file(&other).to_str().unwrap().to_owned();
     let store = other.store();
     let build =
