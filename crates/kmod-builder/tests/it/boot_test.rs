@@ -11,11 +11,13 @@ use kmod_builder::model::boot_test::{Boot, BootStep};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::command_output::{CommandOutput, write_program};
+use crate::command_output::{CommandOutput, program, write_program};
 use crate::images::Rpms;
 use crate::rpms::{self, KERNEL, Recipe};
 
 const DIGEST: &str = "6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f3b9b0a";
+
+type Variables = [(&'static str, String)];
 
 pub(crate) struct World {
     directory: TempDir,
@@ -82,12 +84,7 @@ impl World {
         self.test(&format!("oci:{}", self.path("images").display()), arguments, &[])
     }
 
-    pub(crate) fn test(
-        &self,
-        image: &str,
-        arguments: &[&str],
-        environment: &[(&'static str, String)],
-    ) -> CommandOutput {
+    pub(crate) fn test(&self, image: &str, arguments: &[&str], environment: &Variables) -> CommandOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
         command.arg("boot-test").arg(image).args(arguments);
         command.arg("--root").arg(self.path("root"));
@@ -180,17 +177,12 @@ async fn does_not_boot_modules_of_another_kernel() {
 async fn tests_nothing_without_an_emulator() {
     let world = World::new(KERNEL).await;
     // Nothing else is on the search path either, wherever this test runs.
-    let output = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"))
-        .args(["boot-test", "--format", "json", &format!("oci:{}", world.path("images").display())])
-        .env_clear()
-        .env("PATH", world.path("programs"))
-        .env("ZFS_KMODS_CACHE", world.path("cache"))
-        .output()
-        .unwrap();
-    let output = CommandOutput::from(output).with(1);
-    let test = output.json();
-    assert_eq!(test["result"], "not-tested");
-    assert_eq!(test["reason"], "qemu-system-x86_64 is not installed");
+    let mut command = program(world.directory.path());
+    let image = format!("oci:{}", world.path("images").display());
+    command.args(["boot-test", "--format", "json", &image]).env("PATH", world.path("programs"));
+    let output = CommandOutput::from(command.output().await.unwrap()).with(1);
+    assert_eq!(output.json()["result"], "not-tested");
+    assert_eq!(output.json()["reason"], "qemu-system-x86_64 is not installed");
     output.explains(&["nothing was tested"]);
 }
 

@@ -1,5 +1,3 @@
-//! Exit status and output of the program.
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

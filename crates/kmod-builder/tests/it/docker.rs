@@ -26,11 +26,9 @@ impl DockerRegistry {
         );
         let file = directory.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
-        let child = Command::new(PROGRAM)
-            .arg("serve")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{PROGRAM} does not start ({error}): `apt install {PROGRAM}`"));
         let running = Self { child, port, directory };

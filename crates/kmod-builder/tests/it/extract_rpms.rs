@@ -19,6 +19,8 @@ use crate::images::{self, Rpms, inputs};
 use crate::layers;
 use crate::rpms::{self, KERNEL, Recipe};
 
+type Extraction = Result<Vec<ExtractedRpm>, ImageRpmsError>;
+
 struct ExtractBench {
     directory: TempDir,
     layout: Layout,
@@ -36,11 +38,7 @@ impl ExtractBench {
         Self { directory, layout, name, rpms }
     }
 
-    async fn extract(
-        &self,
-        groups: &[PackageGroup],
-        replace: bool,
-    ) -> Result<Vec<ExtractedRpm>, ImageRpmsError> {
+    async fn extract(&self, groups: &[PackageGroup], replace: bool) -> Extraction {
         let images = ImageStore::open(&self.name.store).await.unwrap();
         let contents = ImageRpms::open(&images, &self.name).await.unwrap();
         let groups: BTreeSet<_> = groups.iter().copied().collect();

@@ -1,5 +1,3 @@
-//! Images composed of packages, as they should be and as they should not.
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -90,9 +88,8 @@ impl Rpms {
         layout: &Path,
     ) -> (Layout, ComposedImage) {
         let layout = Layout::create(layout).unwrap();
-        let built =
-            compose::compose(inputs, &self.userland(), &self.kmod(), compression, &layout).await.unwrap();
-        (layout, built)
+        let built = compose::compose(inputs, &self.userland(), &self.kmod(), compression, &layout).await;
+        (layout, built.unwrap())
     }
 }
 

@@ -1,5 +1,3 @@
-//! Invalid and hostile layers.
-
 use std::io::Write as _;
 
 use kmod_builder::io::layer::{LayerError, LayerReader};
@@ -48,18 +46,12 @@ pub(crate) fn layer(archive: &[u8], compression: Compression) -> (Vec<u8>, Descr
     (compressed, descriptor, Digest::of(archive))
 }
 
-pub(crate) fn store(
-    layout: &Layout,
-    entries: &[Vec<u8>],
-    compression: Compression,
-    kind: LayerKind,
-) -> Layer {
-    let (blob, descriptor, diff_id) = layer(&archive(entries), compression);
+pub(crate) fn store(layout: &Layout, files: &[Vec<u8>], compression: Compression, kind: LayerKind) -> Layer {
+    let (blob, descriptor, diff_id) = layer(&archive(files), compression);
     layout.put(&descriptor.media_type, &blob).unwrap();
     Layer::new(descriptor, diff_id, kind, &[PackageGroup::Main].into())
 }
 
-/// Names and contents.
 type Files = Vec<(String, Vec<u8>)>;
 
 fn read(archive: &[u8], compression: Compression) -> Result<Files, LayerError> {
@@ -182,7 +174,6 @@ fn rejects_a_layer_that_differs_from_its_descriptor() {
 }
 
 proptest! {
-    /// Whatever is changed in a blob, it is called changed, and not by what the change led to.
     #[test]
     fn reports_any_changed_byte_as_a_changed_blob(position in any::<prop::sample::Index>(), change in 1..=255_u8, gzip: bool) {
         let compression = if gzip { Compression::Gzip } else { Compression::Zstd };
@@ -194,7 +185,6 @@ proptest! {
         prop_assert!(matches!(error, LayerError::Changed { .. }), "{error}");
     }
 
-    /// Garbage is refused or read, never followed into a panic.
     #[test]
     fn no_archive_makes_the_reader_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..30),

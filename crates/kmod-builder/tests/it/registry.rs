@@ -1,5 +1,3 @@
-//! Reading from registries that do not behave.
-
 use std::time::{Duration, Instant};
 
 use kmod_builder::io::registry::{
@@ -203,12 +201,9 @@ async fn helpers() {
     let file = directory.path().join("auth.json");
     let config = r#"{"credsStore":"none","credHelpers":{"ghcr.io":"good","broken.example":"broken","missing.example":"missing"}}"#;
     std::fs::write(&file, config).unwrap();
-    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "registry::helpers_child"])
-        .env("ZFS_KMODS_TEST_HELPERS", &file)
-        .env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()))
-        .output()
-        .await
-        .unwrap();
+    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "registry::helpers_child"]).env("ZFS_KMODS_TEST_HELPERS", &file);
+    command.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+    let output = command.output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

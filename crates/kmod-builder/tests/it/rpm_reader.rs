@@ -1,5 +1,3 @@
-//! RPMs: what is read of them, and what of damaged ones.
-
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::process::Command;
@@ -130,17 +128,11 @@ fn rpm_agrees() {
         let package = rpm::read(&path).unwrap();
         let format = "%{NAME}|%{VERSION}|%{RELEASE}|%{ARCH}|%{LONGSIZE}|%{LICENSE}|%{SUMMARY}|%{URL}\\n";
         let Some(lines) = rpm_says(&path, &["--qf", format]) else { return };
-        let expected = [
-            package.name.as_str(),
-            &package.version,
-            &package.release,
-            &package.arch,
-            &package.installed_size.to_string(),
-            &package.license,
-            &package.summary,
-            package.url.as_deref().unwrap_or("(none)"),
-        ];
-        assert_eq!(lines, [expected.join("|")]);
+        let (size, url) = (package.installed_size.to_string(), package.url.as_deref().unwrap_or("(none)"));
+        let names =
+            [&package.name, &package.version, &package.release, &package.arch, &size].map(String::as_str);
+        let texts = [package.license.as_str(), &package.summary, url];
+        assert_eq!(lines, [[&names[..], &texts].concat().join("|")]);
         for (question, answer) in [("--requires", &package.requires), ("--provides", &package.provides)] {
             let ours: Vec<_> = answer.iter().map(ToString::to_string).collect();
             assert_eq!(rpm_says(&path, &[question]).unwrap(), ours, "{question} of {}", package.name);

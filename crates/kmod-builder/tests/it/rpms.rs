@@ -15,7 +15,6 @@ pub(crate) fn target() -> Target {
     Target { zfs: "2.4.3".parse().unwrap(), kernel: KERNEL.parse().unwrap() }
 }
 
-/// A package in the making, and the part to which it belongs.
 pub(crate) struct Recipe {
     pub(crate) builder: PackageBuilder,
     pub(crate) name: String,

@@ -66,7 +66,6 @@ fn example(name: &str) -> String {
     }
 }
 
-/// Each line of the service's workflows, with the job that it stands in.
 fn lines() -> Vec<(String, String, Value, Value)> {
     let mut all = Vec::new();
     for name in SERVICE {
@@ -86,13 +85,10 @@ fn lines() -> Vec<(String, String, Value, Value)> {
 fn every_line_is_one_that_the_program_understands() {
     let mut verbs = BTreeSet::new();
     for (place, line, job, step) in lines() {
-        let mut variables: BTreeMap<String, String> =
-            ["GITHUB_REPOSITORY", "GITHUB_REF"].map(|name| (name.to_owned(), example(name))).into();
-        for part in [&job["env"], &step["env"]] {
-            for name in part.as_object().into_iter().flat_map(serde_json::Map::keys) {
-                variables.insert(name.clone(), example(name));
-            }
-        }
+        let parts = [&job["env"], &step["env"]].into_iter().filter_map(Value::as_object);
+        let names = parts.flat_map(serde_json::Map::keys).map(String::as_str);
+        let names = names.chain(["GITHUB_REPOSITORY", "GITHUB_REF"]);
+        let variables = names.map(|name| (name.to_owned(), example(name))).collect();
         let words = words(&line, &variables);
         assert_eq!(words[0], "zfs-kmods", "{place}: {line}");
         verbs.insert(words[1].clone());

@@ -13,11 +13,11 @@ use crate::command_output::{CommandOutput, program, write_program};
 use crate::images::{self, Rpms, files};
 use crate::rpms::{self, Recipe};
 
-/// Writes its arguments to a file, and the packages of the stage to the destination. `PODMAN_SAYS` makes it fail.
+/// Writes its arguments to a file, and the packages of the stage to the destination. A file `PODMAN_SAYS` makes it fail.
 const PODMAN: &str = r#"#!/bin/sh
 echo "$@" >> "$PODMAN_LOG"
 if [ "$1" = rmi ]; then exit; fi
-if [ -n "$PODMAN_SAYS" ]; then echo "$PODMAN_SAYS" >&2; exit 125; fi
+if [ -e "$PODMAN_SAYS" ]; then cat "$PODMAN_SAYS" >&2; exit 125; fi
 while [ $# -gt 1 ]; do
     case "$1" in
         --target) stage=$2 ;;
@@ -32,7 +32,6 @@ mkdir -p "$destination" && cp "$PODMAN_RPMS/${stage%-rpms}"/*.rpm "$destination"
 pub(super) const TARBALL: &str = "/zfs-2.4.3.tar.gz";
 pub(super) const KERNEL_DEVEL: &str = "/kernel-devel.rpm";
 
-/// A store with one image, the servers that its inputs name, and a podman.
 pub(super) struct ReproduceBench {
     pub(super) directory: TempDir,
     pub(super) inputs: BuildInputs,
@@ -90,6 +89,11 @@ impl ReproduceBench {
         gone.with_priority(1).mount(&self.upstream).await;
     }
 
+    /// From now on podman fails with this sentence.
+    pub(super) fn podman_says(&self, sentence: &str) {
+        fs::write(self.path("podman-says"), sentence).unwrap();
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -111,26 +115,19 @@ impl ReproduceBench {
             .env("BUILDAH_ISOLATION", "chroot")
             .env("PODMAN_LOG", self.path("podman.log"))
             .env("PODMAN_RPMS", self.path("rpms"))
+            .env("PODMAN_SAYS", self.path("podman-says"))
             .envs(environment.iter().copied());
         command.output().await.unwrap().into()
     }
 
     /// `reproduce` of the image in the store, which must leave nothing behind and the store alone.
     pub(super) async fn reproduce(&self, arguments: &[&str]) -> CommandOutput {
-        self.reproduce_with(arguments, &[]).await
-    }
-
-    pub(super) async fn reproduce_with(
-        &self,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> CommandOutput {
         let before = files(&self.path("images"));
         let work = self.path("work");
         let store = self.store();
         let mut all = vec!["reproduce", store.as_str(), "--work-directory", work.to_str().unwrap()];
         all.extend(arguments);
-        let output = self.run_with(&all, environment).await;
+        let output = self.run(&all).await;
         assert_eq!(files(&self.path("images")), before, "the store was written to");
         assert_eq!(files(&work), BTreeMap::new(), "the build left something behind");
         assert!(fs::read_dir(&work).map_or(0, Iterator::count) == 0, "the build left a directory behind");
@@ -143,7 +140,6 @@ impl ReproduceBench {
     }
 }
 
-/// A release tarball, as far as it is read before the build.
 fn tarball() -> Vec<u8> {
     let meta = "Meta: 1\nName: zfs\nBranch: 1.0\nVersion: 2.4.3\nRelease: 1\nRelease-Tags: relext\nLicense: CDDL\n\
                 Author: OpenZFS\nLinux-Maximum: 7.0\nLinux-Minimum: 4.18\n";

@@ -1,5 +1,3 @@
-//! The same image, and others.
-
 use super::bench::ReproduceBench;
 use crate::rpms::{self, KERNEL, Recipe};
 

@@ -1,11 +1,13 @@
-//! The inputs of an image: where they are, and that they are its own.
-
 use std::fs;
 
 use super::bench::ReproduceBench;
 use super::differences::kmod_with;
 use crate::registry_server::{Options, Server};
 use crate::rpms;
+
+/// What a second publication may cost, beside the question how to sign in.
+const REQUESTS: usize = 12;
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/model/evidence/signing_key/cosign-3.1.1");
 
 fn inputs_file(bench: &ReproduceBench) -> std::path::PathBuf {
     bench.path("images").join(format!("{}.inputs.json", bench.inputs.target().tag()))
@@ -38,8 +40,8 @@ async fn another_template_is_refused() {
     let text = bench.inputs.canonical_json().replace(bench.inputs.template.as_str(), other.as_str());
     let file = bench.path("other.json");
     fs::write(&file, text).unwrap();
-    let output = bench.run(&["build", "--test", "--inputs", file.to_str().unwrap()]).await.with(1);
-    output.explains(&["these inputs are of a Containerfile.in"]);
+    let build = ["build", "--test", "--inputs", file.to_str().unwrap()];
+    bench.run(&build).await.with(1).explains(&["these inputs are of a Containerfile.in"]);
     assert_eq!(bench.podman_log().len(), 0);
 }
 
@@ -49,7 +51,6 @@ async fn reads_the_inputs_beside_a_published_image() {
         let bench = ReproduceBench::new().await;
         let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
         let image = published(&bench, &server).await;
-        // Also where nothing else of the build is left.
         fs::remove_dir_all(bench.path("images")).unwrap();
         let output = bench.run(&["reproduce", &image]).await.with(0);
         output.says(&["reproduced, bit for bit", &image]);
@@ -117,4 +118,31 @@ async fn shows_the_difference_when_a_tag_is_taken() {
     assert_eq!((&report["decision"], &report["published"]), (&"up-to-date".into(), &serde_json::Value::Null));
 
     other.run(&[&publish[..], &["--replace"]].concat()).await.with(0);
+}
+
+#[tokio::test]
+async fn signed_inputs_are_read_from_the_provenance() {
+    let bench = ReproduceBench::new().await;
+    let server = Server::start(Options { page: 100, ..Options::default() }).await;
+    let to = format!("docker://{}", server.repository());
+    let key = format!("{FIXTURE}.key");
+    let publish = ["publish", "--from", &bench.store(), "--to", &to, "--key", &key, "--format", "json"];
+    let password = [("COSIGN_PASSWORD", "open-sesame")];
+    bench.run_with(&publish, &password).await.with(0);
+    server.forget_log();
+    let second = bench.run_with(&publish, &password).await.with(0).json();
+    assert_eq!(second["steps"], 0, "what is attached is attached once");
+    let requests: Vec<_> = server.log().into_iter().filter(|line| line != "GET /v2/").collect();
+    assert!(requests.len() <= REQUESTS, "{requests:#?}");
+
+    fs::remove_dir_all(bench.path("images")).unwrap();
+    let image = format!("{to}@{}", bench.digest);
+    let trusted = ["reproduce", &image, "--public-key", &format!("{FIXTURE}.pub")];
+    bench.run(&trusted).await.with(0).says(&["reproduced, bit for bit"]);
+    // The provenance is enough for who trusts its signer, and the attached inputs for who trusts the digest.
+    server.forget_blob(&bench.inputs.digest());
+    bench.run(&trusted).await.with(0);
+    bench.run(&["reproduce", &image]).await.with(1);
+    let other = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await;
+    other.with(1).explains(&["does not hold"]);
 }

@@ -1,8 +1,6 @@
 //! The program builds images again: with the podman of these tests, which hands over packages that were made before.
 
 mod bench;
-mod builder;
 mod differences;
 mod gone;
 mod inputs;
-mod trust;
