@@ -65,7 +65,9 @@ impl Rpms {
         for (name, recipes) in [("userland", userland), ("kmod", kmod)] {
             let directory = directory.join(name);
             fs::create_dir_all(&directory).unwrap();
-            recipes.into_iter().for_each(|recipe| drop(recipe.write(&directory)));
+            for recipe in recipes {
+                drop(recipe.write(&directory));
+            }
         }
     }
 

@@ -79,7 +79,9 @@ fn failed(report: &VerificationReport, check: &str, reason: &str) {
 
 async fn rejects(recipes: Recipes, expected: &[(&str, &str)]) -> VerificationReport {
     let report = VerifyBench::new(recipes).await.report().await;
-    expected.iter().for_each(|(check, reason)| failed(&report, check, reason));
+    for (check, reason) in expected {
+        failed(&report, check, reason);
+    }
     report
 }
 
