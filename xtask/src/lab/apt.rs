@@ -45,7 +45,7 @@ impl Apt {
         let at = root.display();
         let configuration = format!(
             "Dir::State \"{at}/state\";\nDir::State::Lists \"{at}/lists\";\nDir::State::status \"{at}/status\";\n\
-             Dir::LabCache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"-\";\n\
+             Dir::Cache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"-\";\n\
              Dir::Etc::preferencesparts \"-\";\nAcquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
         );
         fs::write(root.join("apt.conf"), configuration)?;
