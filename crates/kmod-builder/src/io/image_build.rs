@@ -74,7 +74,7 @@ async fn prepare(
     let headers = workspace.context().join(containerfile::kernel_devel_file(inputs));
     let fetch = async |what: &str, url: &str, path: &Path, digest: Option<&Digest>| {
         let fetched = download::file(url, path, digest, section).await;
-        fetched.wrap_err_with(|| format!("the build is pinned to {what}, which cannot be had"))
+        fetched.wrap_err_with(|| format!("the build is pinned to {what}, which is not available"))
     };
     let (archive, package) = (format!("{}.tar.gz", inputs.zfs.tag()), &inputs.kernel_devel.nevra);
     futures_util::future::try_join(

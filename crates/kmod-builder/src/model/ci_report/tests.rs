@@ -199,7 +199,7 @@ fn a_run_that_shows_nothing_closes_nothing() {
     };
     let mut issues: Vec<_> = (1..).zip(&all).map(|(number, wanted)| found(number, wanted, true)).collect();
     issues.extend([found(20, &boot, true), found(21, &gone, true), found(22, &cleanup, true)]);
-    // A build that fails says nothing of the boot test before; a run for some streams nothing of other targets.
+    // A failed build does not close the issue of an earlier boot test; a run for some streams closes no issue of other targets.
     assert_eq!(issue_actions(&bad, &all, &issues, false), []);
     let closed = issue_actions(&bad, &all, &issues, true);
     assert!(matches!(&closed[..], [IssueAction::Close(21, _)]), "{closed:?}");

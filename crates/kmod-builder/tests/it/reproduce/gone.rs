@@ -7,7 +7,7 @@ async fn a_file_that_is_gone_is_named() {
     for (name, what) in [(TARBALL, "zfs-2.4.3.tar.gz"), (KERNEL_DEVEL, "kernel-devel-2.4.3-1.fc43.x86_64")] {
         let bench = ReproduceBench::new().await;
         bench.lose(name).await;
-        let sentence = format!("the build is pinned to {what}, which cannot be had");
+        let sentence = format!("the build is pinned to {what}, which is not available");
         let sentences = [&sentence, "404 Not Found", "may be gone upstream"];
         let output = bench.reproduce(&[]).await.with(1).explains(&sentences);
         assert_eq!((output.stdout.as_str(), bench.podman_log().len()), ("", 0));

@@ -145,7 +145,7 @@ async fn a_service_that_refuses_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn nobody_signs_nothing() {
+async fn without_a_key_or_an_identity_nothing_is_signed() {
     let unsigned = Signer::unsigned();
     assert!(!unsigned.signs() && unsigned.signer_kinds().is_empty());
     assert_eq!(unsigned.sign(SignerKind::Key, &Statement::signature(&subject())).await.unwrap(), None);
