@@ -7,9 +7,6 @@ use crate::source::SourceFile;
 /// Names that may stand more than once, each for a reason.
 const SHARED: &[&str] = &[];
 
-/// Still to be renamed.
-const TEMPORARY: &[&str] = &["Descriptor", "Entry", "Found", "RequestStats", "Step", "Wanted"];
-
 /// Each name that stands more than once, with its places.
 pub(crate) fn duplicates(sources: &[SourceFile]) -> Vec<String> {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -20,8 +17,7 @@ pub(crate) fn duplicates(sources: &[SourceFile]) -> Vec<String> {
             }
         }
     }
-    let repeated =
-        places.into_iter().filter(|(name, at)| at.len() > 1 && ![SHARED, TEMPORARY].concat().contains(name));
+    let repeated = places.into_iter().filter(|(name, at)| at.len() > 1 && !SHARED.contains(name));
     repeated.map(|(name, at)| format!("{name}: {}", at.join(", "))).collect()
 }
 

@@ -144,7 +144,7 @@ async fn a_registry_is_left_alone_as_long_as_it_asks() {
     assert!(begun.elapsed() >= retry_policy.longest_delay);
 }
 
-/// Registries hand uploads to storage elsewhere; whoever answers there must not learn the token.
+/// Registries redirect uploads to storage on other hosts, which must not get the token.
 #[tokio::test]
 async fn the_token_goes_to_the_registry_only() {
     use wiremock::matchers::{header, header_exists, method, path};

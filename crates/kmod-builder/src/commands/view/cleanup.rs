@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::io::cleanup::{BrokenManifest, CleanupResult, IntegrityCheck, RequestStats, RestoredManifest};
+use crate::io::cleanup::{BrokenManifest, CleanupRequests, CleanupResult, IntegrityCheck, RestoredManifest};
 use crate::io::environment;
 use crate::io::{progress, records};
 use crate::model::cleanup::{RetentionEntry, RetentionPlan};
@@ -34,7 +34,7 @@ pub(in crate::commands) struct CleanupReport {
     pub(in crate::commands) plan: RetentionPlan,
     pub(in crate::commands) result: CleanupResult,
     pub(in crate::commands) integrity: IntegrityCheck,
-    pub(in crate::commands) requests: RequestStats,
+    pub(in crate::commands) requests: CleanupRequests,
     pub(in crate::commands) journal: PathBuf,
 }
 

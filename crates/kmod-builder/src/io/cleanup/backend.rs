@@ -22,7 +22,7 @@ pub enum RetentionBackend {
 
 /// Requests for gathering and deleting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct RequestStats {
+pub struct CleanupRequests {
     /// List pages.
     pub lists: u64,
     /// Manifests and configurations read.
@@ -128,11 +128,11 @@ impl RetentionBackend {
         }
     }
 
-    pub fn cost(&self) -> RequestStats {
+    pub fn cost(&self) -> CleanupRequests {
         match self {
             Self::Github(backend) => backend.cost(),
             Self::Registry(backend) => backend.cost(),
-            Self::Layout(_) => RequestStats::default(),
+            Self::Layout(_) => CleanupRequests::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
-use super::backend::RequestStats;
+use super::backend::CleanupRequests;
 use super::{CONCURRENT, CleanupCache, RetentionError};
 use crate::io::github::{Packages, Removal, Version};
 use crate::io::registry::RegistryWriter;
@@ -108,9 +108,9 @@ impl GithubBackend {
         }
     }
 
-    pub(super) fn cost(&self) -> RequestStats {
+    pub(super) fn cost(&self) -> CleanupRequests {
         let requests = self.packages.requests();
-        RequestStats {
+        CleanupRequests {
             lists: requests.lists,
             manifests: self.manifests.load(Ordering::Relaxed),
             others: requests.reads,

@@ -15,7 +15,7 @@ mod registry;
 mod restore;
 
 pub use apply::{CleanupResult, RetainedManifest, SkipReason, SkippedManifest, apply};
-pub use backend::{RequestStats, RetentionBackend};
+pub use backend::{CleanupRequests, RetentionBackend};
 pub use cache::CleanupCache;
 pub use error::RetentionError;
 pub use github::GithubBackend;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
-use super::backend::RequestStats;
+use super::backend::CleanupRequests;
 use super::{CONCURRENT, CleanupCache, RetentionError};
 use crate::io::github::Removal;
 use crate::io::registry::RegistryWriter;
@@ -192,9 +192,9 @@ impl RegistryBackend {
         Ok(if deleted { Removal::Deleted } else { Removal::AlreadyGone })
     }
 
-    pub(super) fn cost(&self) -> RequestStats {
+    pub(super) fn cost(&self) -> CleanupRequests {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        RequestStats {
+        CleanupRequests {
             lists: read(&self.lists),
             manifests: read(&self.manifests),
             others: read(&self.others),

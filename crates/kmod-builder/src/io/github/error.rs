@@ -44,7 +44,7 @@ pub enum GithubError {
         reason: String,
     },
     /// Nothing is deleted after an unexpected response.
-    #[error("could not {what}: the answer makes no sense: {reason}")]
+    #[error("could not {what}: invalid response: {reason}")]
     Malformed {
         /// Continues "could not …".
         what: String,

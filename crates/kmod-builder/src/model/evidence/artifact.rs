@@ -27,7 +27,7 @@ const EMPTY_BYTES: &[u8] = b"{}";
 /// Members in the order of the reference clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor<'a> {
+pub(super) struct ArtifactDescriptor<'a> {
     media_type: &'a str,
     digest: Digest,
     size: u64,
@@ -35,7 +35,7 @@ pub(super) struct Descriptor<'a> {
     annotations: BTreeMap<&'a str, String>,
 }
 
-impl<'a> Descriptor<'a> {
+impl<'a> ArtifactDescriptor<'a> {
     pub(super) fn of(media_type: &'a str, blob: &Blob) -> Self {
         Self { media_type, digest: blob.digest.clone(), size: blob.size, annotations: BTreeMap::new() }
     }
@@ -52,9 +52,9 @@ struct Manifest<'a> {
     schema_version: u32,
     media_type: &'a str,
     artifact_type: &'a str,
-    config: Descriptor<'a>,
-    layers: [Descriptor<'a>; 1],
-    subject: Descriptor<'a>,
+    config: ArtifactDescriptor<'a>,
+    layers: [ArtifactDescriptor<'a>; 1],
+    subject: ArtifactDescriptor<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<&'a str, String>,
 }
@@ -77,9 +77,9 @@ pub fn referrer(
         schema_version: 2,
         media_type: oci::MANIFEST,
         artifact_type: BUNDLE,
-        config: Descriptor::of(EMPTY, &config),
-        layers: [Descriptor::of(BUNDLE, &layer)],
-        subject: Descriptor {
+        config: ArtifactDescriptor::of(EMPTY, &config),
+        layers: [ArtifactDescriptor::of(BUNDLE, &layer)],
+        subject: ArtifactDescriptor {
             media_type: &subject.media_type,
             digest: subject.digest.clone(),
             size: subject.size,
@@ -105,9 +105,9 @@ pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithB
         schema_version: 2,
         media_type: oci::MANIFEST,
         artifact_type: INPUTS,
-        config: Descriptor::of(EMPTY, &config),
-        layers: [Descriptor::of(INPUTS, &layer).annotated(TITLE, "inputs.json".to_owned())],
-        subject: Descriptor {
+        config: ArtifactDescriptor::of(EMPTY, &config),
+        layers: [ArtifactDescriptor::of(INPUTS, &layer).annotated(TITLE, "inputs.json".to_owned())],
+        subject: ArtifactDescriptor {
             media_type: &subject.media_type,
             digest: subject.digest.clone(),
             size: subject.size,

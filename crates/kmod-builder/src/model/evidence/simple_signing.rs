@@ -10,7 +10,7 @@ use serde_json::Value;
 use sigstore_types::SignatureBytes;
 
 use super::PublicKey;
-use super::artifact::{self, Descriptor};
+use super::artifact::{self, ArtifactDescriptor};
 use crate::model::image::Tag;
 use crate::model::manifest::{Blob, ManifestWithBlobs};
 use crate::model::{Digest, oci};
@@ -99,8 +99,8 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
     struct Manifest<'a> {
         schema_version: u32,
         media_type: &'a str,
-        config: Descriptor<'a>,
-        layers: [Descriptor<'a>; 1],
+        config: ArtifactDescriptor<'a>,
+        layers: [ArtifactDescriptor<'a>; 1],
     }
     let payload = Blob::of(signature.payload.clone());
     // The payload is not compressed, so its digest is also the diff ID of the layer.
@@ -109,8 +109,8 @@ pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
     let manifest = Manifest {
         schema_version: 2,
         media_type: oci::MANIFEST,
-        config: Descriptor::of(oci::CONFIG, &config),
-        layers: [Descriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
+        config: ArtifactDescriptor::of(oci::CONFIG, &config),
+        layers: [ArtifactDescriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
     };
     artifact::manifest_with_blobs(&manifest, vec![config, payload])
 }

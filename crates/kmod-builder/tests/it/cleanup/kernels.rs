@@ -55,7 +55,7 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
         "--keep-releases",
         "1",
     ];
-    // Its kernel is not known: there is neither metadata nor an image to be had.
+    // Its kernel is unknown: there is neither metadata nor an image.
     let metadata = format!("/prod/streams/stable/builds/{recent}/x86_64/commitmeta.json");
     let broken = Mock::given(path(metadata.as_str()))
         .respond_with(ResponseTemplate::new(403))

@@ -43,7 +43,7 @@ async fn changes_keep_their_distance() {
             .unwrap();
     let ids: Vec<u64> = environment.github.package().versions.keys().copied().collect();
     let started = std::time::Instant::now();
-    // Whoever asks at the same time waits as well.
+    // Concurrent requests wait too.
     tokio::join!(packages.delete(ids[0]), packages.delete(ids[1]), packages.delete(ids[2])).0.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(400));
 }

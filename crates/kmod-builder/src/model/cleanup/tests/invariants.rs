@@ -101,7 +101,7 @@ fn newest_survive(
     Ok(())
 }
 
-/// Whoever stops after any deletion finds no image without what it needs.
+/// After any deletion, every remaining image still has what it needs.
 fn order_is_safe(all: &[StoredManifest], gone: &[&Digest]) -> Result<(), String> {
     let place = |digest: &Digest| gone.iter().position(|other| *other == digest);
     for stored in all {

@@ -41,7 +41,7 @@ fn nothing_kept_needs_anything_deleted() {
         let plan = decide(&all, &policy);
         check(&all, &policy, &plan)?;
 
-        // The order in which a store lists its manifests is nobody's business.
+        // The plan does not depend on the order in which a store lists its manifests.
         let reversed: Vec<StoredManifest> = all.iter().rev().cloned().collect();
         prop_assert_eq!(&plan, &decide(&reversed, &policy));
 
