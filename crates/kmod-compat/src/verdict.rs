@@ -77,6 +77,11 @@ impl Incompatibility {
         }
     }
 
+    /// Whether an `[[exclude]]` row is the cause.
+    pub const fn is_exclusion(&self) -> bool {
+        matches!(self.cause, IncompatibilityCause::Excluded { .. })
+    }
+
     /// The link to the proof, where there is one.
     pub fn source(&self) -> Option<&str> {
         match &self.cause {

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod podman;
 pub mod promote;
 pub mod publish;
+pub mod reconcile;
 pub mod referrers;
 pub mod tags;
 mod target;

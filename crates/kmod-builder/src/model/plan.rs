@@ -97,6 +97,14 @@ impl NotBuiltKind {
     }
 }
 
+impl NotBuilt {
+    /// The line has no release at all.
+    pub fn without_a_release() -> Self {
+        let reason = "no release of the line is known".to_owned();
+        Self { kind: NotBuiltKind::UnverifiedRelease, reason, verdict: Value::Null }
+    }
+}
+
 impl From<&Incompatibility> for NotBuilt {
     fn from(reason: &Incompatibility) -> Self {
         let verdict = serde_json::to_value(reason).unwrap_or_default();

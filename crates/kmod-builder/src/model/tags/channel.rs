@@ -47,18 +47,23 @@ impl Channel {
 
     /// From the most general to the most specific.
     pub fn moving_tags(&self, target: &Target) -> Vec<Tag> {
+        self.moving_tags_of_line(target, true)
+    }
+
+    /// The tags without a line, such as `stable` and `fedora-44_stable`, belong to the default line alone.
+    pub fn moving_tags_of_line(&self, target: &Target, is_default: bool) -> Vec<Tag> {
         let followed = self.followed_on(target.arch());
-        let of = |name: &dyn fmt::Display| format!("{name}_{followed}");
-        let narrower = match self {
-            Self::Branch(_) => Vec::new(),
-            Self::Stream(_) => {
-                let fedora = target.kernel.fedora().map(|fedora| of(&format_args!("fedora-{fedora}")));
-                let line = of(&format_args!("zfs-{}", target.zfs.line()));
-                std::iter::once(line).chain(fedora).collect()
-            }
+        let of_line = format!("zfs-{}_{followed}", target.zfs.line());
+        let fedora = target.kernel.fedora().map(|fedora| format!("fedora-{fedora}_{followed}"));
+        let all = match (self, is_default) {
+            (Self::Branch(_), true) => vec![followed],
+            (Self::Branch(_), false) => vec![format!("{followed}-zfs-{}", target.zfs.line())],
+            (Self::Stream(_), true) => [followed, of_line].into_iter().chain(fedora).collect(),
+            (Self::Stream(_), false) => vec![of_line],
         };
-        let all = std::iter::once(followed.clone()).chain(narrower);
-        all.map(|tag| tag.parse().expect("numbers and the channel's own characters may be in tags")).collect()
+        let parse =
+            |tag: String| tag.parse().expect("numbers and the channel's own characters may be in tags");
+        all.into_iter().map(parse).collect()
     }
 
     /// The immutable tag of a promotion: `CHANNEL-RUN-COMMIT`, with twelve digits of the commit.

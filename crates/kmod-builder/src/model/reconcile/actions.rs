@@ -1,0 +1,125 @@
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Backoff;
+use crate::model::image::Tag;
+use crate::model::plan::NotBuilt;
+use crate::model::tags::Channel;
+use crate::model::{Digest, Target};
+
+/// A remaining step of a target, in the order of execution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    Reinstate,
+    Build {
+        /// Why no existing image is used.
+        reason: String,
+    },
+    /// Attach the evidence of the signer of today.
+    Sign,
+    BootTest {
+        reason: String,
+    },
+    /// Set the image's own tag and these tags of the channels.
+    Promote {
+        channels: Vec<Channel>,
+        tags: Vec<Tag>,
+    },
+    /// Record that upstream went back, at the images that these tags point to.
+    NoteRollback {
+        channels: Vec<Channel>,
+        tags: Vec<Tag>,
+    },
+    /// Record that upstream did not go back after all.
+    ClearRollback {
+        channels: Vec<Channel>,
+        tags: Vec<Tag>,
+    },
+    Withdraw {
+        reason: String,
+    },
+}
+
+impl Action {
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Reinstate => "reinstate",
+            Self::Build { .. } => "build",
+            Self::Sign => "sign",
+            Self::BootTest { .. } => "boot-test",
+            Self::Promote { .. } => "promote",
+            Self::NoteRollback { .. } => "note-rollback",
+            Self::ClearRollback { .. } => "clear-rollback",
+            Self::Withdraw { .. } => "withdraw",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetPlan {
+    pub target: Target,
+    /// Of the kernel; empty for an image that is to be withdrawn or reinstated.
+    pub sources: Vec<String>,
+    /// The image that the steps are about; `None` if it is to be built.
+    pub image: Option<Digest>,
+    pub status: TargetStatus,
+    pub steps: Vec<Action>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetStatus {
+    /// There are steps.
+    Pending,
+    UpToDate,
+    /// A failed build or boot test is repeated later.
+    BackingOff(Backoff),
+    /// The repository did not answer.
+    Unknown {
+        reason: String,
+    },
+}
+
+/// The state of a channel before the steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelPlan {
+    pub channel: Channel,
+    /// `stable`, `zfs-2.3_stable`.
+    pub name: String,
+    pub source: String,
+    pub target: Option<Target>,
+    pub status: ChannelStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelStatus {
+    /// All tags point to the proven image of the target.
+    Right,
+    /// The steps of the target move it.
+    Moving,
+    /// Upstream went back. The tags follow when a later run sees it too.
+    RollbackSeen {
+        since: Timestamp,
+    },
+    BackingOff(Backoff),
+    NotBuilt(NotBuilt),
+    SourceGone {
+        reason: String,
+    },
+    Unknown {
+        reason: String,
+    },
+}
+
+/// The difference between desired and observed state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReconcilePlan {
+    pub targets: Vec<TargetPlan>,
+    pub channels: Vec<ChannelPlan>,
+}
+
+impl ReconcilePlan {
+    pub fn has_steps(&self) -> bool {
+        self.targets.iter().any(|target| !target.steps.is_empty())
+    }
+}
