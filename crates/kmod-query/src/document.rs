@@ -27,6 +27,10 @@ impl<'a> Node<'a> {
         Self { value, path: String::new() }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Null counts as absent.
     pub(crate) fn optional(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;

@@ -34,7 +34,7 @@ impl Default for Endpoints {
             coreos_pool: "https://kojipkgs.fedoraproject.org/repos-dist/coreos-pool/latest".to_owned(),
             koji: "https://kojipkgs.fedoraproject.org/packages".to_owned(),
             coreos_image: COREOS_IMAGE.to_owned(),
-            builder_image: "registry.fedoraproject.org/fedora:{fedora}".to_owned(),
+            builder_image: "quay.io/fedora/fedora:{fedora}".to_owned(),
         }
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_builder_image_follows_fedora() {
         let image = Endpoints::default().builder_image("43".parse().unwrap());
-        assert_eq!(image, "registry.fedoraproject.org/fedora:43");
+        assert_eq!(image, "quay.io/fedora/fedora:43");
         assert_eq!(join("http://localhost/a/", "b"), "http://localhost/a/b");
     }
 }

@@ -33,10 +33,6 @@ impl Upstream {
         Ok(Self { http, endpoints, openzfs, registries })
     }
 
-    pub async fn coreos(&self, stream: Stream, arch: Arch) -> Result<CoreOsRelease, QueryError> {
-        self.coreos_newest(&self.coreos_index(stream).await?, arch).await
-    }
-
     pub async fn coreos_index(&self, stream: Stream) -> Result<ReleaseIndex, QueryError> {
         coreos::fetch_index(&self.http, &self.endpoints, stream).await
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use clap::Args;
 use futures_util::future::{join, join_all};
 use kmod_compat::{Arch, CompatMatrix, Verdict, ZfsVersion};
@@ -143,9 +145,15 @@ async fn observe(
         })
     });
     let (mut observed, mut unresolved) = (Vec::new(), Vec::new());
+    let mut reported = BTreeSet::new();
     for answer in join_all(answers).await {
         match answer {
-            Ok(source) => observed.push(ObservedKernel::from(source)),
+            Ok(source) => {
+                if reported.insert(source.source.clone()) {
+                    upstream::report_skipped(&source.source, &source.skipped);
+                }
+                observed.push(ObservedKernel::from(source));
+            }
             Err(source) => unresolved.push(source),
         }
     }

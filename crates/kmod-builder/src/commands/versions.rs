@@ -41,7 +41,9 @@ pub async fn run(
         _ => join(args.source.resolve(&upstream), resolve::openzfs(&upstream, &matrix, None)).await,
     };
     upstream::report_usage(&upstream);
-    let versions = Versions::new(source?, zfs?.version);
+    let source = source?;
+    upstream::report_skipped(&source.source, &source.skipped);
+    let versions = Versions::new(source, zfs?.version);
     match args.field {
         None => output.show(&versions).into_diagnostic()?,
         Some(field) => {

@@ -3,6 +3,7 @@
 use kmod_compat::{
     Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
 };
+use kmod_query::coreos::SkippedEntries;
 use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
 use miette::Diagnostic;
 
@@ -22,6 +23,8 @@ pub struct ResolvedSource {
     pub image: SourceImageRef,
     /// The document or label that names the kernel.
     pub kernel_source: String,
+    /// Entries of the stream's release index that cannot be used.
+    pub skipped: Vec<SkippedEntries>,
 }
 
 impl From<ResolvedSource> for ObservedKernel {
@@ -32,7 +35,8 @@ impl From<ResolvedSource> for ObservedKernel {
 
 /// The newest release of a stream.
 pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<ResolvedSource, ResolveError> {
-    let release = match upstream.coreos(stream, arch).await {
+    let index = upstream.coreos_index(stream).await?;
+    let release = match upstream.coreos_newest(&index, arch).await {
         Err(QueryError::KernelUnknown(unknown)) => {
             let kernel = kernel_by_podman(&unknown).await?;
             unknown.release(kernel).ok_or(ResolveError::OtherArch)?
@@ -45,6 +49,7 @@ pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<R
         kernel: release.kernel,
         image: SourceImageRef { image: release.image, version: Some(release.version.to_string()) },
         kernel_source: release.kernel_source.to_string(),
+        skipped: index.skipped,
     })
 }
 
@@ -62,6 +67,7 @@ pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<R
         kernel: source.kernel,
         image: SourceImageRef { image: source.image, version: source.version },
         kernel_source: source.kernel_source.to_string(),
+        skipped: Vec::new(),
     })
 }
 

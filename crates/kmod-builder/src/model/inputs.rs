@@ -28,7 +28,7 @@ pub struct BuildInputs {
     /// Always that of `kernel`; for readers of the JSON.
     pub arch: Arch,
     pub kernel_devel: KernelDevel,
-    /// The image in which the build runs: `registry.fedoraproject.org/fedora@sha256:…`.
+    /// The image in which the build runs: `quay.io/fedora/fedora@sha256:…`.
     pub builder_image: PinnedImage,
     /// Of the builder image.
     pub fedora: FedoraVersion,

@@ -47,7 +47,8 @@ pub fn parse_commit_meta(
 ) -> Result<Option<(KernelRelease, KernelSource)>, FormatError> {
     let document = document::parse(text)?;
     let root = Node::root(&document);
-    if let Some(linux) = root.optional("ostree.linux") {
+    // coreos-assembler writes an empty text if no package is called `kernel`.
+    if let Some(linux) = root.optional("ostree.linux").filter(|linux| linux.text() != Ok("")) {
         return Ok(Some((kernel_for(&linux, linux.text()?, arch)?, KernelSource::CommitMeta)));
     }
     let Some(packages) = root.optional("rpmostree.rpmdb.pkglist") else { return Ok(None) };
@@ -176,6 +177,11 @@ mod tests {
         check(&neither, None);
         check("{}", None);
         check(r#"{"ostree.linux": null}"#, None);
+        check(r#"{"ostree.linux": ""}"#, None);
+        let empty =
+            COMMIT_META.replace(&format!("\"ostree.linux\": \"{expected}\""), "\"ostree.linux\": \"\"");
+        assert_ne!(empty, COMMIT_META);
+        check(&empty, Some((expected, KernelSource::PackageList)));
     }
 
     #[test]

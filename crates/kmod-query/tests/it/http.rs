@@ -10,7 +10,9 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::support::{asked, endpoints, get, http, json, options, retry_policy};
 
 const INDEX: &str = "/coreos/prod/streams/stable/releases.json";
-const EMPTY: &str = r#"{"releases": []}"#;
+/// One release with an image.
+const SMALL: &str = r#"{"releases": [{"version": "43.20260301.3.1", "oci-images": [{"architecture": "x86_64",
+    "digest-ref": "a.example/b@sha256:1111111111111111111111111111111111111111111111111111111111111111"}]}]}"#;
 
 async fn ask(http: &Http, server: &MockServer) -> Result<usize, QueryError> {
     let index = fetch_index(http, &endpoints(server), Stream::Stable).await?;
@@ -82,10 +84,10 @@ async fn what_is_temporary_is_asked_again() {
     let server = MockServer::start().await;
     let failing = Mock::given(path(INDEX)).respond_with(ResponseTemplate::new(503));
     failing.up_to_n_times(2).mount(&server).await;
-    get(&server, INDEX, json(EMPTY)).await;
+    get(&server, INDEX, json(SMALL)).await;
     let http = http();
-    assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!((http.stats().requests, http.stats().bytes), (3, EMPTY.len() as u64));
+    assert_eq!(ask(&http, &server).await.unwrap(), 1);
+    assert_eq!((http.stats().requests, http.stats().bytes), (3, SMALL.len() as u64));
 }
 
 #[tokio::test]
@@ -93,9 +95,9 @@ async fn retry_after_is_honoured() {
     let server = MockServer::start().await;
     let limited = ResponseTemplate::new(429).insert_header("Retry-After", "1");
     Mock::given(path(INDEX)).respond_with(limited).up_to_n_times(1).mount(&server).await;
-    get(&server, INDEX, json(EMPTY)).await;
+    get(&server, INDEX, json(SMALL)).await;
     let start = Instant::now();
-    assert_eq!(ask(&http(), &server).await.unwrap(), 0);
+    assert_eq!(ask(&http(), &server).await.unwrap(), 1);
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
 }
 
@@ -122,7 +124,7 @@ async fn an_exhausted_limit_is_asked_as_often_as_allowed() {
 #[tokio::test]
 async fn a_slow_server_is_not_waited_for() {
     let server = MockServer::start().await;
-    get(&server, INDEX, json(EMPTY).set_delay(Duration::from_secs(30))).await;
+    get(&server, INDEX, json(SMALL).set_delay(Duration::from_secs(30))).await;
     let retry_policy =
         RetryPolicy { attempts: 2, read_timeout: Duration::from_millis(300), ..retry_policy() };
     let http = Http::new(HttpOptions { retry_policy, ..options() }).unwrap();
@@ -189,16 +191,16 @@ async fn an_unchanged_document_comes_from_the_cache() {
     let server = MockServer::start().await;
     let unchanged = Mock::given(method("GET")).and(path(INDEX)).and(header("If-None-Match", "\"one\""));
     unchanged.respond_with(ResponseTemplate::new(304)).with_priority(1).mount(&server).await;
-    get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;
-    assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!((http.stats().requests, http.stats().bytes), (2, EMPTY.len() as u64));
+    get(&server, INDEX, json(SMALL).insert_header("ETag", "\"one\"")).await;
+    assert_eq!(ask(&http, &server).await.unwrap(), 1);
+    assert_eq!(ask(&http, &server).await.unwrap(), 1);
+    assert_eq!((http.stats().requests, http.stats().bytes), (2, SMALL.len() as u64));
 
     // Damage is no error, only a reason to fetch the document again.
     let entry = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     std::fs::write(entry, "garbage").unwrap();
-    assert_eq!(ask(&http, &server).await.unwrap(), 0);
-    assert_eq!(http.stats().bytes, 2 * EMPTY.len() as u64);
+    assert_eq!(ask(&http, &server).await.unwrap(), 1);
+    assert_eq!(http.stats().bytes, 2 * SMALL.len() as u64);
     assert_eq!(asked(&server, INDEX).await, 3);
 }
 
@@ -209,7 +211,7 @@ async fn without_a_server_the_cache_is_no_answer() {
     let options = HttpOptions { retry_policy, cache: Some(directory.path().to_owned()), ..options() };
     let http = Http::new(options).unwrap();
     let server = MockServer::start().await;
-    get(&server, INDEX, json(EMPTY).insert_header("ETag", "\"one\"")).await;
+    get(&server, INDEX, json(SMALL).insert_header("ETag", "\"one\"")).await;
     ask(&http, &server).await.unwrap();
     server.reset().await;
     get(&server, INDEX, ResponseTemplate::new(500)).await;

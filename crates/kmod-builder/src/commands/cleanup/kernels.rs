@@ -62,6 +62,7 @@ impl KernelArgs {
         let mut wanted: Vec<(ReleaseIndex, Arch)> = Vec::new();
         for stream in streams {
             let index = upstream.coreos_index(stream).await?;
+            crate::commands::args::upstream::report_skipped(stream.name(), &index.skipped);
             let versions: Vec<CoreOsVersion> = index.releases.iter().map(|release| release.version).collect();
             let used = releases_in_use(&versions, self.keep_releases, now);
             for release in index.releases.iter().filter(|release| used.contains(&release.version)) {

@@ -1,5 +1,6 @@
 use clap::ValueEnum;
 use kmod_compat::{FedoraVersion, KernelRelease, KernelSeries, ZfsVersion};
+use kmod_query::coreos::SkippedEntries;
 use serde::Serialize;
 
 use crate::io::resolve::ResolvedSource;
@@ -18,6 +19,8 @@ pub struct Versions {
     fedora: Option<FedoraVersion>,
     zfs: ZfsVersion,
     source_image: SourceImageRef,
+    /// Entries of the stream's release index that cannot be used.
+    skipped: Vec<SkippedEntries>,
 }
 
 /// A value that `--field` prints.
@@ -41,6 +44,7 @@ impl Versions {
             kernel: resolved.kernel,
             kernel_source: resolved.kernel_source,
             source_image: resolved.image,
+            skipped: resolved.skipped,
             zfs,
         }
     }

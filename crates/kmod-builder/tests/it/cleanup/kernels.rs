@@ -32,7 +32,11 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
     let recent =
         (Timestamp::now() - SignedDuration::from_hours(20 * 24)).strftime("43.%Y%m%d.3.0").to_string();
     let coreos = MockServer::start().await;
-    let releases = json!({ "releases": [release("41.20240101.3.0"), release(&recent)] });
+    let strange =
+        json!([{ "version": "30.20190716.1" }, { "version": 7 }, { "version": &recent, "oci-images": [{}] }]);
+    let mut releases = strange.as_array().unwrap().clone();
+    releases.extend([release("41.20240101.3.0"), release(&recent)]);
+    let releases = json!({ "releases": releases });
     let index = "/prod/streams/stable/releases.json";
     serve(&coreos, index, ResponseTemplate::new(200).set_body_json(releases)).await;
 
@@ -71,6 +75,10 @@ async fn images_for_kernels_that_hosts_can_still_run_stay() {
     serve(&coreos, &metadata, answer).await;
     let output = program.run(&arguments).await.with(0);
     assert_eq!(environment.digests(), all_of([&wanted, &newest]), "{}", output.stderr);
+    let skipped = format!(
+        "skipped releases of stable: 2 without a valid version (such as releases[1]), 1 malformed (such as {recent})"
+    );
+    assert!(output.stderr.contains(&skipped), "{}", output.stderr);
     assert!(
         output.stdout.contains(&format!("hosts can still run {kernel} (stable {recent})")),
         "{}",
