@@ -118,7 +118,13 @@ async fn update_issues(
     let repository = args.repository.as_deref().unwrap_or_default();
     let issues = Issues::new(&upstream.github_api(), environment::github_token(), repository, pace)?;
     let desired = desired_issues(report, environment::run_url().as_deref());
-    let actions = issue_actions(report, &desired, &issues.existing().await?, args.close_stale_issues());
+    let mut existing = issues.labelled().await?;
+    let mut actions = issue_actions(report, &desired, &existing, args.close_stale_issues());
+    // An issue that did not get its label must not be opened again every day.
+    if existing.is_empty() || actions.iter().any(|action| matches!(action, IssueAction::Open(_))) {
+        existing.extend(issues.unlabelled().await?);
+        actions = issue_actions(report, &desired, &existing, args.close_stale_issues());
+    }
     for action in &actions {
         issues.carry_out(action).await?;
     }

@@ -104,15 +104,24 @@ async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) 
     let workflow = args.location.open(upstream)?;
     let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
     let asked = Timestamp::now();
-    workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
-    // GitHub does not return the run's id: it is the oldest run created after the dispatch.
-    let run = loop {
+    let started =
+        workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
+    let run = match started {
+        Some(id) => workflow.run(id).await?,
+        None => new_run(&workflow, &before, asked, args.location.interval()).await?,
+    };
+    show(&workflow, &args.location, vec![run], args.watch, output).await
+}
+
+/// The oldest run that was created after the dispatch, from a server that does not return the run's id.
+async fn new_run(workflow: &Workflow, before: &[u64], asked: Timestamp, interval: Duration) -> Result<Run> {
+    loop {
         let runs = workflow.runs(20).await?;
         let new = runs.into_iter().filter(|run| {
             run.event == "workflow_dispatch" && !before.contains(&run.id) && run.created_at + CLOCKS >= asked
         });
         if let Some(run) = new.min_by_key(|run| run.id) {
-            break run;
+            return Ok(run);
         }
         if Timestamp::now().duration_since(asked) > APPEARS_WITHIN {
             return Err(miette::miette!(
@@ -120,9 +129,8 @@ async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) 
                 "GitHub accepted the request to start the workflow, but shows no new run"
             ));
         }
-        tokio::time::sleep(args.location.interval()).await;
-    };
-    show(&workflow, &args.location, vec![run], args.watch, output).await
+        tokio::time::sleep(interval).await;
+    }
 }
 
 async fn status(

@@ -1,4 +1,4 @@
-//! GitHub's REST API for issues: list, create, update, comment.
+//! GitHub's REST API for issues: list, create, update, comment; and for labels: create.
 
 use std::{fs, path::Path, sync::Mutex};
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Context as _, Result};
 
 const ISSUES: &str = "/github/repos/owner/zfs-kmods/issues";
+const LABELS: &str = "/github/repos/owner/zfs-kmods/labels";
 /// The file with all issues.
 pub(crate) const FILE: &str = "issues.json";
 
@@ -29,9 +30,12 @@ impl IssueStore {
         body: &[u8],
         has_token: bool,
     ) -> Option<(u16, Value)> {
-        let rest = path.strip_prefix(ISSUES)?;
+        let rest = path.strip_prefix(ISSUES).or_else(|| path.strip_prefix(LABELS))?;
         if !has_token {
             return Some((401, json!({"message": "Requires authentication"})));
+        }
+        if path == LABELS {
+            return Some((201, serde_json::from_slice(body).unwrap_or_default()));
         }
         Some(
             self.changed(method, rest.trim_start_matches('/'), query, body)
@@ -120,6 +124,7 @@ mod tests {
             issues.answer(method, &format!("{ISSUES}{rest}"), query, &body, true).expect("an answer")
         };
         assert_eq!(ask("POST", "", "", json!({"title": "a", "body": "b", "labels": ["x"]})).0, 201);
+        assert_eq!(issues.answer("POST", LABELS, "", b"{}", true).expect("an answer").0, 201);
         assert_eq!(ask("POST", "/1/comments", "", json!({"body": "c"})).0, 201);
         assert_eq!(ask("PATCH", "/1", "", json!({"state": "closed"})).1["title"], "a");
         assert_eq!(ask("GET", "", "labels=x&state=all", Value::Null).1[0]["state"], "closed");

@@ -79,14 +79,31 @@ impl Workflow {
         Ok(Self { transport: Transport::new(base, token, pace)?, once, actions, file: file.to_owned() })
     }
 
-    /// Dispatches the workflow. GitHub does not return the run.
-    pub async fn start(&self, reference: &str, inputs: &BTreeMap<String, String>) -> Result<(), GithubError> {
+    /// Dispatches the workflow. Returns the id of the run; `None` from GitHub Enterprise servers without
+    /// `return_run_details` (2026-02).
+    pub async fn start(
+        &self,
+        reference: &str,
+        inputs: &BTreeMap<String, String>,
+    ) -> Result<Option<u64>, GithubError> {
+        #[derive(Deserialize)]
+        struct Details {
+            workflow_run_id: u64,
+        }
         let what = format!("start the workflow {}", self.file);
-        let body = json!({"ref": reference, "inputs": inputs});
+        let mut body = json!({"ref": reference, "inputs": inputs, "return_run_details": true});
         let url = format!("{}/workflows/{}/dispatches", self.actions, self.file);
-        let answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
+        let mut answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
+        if matches!(answer.status, 400 | 422) && answer.body.contains("return_run_details") {
+            body = json!({"ref": reference, "inputs": inputs});
+            answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
+        }
         match answer.status {
-            200 | 204 => Ok(()),
+            // The run has started: an answer in another form must not look like a failure.
+            200 => {
+                Ok(serde_json::from_str(&answer.body).ok().map(|details: Details| details.workflow_run_id))
+            }
+            204 => Ok(None),
             _ => Err(denied(&what, &answer)),
         }
     }

@@ -31,7 +31,7 @@ impl fmt::Display for Marker {
     }
 }
 
-/// An issue with [`LABEL`] and a marker.
+/// An issue with a marker, and with [`LABEL`] if the token may set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingIssue {
     pub number: u64,

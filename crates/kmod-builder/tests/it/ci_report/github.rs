@@ -25,6 +25,11 @@ pub(super) struct State {
     pub(super) dispatched: Vec<Value>,
     /// Method and path of each request.
     pub(super) log: Vec<String>,
+    pub(super) labels: Vec<String>,
+    /// The token may not create labels, and GitHub drops unknown ones without a word.
+    pub(super) refuses_labels: bool,
+    /// The form of the answer to a dispatch.
+    pub(super) dispatch: Dispatch,
     /// Every request for issues is answered so.
     pub(super) refuses: Option<(u16, &'static str)>,
     /// A list is as it was when it was asked for, and comes so much later.
@@ -32,6 +37,16 @@ pub(super) struct State {
     /// How a run that is started goes, one state for each time it is looked at.
     pub(super) states: Vec<(&'static str, Option<&'static str>)>,
     looked: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) enum Dispatch {
+    #[default]
+    ReturnsRun,
+    /// GitHub before 2026-02.
+    ReturnsNothing,
+    /// A server that rejects members that it does not know.
+    Strict,
 }
 
 struct Answers(Arc<Mutex<State>>);
@@ -73,10 +88,24 @@ impl Respond for Answers {
             }
             ("GET", ["issues"]) => state.list(request),
             ("POST", ["issues"]) => {
-                let labels: Vec<_> =
-                    body["labels"].as_array().unwrap().iter().map(|name| json!({"name": name})).collect();
+                let known = body["labels"].as_array().unwrap().iter();
+                let known = known.filter(|name| state.labels.iter().any(|label| *name == label));
+                let labels: Vec<_> = known.map(|name| json!({"name": name})).collect();
                 state.add(&body["title"], &body["body"], &json!(labels));
+                state.issues.last_mut().unwrap()["user"] =
+                    json!({"login": "github-actions[bot]", "type": "Bot"});
                 answer(201, state.issues.last().unwrap())
+            }
+            ("POST", ["labels"]) if state.refuses_labels => {
+                status(403, "Resource not accessible by integration")
+            }
+            ("POST", ["labels"]) => {
+                let name = body["name"].as_str().unwrap().to_owned();
+                if state.labels.contains(&name) {
+                    return status(422, "Validation Failed");
+                }
+                state.labels.push(name);
+                answer(201, &body)
             }
             ("PATCH", ["issues", number]) => {
                 let index = number.parse::<usize>().unwrap() - 1;
@@ -92,11 +121,19 @@ impl Respond for Answers {
                 answer(201, &json!({}))
             }
             ("POST", ["actions", "workflows", "publish.yml", "dispatches"]) => {
+                let asked = body.get("return_run_details").is_some();
                 state.dispatched.push(body);
+                if asked && matches!(state.dispatch, Dispatch::Strict) {
+                    return status(422, "\"return_run_details\" is not a permitted key.");
+                }
                 let id = 100 + state.runs.len() as u64;
                 let run = run(id, "workflow_dispatch", "queued", None);
+                let details = json!({"workflow_run_id": id, "html_url": run["html_url"]});
                 state.runs.insert(0, run);
-                ResponseTemplate::new(204)
+                match state.dispatch {
+                    Dispatch::ReturnsRun => answer(200, &details),
+                    _ => ResponseTemplate::new(204),
+                }
             }
             ("GET", ["actions", "workflows", "publish.yml", "runs"]) => {
                 answer(200, &json!({"total_count": state.runs.len(), "workflow_runs": state.runs}))
@@ -131,7 +168,10 @@ impl State {
         let parameter = |name: &str| {
             request.url.query_pairs().find(|(of, _)| of == name).map(|(_, value)| value.into_owned())
         };
-        let label = parameter("labels").unwrap();
+        let label = parameter("labels");
+        let has = |issue: &Value, label: &String| {
+            issue["labels"].as_array().unwrap().iter().any(|own| own["name"] == *label)
+        };
         let state = parameter("state").unwrap();
         let size: usize = parameter("per_page").unwrap().parse().unwrap();
         let page: usize = parameter("page").unwrap().parse().unwrap();
@@ -139,7 +179,7 @@ impl State {
             .issues
             .iter()
             .rev()
-            .filter(|issue| issue["labels"].as_array().unwrap().iter().any(|own| own["name"] == *label))
+            .filter(|issue| label.as_ref().is_none_or(|label| has(issue, label)))
             .filter(|issue| state == "all" || issue["state"] == *state)
             .collect();
         let part: Vec<_> = all.iter().skip((page - 1) * size).take(size).collect();

@@ -163,6 +163,47 @@ async fn two_reports_at_once_leave_one_issue() {
 }
 
 #[tokio::test]
+async fn an_issue_that_gets_no_label_is_opened_once_and_closed() {
+    let github = Github::start().await;
+    github.state().refuses_labels = true;
+    let mut program = Program::at(&github.address());
+    write(&program, true);
+    let command_output = report(&mut program, "1").await;
+    assert_eq!(command_output.status, Some(3), "{command_output:?}");
+    let stderr = &command_output.stderr;
+    assert!(
+        stderr.contains("could not create the label") && stderr.contains("issue #1 has not got"),
+        "{stderr}"
+    );
+    // A stranger's issue with the first line of ours is not touched.
+    let body = github.state().issues[1]["body"].clone();
+    github.state().add(&json!("a stranger's"), &body, &json!([]));
+    github.state().issues[2]["user"] = json!({"login": "stranger", "type": "User"});
+    report(&mut program, "2").await;
+    assert_eq!(github.state().issues.len(), 3, "no new issue on the next day");
+    assert!(github.state().issues[0]["body"].as_str().unwrap().contains("/actions/runs/2"));
+    write(&program, false);
+    report(&mut program, "3").await;
+    let unsupported = format!("{UNSUPPORTED}: not supported by OpenZFS");
+    assert_eq!(github.state().open(), [unsupported.as_str(), "a stranger's"]);
+}
+
+#[tokio::test]
+async fn the_label_is_created_before_the_first_issue() {
+    let github = Github::start().await;
+    let mut program = Program::at(&github.address());
+    write(&program, true);
+    for run in ["1", "2"] {
+        report(&mut program, run).await;
+        let state = github.state();
+        assert_eq!(state.labels, ["zfs-kmods"]);
+        assert!(state.issues.iter().all(|issue| issue["labels"][0]["name"] == "zfs-kmods"));
+        let created = state.log.iter().filter(|line| line.ends_with("/labels")).count();
+        assert_eq!((created, state.issues.len()), (1, 2));
+    }
+}
+
+#[tokio::test]
 async fn old_issues_are_found_on_later_pages() {
     let github = Github::start().await;
     let mut program = Program::at(&github.address());

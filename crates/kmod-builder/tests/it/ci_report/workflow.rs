@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Program;
-use super::github::{Github, run};
+use super::github::{Dispatch, Github, run};
 
 #[tokio::test]
 async fn a_run_is_started_and_watched_to_its_end() {
@@ -31,9 +31,25 @@ async fn a_run_is_started_and_watched_to_its_end() {
             "{}",
             command_output.stdout
         );
-        let asked = json!({"ref": "main", "inputs": {"streams": "testing", "force": "true"}});
+        let asked = json!({"ref": "main", "inputs": {"streams": "testing", "force": "true"},
+            "return_run_details": true});
         assert_eq!(github.state().dispatched, [asked], "started once");
         assert!(command_output.stderr.contains("in_progress"), "{}", command_output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_id_is_not_returned_is_found_in_the_list() {
+    for (dispatch, requests) in [(Dispatch::ReturnsNothing, 1), (Dispatch::Strict, 2)] {
+        let github = Github::start().await;
+        github.state().dispatch = dispatch;
+        github.state().runs = vec![run(99, "workflow_dispatch", "completed", Some("success"))];
+        let program = Program::at(&github.address());
+        let command_output = program.run(&["workflow", "run", "--interval", "10"]).await;
+        assert_eq!(command_output.status, Some(0), "{command_output:?}");
+        assert!(command_output.stdout.contains("/actions/runs/101"), "{}", command_output.stdout);
+        assert_eq!(github.state().dispatched.len(), requests);
+        assert_eq!(github.state().runs.len(), 2, "started once");
     }
 }
 
