@@ -27,6 +27,8 @@ cargo xtask lab clean           remove the lab's cache from the user's cache dir
 cargo xtask bare [--keep] [--record] [COMMAND]
                                 run `cargo xtask COMMAND` (default: `lab`, then `test`) from a clean checkout in a new
                                 Debian 12 root; --record updates docs/bare-machine.md, --keep leaves the root
+cargo xtask simulate [SEEDS]    play the history of 2019-2024 with the faults of 200 seeds, and print the table of
+                                docs/simulation.md
 cargo xtask bench               after `lab`: compare time and memory of the program with skopeo's
 
 The lab needs root and Debian's apt. The first run takes about half an hour and 3 GB of disk.";
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),
         ["lab", "clean"] => lab::clean(),
+        ["simulate"] => simulate("200"),
+        ["simulate", seeds] if seeds.parse::<u64>().is_ok() => simulate(seeds),
         ["bench"] => lab::bench(),
         ["lab", "serve", directory] => lab::serve(directory),
         _ => {
@@ -73,6 +77,15 @@ fn main() -> ExitCode {
 fn build(arguments: &[&str]) -> Result {
     let shell = xshell::Shell::new()?;
     xshell::cmd!(shell, "cargo run --quiet --release -p kmod-builder -- build {arguments...}")
+        .quiet()
+        .run()?;
+    Ok(())
+}
+
+fn simulate(seeds: &str) -> Result {
+    let shell = xshell::Shell::new()?;
+    xshell::cmd!(shell, "cargo test --quiet --workspace --test simulate -- --nocapture")
+        .env("SIMULATE_SEEDS", seeds)
         .quiet()
         .run()?;
     Ok(())

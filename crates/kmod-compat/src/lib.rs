@@ -21,7 +21,7 @@ pub use kernel::{
 };
 pub use matrix::{
     CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MetaConflict,
-    ParseUnlistedReleasePolicyError, UnlistedReleasePolicy,
+    ParseUnlistedReleasePolicyError, Severity, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
 pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};

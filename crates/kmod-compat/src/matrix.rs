@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use error::MatrixError;
-pub use exclusion::Exclusion;
+pub use exclusion::{Exclusion, Severity};
 pub use release::{MatrixRow, MetaConflict};
 
 use crate::{
@@ -63,7 +63,7 @@ impl CompatMatrix {
     pub fn verdict(&self, zfs: ZfsVersion, kernel: &KernelRelease) -> Verdict {
         // First, because an exclusion says more than a bound that the kernel may violate too.
         if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(zfs, kernel)) {
-            return Verdict::Incompatible(exclusion.incompatibility(kernel));
+            return Verdict::Incompatible(exclusion.incompatibility(zfs, kernel));
         }
         match self.release(zfs) {
             Some(release) => release.verdict(kernel),

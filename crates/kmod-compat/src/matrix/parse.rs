@@ -13,7 +13,7 @@ use super::{CompatMatrix, rules};
 const POLICY: &str = "`[policy]` has `line` and `unknown_release`, both strings";
 const RELEASE: &str = "`[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all strings, \
                        because the number 6.10 is 6.1";
-const EXCLUDE: &str = "`[[exclude]]` has `zfs`, `kernel`, `reason` and `source`: all strings";
+const EXCLUDE: &str = "`[[exclude]]` has `zfs`, `kernel` or both, `reason`, `source`, and optionally `severity` (low, medium, high, critical)";
 
 pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError> {
     let (document, errors) = DeTable::parse_recoverable(text);

@@ -22,8 +22,8 @@ pub(super) fn check(
     });
     unique_and_sorted(keys, "by version, the oldest first", diagnostics);
     let keys = exclusions.iter().map(|row| {
-        let (zfs, kernel) = (row.get_ref().zfs, &row.get_ref().kernel);
-        ((zfs, kernel), format!("the exclusion of kernel {kernel} for OpenZFS {zfs}"), row.span())
+        let exclusion = row.get_ref();
+        ((exclusion.zfs, &exclusion.kernel), format!("the exclusion of {exclusion}"), row.span())
     });
     unique_and_sorted(keys, "by `zfs`, then by `kernel`", diagnostics);
     diagnostics.extend(releases.iter().filter_map(empty_range));
@@ -78,7 +78,7 @@ fn exclusion_without_row(
     exclusion: &Spanned<Exclusion>,
     releases: &[Spanned<MatrixRow>],
 ) -> Option<MatrixDiagnostic> {
-    let zfs = exclusion.get_ref().zfs;
+    let zfs = exclusion.get_ref().zfs?;
     (!releases.iter().any(|row| row.get_ref().version() == zfs)).then(|| {
         let message = format!("the exclusion names OpenZFS {zfs}, which has no row");
         let help = "an exclusion narrows the range of a row: add the row, or correct the version";

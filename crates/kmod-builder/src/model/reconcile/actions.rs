@@ -74,6 +74,10 @@ pub enum TargetStatus {
     UpToDate,
     /// A failed build or boot test is repeated later.
     BackingOff(Backoff),
+    /// An input of the build is not there yet.
+    Waiting {
+        reason: String,
+    },
     /// The repository did not answer.
     Unknown {
         reason: String,
@@ -102,6 +106,9 @@ pub enum ChannelStatus {
         since: Timestamp,
     },
     BackingOff(Backoff),
+    Waiting {
+        reason: String,
+    },
     NotBuilt(NotBuilt),
     SourceGone {
         reason: String,
@@ -121,5 +128,16 @@ pub struct ReconcilePlan {
 impl ReconcilePlan {
     pub fn has_steps(&self) -> bool {
         self.targets.iter().any(|target| !target.steps.is_empty())
+    }
+
+    /// Withholds the steps of a target that cannot be built, because an input of the build is missing.
+    pub fn wait(&mut self, target: &Target, reason: &str) {
+        for planned in self.targets.iter_mut().filter(|planned| planned.target == *target) {
+            planned.steps.clear();
+            planned.status = TargetStatus::Waiting { reason: reason.to_owned() };
+        }
+        for channel in self.channels.iter_mut().filter(|channel| channel.target.as_ref() == Some(target)) {
+            channel.status = ChannelStatus::Waiting { reason: reason.to_owned() };
+        }
     }
 }

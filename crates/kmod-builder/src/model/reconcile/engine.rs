@@ -177,23 +177,32 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
         image: Option<&ObservedImage>,
         observed: &ObservedTarget,
     ) -> Vec<Action> {
-        let (mut moved, mut noted, mut cleared) = <(TagList, TagList, TagList)>::default();
+        let (mut promoted, mut noted, mut cleared) = <(TagList, TagList, TagList)>::default();
         for channel in self.desired.channels.iter().filter(|channel| channel.wanted.as_ref() == Ok(target)) {
             for tag in channel.tags(target) {
-                let list = match self.tag_move(&tag, target, image) {
-                    TagMove::Move => &mut moved,
-                    TagMove::Rollback(None) => &mut noted,
-                    TagMove::Rollback(Some(seen)) if self.is_confirmed(seen) => &mut moved,
-                    TagMove::None if self.observed.rollbacks.contains_key(&tag) => &mut cleared,
-                    TagMove::Rollback(Some(_)) | TagMove::None | TagMove::Unknown(_) => continue,
+                let is_noted = image.is_some_and(|image| image.noted.contains(&tag));
+                let moved = match self.tag_move(&tag, target, image) {
+                    TagMove::Move => true,
+                    TagMove::Rollback(Some(seen)) => self.is_confirmed(seen),
+                    TagMove::Rollback(None) => {
+                        noted.add(&channel.channel, tag.clone());
+                        false
+                    }
+                    TagMove::None => false,
+                    TagMove::Unknown(_) => continue,
                 };
-                list.add(&channel.channel, tag);
+                if is_noted {
+                    cleared.add(&channel.channel, tag.clone());
+                }
+                if moved {
+                    promoted.add(&channel.channel, tag);
+                }
             }
         }
         let own = observed.own.as_ref().map(|own| &own.digest);
         let is_promoted = image.is_some_and(|image| image.is_promoted && own == Some(&image.digest));
-        let promote = (!moved.tags.is_empty() || !is_promoted)
-            .then_some(Action::Promote { channels: moved.channels, tags: moved.tags });
+        let promote = (!promoted.tags.is_empty() || !is_promoted)
+            .then_some(Action::Promote { channels: promoted.channels, tags: promoted.tags });
         let note = (!noted.tags.is_empty())
             .then_some(Action::NoteRollback { channels: noted.channels, tags: noted.tags });
         let clear = (!cleared.tags.is_empty())
@@ -262,6 +271,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
         let status = match &planned.status {
             TargetStatus::Unknown { reason } => ChannelStatus::Unknown { reason: reason.clone() },
             TargetStatus::BackingOff(backoff) => ChannelStatus::BackingOff(backoff.clone()),
+            TargetStatus::Waiting { reason } => ChannelStatus::Waiting { reason: reason.clone() },
             TargetStatus::Pending | TargetStatus::UpToDate => self.channel_status(desired, target, planned),
         };
         plan(Some(target), status)

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -52,6 +52,8 @@ pub struct ObservedImage {
     pub is_promoted: bool,
     /// The reason of the newest statement by a trusted signer that withdraws it, unless a newer one reinstates it.
     pub withdrawn: Option<String>,
+    /// The moving tags for which a rollback is noted at this image.
+    pub noted: BTreeSet<Tag>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

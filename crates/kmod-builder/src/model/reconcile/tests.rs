@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kmod_compat::{CompatMatrix, ZfsLine, ZfsVersion};
@@ -25,7 +25,7 @@ fn matrix(exclusion: &str) -> CompatMatrix {
 }
 
 const EXCLUDED: &str =
-    "[[exclude]]\nzfs = \"2.4.4\"\nkernel = \"6.17\"\nreason = \"it loses data\"\nsource = \"https://example.org/1\"\n";
+    "[[exclude]]\nzfs = \"2.4.4\"\nreason = \"it loses data\"\nsource = \"https://example.org/1\"\n";
 
 /// A world of sources, releases and a repository, in which a plan is made.
 struct World {
@@ -55,6 +55,7 @@ fn image(target: &Target) -> ObservedImage {
         boot_tests: Vec::new(),
         is_promoted: false,
         withdrawn: None,
+        noted: BTreeSet::new(),
     }
 }
 
@@ -151,6 +152,7 @@ fn steps(plan: &ReconcilePlan) -> Vec<String> {
             TargetStatus::Pending => steps.join(", "),
             TargetStatus::UpToDate => "up-to-date".to_owned(),
             TargetStatus::BackingOff(backoff) => format!("backing off after {}", backoff.attempts),
+            TargetStatus::Waiting { .. } => "waiting".to_owned(),
             TargetStatus::Unknown { .. } => "unknown".to_owned(),
         };
         format!("{} {}: {status}", planned.target.zfs, planned.target.kernel.version())
@@ -347,7 +349,9 @@ fn a_channel_follows_a_rollback_that_two_runs_saw_twelve_hours_apart() {
     }
     // The mirror was outdated.
     world.sources = vec![("stable", Ok(NEW))];
-    world.observed.rollbacks = note(&world, 24, &old);
+    let mut noted = proven(&new);
+    noted.own.as_mut().unwrap().noted = STABLE.map(|tag| tag.parse().unwrap()).into();
+    world.set(&new, noted);
     assert_eq!(steps(&world.plan()), ["2.4.4 6.17.9: clear-rollback stable zfs-2.4_stable fedora-43_stable"]);
 }
 
