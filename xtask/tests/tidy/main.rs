@@ -10,19 +10,8 @@ mod names;
 mod rules;
 mod source;
 
-use rules::{Check, RULES, Rule};
+use rules::{Check, RULES};
 use source::{SourceFile, sources};
-
-/// Violations that are still to be removed: rule, and the beginning of the path.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("commands-touch-no-files", "crates/kmod-builder/src/commands/"),
-    ("commands-parse-nothing", "crates/kmod-builder/src/commands/"),
-    ("commands-do-not-retry", "crates/kmod-builder/src/commands/workflow"),
-];
-
-fn is_excepted(rule: &Rule, name: &str) -> bool {
-    EXCEPTIONS.iter().any(|(id, path)| *id == rule.id && name.starts_with(path))
-}
 
 #[test]
 fn every_file_follows_every_rule() {
@@ -32,8 +21,7 @@ fn every_file_follows_every_rule() {
         println!("{}: {}", rule.id, rule.why);
         let in_scope = sources.iter().any(|source| source.name.starts_with(rule.scope.folder));
         assert!(in_scope, "{}: {} has no files", rule.id, rule.scope.folder);
-        let files = sources.iter().filter(|source| !is_excepted(rule, &source.name));
-        let found: Vec<String> = files.flat_map(|source| rules::violations(rule, source)).collect();
+        let found: Vec<String> = sources.iter().flat_map(|source| rules::violations(rule, source)).collect();
         if !found.is_empty() {
             report.push(format!("{}: {}\n  {}", rule.id, rule.why, found.join("\n  ")));
         }
@@ -81,18 +69,6 @@ fn every_rule_finds_a_planted_violation() {
                     rule.id
                 );
             }
-        }
-    }
-}
-
-#[test]
-fn exceptions_are_still_needed() {
-    let sources = sources();
-    for (id, path) in EXCEPTIONS {
-        let rule = RULES.iter().find(|rule| rule.id == *id).unwrap();
-        let mut covered = sources.iter().filter(|source| source.name.starts_with(path));
-        if !covered.any(|source| !rules::violations(rule, source).is_empty()) {
-            println!("no longer needed: {id} {path}");
         }
     }
 }

@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::source::SourceFile;
 
-/// Names that may stand more than once, each for a reason.
-const SHARED: &[&str] = &[];
-
 /// Each name that stands more than once, with its places.
 pub(crate) fn duplicates(sources: &[SourceFile]) -> Vec<String> {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -17,7 +14,7 @@ pub(crate) fn duplicates(sources: &[SourceFile]) -> Vec<String> {
             }
         }
     }
-    let repeated = places.into_iter().filter(|(name, at)| at.len() > 1 && !SHARED.contains(name));
+    let repeated = places.into_iter().filter(|(_, at)| at.len() > 1);
     repeated.map(|(name, at)| format!("{name}: {}", at.join(", "))).collect()
 }
 

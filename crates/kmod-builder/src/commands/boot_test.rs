@@ -1,41 +1,29 @@
-mod attach;
-
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use kmod_query::Upstream;
-use miette::{Context as _, IntoDiagnostic as _, Result};
-use tokio::time::Instant;
-
-use super::view::boot_test::BootTestReport;
-use attach::TestResultPublisher;
+use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
 use super::CommandOutcome;
 use super::args::signing::SigningArgs;
 use super::args::upstream::UpstreamArgs;
-use crate::io::boot_test::qemu::{self, GuestDirectory, Qemu};
+use super::view::boot_test::BootTestReport;
+use crate::io::blocking;
 use crate::io::boot_test::{
-    self, Distribution, GuestError, GuestFiles, GuestPackages, GuestSources, PackageLocation,
+    self, Distribution, GuestDirectory, GuestFiles, GuestPackages, GuestSources, GuestTest, PackageLocation,
+    Qemu, TestResultPublisher,
 };
 use crate::io::image_rpms::ImageRpms;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::store::ImageStore;
-use crate::io::{blocking, inputs};
-use crate::model::boot_test::{
-    Accelerator, AcceleratorMode, Boot, BootReport, BootTest, BootVerdict, ConsoleParser, ExpectedConsole,
-    GuestConfig, Machine, parse_memory,
-};
+use crate::model::Digest;
+use crate::model::boot_test::{AcceleratorMode, BootTest, BootVerdict, GuestConfig, Machine, parse_memory};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
-use crate::model::{Digest, Target};
 use crate::output::StandardOutput;
 
-/// Maximum time for a working KVM guest to boot and power off.
-const PROBE: Duration = Duration::from_secs(8);
 /// Console lines shown after a failed test.
 const TAIL: usize = 30;
 
@@ -106,23 +94,20 @@ pub async fn run(
     upstream: &UpstreamArgs,
     output: &StandardOutput,
 ) -> Result<CommandOutcome> {
-    let publisher = TestResultPublisher::find(&args.image.store, &args.signing).await?;
+    let publisher = if args.signing.no_sign {
+        None
+    } else {
+        TestResultPublisher::find(&args.image.store, &args.signing.sources).await?
+    };
     let test = test(&args, upstream).await?;
-    let attaching = match &publisher {
+    let attached = match &publisher {
         Some(publisher) => publisher.attach(&test, Timestamp::now()).await,
         None => Ok(Vec::new()),
     };
     // The result is shown even if it cannot be attached.
-    let (attached, failure) = match attaching {
-        Ok(attached) => (attached, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
-    let tested = BootTestReport::new(test, attached);
+    let tested = BootTestReport::new(test, attached.as_deref().unwrap_or_default());
     output.show(&tested).into_diagnostic()?;
-    if let Some(error) = failure {
-        let what = "the result cannot be attached to the image (--no-sign leaves that out)";
-        return Err(error.wrap_err(what));
-    }
+    attached.wrap_err("the result cannot be attached to the image (--no-sign leaves that out)")?;
     match tested.test.verdict {
         BootVerdict::Passed => Ok(CommandOutcome::Done),
         BootVerdict::Failed(_) => Ok(CommandOutcome::Refused),
@@ -135,10 +120,7 @@ pub async fn run(
 
 pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTest> {
     let cache = upstream.cache();
-    std::fs::create_dir_all(&cache)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot use the cache directory {}", cache.display()))?;
-    let scratch = tempfile::Builder::new().prefix("boot-test-").tempdir_in(&cache).into_diagnostic()?;
+    let scratch = boot_test::scratch(&cache)?;
     let (image, published) = published(&args.image, &scratch.path().join("rpms")).await?;
     let target = published.target.clone();
     let nothing_run = |verdict| BootTest {
@@ -158,14 +140,12 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
         return Ok(nothing_run(BootVerdict::NotTested(reason)));
     };
     let mut section = ProgressSection::begin(ProgressOutput::detect(), format!("Boot test of {target}"));
-    let assembled = assemble(args, upstream, published, scratch.path(), &mut section).await?;
+    let files = assemble(args, upstream, published, scratch.path(), &mut section).await?;
 
     let log = args.keep_console.clone().unwrap_or_else(|| cache.join("logs").join("boot-test-console.log"));
-    let mut guest = GuestDirectory::prepare(scratch.path(), &assembled.vmlinuz, &assembled.initramfs, &log)
-        .into_diagnostic()
-        .wrap_err("the guest's files cannot be written")?;
-    let test = Test { args, qemu: &qemu, target: &target };
-    let accelerator = match test.accelerator(&mut guest, &mut section).await? {
+    let mut guest = GuestDirectory::prepare(scratch.path(), &files, &log)?;
+    let test = GuestTest { qemu: &qemu, target: &target, memory: args.memory, limit: args.timeout };
+    let accelerator = match test.accelerator(args.accel, &mut guest, &mut section).await? {
         Ok(accelerator) => accelerator,
         Err(reason) => return Ok(nothing_run(BootVerdict::NotTested(reason))),
     };
@@ -174,20 +154,25 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
     drop(section);
 
     let verdict = BootVerdict::of(&boots);
-    let kept = verdict != BootVerdict::Passed || args.keep_console.is_some();
-    if verdict != BootVerdict::Passed {
-        show_end(&log);
+    let failed = verdict != BootVerdict::Passed;
+    let kept = failed || args.keep_console.is_some();
+    if failed {
+        progress::print_notice(&format!(
+            "the end of the guest's console; all of it is in {}:\n\n{}\n",
+            log.display(),
+            guest.last_lines(TAIL)
+        ));
     } else if !kept {
-        std::fs::remove_file(&log).ok();
+        guest.remove_log();
     }
     let guest = GuestConfig {
         accelerator,
         emulator: qemu.version.clone(),
         machine: machine.kind(),
         memory: machine.memory,
-        initramfs: Digest::of(&assembled.initramfs),
-        kernel: assembled.kernel,
-        libraries: assembled.libraries,
+        initramfs: Digest::of(&files.initramfs),
+        kernel: files.kernel,
+        libraries: files.libraries,
     };
     let console = kept.then(|| log.display().to_string());
     Ok(BootTest { image, target, verdict, guest: Some(guest), boots, console })
@@ -210,13 +195,10 @@ async fn assemble(
     section: &mut ProgressSection,
 ) -> Result<GuestFiles> {
     let log = upstream.cache().join("logs").join("boot-test-podman.log");
-    if let Some(folder) = log.parent() {
-        std::fs::create_dir_all(folder).into_diagnostic()?;
-    }
     let upstream = upstream.connect()?;
     let distribution = match &args.root {
         Some(root) => Distribution::Root(root.clone()),
-        None => Distribution::Image(builder_image(&args.image, &upstream, &published.target).await?),
+        None => Distribution::of(&args.image, &upstream, &published.target).await?,
     };
     let sources = GuestSources {
         upstream: &upstream,
@@ -227,123 +209,6 @@ async fn assemble(
         log: &log,
     };
     Ok(boot_test::assemble(published, sources, section).await?)
-}
-
-/// The image in which the packages were built, by their inputs; if unknown, the newest of the release.
-async fn builder_image(
-    image: &ImageRef,
-    upstream: &Upstream,
-    target: &Target,
-) -> Result<kmod_query::PinnedImage, GuestError> {
-    if let Ok(images) = ImageStore::open(&image.store).await {
-        match inputs::of(&images, image, None).await {
-            Ok((_, inputs)) => return Ok(inputs.builder_image),
-            Err(error) => tracing::info!(%error, "looking the builder image up"),
-        }
-    }
-    let fedora = target.kernel.fedora().ok_or_else(|| GuestError::NoFedora(target.kernel.clone()))?;
-    Ok(upstream.builder_image(fedora).await?)
-}
-
-struct Test<'a> {
-    args: &'a BootTestArgs,
-    qemu: &'a Qemu,
-    target: &'a Target,
-}
-
-impl Test<'_> {
-    fn machine(&self, accelerator: Accelerator) -> Machine {
-        Machine { arch: self.target.arch(), accelerator, memory: self.args.memory }
-    }
-
-    /// `Err` states why no permitted accelerator is available.
-    async fn accelerator(
-        &self,
-        guest: &mut GuestDirectory<'_>,
-        section: &mut ProgressSection,
-    ) -> Result<Result<Accelerator, String>> {
-        let reason = match self.args.accel {
-            AcceleratorMode::Tcg => return Ok(Ok(Accelerator::Tcg)),
-            AcceleratorMode::Auto | AcceleratorMode::Kvm if !qemu::may_have_kvm(self.target.arch()) => {
-                "this machine has no /dev/kvm for this architecture".to_owned()
-            }
-            AcceleratorMode::Auto | AcceleratorMode::Kvm => {
-                // The device can exist without working; only booting a guest shows that.
-                let machine = self.machine(Accelerator::Kvm);
-                match self.boot(machine, Boot::Probe, None, PROBE, guest, section).await?.failure {
-                    None => return Ok(Ok(Accelerator::Kvm)),
-                    // Only the first line of the emulator's output states the reason.
-                    Some(failure) => {
-                        let failure = failure.to_string();
-                        format!(
-                            "KVM does not work here: {}",
-                            failure.lines().next().unwrap_or_default().trim()
-                        )
-                    }
-                }
-            }
-        };
-        if self.args.accel == AcceleratorMode::Kvm {
-            return Ok(Err(reason));
-        }
-        section.line(&format!("{reason}; emulating"));
-        Ok(Ok(Accelerator::Tcg))
-    }
-
-    async fn boots(
-        &self,
-        machine: Machine,
-        guest: &mut GuestDirectory<'_>,
-        section: &mut ProgressSection,
-    ) -> Result<Vec<BootReport>> {
-        let end = Instant::now() + self.args.timeout;
-        let mut boots: Vec<BootReport> = Vec::new();
-        for boot in [Boot::First, Boot::Second] {
-            section.part(&format!("boot {}", boot.number()));
-            let written = boots.last().and_then(|report| report.written.clone());
-            let left = end.saturating_duration_since(Instant::now());
-            let report = self.boot(machine, boot, written, left, guest, section).await?;
-            let failed = report.failure.is_some();
-            boots.push(report);
-            if failed {
-                break;
-            }
-        }
-        Ok(boots)
-    }
-
-    async fn boot(
-        &self,
-        machine: Machine,
-        boot: Boot,
-        written: Option<String>,
-        limit: Duration,
-        guest: &mut GuestDirectory<'_>,
-        section: &ProgressSection,
-    ) -> Result<BootReport> {
-        // Differs between runs; not a secret.
-        let run = format!("{:016x}", RandomState::new().hash_one(boot.number()));
-        let Target { zfs, kernel } = self.target.clone();
-        let seconds = if boot == Boot::Probe { limit } else { self.args.timeout }.as_secs();
-        let expected = ExpectedConsole { run, kernel, zfs, written, limit: seconds };
-        let console = ConsoleParser::new(boot, expected);
-        let report = self.qemu.boot(machine, console, limit, guest, |report| {
-            let result = if report.passed { "ok" } else { "FAILED" };
-            section.line(&format!("boot {}: {}: {result}", boot.number(), report.step.doing()));
-        });
-        Ok(report.await?)
-    }
-}
-
-fn show_end(log: &Path) {
-    let text =
-        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let end = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-    progress::print_notice(&format!(
-        "the end of the guest's console; all of it is in {}:\n\n{end}\n",
-        log.display()
-    ));
 }
 
 /// jiff duration format: `300s`, `5m`, `1m30s`.

@@ -17,14 +17,12 @@ use crate::io::image_build::{self, ImageBuildResult};
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
-use crate::io::store::ImageStore;
-use crate::io::{atomic_file, inputs, resolve};
+use crate::io::{inputs, resolve};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, PartialInputs};
-use crate::model::oci::Manifest;
 use crate::model::plan::NotBuilt;
 use crate::model::verify::{CheckStatus, VerificationReport, VerifiedImage};
-use crate::model::{Compression, Target, compose};
+use crate::model::{Compression, Target};
 use crate::output::StandardOutput;
 
 /// Build the RPMs for one kernel, verify them and keep the image
@@ -152,23 +150,12 @@ async fn publish_and_show(
 
 /// The image in the directory, if its label names the same inputs and its content passes verification.
 async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<BuildResult>> {
+    let Some(digest) = inputs::image_of(directory, inputs)? else { return Ok(None) };
     let (target, name) = (inputs.target(), name_in(directory, &inputs.target()));
-    if !directory.join("oci-layout").exists() {
-        return Ok(None);
-    }
-    let images = ImageStore::open(&name.store).await?;
-    let Some(stored) = images.manifest(&TagOrDigest::Tag(target.tag())).await? else {
-        return Ok(None);
-    };
-    let manifest: Option<Manifest> = serde_json::from_slice(&stored.bytes).ok();
-    let made_from = manifest.and_then(|manifest| manifest.annotations.get(compose::INPUTS).cloned());
-    if made_from.as_deref() != Some(inputs.digest().as_str()) {
-        return Ok(None);
-    }
-    let pinned = DigestRef { store: name.store.clone(), digest: stored.digest.clone() };
+    let pinned = DigestRef { store: name.store.clone(), digest: digest.clone() };
     match verify::contract(&pinned, Some(&target)).await?.verified() {
         Ok(_) => {
-            let image = NamedImage { reference: Some(name.to_string()), digest: stored.digest };
+            let image = NamedImage { reference: Some(name.to_string()), digest };
             Ok(Some(BuildResult::UpToDate { target, image }))
         }
         Err(report) => {
@@ -233,7 +220,7 @@ async fn build(
 
     let inputs_file = directory.map(|directory| inputs::file(directory, verified.target()));
     if let (Some(directory), Some(file)) = (directory, &inputs_file) {
-        atomic_file::write(file, format!("{}\n", inputs.canonical_json())).into_diagnostic()?;
+        inputs::write(file, inputs).into_diagnostic()?;
         keep(&image, &verified, directory)?;
     }
     Ok(Ok(BuildResult::Built {

@@ -8,9 +8,6 @@ use super::{CommandOutcome, failure};
 use crate::io::{environment, records};
 use crate::model::ci_report::{CommandRecord, CommandStatus, Failure, RecordedResult, outputs};
 
-/// The branch that publishes to users; `publish.yml` has the same name.
-const MAIN: &str = "main";
-
 pub struct RunningCommand {
     args: RecordArgs,
     command: &'static str,
@@ -24,12 +21,9 @@ impl RunningCommand {
 
     /// Write errors are logged and do not change the result: a missing record counts as a lost job.
     pub fn end(self, result: &Result<CommandOutcome>, results: Vec<RecordedResult>) {
-        if let Some(file) = environment::path("GITHUB_OUTPUT") {
-            let lines = outputs(self.command, &results, channel().as_deref());
-            let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-            if let Err(error) = records::append(&file, &lines.concat()) {
-                tracing::error!(%error, file = %file.display(), "cannot write the outputs of this step");
-            }
+        let outputs = outputs(self.command, &results, environment::promotion_channel().as_deref());
+        if let Err(error) = records::append_outputs(&outputs) {
+            tracing::error!(%error, "cannot write the outputs of this step");
         }
         let Some(directory) = self.args.record.filter(|directory| !directory.as_os_str().is_empty()) else {
             return;
@@ -55,14 +49,5 @@ impl RunningCommand {
         if let Err(error) = records::write(&directory, &record) {
             tracing::error!(%error, directory = %directory.display(), "cannot write the record of this command");
         }
-    }
-}
-
-/// The promotion channel of all targets: the branch's own channel, else the requested one. `None` promotes each target
-/// to the streams in which its kernel was found.
-pub(super) fn channel() -> Option<String> {
-    match environment::variable("GITHUB_REF_NAME").filter(|branch| branch != MAIN) {
-        Some(branch) => Some(format!("beta-{branch}")),
-        None => environment::variable("ZFS_KMODS_CHANNEL").filter(|channel| channel != "auto"),
     }
 }

@@ -150,7 +150,7 @@ async fn observe(
         match answer {
             Ok(source) => {
                 if reported.insert(source.source.clone()) {
-                    upstream::report_skipped(&source.source, &source.skipped);
+                    resolve::report_skipped(&source.source, &source.skipped);
                 }
                 observed.push(ObservedKernel::from(source));
             }

@@ -16,13 +16,13 @@ use crate::io::publish::{self, local};
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::io::store::ImageStore;
 use crate::io::{inputs, inspect};
-use crate::model::Target;
 use crate::model::evidence::verify::StoredEvidence;
 use crate::model::evidence::{StatementSubject, artifact, simple_signing};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag};
 use crate::model::publish::{Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
 use crate::model::verify::{self, VerificationReport};
+use crate::model::{DocumentSchema, Target};
 use crate::output::StandardOutput;
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
@@ -156,13 +156,12 @@ pub async fn publish(
             )
             .await,
         };
-        let sources = options.signing.sources();
         let builder = EvidenceBuilder {
             subject,
             inspection: &inspection,
             inputs: &inputs,
             signer: &signer,
-            sources: &sources,
+            sources: &options.signing.sources,
         };
         let (evidence, bundles) = builder.build(&stored).await?;
         keyless_bundles = bundles;
@@ -177,7 +176,7 @@ pub async fn publish(
         publish::publish(&registry, &publication, &remote, &progress, |step| section.line(&step.to_string()))
             .await?;
     if options.github_attestations {
-        let github = options.signing.sources().github_attestations().await?;
+        let github = options.signing.sources.github_attestations().await?;
         for bundle in &keyless_bundles {
             let id = github.upload(bundle).await?;
             section.line(&format!("uploaded attestation {id} to GitHub"));
@@ -185,9 +184,10 @@ pub async fn publish(
     }
     drop(section);
     Ok(Ok(PublishReport {
-        image: published.pinned().to_string(),
-        tag: published.tag().to_string(),
-        inputs: inputs_ref.to_string(),
+        schema: DocumentSchema::new("publish-report", 2),
+        image: published.pinned().clone(),
+        tag: published.tag().clone(),
+        inputs: inputs_ref,
         steps: published.steps(),
         signed: signer.signs(),
         requests: registries.stats().requests,

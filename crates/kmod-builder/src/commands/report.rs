@@ -4,8 +4,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum as _};
 use miette::{IntoDiagnostic as _, Result};
 
+use super::CommandOutcome;
 use super::args::upstream::UpstreamArgs;
-use super::{CommandOutcome, command_record};
 use crate::io::github::{GithubError, Issues, Pace};
 use crate::io::{environment, progress, records};
 use crate::model::ci_report::{
@@ -84,7 +84,7 @@ pub async fn run(
     }
     let last_stage = args.last_stage()?;
     let records = records::read(&args.records)?;
-    let report = RunReport::new(last_stage, command_record::channel().is_some(), &records);
+    let report = RunReport::new(last_stage, environment::promotion_channel().is_some(), &records);
     let issues = if args.issues {
         // A rejection by GitHub appears in the summary and does not fail the run.
         update_issues(&args, upstream, &report).await.map_err(|error| {
@@ -94,10 +94,7 @@ pub async fn run(
     } else {
         Ok(Vec::new())
     };
-    if let Some(file) = environment::path("GITHUB_STEP_SUMMARY") {
-        let text = summary(&report, &trigger(last_stage, &records), &issues);
-        records::append(&file, &text).into_diagnostic()?;
-    }
+    records::append_summary(&summary(&report, &trigger(last_stage, &records), &issues)).into_diagnostic()?;
     if environment::in_github_actions() {
         report.all().for_each(|finding| progress::print_notice(&annotation(finding)));
     }

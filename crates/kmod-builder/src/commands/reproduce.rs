@@ -1,20 +1,18 @@
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
-use serde::Serialize;
 
 use super::CommandOutcome;
 use super::args::image_build::ImageBuildArgs;
 use super::args::trust::TrustArgs;
 use super::args::upstream::UpstreamArgs;
-use super::view;
+use super::view::reproduce::ReproduceReport;
 use crate::io::image_diff::{self, Depth};
 use crate::io::podman::Reuse;
 use crate::io::progress;
 use crate::io::store::ImageStore;
 use crate::io::{image_build, inputs};
 use crate::model::image::{DigestRef, ImageRef};
-use crate::model::image_diff::ImageDiff;
-use crate::output::{Show, StandardOutput};
+use crate::output::StandardOutput;
 
 /// Build an image again from its own inputs, and compare the two bit for bit
 ///
@@ -53,29 +51,6 @@ pub struct ReproduceArgs {
     trust: TrustArgs,
 }
 
-#[derive(Serialize)]
-struct ReproduceReport {
-    image: String,
-    /// The compared image; `None` if it was built for the comparison.
-    with: Option<String>,
-    #[serde(flatten)]
-    comparison: ImageDiff,
-}
-
-impl Show for ReproduceReport {
-    fn table(&self) -> String {
-        let verdict = match (self.comparison.identical, &self.with) {
-            (true, None) => "reproduced, bit for bit",
-            (false, None) => "NOT REPRODUCED",
-            (true, Some(_)) => "the same, bit for bit",
-            (false, Some(_)) => "NOT THE SAME",
-        };
-        let second = self.with.clone().unwrap_or_else(|| format!("{}, built now", self.comparison.second));
-        let table = view::image_diff::table(&self.comparison);
-        format!("{table}\n{verdict}\nfirst   {}\nsecond  {second}\n", self.image)
-    }
-}
-
 pub async fn run(
     args: ReproduceArgs,
     upstream: &UpstreamArgs,
@@ -85,7 +60,7 @@ pub async fn run(
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);
             let comparison = image_diff::compare(&first, &second, Depth::Files).await?;
-            ReproduceReport { image: first.to_string(), with: Some(second.to_string()), comparison }
+            ReproduceReport::new(first, Some(second), comparison)
         }
         None => reproduce(&args, upstream).await?,
     };
@@ -107,7 +82,7 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
     let composed =
         image_build::build(&inputs, &args.building.options(Reuse::Nothing, &upstream.cache())).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
-    Ok(ReproduceReport { image: image.to_string(), with: None, comparison })
+    Ok(ReproduceReport::new(image, None, comparison))
 }
 
 async fn find(name: &ImageRef) -> Result<DigestRef> {

@@ -42,7 +42,7 @@ pub async fn run(
     };
     upstream::report_usage(&upstream);
     let source = source?;
-    upstream::report_skipped(&source.source, &source.skipped);
+    resolve::report_skipped(&source.source, &source.skipped);
     let versions = Versions::new(source, zfs?.version);
     match args.field {
         None => output.show(&versions).into_diagnostic()?,

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
 use miette::{IntoDiagnostic as _, Result};
 
 use super::CommandOutcome;
@@ -11,11 +10,6 @@ use super::view::Runs;
 use crate::io::github::{Pace, Run, Workflow};
 use crate::io::{environment, progress};
 use crate::output::StandardOutput;
-
-/// Maximum time until a dispatched run appears in GitHub's list.
-const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-/// Tolerated difference between GitHub's clock and the local one.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 
 /// Start the publisher's workflow at GitHub, and see how its runs go
 #[derive(Debug, Args)]
@@ -102,35 +96,9 @@ pub async fn run(
 
 async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
     let workflow = args.location.open(upstream)?;
-    let before: Vec<_> = workflow.runs(1).await?.iter().map(|run| run.id).collect();
-    let asked = Timestamp::now();
-    let started =
-        workflow.start(&args.reference, &args.inputs.into_iter().collect::<BTreeMap<_, _>>()).await?;
-    let run = match started {
-        Some(id) => workflow.run(id).await?,
-        None => new_run(&workflow, &before, asked, args.location.interval()).await?,
-    };
+    let inputs = args.inputs.into_iter().collect::<BTreeMap<_, _>>();
+    let run = workflow.start(&args.reference, &inputs, args.location.interval()).await?;
     show(&workflow, &args.location, vec![run], args.watch, output).await
-}
-
-/// The oldest run that was created after the dispatch, from a server that does not return the run's id.
-async fn new_run(workflow: &Workflow, before: &[u64], asked: Timestamp, interval: Duration) -> Result<Run> {
-    loop {
-        let runs = workflow.runs(20).await?;
-        let new = runs.into_iter().filter(|run| {
-            run.event == "workflow_dispatch" && !before.contains(&run.id) && run.created_at + CLOCKS >= asked
-        });
-        if let Some(run) = new.min_by_key(|run| run.id) {
-            return Ok(run);
-        }
-        if Timestamp::now().duration_since(asked) > APPEARS_WITHIN {
-            return Err(miette::miette!(
-                help = "`zfs-kmods workflow status` shows it when it appears",
-                "GitHub accepted the request to start the workflow, but shows no new run"
-            ));
-        }
-        tokio::time::sleep(interval).await;
-    }
 }
 
 async fn status(
@@ -153,15 +121,11 @@ async fn show(
 ) -> Result<CommandOutcome> {
     if watch && let Some(first) = runs.first_mut() {
         progress::print_notice(&format!("watching {}", first.html_url));
-        let mut state = String::new();
-        while !first.has_ended() {
-            if first.state() != state {
-                first.state().clone_into(&mut state);
-                progress::print_notice(&format!("run {} is {state}", first.run_number));
-            }
-            tokio::time::sleep(location.interval()).await;
-            *first = workflow.run(first.id).await?;
-        }
+        workflow
+            .wait(first, location.interval(), |run| {
+                progress::print_notice(&format!("run {} is {}", run.run_number, run.state()));
+            })
+            .await?;
     }
     let runs = Runs(runs);
     output.show(&runs).into_diagnostic()?;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::model::ci_report;
+
 /// `None` if unset, empty or not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     os_variable(name)?.into_string().ok()
@@ -46,6 +48,12 @@ pub fn in_github_actions() -> bool {
 pub fn run_url() -> Option<String> {
     let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
     Some(format!("{server}/{repository}/actions/runs/{}", variable("GITHUB_RUN_ID")?))
+}
+
+/// What the workflow asks for, or what its branch implies.
+pub fn promotion_channel() -> Option<String> {
+    let [branch, requested] = ["GITHUB_REF_NAME", "ZFS_KMODS_CHANNEL"].map(variable);
+    ci_report::promotion_channel(branch.as_deref(), requested.as_deref())
 }
 
 /// Default of `--cache` (XDG Base Directory Specification).

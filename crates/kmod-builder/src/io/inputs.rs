@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::evidence;
 use super::image_rpms::{ImageRpms, ImageRpmsError};
+use super::layout::{Layout, LayoutError};
 use super::registry::{Registry, RegistryError};
 use super::store::ImageStore;
+use super::{atomic_file, evidence};
 use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
-use crate::model::image::{DigestRef, ImageRef};
+use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, ParseInputsError};
+use crate::model::oci::Manifest;
 use crate::model::verify::CheckStatus;
 use crate::model::{Digest, Target, compose};
 
@@ -56,6 +58,26 @@ pub async fn of(
 /// The inputs file of a target's image in a directory.
 pub fn file(directory: &Path, target: &Target) -> PathBuf {
     directory.join(format!("{}.inputs.json", target.tag()))
+}
+
+/// The image with the target's tag in a directory, if it was built from these inputs.
+pub fn image_of(directory: &Path, inputs: &BuildInputs) -> Result<Option<Digest>, LayoutError> {
+    if !directory.join("oci-layout").exists() {
+        return Ok(None);
+    }
+    let stored = Layout::open(directory)?.manifest(&TagOrDigest::Tag(inputs.target().tag()))?;
+    Ok(stored
+        .filter(|(_, bytes)| {
+            let manifest = Manifest::parse(bytes).ok();
+            let label = manifest.and_then(|manifest| manifest.annotations.get(compose::INPUTS).cloned());
+            label.as_deref() == Some(inputs.digest().as_str())
+        })
+        .map(|(digest, _)| digest))
+}
+
+/// Writes the file beside the image.
+pub fn write(path: &Path, inputs: &BuildInputs) -> std::io::Result<()> {
+    atomic_file::write(path, format!("{}\n", inputs.canonical_json()))
 }
 
 pub fn read(path: &Path) -> Result<BuildInputs, InputsError> {

@@ -5,20 +5,20 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::atomic_file;
+use super::{atomic_file, environment};
 use crate::model::ci_report::CommandRecord;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RecordsError {
     #[error("cannot read the records in {}", path.display())]
-    #[diagnostic(help("name the directory that the verbs of this run wrote to with --record"))]
+    #[diagnostic(help("name the directory that the commands of this run wrote to with --record"))]
     Unreadable {
         path: PathBuf,
         #[source]
         error: io::Error,
     },
-    #[error("{} is no record: {error}", path.display())]
-    #[diagnostic(help("all verbs of a run must be of the same version of this program"))]
+    #[error("invalid record {}: {error}", path.display())]
+    #[diagnostic(help("all commands of a run must be of the same version of this program"))]
     Malformed {
         /// The file, inside the directory of records.
         path: PathBuf,
@@ -58,7 +58,19 @@ pub fn read(directory: &Path) -> Result<Vec<CommandRecord>, RecordsError> {
     files.into_iter().map(read).collect()
 }
 
-/// Appends to a file of GitHub Actions: `GITHUB_OUTPUT` or `GITHUB_STEP_SUMMARY`.
-pub fn append(path: &Path, text: &str) -> io::Result<()> {
+/// Appends outputs of this step, for later steps and jobs of a workflow; does nothing outside GitHub Actions.
+pub fn append_outputs(outputs: &[(&str, String)]) -> io::Result<()> {
+    let lines: Vec<_> = outputs.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    append("GITHUB_OUTPUT", &lines.concat())
+}
+
+/// Appends Markdown to the job summary; does nothing outside GitHub Actions.
+pub fn append_summary(text: &str) -> io::Result<()> {
+    append("GITHUB_STEP_SUMMARY", text)
+}
+
+/// To the [file](https://docs.github.com/actions/reference/workflow-commands-for-github-actions) that the variable names.
+fn append(variable: &str, text: &str) -> io::Result<()> {
+    let Some(path) = environment::path(variable) else { return Ok(()) };
     File::options().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }

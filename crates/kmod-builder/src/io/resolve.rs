@@ -8,7 +8,7 @@ use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
 use miette::Diagnostic;
 
 use super::podman::{Podman, PodmanError};
-use super::progress::{ProgressOutput, ProgressSection};
+use super::progress::{self, ProgressOutput, ProgressSection};
 use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::plan::ObservedKernel;
 
@@ -123,6 +123,14 @@ pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildIn
     .await?;
     let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url };
     Ok(BuildInputs::new(known, kernel_devel, builder_image))
+}
+
+/// Says which releases of a stream were passed over.
+pub fn report_skipped(source: &str, skipped: &[SkippedEntries]) {
+    if !skipped.is_empty() {
+        let reasons: Vec<_> = skipped.iter().map(ToString::to_string).collect();
+        progress::print_notice(&format!("skipped releases of {source}: {}", reasons.join(", ")));
+    }
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]

@@ -28,6 +28,14 @@ pub fn image<S: Serializer>(image: &DigestRef, serializer: S) -> Result<S::Ok, S
     json!({ "reference": image.to_string(), "digest": image.digest }).serialize(serializer)
 }
 
+/// The member `image`, or null.
+pub fn optional_image<S: Serializer>(of: &Option<DigestRef>, serializer: S) -> Result<S::Ok, S::Error> {
+    match of {
+        Some(of) => image(of, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// The member `target`.
 pub fn target<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
     json!({ "zfs": target.zfs, "kernel": target.kernel, "arch": target.arch() }).serialize(serializer)

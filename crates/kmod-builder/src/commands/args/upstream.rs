@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kmod_query::coreos::SkippedEntries;
 use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream};
 
 use crate::io::registry::CredentialSources;
@@ -96,14 +95,6 @@ impl UpstreamArgs {
             }
         }
         endpoints
-    }
-}
-
-/// Says which releases of a stream were passed over.
-pub fn report_skipped(source: &str, skipped: &[SkippedEntries]) {
-    if !skipped.is_empty() {
-        let reasons: Vec<_> = skipped.iter().map(ToString::to_string).collect();
-        progress::print_notice(&format!("skipped releases of {source}: {}", reasons.join(", ")));
     }
 }
 

@@ -22,9 +22,14 @@ pub(in crate::commands) struct BootTestReport {
 }
 
 impl BootTestReport {
-    pub(in crate::commands) fn new(test: BootTest, attached: Vec<Digest>) -> Self {
+    pub(in crate::commands) fn new(test: BootTest, attached: &[Digest]) -> Self {
         let duration_seconds = test.time();
-        Self { schema: DocumentSchema::new("boot-test", 1), test, attached, duration_seconds }
+        Self {
+            schema: DocumentSchema::new("boot-test", 1),
+            test,
+            attached: attached.to_vec(),
+            duration_seconds,
+        }
     }
 }
 

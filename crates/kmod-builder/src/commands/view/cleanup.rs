@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::io::cleanup::{BrokenManifest, CleanupRequests, CleanupResult, IntegrityCheck, RestoredManifest};
 use crate::io::environment;
-use crate::io::{progress, records};
 use crate::model::cleanup::{RetentionEntry, RetentionPlan};
 use crate::model::document::DocumentSchema;
 use crate::output::{Show, columns};
@@ -115,16 +114,6 @@ pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
         write!(text, " It would be refused: {rejection}.").expect("writing to a String cannot fail");
     }
     text
-}
-
-/// Writes to standard error and, in a workflow, to the [job
-/// summary](https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
-pub(in crate::commands) fn summary(text: &str) {
-    progress::print_notice(text);
-    let Some(path) = environment::path("GITHUB_STEP_SUMMARY") else { return };
-    if let Err(error) = records::append(path.as_ref(), &format!("**Clean-up.** {text}\n\n")) {
-        tracing::warn!(%error, "could not write the summary");
-    }
 }
 
 fn age(entry: &RetentionEntry, plan: &RetentionPlan) -> String {

@@ -12,6 +12,7 @@ mod plan;
 pub mod promote;
 pub mod publish;
 mod report;
+pub mod reproduce;
 pub mod verify;
 mod versions;
 mod workflow;

@@ -1,14 +1,20 @@
 use serde::Serialize;
 
+use crate::model::DocumentSchema;
 use crate::model::ci_report::RecordedResult;
+use crate::model::document;
+use crate::model::image::{DigestRef, Tag};
 use crate::output::Show;
 
 #[derive(Serialize)]
 pub struct PublishReport {
-    pub(in crate::commands) image: String,
-    pub(in crate::commands) tag: String,
-    /// Digest reference of the manifest with the inputs.
-    pub(in crate::commands) inputs: String,
+    pub(in crate::commands) schema: DocumentSchema,
+    #[serde(serialize_with = "document::image")]
+    pub(in crate::commands) image: DigestRef,
+    pub(in crate::commands) tag: Tag,
+    /// The manifest that attaches the inputs.
+    #[serde(serialize_with = "document::image")]
+    pub(in crate::commands) inputs: DigestRef,
     pub(in crate::commands) steps: usize,
     pub(in crate::commands) signed: bool,
     pub(in crate::commands) requests: u64,
@@ -26,7 +32,7 @@ impl Show for PublishReport {
     }
 
     fn recorded(&self) -> Option<RecordedResult> {
-        let digest = self.image.rsplit_once('@')?.1.parse().ok()?;
-        Some(RecordedResult::Image { digest, reference: Some(self.image.clone()), signed: Some(self.signed) })
+        let (digest, reference) = (self.image.digest.clone(), Some(self.image.to_string()));
+        Some(RecordedResult::Image { digest, reference, signed: Some(self.signed) })
     }
 }

@@ -3,15 +3,33 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kmod_compat::Arch;
-use kmod_query::PinnedImage;
+use kmod_query::{PinnedImage, Upstream};
 
-use super::{GuestError, GuestSources};
+use super::{Distribution, GuestError, GuestSources};
+use crate::io::inputs;
 use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::ProgressSection;
+use crate::io::store::ImageStore;
+use crate::model::Target;
 use crate::model::boot_test::{InitramfsContents, LibraryClosure, STAGE, containerfile, search_paths};
 use crate::model::elf::ElfFile;
+use crate::model::image::ImageRef;
 
 const BUSYBOX: &str = "busybox";
+
+impl Distribution {
+    /// The image in which the packages were built, by their inputs; if unknown, the newest of the release.
+    pub async fn of(image: &ImageRef, upstream: &Upstream, target: &Target) -> Result<Self, GuestError> {
+        if let Ok(images) = ImageStore::open(&image.store).await {
+            match inputs::of(&images, image, None).await {
+                Ok((_, inputs)) => return Ok(Self::Image(inputs.builder_image)),
+                Err(error) => tracing::info!(%error, "looking the builder image up"),
+            }
+        }
+        let fedora = target.kernel.fedora().ok_or_else(|| GuestError::NoFedora(target.kernel.clone()))?;
+        Ok(Self::Image(upstream.builder_image(fedora).await?))
+    }
+}
 
 /// Exports busybox and the missing libraries, with their dependencies, through podman.
 pub(super) async fn export(
@@ -24,6 +42,7 @@ pub(super) async fn export(
         ["Containerfile", "context", "distribution"].map(|name| sources.scratch.join(name));
     let write = || {
         fs::create_dir_all(&context)?;
+        fs::create_dir_all(sources.log.parent().unwrap_or(Path::new(".")))?;
         fs::write(&file, containerfile(image, &closure.missing()).map_err(io::Error::other)?)
     };
     write().map_err(|error| GuestError::Io { path: file.clone(), error })?;

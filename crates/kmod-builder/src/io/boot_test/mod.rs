@@ -4,15 +4,21 @@ mod distribution;
 mod error;
 mod kernel;
 mod packages;
-pub mod qemu;
+mod publisher;
+mod qemu;
+mod run;
 
 use std::path::{Path, PathBuf};
 
 use kmod_query::{PinnedImage, Upstream};
+use tempfile::TempDir;
 
 pub use error::GuestError;
 pub use kernel::{GuestKernel, PackageLocation};
 pub use packages::GuestPackages;
+pub use publisher::TestResultPublisher;
+pub use qemu::{GuestDirectory, Qemu};
+pub use run::GuestTest;
 
 use super::blocking;
 use super::progress::ProgressSection;
@@ -42,6 +48,15 @@ pub struct GuestSources<'a> {
     /// Download directory, removed afterwards.
     pub scratch: &'a Path,
     pub log: &'a Path,
+}
+
+/// A directory in the cache directory for the files of one test; dropping it removes it.
+pub fn scratch(cache: &Path) -> Result<TempDir, GuestError> {
+    let make = || {
+        std::fs::create_dir_all(cache)?;
+        tempfile::Builder::new().prefix("boot-test-").tempdir_in(cache)
+    };
+    make().map_err(|error| GuestError::Io { path: cache.to_owned(), error })
 }
 
 pub async fn assemble(

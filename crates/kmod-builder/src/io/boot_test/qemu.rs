@@ -10,6 +10,7 @@ use kmod_compat::Arch;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use super::{GuestError, GuestFiles};
 use crate::io::cmd::{Cmd, CmdError, Line};
 use crate::model::boot_test::{
     BootReport, ConsoleParser, DISK, DISK_SIZE, INITRAMFS, KERNEL, Machine, QemuExit, StepReport,
@@ -31,6 +32,7 @@ pub struct Qemu {
 #[derive(Debug)]
 pub struct GuestDirectory<'a> {
     directory: &'a Path,
+    log_path: &'a Path,
     log: File,
     logged: usize,
 }
@@ -96,26 +98,32 @@ impl Qemu {
 
 impl<'a> GuestDirectory<'a> {
     /// Writes the guest's files into a directory; guest and emulator output goes to the log.
-    pub fn prepare(
-        directory: &'a Path,
-        vmlinuz: &[u8],
-        initramfs: &[u8],
-        log: &Path,
-    ) -> std::io::Result<Self> {
-        fs::write(directory.join(KERNEL), vmlinuz)?;
-        fs::write(directory.join(INITRAMFS), initramfs)?;
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let guest = Self { directory, log: File::create(log)?, logged: 0 };
-        guest.new_disk()?;
-        Ok(guest)
+    pub fn prepare(directory: &'a Path, files: &GuestFiles, log_path: &'a Path) -> Result<Self, GuestError> {
+        let write = || {
+            fs::write(directory.join(KERNEL), &files.vmlinuz)?;
+            fs::write(directory.join(INITRAMFS), &files.initramfs)?;
+            if let Some(folder) = log_path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut disk = File::create(directory.join(DISK))?;
+            disk.write_all(&partition_table())?;
+            disk.set_len(DISK_SIZE)?;
+            File::create(log_path)
+        };
+        let log = write().map_err(|error| GuestError::Io { path: directory.to_owned(), error })?;
+        Ok(Self { directory, log_path, log, logged: 0 })
     }
 
-    pub fn new_disk(&self) -> std::io::Result<()> {
-        let mut disk = File::create(self.directory.join(DISK))?;
-        disk.write_all(&partition_table())?;
-        disk.set_len(DISK_SIZE)
+    /// The last lines of the log that are not blank.
+    pub fn last_lines(&self, count: usize) -> String {
+        let bytes = fs::read(self.log_path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+
+    pub fn remove_log(self) {
+        fs::remove_file(self.log_path).ok();
     }
 
     fn say(&mut self, text: &str) {
@@ -131,6 +139,6 @@ impl<'a> GuestDirectory<'a> {
 }
 
 /// True if the KVM device exists and the guest has this machine's architecture. Only booting shows whether it works.
-pub fn may_have_kvm(arch: Arch) -> bool {
+pub(super) fn may_have_kvm(arch: Arch) -> bool {
     arch.rpm() == std::env::consts::ARCH && Path::new("/dev/kvm").exists()
 }

@@ -44,6 +44,12 @@ pub enum RetentionError {
         #[source]
         error: std::io::Error,
     },
+    #[error("{} is not a plan of `cleanup --plan`", path.display())]
+    Plan {
+        path: PathBuf,
+        #[source]
+        error: serde_json::Error,
+    },
     #[error("invalid line {line} of the journal {}", path.display())]
     Journal {
         path: PathBuf,

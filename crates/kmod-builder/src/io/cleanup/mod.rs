@@ -3,6 +3,7 @@
 //!
 //! [`RetentionBackend`] covers the three kinds of stores. A failed lookup is an error, never "nothing there".
 
+mod access;
 mod apply;
 mod backend;
 mod cache;
@@ -10,10 +11,13 @@ mod error;
 mod github;
 mod integrity;
 mod journal;
+mod kernels;
 mod layout;
+mod plan_file;
 mod registry;
 mod restore;
 
+pub use access::StoreAccess;
 pub use apply::{CleanupResult, RetainedManifest, SkipReason, SkippedManifest, apply};
 pub use backend::{CleanupRequests, RetentionBackend};
 pub use cache::CleanupCache;
@@ -21,9 +25,11 @@ pub use error::RetentionError;
 pub use github::GithubBackend;
 pub use integrity::{BrokenManifest, IntegrityCheck, check};
 pub use journal::{Journal, JournalRecord, read_journal};
+pub use kernels::host_kernels;
 pub use layout::LayoutBackend;
+pub use plan_file::{read_plan, write_plan};
 pub use registry::RegistryBackend;
 pub use restore::{RestoredManifest, restore};
 
-/// Concurrent manifest reads.
+/// Concurrent reads.
 const CONCURRENT: usize = 8;

@@ -43,6 +43,8 @@ pub enum GithubError {
         what: String,
         reason: String,
     },
+    #[error("GitHub accepted the request to start the workflow, but shows no new run")]
+    NoRun,
     /// Nothing is deleted after an unexpected response.
     #[error("could not {what}: invalid response: {reason}")]
     Malformed {
@@ -80,6 +82,7 @@ impl miette::Diagnostic for GithubError {
             Self::Limited { .. } => {
                 "what is done is done; run it again later, or with --apply and the same plan"
             }
+            Self::NoRun => "`zfs-kmods workflow status` shows it when it appears",
             Self::Unreachable { .. } => "run it again later; what is done is done",
             Self::Malformed { .. } => {
                 "nothing was deleted on a guess; run it again, and report it if it stays so"

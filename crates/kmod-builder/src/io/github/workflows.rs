@@ -1,13 +1,20 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::error::GithubError;
 use super::limits::Pace;
 use super::transport::{Answer, Method, Transport};
+
+/// Maximum time until a dispatched run appears in GitHub's list.
+const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+/// Tolerated difference between GitHub's clock and the local one.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 
 const HELP: &str = "set GITHUB_TOKEN to a token with `actions: write` for this repository (`gh auth token` prints one), \
                     and look whether the workflow is there and switched on";
@@ -79,9 +86,57 @@ impl Workflow {
         Ok(Self { transport: Transport::new(base, token, pace)?, once, actions, file: file.to_owned() })
     }
 
-    /// Dispatches the workflow. Returns the id of the run; `None` from GitHub Enterprise servers without
-    /// `return_run_details` (2026-02).
+    /// Dispatches the workflow and waits until its run appears.
+    ///
+    /// From a server that does not return the run's id, it is the oldest run created after the dispatch.
     pub async fn start(
+        &self,
+        reference: &str,
+        inputs: &BTreeMap<String, String>,
+        interval: Duration,
+    ) -> Result<Run, GithubError> {
+        let before: Vec<_> = self.runs(1).await?.iter().map(|run| run.id).collect();
+        let asked = Timestamp::now();
+        if let Some(id) = self.dispatch(reference, inputs).await? {
+            return self.run(id).await;
+        }
+        loop {
+            let new = self.runs(20).await?.into_iter().filter(|run| {
+                run.event == "workflow_dispatch"
+                    && !before.contains(&run.id)
+                    && run.created_at + CLOCKS >= asked
+            });
+            if let Some(run) = new.min_by_key(|run| run.id) {
+                return Ok(run);
+            }
+            if Timestamp::now().duration_since(asked) > APPEARS_WITHIN {
+                return Err(GithubError::NoRun);
+            }
+            sleep(interval).await;
+        }
+    }
+
+    /// Reads the run until it ends. Calls `on_change` with each new state.
+    pub async fn wait(
+        &self,
+        run: &mut Run,
+        interval: Duration,
+        on_change: impl Fn(&Run),
+    ) -> Result<(), GithubError> {
+        let mut state = String::new();
+        while !run.has_ended() {
+            if run.state() != state {
+                run.state().clone_into(&mut state);
+                on_change(run);
+            }
+            sleep(interval).await;
+            *run = self.run(run.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the id of the run; `None` from GitHub Enterprise servers without `return_run_details` (2026-02).
+    async fn dispatch(
         &self,
         reference: &str,
         inputs: &BTreeMap<String, String>,
@@ -119,7 +174,7 @@ impl Workflow {
         Ok(self.get::<List>(&what, &url).await?.workflow_runs)
     }
 
-    pub async fn run(&self, id: u64) -> Result<Run, GithubError> {
+    async fn run(&self, id: u64) -> Result<Run, GithubError> {
         self.get(&format!("read the run {id}"), &format!("{}/runs/{id}", self.actions)).await
     }
 

@@ -18,7 +18,7 @@ pub use finding_kind::{FindingKind, FindingLevel, FindingRow, UnknownFindingKind
 pub use issue::{
     DesiredIssue, ExistingIssue, IssueAction, LABEL, Marker, desired_issues, duplicates, issue_actions,
 };
-pub use outputs::{MatrixJob, OUTPUTS, RUNNERS, jobs, outputs};
+pub use outputs::{MatrixJob, OUTPUTS, RUNNERS, jobs, outputs, promotion_channel};
 pub use record::{CommandRecord, CommandStatus, Failure, RecordedResult};
 pub use run_report::{CommandTime, Finding, LastStage, RunReport, TargetResult};
 pub use summary::{RunTrigger, summary};

@@ -4,12 +4,25 @@ use serde_json::json;
 use super::RecordedResult;
 use crate::model::inputs::BuildInputs;
 use crate::model::plan::{BuildDecision, Plan};
+use crate::model::tags::Channel;
 
 /// The outputs that each command writes to `GITHUB_OUTPUT`. Other commands write none.
 pub const OUTPUTS: [(&str, &[&str]); 2] = [("plan", &["build", "matrix"]), ("build", &["digest", "image"])];
 
 /// The runner label of each architecture.
 pub const RUNNERS: [(&str, &str); 2] = [("x86_64", "ubuntu-24.04"), ("aarch64", "ubuntu-24.04-arm")];
+
+/// The branch that publishes to users; `publish.yml` has the same name.
+const MAIN: &str = "main";
+
+/// The promotion channel of all targets: the branch's own channel, else the requested one. `None` promotes each target
+/// to the streams in which its kernel was found.
+pub fn promotion_channel(branch: Option<&str>, requested: Option<&str>) -> Option<String> {
+    match branch.filter(|branch| *branch != MAIN) {
+        Some(branch) => Some(Channel::name_of_branch(branch)),
+        None => requested.filter(|channel| *channel != "auto").map(str::to_owned),
+    }
+}
 
 /// The inputs of `target.yml`.
 #[derive(Debug, Serialize)]

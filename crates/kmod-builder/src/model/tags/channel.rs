@@ -22,6 +22,11 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// As users write it: `beta-feature/x`.
+    pub fn name_of_branch(branch: &str) -> String {
+        format!("{BRANCH}{branch}")
+    }
+
     /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
     pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         match self {

@@ -17,6 +17,8 @@ async fn the_same_packages_are_the_same_image_however_they_were_built() {
     let output = bench.reproduce(&["--jobs", "3", "--no-compiler-cache", "--format", "json"]).await.with(0);
     let report = output.json();
     assert_eq!((&report["identical"], &report["second"]), (&true.into(), &bench.digest.as_str().into()));
+    assert_eq!(report["schema"], serde_json::json!({ "name": "reproduce-report", "version": 2 }));
+    assert_eq!((&report["image"]["digest"], &report["with"]), (&bench.digest.as_str().into(), &().into()));
     assert!(report["packages"].as_array().unwrap().iter().all(|package| package["result"] == "same"));
 
     let (log, removed): (Vec<_>, Vec<_>) =

@@ -88,7 +88,10 @@ async fn prints_one_document_for_build_and_publish() {
         let report = bench.run(&json).await.with(0).json();
         assert_eq!(report["decision"], decision);
         assert_eq!(report["image"]["digest"], bench.digest.as_str());
-        assert_eq!(report["published"]["image"], format!("{to}@{}", bench.digest));
+        let published = &report["published"];
+        let image =
+            serde_json::json!({ "reference": format!("{to}@{}", bench.digest), "digest": bench.digest });
+        assert_eq!((&published["image"], &published["schema"]["name"]), (&image, &"publish-report".into()));
     }
     let output = bench.run(&arguments).await.with(0);
     output.says(&["up to date", "already published, nothing to do", &format!("inputs  {to}@sha256:")]);

@@ -11,20 +11,34 @@ use crate::io::environment;
 use crate::io::evidence::github_attestations::GithubAttestations;
 use crate::model::evidence::{SigningKey, SigningKeyError};
 
-#[derive(Clone, Debug, Default)]
+/// Flags. Each address has Sigstore's public service as its default.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Signing")]
 pub struct SignerSources {
-    /// Private key file; without it, `ZFS_KMODS_KEY_PEM` may hold the key's text.
-    pub key: Option<PathBuf>,
-    /// Reads the key's password from standard input instead of `COSIGN_PASSWORD`.
-    pub password_from_stdin: bool,
-    /// Default: Sigstore's public service.
-    pub fulcio_url: Option<String>,
-    /// Default: Sigstore's public service.
-    pub rekor_url: Option<String>,
-    /// Default: Sigstore's public service.
-    pub timestamp_url: Option<String>,
-    /// Default: the built-in trusted root.
-    pub trusted_root: Option<PathBuf>,
+    /// Sign with this private key: PKCS#8 PEM, or cosign's encrypted key with its password in COSIGN_PASSWORD;
+    /// workflows pass the key's text in ZFS_KMODS_KEY_PEM
+    #[arg(long, value_name = "FILE", env = "ZFS_KMODS_KEY")]
+    key: Option<PathBuf>,
+
+    /// Read the key's password from standard input instead
+    #[arg(long, requires = "key")]
+    key_password_stdin: bool,
+
+    /// Sigstore's certificate authority, for signing without a key in GitHub Actions
+    #[arg(long, value_name = "URL", env = "ZFS_KMODS_FULCIO_URL", hide_short_help = true)]
+    fulcio_url: Option<String>,
+
+    /// Sigstore's transparency log
+    #[arg(long, value_name = "URL", env = "ZFS_KMODS_REKOR_URL", hide_short_help = true)]
+    rekor_url: Option<String>,
+
+    /// Sigstore's timestamp authority
+    #[arg(long, value_name = "URL", env = "ZFS_KMODS_TIMESTAMP_URL", hide_short_help = true)]
+    timestamp_url: Option<String>,
+
+    /// Check existing signatures against this root of trust [default: Sigstore's, built in]
+    #[arg(long, value_name = "FILE", env = "ZFS_KMODS_TRUSTED_ROOT", hide_short_help = true)]
+    trusted_root: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -98,7 +112,7 @@ impl SignerSources {
         if self.key.is_none() && text.is_none() {
             return Ok(None);
         }
-        let password = if self.password_from_stdin {
+        let password = if self.key_password_stdin {
             Some(read_password(tokio::io::stdin()).await?)
         } else {
             variable("COSIGN_PASSWORD").filter(|password| !password.is_empty()).map(SecretString::from)

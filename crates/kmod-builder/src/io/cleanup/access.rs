@@ -1,19 +1,17 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use miette::Result;
 
-use crate::commands::args::upstream::UpstreamArgs;
-use crate::io::cleanup::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend};
+use super::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend, RetentionError};
 use crate::io::environment;
 use crate::io::github::{Pace, Packages};
 use crate::io::layout::Layout;
-use crate::io::registry::{Access, RegistryWriter};
+use crate::io::registry::{self, Access, RegistryWriter};
 use crate::model::image::{ImageLocation, Repository};
 
 /// How the store is reached.
 #[derive(Debug, Args)]
-pub(super) struct StoreAccessArgs {
+pub struct StoreAccess {
     /// How manifests are listed and deleted in a registry
     #[arg(long, alias = "through", value_enum, default_value_t, hide_short_help = true)]
     delete_api: DeleteApi,
@@ -38,12 +36,12 @@ enum DeleteApi {
     Registry,
 }
 
-impl StoreAccessArgs {
-    pub(super) async fn open(
+impl StoreAccess {
+    pub async fn open(
         &self,
         store: &ImageLocation,
-        upstream: &UpstreamArgs,
-    ) -> Result<RetentionBackend> {
+        github_api: &str,
+    ) -> Result<RetentionBackend, RetentionError> {
         let repository = match store {
             ImageLocation::Layout(directory) => {
                 return Ok(RetentionBackend::Layout(LayoutBackend::new(Layout::open(directory)?)));
@@ -56,26 +54,21 @@ impl StoreAccessArgs {
             DeleteApi::Registry => false,
         };
         if through_github {
-            return self.github(repository, upstream).await;
+            return self.github(repository, github_api).await;
         }
-        let registry = registry(repository, Access::Delete).await?;
+        let registry = RegistryWriter::open(&registry::connect(), repository, Access::Delete).await?;
         Ok(RetentionBackend::Registry(RegistryBackend::new(registry)))
     }
 
-    async fn github(&self, repository: &Repository, upstream: &UpstreamArgs) -> Result<RetentionBackend> {
+    async fn github(&self, repository: &Repository, api: &str) -> Result<RetentionBackend, RetentionError> {
         let pace = Pace {
             between_changes: Duration::from_millis(self.delete_interval),
             longest: Duration::from_secs(self.longest_wait),
             ..Pace::default()
         };
-        let api = upstream.connect()?.endpoints.github_api;
-        let packages = Packages::connect(&api, environment::github_token(), repository, pace).await?;
+        let packages = Packages::connect(api, environment::github_token(), repository, pace).await?;
         // Deletes nothing, but restores manifests that GitHub can no longer restore.
-        let registry = registry(repository, Access::Push).await?;
+        let registry = RegistryWriter::open(&registry::connect(), repository, Access::Push).await?;
         Ok(RetentionBackend::Github(GithubBackend::new(packages, registry)))
     }
-}
-
-async fn registry(repository: &Repository, access: Access) -> Result<RegistryWriter> {
-    Ok(RegistryWriter::open(&crate::io::registry::connect(), repository, access).await?)
 }

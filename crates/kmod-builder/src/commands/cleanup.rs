@@ -1,25 +1,23 @@
-mod kernels;
-mod place;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use kmod_query::Stream;
+use kmod_query::coreos::ParseStreamError;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
 use super::CommandOutcome;
-use super::args::upstream::UpstreamArgs;
-use super::view::cleanup::{self as view, CleanupReport, summary};
-use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend};
-use crate::io::progress;
+use super::args::upstream::{self, UpstreamArgs};
+use super::view::cleanup::{self as view, CleanupReport};
+use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend, StoreAccess};
+use crate::io::{progress, records};
 use crate::model::Digest;
-use crate::model::cleanup::{PlanRejection, RetentionPlan, RetentionPolicy};
+use crate::model::cleanup::{HostKernel, PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
 use crate::output::StandardOutput;
-use kernels::KernelArgs;
-use place::StoreAccessArgs;
 
 const EXAMPLES: &str = "Examples:
   zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run
@@ -60,8 +58,13 @@ struct CleanArgs {
     #[command(flatten)]
     policy: RetentionPolicy,
 
-    #[command(flatten)]
-    kernels: KernelArgs,
+    /// Keep images for every kernel that hosts of these streams can still run, or `none`
+    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values = Stream::with_channel().map(Stream::name))]
+    keep_kernels_of: Vec<FollowedStream>,
+
+    /// So many of the last releases of each of these streams; beyond them, all that upstream itself still keeps
+    #[arg(long, value_name = "NUMBER", default_value_t = 6)]
+    keep_releases: usize,
 
     /// Delete although --minimum or --max-delete forbids it
     #[arg(long, alias = "yes-really")]
@@ -84,7 +87,19 @@ struct CleanArgs {
     journal: Option<PathBuf>,
 
     #[command(flatten)]
-    place: StoreAccessArgs,
+    access: StoreAccess,
+}
+
+/// A stream, or none for `none`.
+#[derive(Clone, Copy, Debug)]
+struct FollowedStream(Option<Stream>);
+
+impl FromStr for FollowedStream {
+    type Err = ParseStreamError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|stream| Self(Some(stream))) }
+    }
 }
 
 /// Restore what a clean-up deleted
@@ -102,7 +117,7 @@ struct RestoreArgs {
     digests: Vec<Digest>,
 
     #[command(flatten)]
-    place: StoreAccessArgs,
+    access: StoreAccess,
 }
 
 pub async fn run(
@@ -114,17 +129,17 @@ pub async fn run(
     match (args.verb, args.clean.apply.clone()) {
         (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, output).await,
         (None, Some(file)) => {
-            let plan = read_plan(&file)?;
+            let plan = cleanup::read_plan(&file)?;
             let store: ImageLocation = plan.store().parse().into_diagnostic()?;
-            let backend = args.clean.place.open(&store, upstream).await?;
+            let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
             carry_out(&backend, plan, &args.clean, upstream, output, now).await
         }
         (None, None) => {
             let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
-            let backend = args.clean.place.open(&store, upstream).await?;
+            let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
             let plan = decide(&store, &backend, &args.clean, upstream, now).await?;
             if let Some(file) = &args.clean.plan {
-                write_plan(file, &plan)?;
+                cleanup::write_plan(file, &plan)?;
             }
             if args.clean.dry_run {
                 output.show(&plan).into_diagnostic()?;
@@ -143,7 +158,7 @@ async fn decide(
     upstream: &UpstreamArgs,
     now: Timestamp,
 ) -> Result<RetentionPlan> {
-    let keep_kernels = args.kernels.find(upstream, now).await?;
+    let keep_kernels = host_kernels(args, upstream, now).await?;
     let policy = RetentionPolicy { keep_kernels, ..args.policy.clone() };
     let inventory = backend.gather(&cache(upstream), now).await?;
     let started = Instant::now();
@@ -158,6 +173,27 @@ async fn decide(
         started.elapsed().as_secs_f64(),
     ));
     Ok(plan)
+}
+
+async fn host_kernels(args: &CleanArgs, upstream: &UpstreamArgs, now: Timestamp) -> Result<Vec<HostKernel>> {
+    let streams: Vec<Stream> = args.keep_kernels_of.iter().filter_map(|followed| followed.0).collect();
+    if streams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let upstream = upstream.connect()?;
+    let kernels = cleanup::host_kernels(&upstream, &streams, args.keep_releases, now)
+        .await
+        .wrap_err("it is not known which kernels hosts can still run, and without that nothing is deleted")?;
+    upstream::report_usage(&upstream);
+    Ok(kernels)
+}
+
+/// Writes to standard error and, in a workflow, to the job summary.
+fn summary(text: &str) {
+    progress::print_notice(text);
+    if let Err(error) = records::append_summary(&format!("**Clean-up.** {text}\n\n")) {
+        tracing::warn!(%error, "cannot write the summary");
+    }
 }
 
 async fn carry_out(
@@ -226,7 +262,8 @@ async fn restore(
     {
         return Err(miette::miette!("{} has no record of {unknown}", args.journal.display()));
     }
-    let backend = args.place.open(&store.parse().into_diagnostic()?, upstream).await?;
+    let store = store.parse().into_diagnostic()?;
+    let backend = args.access.open(&store, &upstream.github_api()).await?;
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
     output.show(&view::RestoreReport(restored)).into_diagnostic()?;
     Ok(CommandOutcome::Done)
@@ -234,20 +271,4 @@ async fn restore(
 
 fn cache(upstream: &UpstreamArgs) -> CleanupCache {
     CleanupCache::new(upstream.cache().join("retention"))
-}
-
-fn read_plan(file: &Path) -> Result<RetentionPlan> {
-    let text = std::fs::read_to_string(file)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("could not read {}", file.display()))?;
-    serde_json::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} is not a plan of `cleanup --plan`", file.display()))
-}
-
-fn write_plan(file: &Path, plan: &RetentionPlan) -> Result<()> {
-    let text = serde_json::to_string_pretty(plan).into_diagnostic()?;
-    std::fs::write(file, format!("{text}\n"))
-        .into_diagnostic()
-        .wrap_err_with(|| format!("could not write {}", file.display()))
 }

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use miette::Result;
 
-use crate::commands::args::signing::SigningArgs;
 use crate::io::environment;
-use crate::io::evidence::signer::Signer;
+use crate::io::evidence::attach;
+use crate::io::evidence::signer::{Signer, SignerSources};
 use crate::io::progress;
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::model::Digest;
@@ -13,20 +13,17 @@ use crate::model::boot_test::BootTest;
 use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 
-pub(super) struct TestResultPublisher {
+pub struct TestResultPublisher {
     signer: Signer,
     registry: RegistryWriter,
 }
 
 impl TestResultPublisher {
     /// Called before the test, so that an unreadable key fails early. `None` if nothing is attached: for a directory
-    /// (it holds no evidence), with `--no-sign`, or without a signer (a notice is printed).
-    pub(super) async fn find(store: &ImageLocation, signing: &SigningArgs) -> Result<Option<Self>> {
+    /// (it holds no evidence), or without a signer (a notice is printed).
+    pub async fn find(store: &ImageLocation, sources: &SignerSources) -> Result<Option<Self>> {
         let ImageLocation::Registry(repository) = store else { return Ok(None) };
-        if signing.no_sign() {
-            return Ok(None);
-        }
-        let Some(signer) = signing.sources().available_signer().await? else {
+        let Some(signer) = sources.available_signer().await? else {
             progress::print_notice(
                 "The result will not be attached to the image: there is no signer (give --key FILE, or `id-token: write` in \
                  GitHub Actions).",
@@ -38,7 +35,7 @@ impl TestResultPublisher {
     }
 
     /// Attaches failed results too; attaches nothing if no test ran. Returns the digests of the attached manifests.
-    pub(super) async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
+    pub async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
         let Some(result) = test.result(finished, environment::run_url()) else { return Ok(Vec::new()) };
         let digest = &test.image.digest;
         let manifest = self.registry.manifest(&TagOrDigest::Digest(digest.clone())).await?;
@@ -55,7 +52,7 @@ impl TestResultPublisher {
                 made.push(artifact::referrer(&signed.bundle, signed.kind, &subject, finished));
             }
         }
-        crate::io::evidence::attach::attach(&self.registry, digest, &made).await?;
-        Ok(made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect())
+        attach::attach(&self.registry, digest, &made).await?;
+        Ok(made.iter().map(|manifest| manifest.digest().clone()).collect())
     }
 }
