@@ -6,7 +6,7 @@ use miette::Result;
 use crate::commands::args::record::RecordArgs;
 use crate::commands::args::upstream::UpstreamArgs;
 use crate::commands::command_record::RunningCommand;
-use crate::commands::{self, CommandOutcome};
+use crate::commands::{self, CommandContext, CommandOutcome};
 use crate::output::{Format, StandardOutput};
 
 const EXIT_STATUS: &str = "Exit status:
@@ -73,55 +73,35 @@ impl Cli {
         }
     }
 
-    /// Runs the command and writes its record.
-    pub async fn run(self) -> Result<CommandOutcome> {
+    /// Runs the command and writes its record. `name` is the command's name on the command line.
+    pub async fn run(self, name: &str) -> Result<CommandOutcome> {
         let Self { command, format, upstream, record, .. } = self;
-        let running = RunningCommand::begin(record, command.as_str());
-        let output = StandardOutput::new(format);
-        let result = Box::pin(command.run(&upstream, &output)).await;
-        running.end(&result, output.into_results());
+        let running = RunningCommand::begin(record, name);
+        let context = CommandContext { upstream, output: StandardOutput::new(format) };
+        let result = Box::pin(command.run(&context)).await;
+        running.end(&result, context.output.into_results());
         result
     }
 }
 
 impl CliCommand {
-    const fn as_str(&self) -> &'static str {
+    async fn run(self, context: &CommandContext) -> Result<CommandOutcome> {
         match self {
-            Self::Versions(_) => "versions",
-            Self::Check(_) => "check",
-            Self::Plan(_) => "plan",
-            Self::Build(_) => "build",
-            Self::Verify(_) => "verify",
-            Self::BootTest(_) => "boot-test",
-            Self::ListRpms(_) => "list-rpms",
-            Self::ExtractRpms(_) => "extract-rpms",
-            Self::Publish(_) => "publish",
-            Self::Promote(_) => "promote",
-            Self::Reproduce(_) => "reproduce",
-            Self::Attestations(_) => "attestations",
-            Self::Cleanup(_) => "cleanup",
-            Self::Report(_) => "report",
-            Self::Workflow(_) => "workflow",
-        }
-    }
-
-    async fn run(self, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
-        match self {
-            Self::Versions(args) => commands::versions::run(args, upstream, output).await,
-            Self::Check(args) => commands::check::run(args, upstream, output).await,
-            Self::Plan(args) => commands::plan::run(args, upstream, output).await,
-            Self::Build(args) => Box::pin(commands::build::run(*args, upstream, output)).await,
-            Self::BootTest(args) => commands::boot_test::run(*args, upstream, output).await,
-            Self::Verify(args) => commands::verify::run(args, output).await,
-            Self::ListRpms(args) => commands::list_rpms::run(args, output).await,
-            Self::ExtractRpms(args) => commands::extract_rpms::run(args, output).await,
-            Self::Publish(args) => commands::publish::run(*args, output).await,
-            Self::Promote(args) => commands::promote::run(args, output).await,
-            Self::Reproduce(args) => commands::reproduce::run(*args, upstream, output).await,
-            Self::Attestations(args) => commands::attestations::run(args, output).await,
-            Self::Cleanup(args) => commands::cleanup::run(*args, upstream, output).await,
-            Self::Report(args) => commands::report::run(args, upstream, output).await,
-            Self::Workflow(args) => commands::workflow::run(args, upstream, output).await,
+            Self::Versions(args) => commands::versions::run(args, context).await,
+            Self::Check(args) => commands::check::run(args, context).await,
+            Self::Plan(args) => commands::plan::run(args, context).await,
+            Self::Build(args) => Box::pin(commands::build::run(*args, context)).await,
+            Self::BootTest(args) => commands::boot_test::run(*args, context).await,
+            Self::Verify(args) => commands::verify::run(args, context).await,
+            Self::ListRpms(args) => commands::list_rpms::run(args, context).await,
+            Self::ExtractRpms(args) => commands::extract_rpms::run(args, context).await,
+            Self::Publish(args) => commands::publish::run(*args, context).await,
+            Self::Promote(args) => commands::promote::run(args, context).await,
+            Self::Reproduce(args) => commands::reproduce::run(*args, context).await,
+            Self::Attestations(args) => commands::attestations::run(args, context).await,
+            Self::Cleanup(args) => commands::cleanup::run(*args, context).await,
+            Self::Report(args) => commands::report::run(args, context).await,
+            Self::Workflow(args) => commands::workflow::run(args, context).await,
         }
     }
 }

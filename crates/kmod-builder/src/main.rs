@@ -2,19 +2,21 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use kmod_builder::cli::Cli;
 use kmod_builder::commands::CommandOutcome;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> miette::Result<ExitCode> {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let command = matches.subcommand_name().unwrap_or_default();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(cli.log_level()));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     // Dropping the command's future ends the programs it started and removes its unfinished files.
     tokio::select! {
-        outcome = cli.run() => match outcome? {
+        outcome = cli.run(command) => match outcome? {
             CommandOutcome::Done => Ok(ExitCode::SUCCESS),
             CommandOutcome::Refused => Ok(ExitCode::from(3)),
         },

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 
+use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use crate::model::ci_report::RecordedResult;
@@ -41,21 +42,23 @@ impl StandardOutput {
     }
 
     /// Writes a value in the form asked for.
-    pub fn show(&self, value: &impl Show) -> io::Result<()> {
+    pub fn show(&self, value: &impl Show) -> Result<()> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).extend(value.recorded());
         match self.format {
             Format::Table => self.text(&value.table()),
-            Format::Json => self.text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+            Format::Json => {
+                self.text(&format!("{}\n", serde_json::to_string_pretty(value).into_diagnostic()?))
+            }
         }
     }
 
     /// Writes text as it is.
-    pub fn text(&self, text: &str) -> io::Result<()> {
+    pub fn text(&self, text: &str) -> Result<()> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             // The reader of `zfs-kmods … | head` has read enough; that is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
+            result => result.into_diagnostic(),
         }
     }
 

@@ -3,13 +3,12 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::CommandOutcome;
 use super::view::attestations::{Attestation, AttestationList};
+use super::{CommandContext, CommandOutcome};
 use crate::io::evidence;
 use crate::io::store::ImageStore;
 use crate::model::document::DocumentSchema;
 use crate::model::image::{DigestRef, ImageRef};
-use crate::output::StandardOutput;
 
 /// List the evidence that is attached to an image, and fetch it
 ///
@@ -27,7 +26,7 @@ pub struct AttestationsArgs {
     download: Option<PathBuf>,
 }
 
-pub async fn run(args: AttestationsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: AttestationsArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let ImageStore::Registry(registry) = &images else {
         return Err(miette::miette!(
@@ -59,6 +58,6 @@ pub async fn run(args: AttestationsArgs, output: &StandardOutput) -> Result<Comm
     }
     let schema = DocumentSchema::new("attestations", 1);
     let image = DigestRef { store: args.image.store, digest };
-    output.show(&AttestationList { schema, image, attestations, simple_signatures }).into_diagnostic()?;
+    context.output.show(&AttestationList { schema, image, attestations, simple_signatures })?;
     Ok(CommandOutcome::Done)
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+use miette::{Result, WrapErr as _};
 
-use super::CommandOutcome;
 use super::args::signing::SigningArgs;
 use super::args::upstream::UpstreamArgs;
 use super::view::boot_test::BootTestReport;
+use super::{CommandContext, CommandOutcome};
 use crate::io::blocking;
 use crate::io::boot_test::{
     self, Distribution, GuestDirectory, GuestFiles, GuestPackages, GuestSources, GuestTest, PackageLocation,
@@ -22,7 +22,6 @@ use crate::model::Digest;
 use crate::model::boot_test::{AcceleratorMode, BootTest, BootVerdict, GuestConfig, Machine, parse_memory};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
-use crate::output::StandardOutput;
 
 /// Console lines shown after a failed test.
 const TAIL: usize = 30;
@@ -89,11 +88,8 @@ pub struct BootTestArgs {
     signing: SigningArgs,
 }
 
-pub async fn run(
-    args: BootTestArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: BootTestArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let publisher = if args.signing.no_sign {
         None
     } else {
@@ -106,7 +102,7 @@ pub async fn run(
     };
     // The result is shown even if it cannot be attached.
     let tested = BootTestReport::new(test, attached.as_deref().unwrap_or_default());
-    output.show(&tested).into_diagnostic()?;
+    output.show(&tested)?;
     attached.wrap_err("the result cannot be attached to the image (--no-sign leaves that out)")?;
     match tested.test.verdict {
         BootVerdict::Passed => Ok(CommandOutcome::Done),

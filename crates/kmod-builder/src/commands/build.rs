@@ -12,7 +12,7 @@ use super::args::source::SourceArgs;
 use super::args::upstream::{self, UpstreamArgs};
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
-use super::{CommandOutcome, verify};
+use super::{CommandContext, CommandOutcome, verify};
 use crate::io::image_build::{self, ImageBuildResult};
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
@@ -77,11 +77,8 @@ pub struct BuildArgs {
     build: ImageBuildArgs,
 }
 
-pub async fn run(
-    args: BuildArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let ImageLocation::Layout(directory) = &args.to else {
         return Err(miette::miette!(
             help = "build into `oci:DIR` first",
@@ -97,7 +94,7 @@ pub async fn run(
         Ok(inputs) => inputs,
         Err(NotBuilt { kind, reason, verdict }) => {
             let result = BuildResult::NotBuilt { kind, reason, verdict };
-            output.show(&BuildReport::new(result)).into_diagnostic()?;
+            output.show(&BuildReport::new(result))?;
             return Ok(CommandOutcome::Done);
         }
     };
@@ -110,7 +107,7 @@ pub async fn run(
     match build(&inputs, kept, &args, &upstream.cache()).await? {
         Ok(result) => publish_and_show(&args, inputs.target(), directory, result, output).await,
         Err(report) => {
-            output.show(&*report).into_diagnostic()?;
+            output.show(&*report)?;
             progress::print_notice("the image broke the RPM contract and was not kept");
             Ok(CommandOutcome::Refused)
         }
@@ -138,13 +135,13 @@ async fn publish_and_show(
         match publish::publish(&name_in(directory, &target), None, to, &args.options).await {
             Ok(Ok(published)) => report.published = Some(published),
             Ok(Err(broken)) => {
-                output.show(&*broken).into_diagnostic()?;
+                output.show(&*broken)?;
                 return Ok(CommandOutcome::Refused);
             }
             Err(error) => failure = Some(error),
         }
     }
-    output.show(&report).into_diagnostic()?;
+    output.show(&report)?;
     failure.map_or(Ok(CommandOutcome::Done), Err)
 }
 

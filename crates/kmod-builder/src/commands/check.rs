@@ -1,15 +1,14 @@
 use clap::Args;
 use futures_util::future::try_join;
 use kmod_compat::{CompatMatrix, KernelRelease, Verdict, ZfsVersion};
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::args::source::SourceArgs;
-use super::args::upstream::{self, UpstreamArgs};
+use super::args::upstream;
 use super::view::CheckReport;
+use super::{CommandContext, CommandOutcome};
 use crate::io::resolve;
 use crate::model::Target;
-use crate::output::StandardOutput;
 
 /// Say whether an OpenZFS release may be built for a kernel, and why not
 ///
@@ -31,11 +30,8 @@ pub struct CheckArgs {
     source: SourceArgs,
 }
 
-pub async fn run(
-    args: CheckArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: CheckArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let upstream = upstream.connect()?;
     let matrix = CompatMatrix::embedded()?;
     let kernel = async {
@@ -56,6 +52,6 @@ pub async fn run(
         upstream::report_usage(&upstream);
     }
     let compatible = verdict == Verdict::Compatible;
-    output.show(&CheckReport::new(Target { zfs, kernel }, verdict)).into_diagnostic()?;
+    output.show(&CheckReport::new(Target { zfs, kernel }, verdict))?;
     Ok(if compatible { CommandOutcome::Done } else { CommandOutcome::Refused })
 }

@@ -8,16 +8,15 @@ use kmod_query::Stream;
 use kmod_query::coreos::ParseStreamError;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
-use super::CommandOutcome;
 use super::args::upstream::{self, UpstreamArgs};
 use super::view::cleanup::{self as view, CleanupReport};
+use super::{CommandContext, CommandOutcome};
 use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend, StoreAccess};
 use crate::io::{progress, records};
 use crate::model::Digest;
 use crate::model::cleanup::{HostKernel, PlanRejection, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
-use crate::output::StandardOutput;
 
 const EXAMPLES: &str = "Examples:
   zfs-kmods cleanup docker://ghcr.io/owner/zfs-kmods --dry-run
@@ -120,19 +119,16 @@ struct RestoreArgs {
     access: StoreAccess,
 }
 
-pub async fn run(
-    args: CleanupArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let now = Timestamp::now();
     match (args.verb, args.clean.apply.clone()) {
-        (Some(CleanupCommand::Restore(args)), _) => restore(args, upstream, output).await,
+        (Some(CleanupCommand::Restore(args)), _) => restore(args, context).await,
         (None, Some(file)) => {
             let plan = cleanup::read_plan(&file)?;
             let store: ImageLocation = plan.store().parse().into_diagnostic()?;
             let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
-            carry_out(&backend, plan, &args.clean, upstream, output, now).await
+            carry_out(&backend, plan, &args.clean, context, now).await
         }
         (None, None) => {
             let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
@@ -142,11 +138,11 @@ pub async fn run(
                 cleanup::write_plan(file, &plan)?;
             }
             if args.clean.dry_run {
-                output.show(&plan).into_diagnostic()?;
+                output.show(&plan)?;
                 summary(&view::dry(&plan));
                 return Ok(CommandOutcome::Done);
             }
-            carry_out(&backend, plan, &args.clean, upstream, output, now).await
+            carry_out(&backend, plan, &args.clean, context, now).await
         }
     }
 }
@@ -200,20 +196,20 @@ async fn carry_out(
     backend: &RetentionBackend,
     plan: RetentionPlan,
     args: &CleanArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
+    context: &CommandContext,
     now: Timestamp,
 ) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let rejections = plan.rejections();
     let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
     if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {
-        output.show(&plan).into_diagnostic()?;
+        output.show(&plan)?;
         let hint = if rejection.can_be_overridden() { "; --override-limits allows this" } else { "" };
         summary(&format!("Nothing was deleted: {rejection}{hint}."));
         return Ok(CommandOutcome::Refused);
     }
     if plan.deletions().is_empty() {
-        output.show(&plan).into_diagnostic()?;
+        output.show(&plan)?;
         summary(&format!("Nothing was deleted: all {} manifests are kept.", plan.kept().len()));
         return Ok(CommandOutcome::Done);
     }
@@ -237,7 +233,7 @@ async fn carry_out(
         requests: backend.cost(),
         journal: path,
     };
-    output.show(&report).into_diagnostic()?;
+    output.show(&report)?;
     summary(&report.sentence());
     match report.integrity.broken.first() {
         None => Ok(CommandOutcome::Done),
@@ -251,11 +247,7 @@ async fn carry_out(
     }
 }
 
-async fn restore(
-    args: RestoreArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let (store, records) = cleanup::read_journal(&args.journal)?;
     if let Some(unknown) =
         args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
@@ -263,9 +255,9 @@ async fn restore(
         return Err(miette::miette!("{} has no record of {unknown}", args.journal.display()));
     }
     let store = store.parse().into_diagnostic()?;
-    let backend = args.access.open(&store, &upstream.github_api()).await?;
+    let backend = args.access.open(&store, &context.upstream.github_api()).await?;
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
-    output.show(&view::RestoreReport(restored)).into_diagnostic()?;
+    context.output.show(&view::RestoreReport(restored))?;
     Ok(CommandOutcome::Done)
 }
 

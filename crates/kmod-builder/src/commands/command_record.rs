@@ -4,18 +4,18 @@ use jiff::Timestamp;
 use miette::Result;
 
 use super::args::record::RecordArgs;
-use super::{CommandOutcome, failure};
-use crate::io::{environment, records};
+use super::CommandOutcome;
+use crate::io::{environment, failure, records};
 use crate::model::ci_report::{CommandRecord, CommandStatus, Failure, RecordedResult, outputs};
 
-pub struct RunningCommand {
+pub struct RunningCommand<'a> {
     args: RecordArgs,
-    command: &'static str,
+    command: &'a str,
     started_at: Timestamp,
 }
 
-impl RunningCommand {
-    pub fn begin(args: RecordArgs, command: &'static str) -> Self {
+impl<'a> RunningCommand<'a> {
+    pub fn begin(args: RecordArgs, command: &'a str) -> Self {
         Self { args, command, started_at: Timestamp::now() }
     }
 

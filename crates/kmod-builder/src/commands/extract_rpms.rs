@@ -2,15 +2,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::view::extract_rpms::ExtractReport;
+use super::{CommandContext, CommandOutcome};
 use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
 use crate::model::packages::PackageGroup;
-use crate::output::StandardOutput;
 
 /// Write the RPMs of an image into a directory
 ///
@@ -39,7 +38,7 @@ pub struct ExtractRpmsArgs {
     replace: bool,
 }
 
-pub async fn run(args: ExtractRpmsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: ExtractRpmsArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let groups: BTreeSet<_> =
         if args.only.is_empty() { PackageGroup::ALL.into() } else { args.only.into_iter().collect() };
     let images = ImageStore::open(&args.image.store).await?;
@@ -48,6 +47,6 @@ pub async fn run(args: ExtractRpmsArgs, output: &StandardOutput) -> Result<Comma
     if rpms.is_empty() {
         tracing::warn!(image = %args.image, "the image has no packages of these groups");
     }
-    output.show(&ExtractReport::new(contents.image(), rpms)).into_diagnostic()?;
+    context.output.show(&ExtractReport::new(contents.image(), rpms))?;
     Ok(CommandOutcome::Done)
 }

@@ -1,12 +1,11 @@
 use clap::Args;
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::view::list_rpms::RpmList;
+use super::{CommandContext, CommandOutcome};
 use crate::io::image_rpms::ImageRpms;
 use crate::io::store::ImageStore;
 use crate::model::image::ImageRef;
-use crate::output::StandardOutput;
 
 /// List the RPMs of an image
 ///
@@ -21,10 +20,10 @@ pub struct ListRpmsArgs {
     image: ImageRef,
 }
 
-pub async fn run(args: ListRpmsArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: ListRpmsArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let images = ImageStore::open(&args.image.store).await?;
     let contents = ImageRpms::open(&images, &args.image).await?;
     let rpms = contents.list().await?;
-    output.show(&RpmList::new(contents.image(), rpms)).into_diagnostic()?;
+    context.output.show(&RpmList::new(contents.image(), rpms))?;
     Ok(CommandOutcome::Done)
 }

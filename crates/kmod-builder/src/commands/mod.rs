@@ -12,7 +12,6 @@ pub mod check;
 pub mod cleanup;
 pub mod command_record;
 pub mod extract_rpms;
-pub mod failure;
 pub mod list_rpms;
 pub mod plan;
 pub mod promote;
@@ -23,6 +22,15 @@ pub mod verify;
 pub mod versions;
 pub mod view;
 pub mod workflow;
+
+use crate::output::StandardOutput;
+
+/// What commands share.
+#[derive(Debug)]
+pub struct CommandContext {
+    pub upstream: args::upstream::UpstreamArgs,
+    pub output: StandardOutput,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandOutcome {

@@ -6,11 +6,11 @@ use kmod_compat::{Arch, CompatMatrix, Verdict, ZfsVersion};
 use kmod_query::{Stream, Upstream, ZfsRelease};
 use miette::{IntoDiagnostic as _, Report, Result};
 
-use super::CommandOutcome;
 use super::args::inputs::InputsSource;
 use super::args::source::this_arch;
 use super::args::trust::TrustArgs;
-use super::args::upstream::{self, UpstreamArgs};
+use super::args::upstream;
+use super::{CommandContext, CommandOutcome};
 use crate::io::published_images::PublishedImages;
 use crate::io::{environment, progress, resolve};
 use crate::model::Compression;
@@ -84,7 +84,8 @@ impl PlanArgs {
     }
 }
 
-pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     if let Some(inputs) = args.inputs() {
         return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
     }
@@ -120,7 +121,7 @@ pub async fn run(args: PlanArgs, upstream: &UpstreamArgs, output: &StandardOutpu
         let kib = usage.bytes.div_ceil(1024);
         progress::print_notice(&format!("asked the registry: {} requests, {kib} KiB", usage.requests));
     }
-    output.show(&plan).into_diagnostic()?;
+    output.show(&plan)?;
     if plan.is_complete() {
         return Ok(CommandOutcome::Done);
     }
@@ -225,6 +226,6 @@ async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<C
             reason: "requested with --inputs".to_owned(),
         },
     };
-    output.show(&Plan::new(vec![planned], Vec::new())).into_diagnostic()?;
+    output.show(&Plan::new(vec![planned], Vec::new()))?;
     Ok(CommandOutcome::Done)
 }

@@ -7,8 +7,8 @@ use miette::{IntoDiagnostic as _, Result};
 
 use super::view::promote::{PromotionOutcome, PromotionReport};
 
-use super::CommandOutcome;
 use super::args::trust::TrustArgs;
+use super::{CommandContext, CommandOutcome};
 use crate::io::environment;
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{self, Access, Registry, RegistryWriter};
@@ -79,7 +79,7 @@ pub struct PromoteArgs {
     trust: TrustArgs,
 }
 
-pub async fn run(args: PromoteArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let ImageLocation::Registry(repository) = &args.image.store else {
         return Err(miette::miette!(
             help = "publish it first, then promote docker://HOST/NAME@DIGEST",
@@ -105,7 +105,7 @@ pub async fn run(args: PromoteArgs, output: &StandardOutput) -> Result<CommandOu
     let report = PromotionReport::new(&args.image, &args.channel, &checks, &required);
     let Some(proven) = checks.proven(&required) else {
         drop(section);
-        return conclude(&report.end(PromotionOutcome::Unproven), output);
+        return conclude(&report.end(PromotionOutcome::Unproven), &context.output);
     };
 
     let arch = proven.target().arch();
@@ -127,7 +127,7 @@ pub async fn run(args: PromoteArgs, output: &StandardOutput) -> Result<CommandOu
         }
     };
     drop(section);
-    conclude(&report.with_tags(promotion.tags()).end(outcome), output)
+    conclude(&report.with_tags(promotion.tags()).end(outcome), &context.output)
 }
 
 async fn examine(
@@ -163,6 +163,6 @@ async fn audit_tag(registry: &Registry, args: &PromoteArgs, arch: Arch, now: Tim
 }
 
 fn conclude(report: &PromotionReport, output: &StandardOutput) -> Result<CommandOutcome> {
-    output.show(report).into_diagnostic()?;
+    output.show(report)?;
     Ok(if report.refused() { CommandOutcome::Refused } else { CommandOutcome::Done })
 }

@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
-use super::CommandOutcome;
 use super::args::signing::SigningArgs;
 use super::view;
 use super::view::publish::PublishReport;
+use super::{CommandContext, CommandOutcome};
 use crate::io::evidence::builder::EvidenceBuilder;
 use crate::io::evidence::{self, signer};
 use crate::io::image_diff::{self, Depth};
@@ -23,7 +23,6 @@ use crate::model::publish::{Publication, TagConflictPolicy};
 use crate::model::tags::Channel;
 use crate::model::verify::{self, VerificationReport};
 use crate::model::{DocumentSchema, Target};
-use crate::output::StandardOutput;
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
 ///
@@ -89,14 +88,14 @@ impl PublishOptions {
     }
 }
 
-pub async fn run(args: PublishArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: PublishArgs, context: &CommandContext) -> Result<CommandOutcome> {
     match publish(&args.from, args.inputs, &args.to, &args.options).await? {
         Ok(report) => {
-            output.show(&report).into_diagnostic()?;
+            context.output.show(&report)?;
             Ok(CommandOutcome::Done)
         }
         Err(report) => {
-            output.show(&*report).into_diagnostic()?;
+            context.output.show(&*report)?;
             Ok(CommandOutcome::Refused)
         }
     }

@@ -4,15 +4,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum as _};
 use miette::{IntoDiagnostic as _, Result};
 
-use super::CommandOutcome;
 use super::args::upstream::UpstreamArgs;
+use super::{CommandContext, CommandOutcome};
 use crate::io::github::{GithubError, Issues, Pace};
 use crate::io::{environment, progress, records};
 use crate::model::ci_report::{
     CommandRecord, IssueAction, LastStage, RunReport, RunTrigger, annotation, desired_issues, issue_actions,
     summary,
 };
-use crate::output::StandardOutput;
 
 /// Report the result of a run: summary, annotations and issues
 ///
@@ -71,11 +70,8 @@ impl ReportArgs {
     }
 }
 
-pub async fn run(
-    args: ReportArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: ReportArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     if args.issues && args.repository.is_none() {
         return Err(miette::miette!(
             help = "name it with --repository OWNER/NAME",
@@ -102,7 +98,7 @@ pub async fn run(
         Ok(actions) => actions.iter().for_each(|action| progress::print_notice(&action.to_string())),
         Err(reason) => progress::print_notice(&format!("no issue was changed: {reason}")),
     }
-    output.show(&report).into_diagnostic()?;
+    output.show(&report)?;
     Ok(if report.is_good() { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 

@@ -1,18 +1,17 @@
 use clap::Args;
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::args::image_build::ImageBuildArgs;
 use super::args::trust::TrustArgs;
 use super::args::upstream::UpstreamArgs;
 use super::view::reproduce::ReproduceReport;
+use super::{CommandContext, CommandOutcome};
 use crate::io::image_diff::{self, Depth};
 use crate::io::podman::Reuse;
 use crate::io::progress;
 use crate::io::store::ImageStore;
 use crate::io::{image_build, inputs};
 use crate::model::image::{DigestRef, ImageRef};
-use crate::output::StandardOutput;
 
 /// Build an image again from its own inputs, and compare the two bit for bit
 ///
@@ -51,11 +50,8 @@ pub struct ReproduceArgs {
     trust: TrustArgs,
 }
 
-pub async fn run(
-    args: ReproduceArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: ReproduceArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let report = match &args.with {
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);
@@ -64,7 +60,7 @@ pub async fn run(
         }
         None => reproduce(&args, upstream).await?,
     };
-    output.show(&report).into_diagnostic()?;
+    output.show(&report)?;
     Ok(if report.comparison.identical { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 

@@ -1,15 +1,14 @@
 use clap::Args;
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::args::trust::TrustArgs;
+use super::{CommandContext, CommandOutcome};
 use crate::io::store::{ImageStore, StoreError};
 use crate::io::{evidence, inspect};
 use crate::model::Target;
 use crate::model::evidence::verify::{self as evidence_checks, TrustPolicy};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
 use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
-use crate::output::StandardOutput;
 
 /// Check that an image holds the right RPMs, and that they will load
 ///
@@ -50,13 +49,13 @@ pub enum EvidenceLevel {
     Off,
 }
 
-pub async fn run(args: VerifyArgs, output: &StandardOutput) -> Result<CommandOutcome> {
+pub async fn run(args: VerifyArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspect::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
     let report = verify::verify(&inspection, None).and(answers);
-    output.show(&report).into_diagnostic()?;
+    context.output.show(&report)?;
     Ok(if report.passed() { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 

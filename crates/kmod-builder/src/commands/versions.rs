@@ -1,14 +1,13 @@
 use clap::Args;
 use futures_util::future::join;
 use kmod_compat::CompatMatrix;
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::args::source::SourceArgs;
-use super::args::upstream::{self, UpstreamArgs};
+use super::args::upstream;
 use super::view::{Versions, VersionsField};
+use super::{CommandContext, CommandOutcome};
 use crate::io::resolve;
-use crate::output::StandardOutput;
 
 /// Show the kernel of a stream or image, and the newest OpenZFS of the line that is followed
 #[derive(Debug, Args)]
@@ -24,18 +23,15 @@ pub struct VersionsArgs {
     field: Option<VersionsField>,
 }
 
-pub async fn run(
-    args: VersionsArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: VersionsArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let CommandContext { upstream, output } = context;
     let upstream = upstream.connect()?;
     let matrix = CompatMatrix::embedded()?;
     // Concurrent, but a query for the kernel alone does not wait for GitHub.
     let (source, zfs) = match args.field {
         Some(VersionsField::Zfs) => {
             let zfs = resolve::openzfs(&upstream, &matrix, None).await?;
-            output.text(&format!("{}\n", zfs.version)).into_diagnostic()?;
+            output.text(&format!("{}\n", zfs.version))?;
             return Ok(CommandOutcome::Done);
         }
         _ => join(args.source.resolve(&upstream), resolve::openzfs(&upstream, &matrix, None)).await,
@@ -45,7 +41,7 @@ pub async fn run(
     resolve::report_skipped(&source.source, &source.skipped);
     let versions = Versions::new(source, zfs?.version);
     match args.field {
-        None => output.show(&versions).into_diagnostic()?,
+        None => output.show(&versions)?,
         Some(field) => {
             let value = versions.field(field).ok_or_else(|| {
                 miette::miette!(
@@ -54,7 +50,7 @@ pub async fn run(
                     versions.source
                 )
             })?;
-            output.text(&format!("{value}\n")).into_diagnostic()?;
+            output.text(&format!("{value}\n"))?;
         }
     }
     Ok(CommandOutcome::Done)

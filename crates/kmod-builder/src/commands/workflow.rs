@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use miette::{IntoDiagnostic as _, Result};
+use miette::Result;
 
-use super::CommandOutcome;
 use super::args::upstream::UpstreamArgs;
 use super::view::Runs;
+use super::{CommandContext, CommandOutcome};
 use crate::io::github::{Pace, Run, Workflow};
 use crate::io::{environment, progress};
 use crate::output::StandardOutput;
@@ -83,32 +83,24 @@ struct StatusArgs {
     location: WorkflowLocationArgs,
 }
 
-pub async fn run(
-    args: WorkflowArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
+pub async fn run(args: WorkflowArgs, context: &CommandContext) -> Result<CommandOutcome> {
     match args.command {
-        WorkflowCommand::Run(args) => start(args, upstream, output).await,
-        WorkflowCommand::Status(args) => status(args, upstream, output).await,
+        WorkflowCommand::Run(args) => start(args, context).await,
+        WorkflowCommand::Status(args) => status(args, context).await,
     }
 }
 
-async fn start(args: RunArgs, upstream: &UpstreamArgs, output: &StandardOutput) -> Result<CommandOutcome> {
-    let workflow = args.location.open(upstream)?;
+async fn start(args: RunArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let workflow = args.location.open(&context.upstream)?;
     let inputs = args.inputs.into_iter().collect::<BTreeMap<_, _>>();
     let run = workflow.start(&args.reference, &inputs, args.location.interval()).await?;
-    show(&workflow, &args.location, vec![run], args.watch, output).await
+    show(&workflow, &args.location, vec![run], args.watch, &context.output).await
 }
 
-async fn status(
-    args: StatusArgs,
-    upstream: &UpstreamArgs,
-    output: &StandardOutput,
-) -> Result<CommandOutcome> {
-    let workflow = args.location.open(upstream)?;
+async fn status(args: StatusArgs, context: &CommandContext) -> Result<CommandOutcome> {
+    let workflow = args.location.open(&context.upstream)?;
     let runs = workflow.runs(args.count).await?;
-    show(&workflow, &args.location, runs, args.watch, output).await
+    show(&workflow, &args.location, runs, args.watch, &context.output).await
 }
 
 /// Waits for the first run if requested, then shows all.
@@ -128,7 +120,7 @@ async fn show(
             .await?;
     }
     let runs = Runs(runs);
-    output.show(&runs).into_diagnostic()?;
+    output.show(&runs)?;
     match runs.0.first() {
         Some(first) if watch && first.state() != "success" => Err(miette::miette!(
             help = format!("its page has the summary: {}", first.html_url),

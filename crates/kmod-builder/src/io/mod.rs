@@ -9,6 +9,7 @@ pub mod decompress;
 pub mod download;
 pub mod environment;
 pub mod evidence;
+pub mod failure;
 pub mod github;
 pub mod image_build;
 pub mod image_diff;

@@ -5,9 +5,9 @@ use std::fmt;
 /// How the build's steps are kept apart from the machine (buildah's `--isolation`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// A container proper, by the machine's OCI runtime.
+    /// A container of the machine's OCI runtime.
     Oci,
-    /// A change of root only, where the machine lets nobody start containers.
+    /// A change of root only, for machines that cannot start containers.
     Chroot,
 }
 

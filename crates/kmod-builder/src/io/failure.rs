@@ -13,8 +13,7 @@ use crate::io::github::GithubError;
 use crate::io::image_rpms::ImageRpmsError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
-use crate::io::published_images::PublishedImagesError;
-use crate::io::published_images::UnknownImage;
+use crate::io::published_images::{PublishedImagesError, UnknownImage};
 use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::resolve::ResolveError;
 use crate::io::store::StoreError;
@@ -36,63 +35,16 @@ fn kind(report: &Report) -> FindingKind {
 }
 
 fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
-    // A transparent error leaves its inner error out of the chain, so the inner error is matched directly.
-    if let Some(error) = error.downcast_ref::<ResolveError>() {
-        return match error {
-            ResolveError::Query(error) => of(error),
-            ResolveError::Podman(error) => of(error),
-            _ => Some(FindingKind::Upstream),
-        };
+    if let Some(inner) = transparent(error) {
+        return of(inner);
     }
-    if error.downcast_ref::<PartialInputsError>().is_some() {
-        return Some(FindingKind::Upstream);
-    }
-    if let Some(error) = error.downcast_ref::<GuestError>() {
-        return match error {
-            GuestError::Query(error) => of(error),
-            GuestError::Download(error) => of(error),
-            GuestError::Podman(error) => of(error),
-            _ => None,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<ImageRpmsError>() {
-        return match error {
-            ImageRpmsError::Store(error) => of(error),
-            _ => Some(FindingKind::Contract),
-        };
-    }
-    if let Some(error) = error.downcast_ref::<StoreError>() {
-        return match error {
-            StoreError::Registry(error) => of(error),
-            _ => None,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<EvidenceError>() {
-        return match error {
-            EvidenceError::Sign(error) => of(error),
-            EvidenceError::Signer(_) => None,
-            EvidenceError::Unknown(_) => Some(FindingKind::Registry),
-        };
-    }
-    if let Some(error) = error.downcast_ref::<PublishedImagesError>() {
-        return match error {
-            PublishedImagesError::Registry(error) => of(error),
-            PublishedImagesError::NotARegistry(_) => None,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<PublishError>() {
-        return match error {
-            PublishError::Registry(error) => of(error),
-            PublishError::Refused(_) | PublishError::Incomplete { .. } => Some(FindingKind::Registry),
-        };
-    }
-    if let Some(error) = error.downcast_ref::<QueryError>() {
+    if let Some(error) = error.downcast_ref() {
         return Some(match error {
             QueryError::KernelRpmGone { .. } => FindingKind::KernelDevelMissing,
             _ => FindingKind::Upstream,
         });
     }
-    if let Some(error) = error.downcast_ref::<DownloadError>() {
+    if let Some(error) = error.downcast_ref() {
         return match error {
             // Only kernel headers disappear upstream; release tarballs stay.
             DownloadError::Status { url, status }
@@ -104,23 +56,53 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
             _ => Some(FindingKind::Upstream),
         };
     }
-    if let Some(error) = error.downcast_ref::<PodmanError>() {
-        return match error {
-            PodmanError::Stage { .. } => Some(FindingKind::Build),
-            _ => None,
-        };
-    }
     if let Some(error) = error.downcast_ref::<RegistryError>() {
         return Some(if denies(error.kind()) { FindingKind::Permission } else { FindingKind::Registry });
-    }
-    if error.downcast_ref::<UnknownImage>().is_some() {
-        return Some(FindingKind::Registry);
     }
     if let Some(error) = error.downcast_ref::<GithubError>() {
         return Some(if error.is_refusal() { FindingKind::Permission } else { FindingKind::Upstream });
     }
-    // Neither an identity nor a signing key.
-    error.downcast_ref::<SignError>().map(|_| FindingKind::Permission)
+    let evidence_is_unknown = matches!(error.downcast_ref(), Some(EvidenceError::Unknown(_)));
+    let build_failed = matches!(error.downcast_ref(), Some(PodmanError::Stage { .. }));
+    let kind = if build_failed {
+        FindingKind::Build
+    } else if error.is::<ResolveError>() || error.is::<PartialInputsError>() {
+        FindingKind::Upstream
+    } else if error.is::<ImageRpmsError>() {
+        FindingKind::Contract
+    } else if evidence_is_unknown || error.is::<PublishError>() || error.is::<UnknownImage>() {
+        FindingKind::Registry
+    } else if error.is::<SignError>() {
+        // Neither an identity nor a signing key.
+        FindingKind::Permission
+    } else {
+        return None;
+    };
+    Some(kind)
+}
+
+/// The inner error of a transparent one, which leaves it out of the chain.
+fn transparent<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    macro_rules! inner {
+        ($($error:ident::$variant:ident,)*) => {
+            $(if let Some($error::$variant(inner)) = error.downcast_ref() {
+                return Some(inner);
+            })*
+        };
+    }
+    inner!(
+        ResolveError::Query,
+        ResolveError::Podman,
+        GuestError::Query,
+        GuestError::Download,
+        GuestError::Podman,
+        ImageRpmsError::Store,
+        StoreError::Registry,
+        EvidenceError::Sign,
+        PublishedImagesError::Registry,
+        PublishError::Registry,
+    );
+    None
 }
 
 fn is_package(url: &str) -> bool {
