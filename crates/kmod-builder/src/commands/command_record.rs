@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use miette::Result;
 
-use super::args::record::RecordArgs;
 use super::CommandOutcome;
+use super::args::record::RecordArgs;
 use crate::io::{environment, failure, records};
 use crate::model::ci_report::{CommandRecord, CommandStatus, Failure, RecordedResult, outputs};
 
