@@ -78,44 +78,17 @@ pub enum QueryError {
     /// 429, or GitHub's 403 with an exhausted rate limit.
     #[error("too many requests{}: {request}", when(*until))]
     #[diagnostic(help("wait, or raise the limit by giving credentials (GitHub: a token)"))]
-    TooManyRequests {
-        request: RequestInfo,
-        /// When the server accepts requests again.
-        until: Option<Timestamp>,
-    },
+    TooManyRequests { request: RequestInfo, until: Option<Timestamp> },
     #[error("unexpected status {status}{}: {request}", when(*until))]
     #[diagnostic(help("the server failed; try again later"))]
-    Status {
-        request: RequestInfo,
-        status: u16,
-        /// When the server accepts requests again.
-        until: Option<Timestamp>,
-    },
+    Status { request: RequestInfo, status: u16, until: Option<Timestamp> },
     /// A web page where data should be: a captive portal, a maintenance page, a wrong base URL.
     #[error("got a web page instead of JSON: {request}")]
     #[diagnostic(help("check the base URL and the proxy settings; it may be a login page"))]
     Html { request: RequestInfo },
-    #[error("the JSON is cut off at line {line}, column {column}: {request}")]
-    #[diagnostic(help("the transfer or the file upstream is incomplete; try again"))]
-    Truncated { request: RequestInfo, line: usize, column: usize },
-    #[error("not valid JSON: {reason}: {request}")]
-    #[diagnostic(help("check the base URL; the format upstream may have changed"))]
-    InvalidJson { request: RequestInfo, reason: String },
-    #[error("the field `{field}` is missing: {request}")]
-    #[diagnostic(help("the format upstream may have changed; this program may need an update"))]
-    MissingField {
-        request: RequestInfo,
-        /// The path of the field, such as `releases[3].version`.
-        field: String,
-    },
-    #[error("the field `{field}` is invalid: {reason}: {request}")]
-    #[diagnostic(help("the format upstream may have changed; this program may need an update"))]
-    InvalidField {
-        request: RequestInfo,
-        /// The path of the field.
-        field: String,
-        reason: String,
-    },
+    #[error("{error}: {request}")]
+    #[diagnostic(help("{}", error.advice()))]
+    Format { request: RequestInfo, error: FormatError },
     #[error("the response is larger than {limit} bytes: {request}")]
     #[diagnostic(help("check the base URL: this is not the expected document"))]
     TooLarge { request: RequestInfo, limit: u64 },
@@ -130,11 +103,7 @@ pub enum QueryError {
     Registry(Arc<RegistryError>),
     #[error("no image for {arch}: {request}")]
     #[diagnostic(help("choose another architecture, stream or source image"))]
-    NoImage {
-        request: RequestInfo,
-        /// As RPM calls it.
-        arch: kmod_compat::Arch,
-    },
+    NoImage { request: RequestInfo, arch: kmod_compat::Arch },
     #[error("{reason}: {request}")]
     #[diagnostic(help("choose a released version, or wait until upstream has published its files"))]
     NoRelease { request: RequestInfo, reason: String },
@@ -222,6 +191,7 @@ pub enum FormatError {
     Truncated { line: usize, column: usize },
     #[error("not valid JSON: {reason}")]
     Json { reason: String },
+    /// `field` is a path, such as `releases[3].version`.
     #[error("the field `{field}` is missing")]
     Missing { field: String },
     #[error("the field `{field}` is invalid: {reason}")]
@@ -230,12 +200,16 @@ pub enum FormatError {
 
 impl FormatError {
     pub(crate) fn at(self, request: &RequestInfo) -> QueryError {
-        let request = request.clone();
+        QueryError::Format { request: request.clone(), error: self }
+    }
+
+    const fn advice(&self) -> &'static str {
         match self {
-            Self::Truncated { line, column } => QueryError::Truncated { request, line, column },
-            Self::Json { reason } => QueryError::InvalidJson { request, reason },
-            Self::Missing { field } => QueryError::MissingField { request, field },
-            Self::Invalid { field, reason } => QueryError::InvalidField { request, field, reason },
+            Self::Truncated { .. } => "the transfer or the file upstream is incomplete; try again",
+            Self::Json { .. } => "check the base URL; the format upstream may have changed",
+            Self::Missing { .. } | Self::Invalid { .. } => {
+                "the format upstream may have changed; this program may need an update"
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 use crate::error::error_chain;
 use crate::retry::{RetryPolicy, retry_after};
 use crate::stats::{RequestCounter, RequestStats};
-use crate::{QueryError, RequestInfo};
+use crate::{FormatError, QueryError, RequestInfo};
 use cache::Cache;
 
 #[derive(Clone, Debug)]
@@ -107,7 +107,10 @@ impl Http {
     pub(crate) async fn head(&self, url: &str, request: &RequestInfo) -> Result<HeaderMap, QueryError> {
         let send =
             || async { self.client.head(url).send().await.map_err(|error| transport(request, &error)) };
-        self.retry(|| async { Ok(self.accept(request, send().await)?.headers().clone()) }).await
+        self.options
+            .retry_policy
+            .retry(|| async { Ok(self.accept(request, send().await)?.headers().clone()) })
+            .await
     }
 
     /// Like [`Http::get`], for requests that another client sends.
@@ -124,6 +127,8 @@ impl Http {
         let entry = self.load(url).await;
         let conditions = entry.as_ref().map(cache::Entry::conditions).unwrap_or_default();
         let fetched = self
+            .options
+            .retry_policy
             .retry(|| async {
                 let response = self.accept(request, send(conditions.clone()).await)?;
                 match response.status() {
@@ -140,14 +145,6 @@ impl Http {
             (None, Some(entry)) => Ok(HttpResponse { headers: entry.headers(), body: entry.body }),
             (None, None) => Err(QueryError::Status { request: request.clone(), status: 304, until: None }),
         }
-    }
-
-    async fn retry<T, S, F>(&self, action: S) -> Result<T, QueryError>
-    where
-        S: FnMut() -> F,
-        F: Future<Output = Result<T, QueryError>>,
-    {
-        self.options.retry_policy.retry(action).await
     }
 
     /// For octocrab's requests.
@@ -214,7 +211,7 @@ impl HttpResponse {
             return Err(QueryError::Html { request: request.clone() });
         }
         std::str::from_utf8(&self.body)
-            .map_err(|error| QueryError::InvalidJson { request: request.clone(), reason: error.to_string() })
+            .map_err(|error| FormatError::Json { reason: error.to_string() }.at(request))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::oci::{Annotations, Config, DOCKER_INDEX, INDEX, Index, Manifest, RawManifest};
 use crate::reference::{ImageLocation, ImageRef, ParseImageRefError, PinnedImage, TagOrDigest};
 use crate::registry::{Access, Registries, Registry, RegistryError, RegistryErrorKind, manifest_named};
-use crate::{QueryError, RequestInfo};
+use crate::{FormatError, QueryError, RequestInfo};
 
 /// In bytes.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -41,11 +41,9 @@ impl ResolvedImage {
     /// have.
     pub fn kernel(&self) -> Result<Option<KernelRelease>, QueryError> {
         let Some(text) = self.labels.get("ostree.linux") else { return Ok(None) };
-        let invalid = |reason: String| QueryError::InvalidField {
-            request: RequestInfo::new(&self.image.to_string(), "the image's labels"),
-            field: "ostree.linux".to_owned(),
-            reason,
-        };
+        let request = || RequestInfo::new(&self.image.to_string(), "the image's labels");
+        let invalid =
+            |reason| FormatError::Invalid { field: "ostree.linux".to_owned(), reason }.at(&request());
         let kernel: KernelRelease = text.parse().map_err(|error| invalid(format!("{error}")))?;
         if kernel.arch() == self.arch {
             Ok(Some(kernel))

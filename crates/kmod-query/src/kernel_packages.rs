@@ -42,24 +42,21 @@ impl PackageRepository {
 
     fn url(self, endpoints: &Endpoints, kernel: &KernelRelease, fedora: FedoraVersion, file: &str) -> String {
         let arch = kernel.arch();
-        match self {
-            Self::Updates => {
-                join(&endpoints.fedora, &format!("updates/{fedora}/Everything/{arch}/Packages/k/{file}"))
-            }
+        let (base, folder) = match self {
+            Self::Updates => (&endpoints.fedora, format!("updates/{fedora}/Everything/{arch}/Packages/k")),
             Self::Releases => {
-                join(&endpoints.fedora, &format!("releases/{fedora}/Everything/{arch}/os/Packages/k/{file}"))
+                (&endpoints.fedora, format!("releases/{fedora}/Everything/{arch}/os/Packages/k"))
             }
-            Self::Development => join(
-                &endpoints.fedora,
-                &format!("development/{fedora}/Everything/{arch}/os/Packages/k/{file}"),
-            ),
-            Self::UpdatesArchive => join(&endpoints.updates_archive, &format!("{fedora}/{arch}/{file}")),
-            Self::CoreOsPool => join(&endpoints.coreos_pool, &format!("{arch}/Packages/k/{file}")),
+            Self::Development => {
+                (&endpoints.fedora, format!("development/{fedora}/Everything/{arch}/os/Packages/k"))
+            }
+            Self::UpdatesArchive => (&endpoints.updates_archive, format!("{fedora}/{arch}")),
+            Self::CoreOsPool => (&endpoints.coreos_pool, format!("{arch}/Packages/k")),
             Self::Koji => {
-                let (version, release) = (kernel.version(), kernel.release());
-                join(&endpoints.koji, &format!("kernel/{version}/{release}/{arch}/{file}"))
+                (&endpoints.koji, format!("kernel/{}/{}/{arch}", kernel.version(), kernel.release()))
             }
-        }
+        };
+        join(base, &format!("{folder}/{file}"))
     }
 }
 
@@ -87,26 +84,21 @@ pub enum KernelPackage {
 }
 
 impl KernelPackage {
-    /// Variants have packages of their own: `kernel-debug-devel`.
-    pub fn nevra(self, kernel: &KernelRelease) -> String {
-        let part = match self {
+    const fn suffix(self) -> &'static str {
+        match self {
             Self::Devel => "devel",
             Self::Core => "core",
             Self::ModulesCore => "modules-core",
-        };
-        let name = match kernel.variant() {
-            Some(variant) => format!("kernel-{variant}-{part}"),
-            None => format!("kernel-{part}"),
-        };
-        format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
+        }
     }
 
-    const fn described(self) -> &'static str {
-        match self {
-            Self::Devel => "the kernel-devel package",
-            Self::Core => "the kernel-core package",
-            Self::ModulesCore => "the kernel-modules-core package",
-        }
+    /// Variants have packages of their own: `kernel-debug-devel`.
+    pub fn nevra(self, kernel: &KernelRelease) -> String {
+        let name = match kernel.variant() {
+            Some(variant) => format!("kernel-{variant}-{}", self.suffix()),
+            None => format!("kernel-{}", self.suffix()),
+        };
+        format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
     }
 }
 
@@ -161,7 +153,7 @@ pub async fn find(
     let nevra = package.nevra(kernel);
     let addresses = addresses(endpoints, package, kernel, fedora);
     let requests = addresses.into_iter().map(|(repository, url)| async move {
-        let request = RequestInfo::new(&url, package.described());
+        let request = RequestInfo::new(&url, format!("the kernel-{} package", package.suffix()));
         let response = http.head(&url, &request).await;
         (repository, url, request, response)
     });

@@ -64,7 +64,6 @@ impl Descriptor {
     }
 }
 
-/// Of an image or an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -76,7 +75,6 @@ pub struct Manifest {
     pub media_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The [`Config`] of an image.
     pub config: Descriptor,
     /// The lowest first.
     pub layers: Vec<Descriptor>,
@@ -163,7 +161,6 @@ pub struct Config {
     pub history: Vec<History>,
 }
 
-/// The `config` member of a [`Config`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     #[serde(

@@ -123,7 +123,7 @@ impl OpenZfs {
         match &listed {
             Listed::Published(release) if release.version != version => {
                 let reason = format!("expected the release of {version}, got that of {}", release.version);
-                Err(QueryError::InvalidField { request, field: "tag_name".to_owned(), reason })
+                Err(FormatError::Invalid { field: "tag_name".to_owned(), reason }.at(&request))
             }
             _ => Ok((request, listed)),
         }
@@ -144,7 +144,7 @@ impl OpenZfs {
             next = link_target(&response.headers, "next");
         }
         let reason = format!("more than {MAX_PAGES} pages");
-        Err(QueryError::InvalidField { request: request.clone(), field: "Link".to_owned(), reason })
+        Err(FormatError::Invalid { field: "Link".to_owned(), reason }.at(request))
     }
 
     async fn get(&self, url: &str, request: &RequestInfo) -> Result<HttpResponse, QueryError> {
@@ -166,10 +166,7 @@ const fn is_worth_the_list(error: &QueryError) -> bool {
             | QueryError::Forbidden { .. }
             | QueryError::Status { .. }
             | QueryError::Html { .. }
-            | QueryError::Truncated { .. }
-            | QueryError::InvalidJson { .. }
-            | QueryError::MissingField { .. }
-            | QueryError::InvalidField { .. }
+            | QueryError::Format { .. }
     )
 }
 

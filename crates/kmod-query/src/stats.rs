@@ -1,5 +1,4 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestStats {
@@ -11,27 +10,22 @@ pub struct RequestStats {
 
 /// Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub struct RequestCounter(Arc<Counters>);
-
-#[derive(Debug, Default)]
-struct Counters {
-    requests: AtomicU64,
-    bytes: AtomicU64,
-}
+pub struct RequestCounter(Arc<Mutex<RequestStats>>);
 
 impl RequestCounter {
     pub fn count_request(&self) {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.lock().requests += 1;
     }
 
     pub fn count_bytes(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.lock().bytes += bytes as u64;
     }
 
     pub fn stats(&self) -> RequestStats {
-        RequestStats {
-            requests: self.0.requests.load(Ordering::Relaxed),
-            bytes: self.0.bytes.load(Ordering::Relaxed),
-        }
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RequestStats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

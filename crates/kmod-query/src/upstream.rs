@@ -9,13 +9,11 @@ use crate::registry::{CredentialProvider, Registries};
 use crate::retry::RetryPolicy;
 use crate::{Endpoints, Http, OpenZfs, PinnedImage, QueryError};
 
-/// Clients, addresses and credentials.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub http: Http,
     pub endpoints: Endpoints,
     pub openzfs: OpenZfs,
-    /// For source and builder images.
     pub registries: Registries,
 }
 

@@ -1,17 +1,18 @@
 //! Responses on disk, for conditional requests.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
 /// The version of the file format; other entries are ignored.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// One file per URL: a line of JSON ([`Header`]), then the body. Damaged files are ignored.
 #[derive(Clone, Debug)]
@@ -24,12 +25,12 @@ pub(super) struct Cache {
 struct Header {
     schema: u32,
     url: String,
-    etag: Option<String>,
-    last_modified: Option<String>,
-    content_type: Option<String>,
-    link: Option<String>,
+    /// Those in [`STORED_HEADERS`].
+    headers: BTreeMap<String, String>,
     sha256: String,
 }
+
+const STORED_HEADERS: [&str; 4] = ["etag", "last-modified", "content-type", "link"];
 
 pub(super) struct Entry {
     header: Header,
@@ -39,14 +40,19 @@ pub(super) struct Entry {
 impl Entry {
     /// The headers of a conditional request.
     pub(super) fn conditions(&self) -> HeaderMap {
-        let pairs = [(IF_NONE_MATCH, &self.header.etag), (IF_MODIFIED_SINCE, &self.header.last_modified)];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
+        let stored = self.headers();
+        let pairs = [(IF_NONE_MATCH, ETAG), (IF_MODIFIED_SINCE, LAST_MODIFIED)];
+        pairs
+            .into_iter()
+            .filter_map(|(condition, name)| Some((condition, stored.get(name)?.clone())))
+            .collect()
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
-        use reqwest::header::{CONTENT_TYPE, LINK};
-        let pairs = [(CONTENT_TYPE, &self.header.content_type), (LINK, &self.header.link)];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
+        let pairs = self.header.headers.iter();
+        pairs
+            .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)))
+            .collect()
     }
 }
 
@@ -72,19 +78,14 @@ impl Cache {
 
     /// Stores only responses that allow conditional requests.
     pub(super) fn store(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let header = Header {
-            schema: SCHEMA,
-            url: url.to_owned(),
-            etag: text(ETAG),
-            last_modified: text(LAST_MODIFIED),
-            content_type: text(reqwest::header::CONTENT_TYPE),
-            link: text(reqwest::header::LINK),
-            sha256: Digest::of(body).hex().to_owned(),
-        };
-        if header.etag.is_none() && header.last_modified.is_none() {
+        if !headers.contains_key(ETAG) && !headers.contains_key(LAST_MODIFIED) {
             return Ok(());
         }
+        let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+        let stored = STORED_HEADERS.into_iter();
+        let headers = stored.filter_map(|name| Some((name.to_string(), text(name)?))).collect();
+        let sha256 = Digest::of(body).hex().to_owned();
+        let header = Header { schema: SCHEMA, url: url.to_owned(), headers, sha256 };
         let mut file = serde_json::to_vec(&header)?;
         file.push(b'\n');
         file.extend_from_slice(body);

@@ -254,7 +254,6 @@ impl Registry {
         }
     }
 
-    /// The error for an unexpected status.
     pub(super) async fn refusal(&self, what: &str, response: Response) -> RegistryError {
         let kind = self.answered(response).await;
         self.error(what, kind)

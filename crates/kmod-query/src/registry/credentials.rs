@@ -28,7 +28,6 @@ pub trait CredentialProvider: std::fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Credential>, CredentialLookupError>>;
 }
 
-/// Anonymous access to every registry.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCredentials;
 

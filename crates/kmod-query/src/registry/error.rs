@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::credentials::CredentialLookupError;
@@ -11,7 +12,8 @@ use crate::reference::{Repository, TagOrDigest};
 use crate::retry::{RetryPolicy, RetryableError};
 
 /// Where the return type is an `Option`, a 404 is `None` and not an error.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{repository}: could not {request}: {kind}")]
 pub struct RegistryError {
     repository: Repository,
     request: String,
@@ -22,19 +24,14 @@ pub struct RegistryError {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryErrorKind {
     #[error("the registry answered {status}{}", listed(oci_errors))]
-    Answered {
-        status: u16,
-        /// OCI distribution specification, "Error Codes".
-        oci_errors: Vec<OciError>,
-        retry_after: Option<Duration>,
-    },
+    Answered { status: u16, oci_errors: Vec<OciError>, retry_after: Option<Duration> },
     #[error("the registry no longer accepts the token it gave")]
     TokenExpired,
     /// The token endpoint failed; the request itself was not sent.
     #[error("could not obtain a token from {endpoint}: {kind}")]
     Token { endpoint: String, kind: Box<Self> },
     #[error("the connection failed: {}", error_chain(.0))]
-    Connection(#[source] reqwest::Error),
+    Connection(reqwest::Error),
     #[error("no data transferred for {} s", .0.as_secs_f64())]
     ReadTimeout(Duration),
     #[error("the content's digest is {actual}, not {expected}")]
@@ -50,14 +47,9 @@ pub enum RegistryErrorKind {
     #[error("{0}")]
     Credential(CredentialLookupError),
     #[error("could not read {}: {error}", path.display())]
-    Local {
-        path: PathBuf,
-        #[source]
-        error: std::io::Error,
-    },
+    Local { path: PathBuf, error: std::io::Error },
 }
 
-/// An entry of a registry's error response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OciError {
     /// Such as `MANIFEST_UNKNOWN`; empty if the body is not an OCI error response.
@@ -158,23 +150,7 @@ impl RegistryErrorKind {
     }
 }
 
-impl fmt::Display for RegistryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: could not {}: {}", self.repository, self.request, self.kind)
-    }
-}
-
-impl std::error::Error for RegistryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&*self.kind)
-    }
-}
-
 impl miette::Diagnostic for RegistryError {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new("zfs_kmods::registry"))
-    }
-
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let host = self.repository.host();
         let kind = match self.kind() {
@@ -252,18 +228,8 @@ impl OciError {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let message = self.message.to_ascii_lowercase();
         let (_, rest) = message.split_once("retry-after: ")?;
-        let number_end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (number, unit) = rest.split_at(number_end);
-        let unit_end = unit.find(|letter: char| !letter.is_alphabetic()).unwrap_or(unit.len());
-        let seconds = match &unit[..unit_end] {
-            "ns" => 1e-9,
-            "µs" | "μs" | "us" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            _ => return None,
-        };
-        Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+        let wait: SignedDuration = rest.split(',').next()?.trim().parse().ok()?;
+        Duration::try_from(wait).ok()
     }
 }
 

@@ -15,10 +15,8 @@ use crate::digest::Digest;
 use crate::oci::{Annotations, RawManifest};
 use crate::reference::{Tag, TagOrDigest};
 
-/// The number of concurrent reads.
 const CONCURRENT: usize = 4;
 
-/// A manifest whose subject is the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referrer {
     pub manifest: RawManifest,

@@ -69,7 +69,6 @@ impl Authorizer {
         Self { access, credential, current: Mutex::new(None) }
     }
 
-    /// The credential's origin.
     pub(super) fn account(&self) -> Option<&str> {
         self.credential.as_ref().map(|credential| credential.origin.as_str())
     }

@@ -19,7 +19,7 @@ async fn ask(http: &Http, server: &MockServer) -> Result<usize, QueryError> {
     Ok(index.releases.len())
 }
 
-/// The words for one answer. What follows them is the same in all: where it was asked, and for what.
+/// The error message for a response, without the request that follows in every message.
 async fn words_for(response: ResponseTemplate) -> String {
     let server = MockServer::start().await;
     get(&server, INDEX, response).await;
@@ -71,12 +71,15 @@ async fn each_failure_has_its_own_words() {
 }
 
 #[tokio::test]
-async fn what_is_not_temporary_is_asked_once() {
-    let server = MockServer::start().await;
-    get(&server, INDEX, ResponseTemplate::new(404)).await;
-    let http = http();
-    assert!(!ask(&http, &server).await.unwrap_err().is_temporary());
-    assert_eq!(http.stats().requests, 1);
+async fn only_temporary_errors_are_retried() {
+    for (status, is_temporary, requests) in [(404, false, 1), (429, true, 3)] {
+        let server = MockServer::start().await;
+        get(&server, INDEX, ResponseTemplate::new(status)).await;
+        let http = http();
+        let error = ask(&http, &server).await.unwrap_err();
+        assert_eq!((error.is_temporary(), error.until()), (is_temporary, None), "{error}");
+        assert_eq!(http.stats().requests, requests, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -110,15 +113,6 @@ async fn a_wait_that_is_too_long_is_not_waited_for_but_told() {
     let error = ask(&http, &server).await.unwrap_err();
     assert!(error.to_string().contains("(asks to wait until 2126-11-20T18:41:12Z)"), "{error}");
     assert_eq!(http.stats().requests, 1);
-}
-
-#[tokio::test]
-async fn an_exhausted_limit_is_asked_as_often_as_allowed() {
-    let server = MockServer::start().await;
-    get(&server, INDEX, ResponseTemplate::new(429)).await;
-    let http = http();
-    assert!(matches!(ask(&http, &server).await, Err(QueryError::TooManyRequests { until: None, .. })));
-    assert_eq!(http.stats().requests, 3);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) fn digest(content: &str) -> String {
     format!("sha256:{:x}", Sha256::digest(content))
 }
 
-/// The credential of one registry.
+/// The credential of one registry host.
 #[derive(Debug)]
 struct Account(String);
 
@@ -49,20 +49,43 @@ fn is_wrong_content(error: &QueryError) -> bool {
     matches!(error.kind(), RegistryErrorKind::WrongContent { .. })
 }
 
-/// Serves an image by its digest, and answers the manifest.
-pub(crate) async fn serve_image(server: &MockServer, repository: &str, config: &str) -> String {
-    get(server, "/v2/", ResponseTemplate::new(200)).await;
-    let manifest = format!(
+fn manifest(config: &str) -> String {
+    format!(
         r#"{{"schemaVersion": 2, "config": {{"digest": "{}", "size": {}}}, "layers": []}}"#,
         digest(config),
         config.len()
-    );
+    )
+}
+
+async fn challenge(server: &MockServer) {
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"s\"", server.uri());
+    let response = ResponseTemplate::new(401).insert_header("WWW-Authenticate", challenge.as_str());
+    get(server, "/v2/", response).await;
+}
+
+/// Issues the token `opaque` to `user` for the repository `x/private`.
+async fn serve_token(server: &MockServer) {
+    challenge(server).await;
+    Mock::given(path("/token"))
+        .and(basic_auth("user", "secret"))
+        .and(query_param("scope", "repository:x/private:pull"))
+        .respond_with(json(r#"{"token": "opaque"}"#))
+        .mount(server)
+        .await;
+    let rejected = ResponseTemplate::new(401).set_body_string(r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+    get(server, "/token", rejected).await;
+}
+
+/// Serves an image by its digest, and returns the manifest.
+pub(crate) async fn serve_image(server: &MockServer, repository: &str, config: &str) -> String {
+    get(server, "/v2/", ResponseTemplate::new(200)).await;
+    let manifest = manifest(config);
     get(server, &format!("/v2/{repository}/blobs/{}", digest(config)), json(config)).await;
     get(server, &format!("/v2/{repository}/manifests/{}", digest(&manifest)), json(&manifest)).await;
     manifest
 }
 
-/// An image and an index with it for amd64, under the tag `43`; answers the digest of the image.
+/// Serves an index tagged `43` with an image for amd64; returns the digest of the image.
 async fn serve_index(server: &MockServer) -> String {
     let image = digest(&serve_image(server, "x/kinoite", CONFIG).await);
     let index = format!(
@@ -140,17 +163,7 @@ async fn the_manifest_is_read_if_the_registry_names_no_digest() {
 #[tokio::test]
 async fn the_credential_goes_to_its_registry_and_the_token_to_the_repository() {
     let server = MockServer::start().await;
-    let challenge = format!("Bearer realm=\"{}/token\",service=\"s\"", server.uri());
-    get(&server, "/v2/", ResponseTemplate::new(401).insert_header("WWW-Authenticate", challenge.as_str()))
-        .await;
-    Mock::given(path("/token"))
-        .and(basic_auth("user", "secret"))
-        .and(query_param("scope", "repository:x/private:pull"))
-        .respond_with(json(r#"{"token": "opaque"}"#))
-        .mount(&server)
-        .await;
-    let refused = ResponseTemplate::new(401).set_body_string(r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
-    get(&server, "/token", refused).await;
+    serve_token(&server).await;
     let promised = format!("sha256:{}", "a".repeat(64));
     Mock::given(method("HEAD"))
         .and(path("/v2/x/private/manifests/1"))
@@ -175,21 +188,8 @@ async fn the_credential_goes_to_its_registry_and_the_token_to_the_repository() {
 #[tokio::test]
 async fn a_private_source_image_is_read_with_its_credential_only() {
     let server = MockServer::start().await;
-    let challenge = |server: &MockServer| format!("Bearer realm=\"{}/token\",service=\"s\"", server.uri());
-    let ping = ResponseTemplate::new(401).insert_header("WWW-Authenticate", challenge(&server).as_str());
-    get(&server, "/v2/", ping).await;
-    Mock::given(path("/token"))
-        .and(basic_auth("user", "secret"))
-        .and(query_param("scope", "repository:x/private:pull"))
-        .respond_with(json(r#"{"token": "opaque"}"#))
-        .mount(&server)
-        .await;
-    get(&server, "/token", ResponseTemplate::new(401)).await;
-    let manifest = format!(
-        r#"{{"schemaVersion": 2, "config": {{"digest": "{}", "size": {}}}, "layers": []}}"#,
-        digest(CONFIG),
-        CONFIG.len()
-    );
+    serve_token(&server).await;
+    let manifest = manifest(CONFIG);
     let blob = format!("/v2/x/private/blobs/{}", digest(CONFIG));
     for (at, body) in [("/v2/x/private/manifests/43", manifest.as_str()), (&blob, CONFIG)] {
         let with_token = Mock::given(method("GET")).and(path(at)).and(bearer_token("opaque"));
@@ -212,9 +212,7 @@ async fn a_private_source_image_is_read_with_its_credential_only() {
 #[tokio::test]
 async fn a_failing_token_server_is_no_anonymous_login() {
     let server = MockServer::start().await;
-    let challenge = format!("Bearer realm=\"{}/token\"", server.uri());
-    get(&server, "/v2/", ResponseTemplate::new(401).insert_header("WWW-Authenticate", challenge.as_str()))
-        .await;
+    challenge(&server).await;
     get(&server, "/token", ResponseTemplate::new(500)).await;
     let error = digest_of(&format!("{}/x:1", server.address())).await.unwrap_err();
     assert!(error.is_temporary(), "{error}");

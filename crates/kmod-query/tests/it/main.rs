@@ -1,4 +1,4 @@
-//! Everything that asks the network, against a server on this machine.
+//! Network requests to local servers.
 
 #[cfg(test)]
 mod coreos;

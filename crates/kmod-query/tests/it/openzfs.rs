@@ -87,7 +87,7 @@ async fn a_list_without_end_is_left() {
     let next = format!("<{}{RELEASES}?page=2>; rel=\"next\"", server.uri());
     get(&server, RELEASES, json("[]").insert_header("Link", next.as_str())).await;
     let openzfs = OpenZfs::new(&http(), &endpoints(&server), None).unwrap();
-    assert!(matches!(openzfs.fetch_all().await, Err(QueryError::InvalidField { .. })));
+    assert!(matches!(openzfs.fetch_all().await, Err(QueryError::Format { .. })));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_version_is_asked_for_by_name() {
         error.contains("OpenZFS 2.4.4 cannot be used: its source tarball is not uploaded yet"),
         "{error}"
     );
-    assert!(matches!(ask("2.4.2").await, Err(QueryError::InvalidField { .. })));
+    assert!(matches!(ask("2.4.2").await, Err(QueryError::Format { .. })));
     assert!(matches!(ask("2.4.9").await, Err(QueryError::NotFound { .. })));
 }
 

@@ -27,7 +27,6 @@ pub(crate) fn http() -> Http {
     Http::new(options()).unwrap()
 }
 
-/// Every address on one server, each with its own path.
 pub(crate) fn endpoints(server: &MockServer) -> Endpoints {
     let below = |path: &str| format!("{}/{path}", server.uri());
     Endpoints {
