@@ -8,7 +8,7 @@ use kmod_builder::model::packages::{LayerKind, PackageGroup};
 use kmod_builder::model::{Compression, Digest};
 use proptest::prelude::*;
 
-/// An entry of a tar archive, with a name that the tar crate would refuse to write.
+/// A tar entry, also with names that the tar crate refuses to write.
 pub(crate) fn entry(name: &str, kind: u8, bytes: &[u8]) -> Vec<u8> {
     let mut entry = header(name, kind, bytes.len() as u64);
     entry.extend(bytes);
@@ -32,7 +32,7 @@ pub(crate) fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
     archive
 }
 
-/// A layer of this archive: its compressed form, described, and the digest of the archive.
+/// The compressed archive, its descriptor, and its diff ID.
 pub(crate) fn layer(archive: &[u8], compression: Compression) -> (Vec<u8>, Descriptor, Digest) {
     let compressed = match compression {
         Compression::Zstd => zstd::encode_all(archive, 1).unwrap(),
@@ -108,7 +108,7 @@ fn has_a_message_for_each_kind_of_hostile_entry() {
         (entry("zfs.rpm", b'4', b""), "which is a device"),
         (entry("zfs.rpm", b'6', b""), "which is neither a file nor a directory"),
         (entry("pax", b'x', b"20 size=100000000000\n"), "which is neither a file nor a directory"),
-        (header("zfs.rpm", b'0', 2 << 30), "claims to be of 2147483648 bytes"),
+        (header("zfs.rpm", b'0', 2 << 30), "claims to have 2147483648 bytes"),
         (entry("etc/passwd", b'0', b"root"), "`etc/passwd`, which is not an RPM in the root, `devel`"),
         (entry("etc/", b'5', b""), "which is not an RPM in the root"),
         (entry(".wh.zfs.rpm", b'0', b""), "which is not an RPM in the root"),
@@ -135,13 +135,13 @@ fn rejects_a_name_that_occurs_twice() {
 #[test]
 fn entries_are_counted() {
     let entries: Vec<_> = (0..300).map(|number| entry(&format!("zfs-{number}.rpm"), b'0', b"")).collect();
-    refused(&entries, "one too many");
+    refused(&entries, "exceeds the maximum");
 }
 
 #[test]
 fn limits_the_length_of_names() {
-    refused(&[entry("x", b'L', &[b'a'; 5000]), entry("x", b'0', b"")], "is not a whole tar archive");
-    refused(&[entry("x", b'L', b"zfs.rpm\0")], "goes on after the end");
+    refused(&[entry("x", b'L', &[b'a'; 5000]), entry("x", b'0', b"")], "is not a complete tar archive");
+    refused(&[entry("x", b'L', b"zfs.rpm\0")], "has data after the end");
 }
 
 #[test]
@@ -149,14 +149,14 @@ fn rejects_data_after_the_end_of_the_archive() {
     let mut hidden = archive(&[entry("zfs.rpm", b'0', b"a")]);
     hidden.extend(entry("hidden.rpm", b'0', b"b"));
     let error = read(&hidden, Compression::Zstd).unwrap_err().to_string();
-    assert!(error.contains("goes on after the end of its archive"), "{error}");
+    assert!(error.contains("has data after the end of its archive"), "{error}");
 }
 
 #[test]
 fn rejects_a_truncated_archive() {
     let archive = archive(&[entry("zfs.rpm", b'0', &[1; 2000])]);
     let error = read(&archive[..1024], Compression::Gzip).unwrap_err().to_string();
-    assert!(error.contains("is not a whole tar archive"), "{error}");
+    assert!(error.contains("is not a complete tar archive"), "{error}");
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn rejects_a_layer_that_differs_from_its_descriptor() {
         let error = read_blob(&blob, descriptor, diff_id).unwrap_err().to_string();
         assert!(error.contains(sentence), "{error}");
     };
-    check(&descriptor, &Digest::of(b""), "does not hold what the image's configuration says");
+    check(&descriptor, &Digest::of(b""), "has the uncompressed digest");
     check(&Descriptor { size: descriptor.size - 2, ..descriptor.clone() }, &diff_id, "was changed after");
-    check(&Descriptor { size: descriptor.size + 1, ..descriptor.clone() }, &diff_id, "as the manifest says");
+    check(&Descriptor { size: descriptor.size + 1, ..descriptor.clone() }, &diff_id, "in the manifest");
     let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
     check(&Descriptor { media_type, ..descriptor.clone() }, &diff_id, "zfs-kmods never writes");
 }

@@ -37,7 +37,7 @@ pub(super) enum TestKey {
 pub(super) struct PromoteEnvironment {
     pub(super) registry: DockerRegistry,
     pub(super) proxy: RegistryProxy,
-    /// What a job of GitHub Actions would find in its environment.
+    /// Environment variables, such as those of GitHub Actions.
     pub(super) environment: Vec<(&'static str, String)>,
     directory: TempDir,
 }
@@ -59,7 +59,7 @@ impl PromoteEnvironment {
         world
     }
 
-    /// With a tested candidate that our key signed.
+    /// With a tested candidate signed with our key.
     pub(super) async fn with_candidate() -> (Self, Digest) {
         let world = Self::new().await;
         let digest = world.prove(KERNEL, Compression::Zstd).await;
@@ -112,7 +112,7 @@ impl PromoteEnvironment {
         digest
     }
 
-    /// Has the program publish an image of a directory, signed with a key or by the workflow that it runs in.
+    /// Without a key, the workflow of the environment signs.
     pub(super) async fn publish_from(
         &self,
         layout: &Path,
@@ -135,14 +135,14 @@ impl PromoteEnvironment {
         self.path(&format!("{test_key:?}.pem")).display().to_string()
     }
 
-    /// The same, tested as well.
+    /// Publishes an image with a passed boot test.
     pub(super) async fn prove(&self, kernel: &str, compression: Compression) -> Digest {
         let digest = self.publish(kernel, compression, TestKey::Ours).await;
         self.test(&digest, TestKey::Ours, true, SignedDuration::from_mins(10)).await;
         digest
     }
 
-    /// Attaches the result of a boot test that ended so long ago.
+    /// Attaches a boot test result.
     pub(super) async fn test(&self, digest: &Digest, test_key: TestKey, passed: bool, ago: SignedDuration) {
         let step = vec!["boot 1: load".to_owned()];
         let (passed, failed) = if passed { (step, vec![]) } else { (vec![], step) };
@@ -164,7 +164,7 @@ impl PromoteEnvironment {
         attach(&self.client(), &subject.digest, &[referrer]).await.unwrap();
     }
 
-    /// Takes our own evidence of a kind away from an image, and returns it.
+    /// Removes our own evidence of a kind from an image, and returns it.
     pub(super) async fn take(&self, kind: EvidenceKind, digest: &Digest) -> StoredBundle {
         let client = self.client();
         let stored_evidence = bundles(&client, &client.referrers(digest).await.unwrap()).await.unwrap();
@@ -191,7 +191,7 @@ impl PromoteEnvironment {
         tags
     }
 
-    /// The tags that users look for, which no unproven image may ever have.
+    /// The tags for users; no unproven image may have them.
     pub(super) async fn users_tags(&self) -> BTreeMap<String, Digest> {
         let mut tags = self.tags().await;
         let other =
@@ -200,7 +200,7 @@ impl PromoteEnvironment {
         tags
     }
 
-    /// Fails unless the program refuses for this reason and leaves every tag as it was.
+    /// Checks that the promotion is rejected for this reason and changes no tag.
     pub(super) async fn rejects(&self, digest: &Digest, more: &[&str], reason: &str) {
         let before = self.tags().await;
         let report = self.promote(digest, more).await.with(3).json();

@@ -1,4 +1,4 @@
-//! What is not proven gets no tag: everything that can be missing, false or somebody else's, one at a time.
+//! Unproven images get no tag: each kind of evidence is missing, invalid or of another signer, one at a time.
 
 use jiff::SignedDuration;
 use kmod_builder::model::evidence::{EvidenceKind, simple_signing};
@@ -15,7 +15,7 @@ fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-/// The program refuses for this reason, and no tag is another one afterwards.
+/// Checks that the promotion fails this check and changes no tag.
 async fn refused(world: &PromoteEnvironment, digest: &Digest, check: &str) {
     let before = world.tags().await;
     let report = world.promote(digest, &[]).await.with(3).json();

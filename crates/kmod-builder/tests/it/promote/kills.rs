@@ -1,5 +1,5 @@
-//! `promote` killed with signal 9 at every step that it lists, just before and just after the registry does it, while
-//! somebody reads the users' tags all the time.
+//! `promote` is killed with signal 9 at every step, just before and just after the registry executes it, while another
+//! client reads the users' tags.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::images::files;
 const NEWER: &str = "6.17.9-300.fc43.x86_64";
 const AUDIT: &str = "stable-2-0123abc";
 
-/// One who looks at the users' tags all the time, past the gate.
+/// Reads the users' tags continuously, directly from the registry.
 struct TagReader {
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<ObservedTags>,
@@ -27,7 +27,7 @@ struct ObservedTags {
     rounds: usize,
     /// Every digest that each tag pointed to.
     tags: BTreeMap<String, BTreeSet<String>>,
-    /// Tags that were behind one that must come after them.
+    /// Violations of the order of tags.
     disorder: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Promotions from outside: the program as shipped, a real registry, real images with their evidence. Only the boot
-//! itself is left out: its result is signed in its place, or an emulator says what it is told to say.
+//! Promotions by the program with a real registry and real images with evidence. Only the boot test is replaced: its
+//! result is signed directly, or an emulator prints it.
 
 mod environment;
 mod evidence;

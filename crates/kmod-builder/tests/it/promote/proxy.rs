@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::docker::DockerRegistry;
 
-/// What stands between the program and the registry: it writes every request down, and can hold one for ever.
+/// Logs every request to the registry, and can hold one forever.
 pub(super) struct RegistryProxy {
     state: Arc<State>,
     task: tokio::task::JoinHandle<()>,
@@ -34,9 +34,9 @@ struct ProxyControls {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HoldPoint {
-    /// Before the registry hears of it.
+    /// Before it is forwarded to the registry.
     Before,
-    /// After the registry has done it, before it is answered.
+    /// After the registry executed it, before the response is sent.
     After,
 }
 

@@ -1,4 +1,4 @@
-//! Which tags a proven image gets, and which it must not.
+//! The tags of a promoted image.
 
 use jiff::Timestamp;
 use kmod_builder::io::evidence::stored_evidence;

@@ -1,4 +1,4 @@
-//! From a candidate to a promoted image with nothing but the program: `publish --candidate`, `boot-test`, `promote`.
+//! From a candidate to a promoted image: `publish --candidate`, `boot-test`, `promote`.
 
 use fake_sigstore::FakeSigstore;
 use kmod_builder::io::layout::Layout;
@@ -20,7 +20,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With our key, or as the job that the environment says.
+    /// With our key, or as the workflow of the environment.
     async fn new(publish: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let (mut userland, kmod) = rpms::good();
         let zfs = userland.remove(0);

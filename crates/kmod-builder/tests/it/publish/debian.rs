@@ -1,4 +1,4 @@
-//! The same against a registry that no one here wrote.
+//! Publishing to docker-registry.
 
 use kmod_builder::model::image::TagOrDigest;
 

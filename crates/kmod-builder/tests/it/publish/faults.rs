@@ -20,7 +20,7 @@ fn options(referrers_api: bool) -> Options {
     Options { referrers_api, token: Some(10_000), page: 1, ..Options::default() }
 }
 
-/// A publication on an empty registry with this fault. Whatever happens, the next one ends in the good state.
+/// Publishes to an empty registry with this fault, then again without faults, which must end in the good state.
 async fn cell(
     registries: &Registries,
     publication: &Publication,
@@ -79,9 +79,9 @@ async fn table(publication: &Publication, referrers_api: bool) -> String {
     for power in [10, 1] {
         writeln!(table, "{:22} {}", "", digits(power).collect::<String>()).unwrap();
     }
-    let once = Fault::ALL.map(|fault| (fault, fault.to_string(), 1));
+    let once = Fault::all().map(|fault| (fault, fault.to_string(), 1));
     let lasting = [Fault::Internal, Fault::Reset].map(|fault| (fault, format!("{fault} from here on"), 1000));
-    for (fault, name, length) in once.into_iter().chain(lasting) {
+    for (fault, name, length) in once.chain(lasting) {
         let cells: String = stream::iter(0..requests.len())
             .map(async |request| {
                 if fault.applies_to(&requests[request]) {

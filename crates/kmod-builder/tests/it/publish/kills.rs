@@ -1,4 +1,4 @@
-//! A publisher killed with signal 9: at every step, as the program lists them, and at every request.
+//! A publisher is killed with signal 9 at every step and at every request.
 //!
 //! The publisher is this test binary run again, with [`child`] as its only test.
 
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use super::*;
 use crate::registry_server::Fault;
 
-/// What the child needs to know: the repository, its directory, the size of its layer, and the step to stop at.
+/// Repository, directory, size of the layer, and the step at which the child stops.
 const TASK: &str = "ZFS_KMODS_TEST_PUBLISH";
 
 /// Not a test, but the program that the tests kill.
@@ -49,7 +49,7 @@ fn peak_memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// An image whose layer is a file full of nothing, hashed without being read whole.
+/// An image with a sparse file as its layer.
 fn image_of_zeros(directory: &Path, size: u64) -> ManifestWithBlobs {
     use sha2::Digest as _;
     let path = directory.join("zeros");
@@ -96,7 +96,7 @@ async fn check_after_kill(server: &Server, publication: &Publication, good: &[(S
     check_next_run(server, &registry, publication, false, good, &format!("killed at {what}")).await;
 }
 
-/// An undisturbed run: the state in which every other must end, its requests, and its number of steps.
+/// The final state, the number of requests and the number of steps of an undisturbed run.
 async fn undisturbed(publication: &Publication) -> (Tags, usize, usize) {
     let server = Server::start(Options::default()).await;
     let published = run(&open(&server.repository(), impatient()), publication, |_| {}).await.unwrap();

@@ -1,4 +1,4 @@
-//! Publishing against registries that fail, and programs that are killed.
+//! Publishing with faults of the registry and killed programs.
 
 mod debian;
 mod faults;
@@ -25,7 +25,7 @@ use crate::registry_server::{Options, PASSWORD, Server, Store, USER};
 
 const TAG: &str = "candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 
-/// So impatient that a test with faults takes no time, and patient enough for each.
+/// Short delays, but enough attempts for each fault.
 pub(crate) fn impatient() -> RetryPolicy {
     RetryPolicy {
         attempts: 4,
@@ -41,7 +41,7 @@ pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> Regist
     sign_in(&Registries::new(NoCredentials, retry_policy), repository)
 }
 
-/// The same with connections that are there.
+/// Reuses connections.
 fn sign_in(registries: &Registries, repository: &Repository) -> RegistryWriter {
     let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };
     let credential = Credential { secret, origin: "the test".into() };
@@ -61,14 +61,13 @@ fn manifest_with_blobs(mut manifest: Value, config: Blob, layers: &[Blob]) -> Ma
     ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), blobs).unwrap()
 }
 
-/// A publication whose image has a layer that is a file of this size.
 fn publication_of(size: u64) -> (TempDir, Publication) {
     let directory = tempfile::tempdir().unwrap();
     let publication = publication(&image(directory.path(), size));
     (directory, publication)
 }
 
-/// An image whose second layer is a file of this size in the directory.
+/// The second layer is a file of this size in the directory.
 pub(crate) fn image(directory: &Path, size: u64) -> ManifestWithBlobs {
     let path = directory.join("layer");
     let content: Vec<u8> = (0..size).map(|position| u8::try_from(position % 251).unwrap()).collect();
@@ -133,7 +132,7 @@ fn is_complete(store: &Store, publication: &Publication) -> bool {
     })
 }
 
-/// What must hold of every registry at every moment: no tag without its image and all its evidence.
+/// Invariant at every moment: no tag without its image and all its evidence.
 #[track_caller]
 fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_referrers_api: bool) {
     let Some(tagged) = store.tags.get(TAG) else { return };
@@ -151,7 +150,7 @@ fn check_no_tag_without_evidence(store: &Store, publication: &Publication, has_r
 
 type Tags = Vec<(String, Digest)>;
 
-/// The next run ends in the good state.
+/// Runs again and checks the final state.
 async fn check_next_run(
     server: &Server,
     registry: &RegistryWriter,
@@ -167,10 +166,10 @@ async fn check_next_run(
     assert_eq!(state.as_deref(), Some(good), "{what}, and the next run");
 }
 
-/// What counts of a registry's state: what the tags point to, and that everything is there.
+/// The tags of a complete registry; `None` if anything is missing.
 ///
-/// The index of referrers counts where there is no API: where there is, a client that missed the registry's word
-/// about it keeps one for nothing.
+/// Ignores the referrers index if the registry has the API: a client that did not receive `OCI-Subject` writes a
+/// redundant one.
 fn end_state(store: &Store, publication: &Publication, has_referrers_api: bool) -> Option<Tags> {
     let index = format!("sha256-{}", publication.image().digest().hex());
     let tags = store.tags.iter().filter(|(tag, _)| !has_referrers_api || **tag != index);

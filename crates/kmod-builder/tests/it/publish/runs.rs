@@ -1,4 +1,4 @@
-//! Publications one after the other.
+//! Consecutive publications.
 
 use kmod_builder::io::registry::ContentCache;
 use kmod_builder::model::image::TagOrDigest;

@@ -1,5 +1,5 @@
-//! A registry in this process, with faults on demand: OCI distribution 1.1, the referrers API switchable, token
-//! authentication, one repository.
+//! An in-process registry with injected faults: OCI distribution 1.1, optional referrers API, token authentication, one
+//! repository.
 
 mod fault;
 mod store;
@@ -29,26 +29,22 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) use fault::Fault;
 pub(crate) use store::Store;
 
-/// The account that the token endpoint knows, as in `Authorization: Basic`.
+/// The account of the token endpoint.
 pub(crate) const USER: &str = "publisher";
-/// Its password.
 pub(crate) const PASSWORD: &str = "open sesame";
 
-/// Bodies that are longer are checked and forgotten.
+/// Bytes. Longer bodies are hashed but not stored.
 const LARGE: usize = 16 << 20;
 
-/// How the registry behaves when nothing goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// Whether it has the referrers API, and answers `OCI-Subject`.
+    /// Also sends `OCI-Subject`.
     pub(crate) referrers_api: bool,
-    /// Whether a token is wanted, and for how many requests one is good.
+    /// The number of requests for which a token is valid; `None` without authentication.
     pub(crate) token: Option<usize>,
-    /// How many entries a page of a list has.
+    /// Entries per page.
     pub(crate) page: usize,
-    /// How long a slow answer takes.
     pub(crate) slow: Duration,
-    /// How long tags are stale.
     pub(crate) stale: Duration,
 }
 
@@ -64,7 +60,7 @@ impl Default for Options {
     }
 }
 
-/// The running registry; it ends with this value.
+/// Dropping it stops the registry.
 pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -87,7 +83,6 @@ struct State {
 }
 
 impl Server {
-    /// Starts a registry on a free port of this machine.
     pub(crate) async fn start(options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -96,7 +91,6 @@ impl Server {
         Self { address, shared, task }
     }
 
-    /// The repository.
     pub(crate) fn repository(&self) -> Repository {
         format!("{}/owner/zfs-kmods", self.address).parse().unwrap()
     }
@@ -106,24 +100,22 @@ impl Server {
         self.state().faults.insert(request, fault);
     }
 
-    /// The requests so far: method and path, names shortened.
+    /// Method and path of each request, with shortened digests.
     pub(crate) fn log(&self) -> Vec<String> {
         self.state().log.clone()
     }
 
-    /// Begins to count requests anew, without faults.
+    /// Restarts the count of requests, without faults.
     pub(crate) fn forget_log(&self) {
         let mut state = self.state();
         state.log.clear();
         state.faults.clear();
     }
 
-    /// A copy of what is stored.
     pub(crate) fn stored(&self) -> Store {
         self.state().store.clone()
     }
 
-    /// Loses a blob.
     pub(crate) fn forget_blob(&self, digest: &Digest) {
         self.state().store.blobs.remove(digest);
     }
@@ -141,7 +133,6 @@ impl Drop for Server {
 
 type Body = BoxBody<Bytes, io::Error>;
 
-/// An answer before it is sent.
 struct Reply {
     status: StatusCode,
     headers: Vec<(String, String)>,
@@ -236,7 +227,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     let before = shared.state.lock().unwrap().store.tags.clone();
     let mut reply = carry_out(shared, &asked, text(AUTHORIZATION));
     match fault {
-        Some(Fault::LostAnswer) => return cut(),
+        Some(Fault::LostResponse) => return cut(),
         Some(Fault::ResetMidBody) => return half(&reply),
         Some(Fault::Truncated) => reply.body.truncate(reply.body.len() / 2),
         Some(Fault::WrongDigest) => {
@@ -263,7 +254,7 @@ fn length_of_half(reply: &Reply) -> usize {
     reply.body.len() / 2
 }
 
-/// The answer that a fault gives instead of carrying the request out, if it does.
+/// The response of a fault that replaces the request.
 fn instead(shared: &Shared, fault: Fault, asked: &store::Asked<'_>) -> Option<Reply> {
     let too_many = || Reply::error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS");
     let is_commit = *asked.method == Method::PUT && asked.path.contains("/blobs/uploads/");
@@ -343,7 +334,7 @@ fn send(method: &Method, reply: Reply) -> Response<Body> {
     builder.body(Full::new(reply.body).map_err(|error| match error {}).boxed()).unwrap()
 }
 
-/// Half of the body, and then the end of the connection.
+/// Sends half of the body, then closes the connection.
 fn half(reply: &Reply) -> Result<Response<Body>, io::Error> {
     if reply.body.is_empty() {
         return Err(io::Error::other("the connection ends here"));
@@ -363,7 +354,7 @@ fn half(reply: &Reply) -> Result<Response<Body>, io::Error> {
     Ok(builder.body(http_body_util::BodyExt::boxed(StreamBody::new(frames))).unwrap())
 }
 
-/// Digests shortened and uploads unnumbered, so that two runs' logs can be compared by eye.
+/// Shortens digests and removes upload numbers, so that logs can be compared.
 fn shortened(path: &str) -> String {
     if let Some((uploads, _)) = path.split_once("/blobs/uploads/") {
         return shortened(&format!("{uploads}/blobs/upload"));

@@ -1,4 +1,4 @@
-//! What the registry stores, and how it answers when nothing goes wrong.
+//! The content of the registry, and its responses without faults.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
@@ -10,28 +10,26 @@ use serde_json::{Value, json};
 
 use super::{Options, Reply};
 
-/// Everything that is stored. One repository: the name is not looked at.
+/// One repository; its name is ignored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
-    /// The blobs; of large ones the length only.
+    /// `None` for large blobs, which are not stored.
     pub(crate) blobs: BTreeMap<Digest, Option<Bytes>>,
-    /// The manifests with their types.
+    /// With their media types.
     pub(crate) manifests: BTreeMap<Digest, (String, Bytes)>,
-    /// The tags.
     pub(crate) tags: BTreeMap<String, Digest>,
     pub(super) stale: Option<(Instant, BTreeMap<String, Digest>)>,
     uploads: HashSet<u64>,
     next_upload: u64,
 }
 
-/// A request, its body received.
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: &'a str,
     pub(super) content_type: &'a str,
     pub(super) range_from: Option<usize>,
-    /// The digest of the body, and the body unless it is large.
+    /// Of the body.
     pub(super) digest: Digest,
     pub(super) body: Option<Bytes>,
 }
@@ -161,7 +159,7 @@ impl Store {
         }
     }
 
-    /// Says a wrong type for every entry: what counts is the manifest.
+    /// Lists a wrong type for every entry: clients must read the manifests.
     fn referrers(&self, options: &Options, digest: &str, asked: &Asked<'_>) -> Reply {
         let refers = |(_, bytes): &&(String, Bytes)| {
             let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -187,7 +185,7 @@ impl Store {
     }
 }
 
-/// The value of a parameter; ours need no decoding but that of `:`.
+/// Decodes only `:`.
 fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.replace("%3A", ":"))

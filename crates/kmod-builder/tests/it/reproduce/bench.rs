@@ -13,7 +13,7 @@ use crate::command_output::{CommandOutput, program, write_program};
 use crate::images::{self, Rpms, files};
 use crate::rpms::{self, Recipe};
 
-/// Writes its arguments to a file, and the packages of the stage to the destination. A file `PODMAN_SAYS` makes it fail.
+/// Logs its arguments and copies prepared packages to the destination. Fails with the content of `PODMAN_SAYS`, if any.
 const PODMAN: &str = r#"#!/bin/sh
 echo "$@" >> "$PODMAN_LOG"
 if [ "$1" = rmi ]; then exit; fi
@@ -89,7 +89,6 @@ impl ReproduceBench {
         gone.with_priority(1).mount(&self.upstream).await;
     }
 
-    /// From now on podman fails with this sentence.
     pub(super) fn podman_says(&self, sentence: &str) {
         fs::write(self.path("podman-says"), sentence).unwrap();
     }
@@ -120,7 +119,7 @@ impl ReproduceBench {
         command.output().await.unwrap().into()
     }
 
-    /// `reproduce` of the image in the store, which must leave nothing behind and the store alone.
+    /// Runs `reproduce` and checks that it leaves no files and does not change the store.
     pub(super) async fn reproduce(&self, arguments: &[&str]) -> CommandOutput {
         let before = files(&self.path("images"));
         let work = self.path("work");

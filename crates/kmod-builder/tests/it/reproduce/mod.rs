@@ -1,4 +1,4 @@
-//! The program builds images again: with the podman of these tests, which hands over packages that were made before.
+//! Images are built again, with a fake podman that copies prepared packages.
 
 mod bench;
 mod differences;

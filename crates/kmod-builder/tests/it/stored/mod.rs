@@ -1,4 +1,4 @@
-//! What earlier versions have stored or taught people to type: documents, flags and variables under their former names.
+//! Documents, flags and variables of earlier versions are still read.
 //!
 //! `c4350a0/` was written on 2026-11-21 by the program at that commit.
 
@@ -39,7 +39,6 @@ fn a_plan_without_a_schema_is_read() {
     assert_eq!(serde_json::from_value::<Plan>(written).unwrap(), plan);
 }
 
-/// A plan of version 1 with the other decisions.
 fn other_decisions() -> Value {
     let mut plan: Value = serde_json::from_str(PLAN).unwrap();
     let mut planned = plan["targets"][0].clone();
