@@ -6,7 +6,7 @@ use miette::{IntoDiagnostic as _, Result};
 
 use super::args::upstream::UpstreamArgs;
 use super::{CommandContext, CommandOutcome};
-use crate::io::github::{GithubError, Issues, Pace};
+use crate::io::github::{GithubError, Issues, RateLimitPolicy};
 use crate::io::{environment, progress, records};
 use crate::model::ci_report::{
     CommandRecord, IssueAction, LastStage, RunReport, RunTrigger, annotation, desired_issues, issue_actions,
@@ -107,9 +107,10 @@ async fn update_issues(
     upstream: &UpstreamArgs,
     report: &RunReport,
 ) -> Result<Vec<IssueAction>, GithubError> {
-    let pace = Pace { between_changes: Duration::from_millis(args.change_interval), ..Pace::default() };
+    let between_changes = Duration::from_millis(args.change_interval);
+    let policy = RateLimitPolicy { between_changes, ..RateLimitPolicy::default() };
     let repository = args.repository.as_deref().unwrap_or_default();
-    let issues = Issues::new(&upstream.github_api(), environment::github_token(), repository, pace)?;
+    let issues = Issues::new(&upstream.github_api(), environment::github_token(), repository, policy)?;
     let desired = desired_issues(report, environment::run_url().as_deref());
     let mut existing = issues.labelled().await?;
     let mut actions = issue_actions(report, &desired, &existing, args.close_stale_issues());

@@ -7,7 +7,7 @@ use miette::Result;
 use super::args::upstream::UpstreamArgs;
 use super::view::Runs;
 use super::{CommandContext, CommandOutcome};
-use crate::io::github::{Pace, Run, Workflow};
+use crate::io::github::{RateLimitPolicy, Workflow, WorkflowRun};
 use crate::io::{environment, progress};
 use crate::output::StandardOutput;
 
@@ -107,7 +107,7 @@ async fn status(args: StatusArgs, context: &CommandContext) -> Result<CommandOut
 async fn show(
     workflow: &Workflow,
     location: &WorkflowLocationArgs,
-    mut runs: Vec<Run>,
+    mut runs: Vec<WorkflowRun>,
     watch: bool,
     output: &StandardOutput,
 ) -> Result<CommandOutcome> {
@@ -140,7 +140,7 @@ impl WorkflowLocationArgs {
             environment::github_token(),
             &self.repository,
             &self.workflow,
-            Pace::default(),
+            RateLimitPolicy::default(),
         )?)
     }
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set when the future that waits for the work is dropped.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct CancelFlag(Arc<AtomicBool>);
 
-impl Stop {
+impl CancelFlag {
     /// Wraps a reader or writer so that it fails once the work is cancelled.
     pub fn watch<T>(&self, inner: T) -> Watched<T> {
-        Watched { inner, stop: self.clone() }
+        Watched { inner, cancel: self.clone() }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -19,11 +19,10 @@ impl Stop {
     }
 }
 
-/// See [`Stop::watch`].
 #[derive(Debug)]
 pub struct Watched<T> {
     inner: T,
-    stop: Stop,
+    cancel: CancelFlag,
 }
 
 impl<T> Watched<T> {
@@ -34,14 +33,14 @@ impl<T> Watched<T> {
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stop.check()?;
+        self.cancel.check()?;
         self.inner.read(buffer)
     }
 }
 
 impl<W: Write> Write for Watched<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stop.check()?;
+        self.cancel.check()?;
         self.inner.write(bytes)
     }
 
@@ -53,9 +52,9 @@ impl<W: Write> Write for Watched<W> {
 /// Runs blocking work on its own thread.
 ///
 /// Such work cannot be aborted from outside, and the program waits for it to end. When the future is dropped (Ctrl-C
-/// does that), every read and write through [`Stop::watch`] fails, so the work ends and removes its unfinished files.
-pub async fn run<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'static) -> T {
-    struct OnDrop(Stop);
+/// does that), every read and write through [`CancelFlag::watch`] fails, so the work ends and removes its unfinished files.
+pub async fn run<T: Send + 'static>(work: impl FnOnce(&CancelFlag) -> T + Send + 'static) -> T {
+    struct OnDrop(CancelFlag);
 
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -63,9 +62,9 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'stat
         }
     }
 
-    let stop = Stop::default();
-    let _guard = OnDrop(stop.clone());
-    match tokio::task::spawn_blocking(move || work(&stop)).await {
+    let cancel = CancelFlag::default();
+    let _guard = OnDrop(cancel.clone());
+    match tokio::task::spawn_blocking(move || work(&cancel)).await {
         Ok(value) => value,
         // The work is never cancelled, so it panicked; the panic continues here.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -81,8 +80,8 @@ mod tests {
     #[tokio::test]
     async fn work_ends_when_nobody_waits() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let work = run(move |stop| {
-            let endless = io::copy(&mut stop.watch(io::repeat(0)), &mut io::sink());
+        let work = run(move |cancel| {
+            let endless = io::copy(&mut cancel.watch(io::repeat(0)), &mut io::sink());
             sender.send(endless.is_err()).ok();
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), work).await.is_err());

@@ -15,12 +15,11 @@ const LONGEST_LINE: usize = 16 << 20;
 
 /// A program and its arguments as data; `Display` uses shell syntax.
 ///
-/// Arguments are logged: pass secrets through [`Cmd::env`] or [`Cmd::input`].
+/// Arguments are logged: pass secrets through [`Cmd::input`].
 #[derive(Clone, Debug)]
 pub struct Cmd {
     program: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
     input: Option<Vec<u8>>,
 }
@@ -28,13 +27,7 @@ pub struct Cmd {
 impl Cmd {
     /// Found on `PATH` unless it is a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self {
-            program: program.as_ref().to_owned(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            directory: None,
-            input: None,
-        }
+        Self { program: program.as_ref().to_owned(), arguments: Vec::new(), directory: None, input: None }
     }
 
     #[must_use]
@@ -46,13 +39,6 @@ impl Cmd {
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
-        self
-    }
-
-    /// Not shown by `Display`.
-    #[must_use]
-    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -89,12 +75,11 @@ impl Cmd {
     ///
     /// Both streams are read line by line (invalid UTF-8 is replaced); none is inherited. Dropping the future kills the
     /// program. A failing exit status is no error here: see [`Cmd::succeeded`].
-    pub async fn stream(&self, mut on_line: impl FnMut(Line<'_>)) -> Result<Finished, CmdError> {
+    pub async fn stream(&self, mut on_line: impl FnMut(Line<'_>)) -> Result<CompletedCommand, CmdError> {
         tracing::debug!(cmd = %self, "running");
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -107,9 +92,9 @@ impl Cmd {
             std::io::ErrorKind::NotFound => {
                 CmdError::Missing { program: self.program.to_string_lossy().into_owned() }
             }
-            _ => CmdError::Io { cmd: self.to_string(), error },
+            _ => CmdError::Io { cmd: self.to_string(), source: error },
         })?;
-        let io = |error| CmdError::Io { cmd: self.to_string(), error };
+        let io = |source| CmdError::Io { cmd: self.to_string(), source };
         if let (Some(bytes), Some(mut stdin)) = (self.input.clone(), child.stdin.take()) {
             // A program that ends without reading its input closes the pipe; its exit status tells why.
             tokio::spawn(async move { stdin.write_all(&bytes).await.ok() });
@@ -137,20 +122,20 @@ impl Cmd {
             }
         }
         let status = child.wait().await.map_err(io)?;
-        Ok(Finished { status, tail: Vec::from(tail).join("\n") })
+        Ok(CompletedCommand { status, tail: Vec::from(tail).join("\n") })
     }
 
     /// Turns a failing exit status into an error with the end of standard error.
-    pub fn succeeded(&self, finished: Finished) -> Result<(), CmdError> {
-        if finished.status.success() {
+    pub fn succeeded(&self, completed: CompletedCommand) -> Result<(), CmdError> {
+        if completed.status.success() {
             return Ok(());
         }
-        Err(CmdError::Failed { cmd: self.to_string(), status: finished.status, tail: finished.tail })
+        Err(CmdError::Failed { cmd: self.to_string(), status: completed.status, tail: completed.tail })
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct Finished {
+pub struct CompletedCommand {
     pub status: ExitStatus,
     /// The last lines of standard error.
     pub tail: String,
@@ -233,21 +218,9 @@ pub enum CmdError {
     #[diagnostic(help(
         "install it (`apt install {program}` or `dnf install {program}`), or set PATH so that it is found"
     ))]
-    Missing {
-        /// A name or path, as given to [`Cmd::new`].
-        program: String,
-    },
+    Missing { program: String },
     #[error("`{cmd}` failed ({status}):\n{tail}")]
-    Failed {
-        cmd: String,
-        status: ExitStatus,
-        /// The last lines of standard error.
-        tail: String,
-    },
+    Failed { cmd: String, status: ExitStatus, tail: String },
     #[error("could not run `{cmd}`")]
-    Io {
-        cmd: String,
-        #[source]
-        error: std::io::Error,
-    },
+    Io { cmd: String, source: std::io::Error },
 }

@@ -4,30 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use miette::{IntoDiagnostic as _, Result, WrapErr as _, miette};
+
 use super::blocking;
 use super::layer::{self, LayerFile};
 use super::layout::{Layout, LayoutError};
-use super::rpm::{self, RpmFileError};
+use super::rpm;
 use crate::model::compose::{self, Composition, EpochError, Layer, USERLAND};
 use crate::model::image::{DigestRef, ImageLocation};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::{self, Config, Descriptor, Manifest};
 use crate::model::packages::LayerKind;
-use crate::model::{Compression, Digest, Target};
+use crate::model::{Compression, Digest};
 
 /// A stored image, not yet verified or tagged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComposedImage {
-    target: Target,
     manifest: Descriptor,
     directory: PathBuf,
 }
 
 impl ComposedImage {
-    pub const fn target(&self) -> &Target {
-        &self.target
-    }
-
     pub const fn manifest(&self) -> &Descriptor {
         &self.manifest
     }
@@ -54,7 +51,7 @@ pub async fn compose(
     kmod: &Path,
     compression: Compression,
     layout: &Layout,
-) -> Result<ComposedImage, ComposeError> {
+) -> Result<ComposedImage> {
     let (userland, kmod) = futures_util::future::try_join(
         layer(inputs, LayerKind::Userland, userland, compression, layout),
         layer(inputs, LayerKind::Kmod, kmod, compression, layout),
@@ -69,29 +66,36 @@ pub async fn layer(
     directory: &Path,
     compression: Compression,
     layout: &Layout,
-) -> Result<Layer, ComposeError> {
-    let epoch =
-        u64::try_from(inputs.source_date_epoch).map_err(|_| EpochError::new(inputs.source_date_epoch))?;
+) -> Result<Layer> {
+    let epoch = inputs.source_date_epoch;
+    let epoch = u64::try_from(epoch).map_err(|_| EpochError(epoch)).into_diagnostic()?;
     let (directory, layout) = (directory.to_owned(), layout.clone());
-    blocking::run(move |stop| {
+    blocking::run(move |cancel| {
         let mut files = BTreeMap::new();
         let mut groups = BTreeSet::new();
         for (file, size) in rpms(&directory)? {
             let package = rpm::read(&file)?;
+            let shown = file.display().to_string();
             if package.part() != part {
-                return Err(ComposeError::WrongLayer { file, part });
+                return Err(miette!("{shown} is not one of the {part} packages"));
             }
             groups.insert(package.group());
-            if files.insert(package.path(), LayerFile { file: file.clone(), size }).is_some() {
-                return Err(ComposeError::Twice { file, name: package.nevra() });
+            if files.insert(package.path(), LayerFile { file, size }).is_some() {
+                return Err(miette!("{shown} is a second file of the package {}", package.nevra()));
             }
         }
         if files.is_empty() {
-            return Err(ComposeError::Empty { directory, part });
+            return Err(miette!(
+                help =
+                    "the build ended without an error and without an RPM; see rpmbuild's output in its log",
+                "there are no {part} packages in {}",
+                directory.display()
+            ));
         }
-        let writer = stop.watch(layout.writer()?);
+        let writer = cancel.watch(layout.writer()?);
         let (writer, diff_id) = layer::write(&files, epoch, compression, writer)
-            .map_err(|error| ComposeError::Io { path: directory, error })?;
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot write a layer from {}", directory.display()))?;
         let (digest, size) = writer.into_inner().finish()?;
         let descriptor = Descriptor::new(compression.media_type(), digest, size);
         Ok(Layer::new(descriptor, diff_id, part, &groups))
@@ -100,17 +104,12 @@ pub async fn layer(
 }
 
 /// Stores configuration and manifest of an image with these layers, which need not be in the layout.
-pub fn image(
-    inputs: &BuildInputs,
-    userland: &Layer,
-    kmod: &Layer,
-    layout: &Layout,
-) -> Result<ComposedImage, ComposeError> {
-    let Composition { config, manifest } = compose::compose(inputs, userland, kmod)?;
+pub fn image(inputs: &BuildInputs, userland: &Layer, kmod: &Layer, layout: &Layout) -> Result<ComposedImage> {
+    let Composition { config, manifest } = compose::compose(inputs, userland, kmod).into_diagnostic()?;
     layout.put(oci::CONFIG, &config)?;
     let manifest = layout.put(oci::MANIFEST, &manifest)?;
     let directory = layout.directory().to_owned();
-    Ok(ComposedImage { target: inputs.target(), manifest, directory })
+    Ok(ComposedImage { manifest, directory })
 }
 
 /// The userland layer of another image in the layout with the same inputs.
@@ -133,49 +132,27 @@ fn userland_of(layout: &Layout, image: &Digest, userland_digest: &Digest) -> Opt
     layout.has(&descriptor.digest).then_some(Layer { descriptor, diff_id })
 }
 
-fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>, ComposeError> {
-    let fail = |error| ComposeError::Io { path: directory.to_owned(), error };
+fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let read = || -> std::io::Result<Vec<_>> {
+        fs::read_dir(directory)?
+            .map(|entry| {
+                let entry = entry?;
+                // Does not follow links, because build output is untrusted.
+                Ok((entry.path(), entry.metadata()?))
+            })
+            .collect()
+    };
+    let entries =
+        read().into_diagnostic().wrap_err_with(|| format!("cannot read {}", directory.display()))?;
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        // Does not follow links, because build output is untrusted.
-        let metadata = entry.metadata().map_err(fail)?;
-        let path = entry.path();
+    for (path, metadata) in entries {
         if metadata.is_dir() {
             continue;
         }
         if !metadata.is_file() || path.extension().is_none_or(|extension| extension != "rpm") {
-            return Err(ComposeError::NoRpm { file: path });
+            return Err(miette!("{} is not an RPM; an image holds only RPMs", path.display()));
         }
         files.push((path, metadata.len()));
     }
     Ok(files)
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ComposeError {
-    #[error("{} is not an RPM, and nothing else belongs into an image", file.display())]
-    NoRpm { file: PathBuf },
-    #[error(transparent)]
-    Rpm(#[from] RpmFileError),
-    #[error("{} is not one of the {part} packages", file.display())]
-    WrongLayer { file: PathBuf, part: LayerKind },
-    #[error("{} is a second file of the package {name}", file.display())]
-    Twice { file: PathBuf, name: String },
-    #[error("there are no {part} packages in {}", directory.display())]
-    #[diagnostic(help(
-        "the build ended without an error and without an RPM; its log says what rpmbuild did"
-    ))]
-    Empty { directory: PathBuf, part: LayerKind },
-    #[error(transparent)]
-    Epoch(#[from] EpochError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Layout(#[from] LayoutError),
-    #[error("cannot write a layer from {}", path.display())]
-    Io {
-        path: PathBuf,
-        #[source]
-        error: std::io::Error,
-    },
 }

@@ -29,10 +29,8 @@ pub async fn file(
         return Ok(expected.clone());
     }
     section.line(&format!("fetching {url}"));
-    let client = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
+    let client = kmod_query::client_builder(Duration::from_secs(10))
         .read_timeout(Duration::from_mins(1))
-        .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
         // The digest is of the file itself, not of its decompressed content.
         .no_gzip()
         .build()
@@ -103,11 +101,7 @@ async fn digest_of(path: &Path) -> std::io::Result<Digest> {
 pub enum DownloadError {
     #[error("could not fetch {url}")]
     #[diagnostic(help("check the network; `--help` lists the flags that name other addresses"))]
-    Network {
-        url: String,
-        #[source]
-        error: reqwest::Error,
-    },
+    Network { url: String, source: reqwest::Error },
     #[error("{url} answered {status}")]
     #[diagnostic(help("what is pinned may be gone upstream; plan again for what is there now"))]
     Status { url: String, status: reqwest::StatusCode },
@@ -124,7 +118,7 @@ pub enum DownloadError {
 
 impl DownloadError {
     fn network(url: &str, error: reqwest::Error) -> Self {
-        Self::Network { url: url.to_owned(), error: error.without_url() }
+        Self::Network { url: url.to_owned(), source: error.without_url() }
     }
 
     fn is_temporary(&self) -> bool {

@@ -44,7 +44,6 @@ pub fn in_github_actions() -> bool {
     flag("GITHUB_ACTIONS")
 }
 
-/// URL of the current workflow run.
 pub fn run_url() -> Option<String> {
     let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
     Some(format!("{server}/{repository}/actions/runs/{}", variable("GITHUB_RUN_ID")?))

@@ -8,12 +8,12 @@ use miette::Report;
 use crate::io::boot_test::GuestError;
 use crate::io::download::DownloadError;
 use crate::io::evidence::builder::EvidenceError;
-use crate::io::evidence::signer::SignError;
+use crate::io::evidence::signer::SignerError;
 use crate::io::github::GithubError;
 use crate::io::image_rpms::ImageRpmsError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
-use crate::io::published_images::{PublishedImagesError, UnknownImage};
+use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::resolve::ResolveError;
 use crate::io::store::StoreError;
@@ -72,7 +72,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
         FindingKind::Contract
     } else if evidence_is_unknown || error.is::<PublishError>() || error.is::<UnknownImage>() {
         FindingKind::Registry
-    } else if error.is::<SignError>() {
+    } else if error.is::<SignerError>() {
         // Neither an identity nor a signing key.
         FindingKind::Permission
     } else {
@@ -98,8 +98,7 @@ fn transparent<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 
         GuestError::Podman,
         ImageRpmsError::Store,
         StoreError::Registry,
-        EvidenceError::Sign,
-        PublishedImagesError::Registry,
+        EvidenceError::Signer,
         PublishError::Registry,
     );
     None
@@ -137,8 +136,9 @@ mod tests {
 
     #[test]
     fn errors_have_the_kind_of_what_can_be_done_about_them() {
-        let refused = |status| GithubError::Refused { what: "x".into(), status, message: "no".into() };
-        let limited = GithubError::Limited { what: "x".into(), wait: std::time::Duration::from_mins(150) };
+        let (request, message) = ("x".to_owned(), "no".to_owned());
+        let rejected = GithubError::Rejected { request: request.clone(), status: 403, message, help: "no" };
+        let limited = GithubError::RateLimited { request, wait: std::time::Duration::from_mins(150) };
         for (error, expected) in [
             (Report::from(stage()), FindingKind::Build),
             (Report::from(GuestError::Podman(stage())), FindingKind::Build),
@@ -151,7 +151,7 @@ mod tests {
             ),
             (Report::from(ResolveError::OtherArch), FindingKind::Upstream),
             (Report::from(PartialInputsError::NoChecksum("2.4.3".parse().unwrap())), FindingKind::Upstream),
-            (Report::from(refused(403)), FindingKind::Permission),
+            (Report::from(rejected), FindingKind::Permission),
             (Report::from(limited), FindingKind::Upstream),
             (miette::miette!("no idea"), FindingKind::Other),
         ] {

@@ -16,7 +16,6 @@ use crate::model::Digest;
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::inputs::BuildInputs;
 
-/// Options that do not affect the image's content.
 #[derive(Clone, Debug)]
 pub struct ImageBuildOptions<'a> {
     pub keep_containers: bool,
@@ -59,7 +58,6 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
     Ok(ImageBuildResult { scratch, built, _workspace: workspace })
 }
 
-/// Fills and checks the build context.
 async fn prepare(
     inputs: &BuildInputs,
     workspace: &Workspace,
@@ -103,7 +101,6 @@ async fn prepare(
     Ok(())
 }
 
-/// Runs podman for both outputs.
 async fn compile(
     inputs: &BuildInputs,
     workspace: &Workspace,

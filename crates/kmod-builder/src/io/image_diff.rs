@@ -1,23 +1,12 @@
 use std::collections::BTreeMap;
 
-use super::image_rpms::{ImageRpms, ImageRpmsError};
-use super::inspect;
-use super::store::{ImageStore, StoreError};
-use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
-use crate::model::image_diff::{ImageDiff, RpmMetadata, UnreadableImage};
+use miette::Result;
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ImageDiffError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Rpms(#[from] ImageRpmsError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Unreadable(#[from] UnreadableImage),
-}
+use super::image_rpms::ImageRpms;
+use super::inspect;
+use super::store::ImageStore;
+use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
+use crate::model::image_diff::{ImageDiff, RpmMetadata};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -26,11 +15,7 @@ pub enum Depth {
 }
 
 /// Images with equal digests are read once.
-pub async fn compare(
-    first: &DigestRef,
-    second: &DigestRef,
-    depth: Depth,
-) -> Result<ImageDiff, ImageDiffError> {
+pub async fn compare(first: &DigestRef, second: &DigestRef, depth: Depth) -> Result<ImageDiff> {
     let (one, other) = (name(first), name(second));
     let other_images = ImageStore::open(&other.store).await?;
     let found = inspect::inspect(&other_images, &other).await?;
@@ -51,7 +36,7 @@ async fn rpm_metadata(
     images: &ImageStore,
     name: &ImageRef,
     comparison: &ImageDiff,
-) -> Result<BTreeMap<String, RpmMetadata>, ImageDiffError> {
+) -> Result<BTreeMap<String, RpmMetadata>> {
     let contents = ImageRpms::open(images, name).await?;
     Ok(contents.rpm_metadata(&comparison.differing(), &comparison.shared_layers()).await?)
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use futures_util::future::try_join_all;
 
 use super::blocking;
-use super::layer::{EntryRejection, LayerError, LayerReader};
+use super::layer::{DUPLICATE, LayerError, LayerReader};
 use super::layout::LayoutError;
 use super::rpm;
 use super::store::{ImageStore, StoreError, Stored};
@@ -52,7 +52,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
         let hidden = found
             .iter()
             .find(|found| paths.contains(&found.path))
-            .map(|found| LayerError::Entry { name: found.path.clone(), fault: EntryRejection::Duplicate });
+            .map(|found| LayerError::Entry { name: found.path.clone(), reason: DUPLICATE.to_owned() });
         paths.extend(found.iter().map(|found| found.path.clone()));
         packages.extend(found);
         layers.push(hidden.map_or(outcome, |error| Err(BlobFault::Entry(error.to_string()))));
@@ -95,9 +95,9 @@ async fn layer(
         Err(error) => return Ok((Err(missing(error)?), Vec::new())),
     };
     let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
-    let (outcome, packages) = blocking::run(move |stop| {
+    let (outcome, packages) = blocking::run(move |cancel| {
         let mut packages = Vec::new();
-        let outcome = read(stop.watch(blob), &descriptor, &diff_id, number, &mut packages);
+        let outcome = read(cancel.watch(blob), &descriptor, &diff_id, number, &mut packages);
         (outcome, packages)
     })
     .await;

@@ -25,9 +25,7 @@ pub struct Build<'a> {
     pub context: &'a Path,
     /// The stage whose files are exported.
     pub stage: &'a str,
-    /// Receives the stage's files.
     pub destination: &'a Path,
-    /// Receives the whole log.
     pub log: &'a Path,
     /// Keeps compiled objects between builds.
     pub compiler_cache: Option<&'a Path>,
@@ -37,7 +35,6 @@ pub struct Build<'a> {
     pub keep_containers: bool,
 }
 
-/// Use of podman's layer cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
     /// Reuses cached steps and caches those of this build.
@@ -92,7 +89,6 @@ impl Podman {
         Ok(lines.join("\n"))
     }
 
-    /// Builds one stage and exports its files.
     pub async fn build(
         &self,
         image: &PinnedImage,
@@ -203,20 +199,12 @@ fn tls_verify(image: &PinnedImage) -> Option<&'static str> {
 pub enum PodmanError {
     #[error("the build failed in stage `{stage}`; the end of its log:\n\n{tail}\n")]
     #[diagnostic(help("the whole log is in {}", log.display()))]
-    Stage {
-        stage: String,
-        tail: String,
-        /// The complete log.
-        log: PathBuf,
-    },
+    Stage { stage: String, tail: String, log: PathBuf },
     #[error("the image {image} is gone from its registry")]
     #[diagnostic(help(
         "what is pinned to it cannot be built any more; plan again for what is there now, or bring the image back"
     ))]
-    Gone {
-        /// As pinned, with its digest.
-        image: String,
-    },
+    Gone { image: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cmd(#[from] CmdError),

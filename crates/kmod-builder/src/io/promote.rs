@@ -43,7 +43,7 @@ pub async fn promote(
 ) -> Result<PromotedImage, PromoteError> {
     let updates = promotion.updates(found).map_err(PromoteError::Refused)?;
     if updates.is_empty() {
-        return Ok(PromotedImage::new(promotion, 0));
+        return Ok(PromotedImage::new(0));
     }
     let image = &promotion.proven().image().digest;
     let manifest = registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
@@ -65,7 +65,7 @@ pub async fn promote(
             return Err(PromoteError::Unsettled(update.tag.clone()));
         }
     }
-    Ok(PromotedImage::new(promotion, updates.len()))
+    Ok(PromotedImage::new(updates.len()))
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::evidence;
-use super::registry::{self, Access, ContentCache, Registries, Registry, RegistryError, RequestStats};
+use super::registry::{self, Access, ContentCache, Registries, Registry, RequestStats};
 use crate::model::Target;
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, TagOrDigest};
@@ -19,13 +19,12 @@ pub struct PublishedImages {
 
 impl PublishedImages {
     /// Keeps evidence in `cache`, so that an unchanged image costs three small requests.
-    pub async fn open(
-        store: &ImageLocation,
-        trust: TrustPolicy,
-        cache: &Path,
-    ) -> Result<Self, PublishedImagesError> {
+    pub async fn open(store: &ImageLocation, trust: TrustPolicy, cache: &Path) -> miette::Result<Self> {
         let ImageLocation::Registry(repository) = store else {
-            return Err(PublishedImagesError::NotARegistry(store.clone()));
+            return Err(miette::miette!(
+                help = "name a repository in a registry: --repository docker://HOST/NAME",
+                "{store} is a directory, and directories store no evidence"
+            ));
         };
         let registries = registry::connect();
         let registry = registries.open(repository, Access::Pull).await?;
@@ -57,16 +56,6 @@ impl PublishedImages {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum PublishedImagesError {
-    #[error("{0} is a directory, in which images have no evidence")]
-    #[diagnostic(help("name a repository in a registry: --image docker://HOST/NAME"))]
-    NotARegistry(ImageLocation),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Registry(#[from] RegistryError),
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot read what is published: {0}")]
-#[diagnostic(help("run it again when the registry responds; nothing is built meanwhile"))]
+#[error("cannot read the published images: {0}")]
+#[diagnostic(help("run the command again when the registry responds; nothing was built"))]
 pub struct UnknownImage(String);

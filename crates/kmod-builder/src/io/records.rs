@@ -5,57 +5,46 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use miette::{Result, miette};
+
 use super::{atomic_file, environment};
 use crate::model::ci_report::CommandRecord;
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum RecordsError {
-    #[error("cannot read the records in {}", path.display())]
-    #[diagnostic(help("name the directory that the commands of this run wrote to with --record"))]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        error: io::Error,
-    },
-    #[error("invalid record {}: {error}", path.display())]
-    #[diagnostic(help("all commands of a run must be of the same version of this program"))]
-    Malformed {
-        /// The file, inside the directory of records.
-        path: PathBuf,
-        error: serde_json::Error,
-    },
-}
-
-/// Writes a record atomically.
 pub fn write(directory: &Path, record: &CommandRecord) -> io::Result<()> {
     let text = format!("{}\n", serde_json::to_string_pretty(record)?);
     atomic_file::write(&directory.join(record.file_name()), text)
 }
 
 /// All records, by file name. A missing directory has none: no job wrote a record.
-pub fn read(directory: &Path) -> Result<Vec<CommandRecord>, RecordsError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |error| RecordsError::Unreadable { path, error }
+pub fn read(directory: &Path) -> Result<Vec<CommandRecord>> {
+    let unreadable = |path: &Path, error: &io::Error| {
+        miette!(
+            help = "name the directory that the run's commands wrote to with --record",
+            "cannot read the records in {}: {error}",
+            path.display()
+        )
     };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
+    let mut files = match paths(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(directory)(error)),
+        paths => paths.map_err(|error| unreadable(directory, &error))?,
     };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(unreadable(directory))?.path();
-        if path.extension() == Some(OsStr::new("json")) {
-            files.push(path);
-        }
-    }
+    files.retain(|path| path.extension() == Some(OsStr::new("json")));
     files.sort();
     let read = |path: PathBuf| {
-        let bytes = fs::read(&path).map_err(unreadable(&path))?;
-        serde_json::from_slice(&bytes).map_err(|error| RecordsError::Malformed { path, error })
+        let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            miette!(
+                help = "run all commands of a run with the same version of this program",
+                "{} is not a command record: {error}",
+                path.display()
+            )
+        })
     };
     files.into_iter().map(read).collect()
+}
+
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Appends outputs of this step, for later steps and jobs of a workflow; does nothing outside GitHub Actions.

@@ -12,7 +12,6 @@ use super::progress::{self, ProgressOutput, ProgressSection};
 use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::plan::ObservedKernel;
 
-/// A bootable image with its kernel.
 #[derive(Clone, Debug)]
 pub struct ResolvedSource {
     /// The stream or image name as given.
@@ -33,7 +32,6 @@ impl From<ResolvedSource> for ObservedKernel {
     }
 }
 
-/// The newest release of a stream.
 pub async fn stream(upstream: &Upstream, stream: Stream, arch: Arch) -> Result<ResolvedSource, ResolveError> {
     let index = upstream.coreos_index(stream).await?;
     let release = match upstream.coreos_newest(&index, arch).await {
@@ -143,11 +141,7 @@ pub enum ResolveError {
     Podman(#[from] PodmanError),
     #[error("{image} does not have exactly one kernel; its package database says: {answer}")]
     #[diagnostic(help("name the kernel with --kernel"))]
-    NoKernel {
-        image: String,
-        /// Output of `rpm -q kernel-core`.
-        answer: String,
-    },
+    NoKernel { image: String, answer: String },
     #[error("the image has a kernel for another architecture than was asked for")]
     #[diagnostic(help("name the image's own architecture with --arch"))]
     OtherArch,

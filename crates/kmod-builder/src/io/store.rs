@@ -46,8 +46,8 @@ impl ImageStore {
         if let Some(stored) = self.manifest(&tag_or_digest).await? {
             return Ok(stored);
         }
-        let tags = self.tags().await?.iter().map(Tag::to_string).collect();
-        Err(StoreError::NoImage { name: name.clone(), tags: Tags(tags) })
+        let help = format!("existing tags: {}", listed(&self.tags().await?));
+        Err(StoreError::NotSelected { message: format!("there is no image {name}"), help })
     }
 
     /// `None` if it does not exist.
@@ -102,19 +102,24 @@ impl ImageStore {
     }
 
     fn only(&self, name: &ImageRef) -> Result<TagOrDigest, StoreError> {
-        let Self::Layout(layout) = self else { return Err(StoreError::NotSelected(name.clone())) };
-        let mut tags = layout.tags()?;
-        match (tags.pop(), tags.is_empty()) {
-            (Some((tag, _)), true) => Ok(TagOrDigest::Tag(tag)),
-            (None, _) => Err(StoreError::Empty(name.clone())),
-            (Some((last, _)), false) => {
-                let tags = tags.into_iter().map(|(tag, _)| tag).chain([last]);
-                Err(StoreError::Several {
-                    name: name.clone(),
-                    tags: Tags(tags.map(|tag| tag.to_string()).collect()),
-                })
+        let (message, help) = match self {
+            Self::Registry(_) => (
+                format!("{name} names a repository, not an image"),
+                format!("name the image: {name}:TAG or {name}@DIGEST; there is no default tag"),
+            ),
+            Self::Layout(layout) => {
+                let tags: Vec<_> = layout.tags()?.into_iter().map(|(tag, _)| tag).collect();
+                match &tags[..] {
+                    [tag] => return Ok(TagOrDigest::Tag(tag.clone())),
+                    [] => (format!("{name} has no image"), "`zfs-kmods build` builds one".to_owned()),
+                    _ => (
+                        format!("{name} has several images"),
+                        format!("name one: {name}:TAG, where TAG is one of {}", listed(&tags)),
+                    ),
+                }
             }
-        }
+        };
+        Err(StoreError::NotSelected { message, help })
     }
 }
 
@@ -127,53 +132,26 @@ impl std::fmt::Display for ImageStore {
     }
 }
 
-/// Formatted for a help text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tags(Vec<String>);
-
-/// More tags would hide the message.
-const SHOWN: usize = 10;
-
-impl std::fmt::Display for Tags {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown: Vec<_> = self.0.iter().rev().take(SHOWN).map(String::as_str).collect();
-        match (self.0.len(), self.0.len().checked_sub(SHOWN)) {
-            (0, _) => f.write_str("none"),
-            (_, None | Some(0)) => f.write_str(&shown.join(", ")),
-            (_, Some(more)) => write!(f, "{} and {more} more", shown.join(", ")),
-        }
+/// For a help text; more tags would hide the message.
+fn listed(tags: &[Tag]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = tags.iter().rev().take(SHOWN).map(Tag::as_str).collect();
+    match tags.len() {
+        0 => "none".to_owned(),
+        count if count > SHOWN => format!("{} and {} more", shown.join(", "), count - SHOWN),
+        _ => shown.join(", "),
     }
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum StoreError {
-    #[error("there is no image {name}")]
-    #[diagnostic(help("the tags there: {tags}"))]
-    NoImage {
-        name: ImageRef,
-        /// Listed in the help text.
-        tags: Tags,
-    },
-    #[error("{name} has several images")]
-    #[diagnostic(help("say which one: {name}:TAG, where TAG is one of {tags}"))]
-    Several {
-        name: ImageRef,
-        /// Listed in the help text.
-        tags: Tags,
-    },
-    #[error("{0} has no image")]
-    #[diagnostic(help("`zfs-kmods build` builds one"))]
-    Empty(ImageRef),
-    #[error("{0} names a repository, not an image")]
-    #[diagnostic(help("say which image: {0}:TAG or {0}@DIGEST; `latest` is never guessed"))]
-    NotSelected(ImageRef),
+    /// The name does not select one image.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    NotSelected { message: String, help: String },
     #[error("{store} has no blob {digest}")]
     #[diagnostic(help("the image is incomplete: publish it again"))]
-    NoBlob {
-        /// In the form in which the user names it.
-        store: String,
-        digest: Digest,
-    },
+    NoBlob { store: String, digest: Digest },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layer(#[from] LayerError),

@@ -5,35 +5,28 @@ use std::io::Read as _;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
-use kmod_compat::{Meta, MetaError, ZfsVersion};
+use kmod_compat::{Meta, ZfsVersion};
+use miette::{IntoDiagnostic as _, Result, WrapErr as _, miette};
 
 /// Bytes; `META` has about 200.
 const LARGEST_META: u64 = 64 * 1024;
 
-/// Parses `zfs-X/META` in a release tarball.
-pub fn meta(path: &Path, zfs: ZfsVersion) -> Result<Meta, TarballError> {
+pub fn meta(path: &Path, zfs: ZfsVersion) -> Result<Meta> {
     let wanted = Path::new(&zfs.tag()).join("META");
+    let text = read(path, &wanted).into_diagnostic().wrap_err("cannot read the tarball")?;
+    let text = text.ok_or_else(|| miette!("the tarball does not hold `{}`", wanted.display()))?;
+    Meta::parse(&text).into_diagnostic().wrap_err("invalid `META` in the tarball")
+}
+
+fn read(path: &Path, wanted: &Path) -> std::io::Result<Option<String>> {
     let mut archive = tar::Archive::new(GzDecoder::new(File::open(path)?));
     for entry in archive.entries()? {
         let entry = entry?;
         if entry.path()? == wanted {
             let mut text = String::new();
             entry.take(LARGEST_META).read_to_string(&mut text)?;
-            return Ok(Meta::parse(&text)?);
+            return Ok(Some(text));
         }
     }
-    Err(TarballError::NoMeta { wanted: wanted.display().to_string() })
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TarballError {
-    #[error("the tarball does not hold `{wanted}`")]
-    NoMeta {
-        /// Path in the archive: `zfs-X/META`.
-        wanted: String,
-    },
-    #[error("the tarball's `META` is not understood")]
-    Meta(#[from] MetaError),
-    #[error("the tarball cannot be read")]
-    Io(#[from] std::io::Error),
+    Ok(None)
 }

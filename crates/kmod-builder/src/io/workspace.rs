@@ -12,7 +12,6 @@ impl Workspace {
         Ok(Self(tempfile::tempdir_in(parent)?))
     }
 
-    /// Build context for podman.
     pub fn context(&self) -> PathBuf {
         self.0.path().join("context")
     }
@@ -31,7 +30,6 @@ impl Workspace {
         self.0.path().join("kmod")
     }
 
-    /// The layout in which the image is composed.
     pub fn store(&self) -> PathBuf {
         self.0.path().join("images")
     }

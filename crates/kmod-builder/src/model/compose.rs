@@ -16,7 +16,6 @@ pub const USERLAND: &str = "io.github.zfs-kmods.userland";
 pub const ZFS: &str = "io.github.zfs-kmods.zfs";
 pub const KERNEL: &str = "io.github.zfs-kmods.kernel";
 pub const ARCH: &str = "io.github.zfs-kmods.arch";
-/// Label: the Fedora release of the builder.
 pub const FEDORA: &str = "io.github.zfs-kmods.fedora";
 /// Annotation of a layer's descriptor: its [`LayerKind`].
 pub const PART: &str = "io.github.zfs-kmods.part";
@@ -24,7 +23,6 @@ pub const PART: &str = "io.github.zfs-kmods.part";
 /// need.
 pub const GROUPS: &str = "io.github.zfs-kmods.groups";
 
-/// A layer as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     pub descriptor: Descriptor,
@@ -66,21 +64,9 @@ pub struct Composition {
     pub manifest: Vec<u8>,
 }
 
-impl Composition {
-    pub fn descriptor(&self) -> Descriptor {
-        Descriptor::of(oci::MANIFEST, &self.manifest)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source date epoch {0} is not a number of seconds between 1970 and 9999")]
-pub struct EpochError(i64);
-
-impl EpochError {
-    pub const fn new(source_date_epoch: i64) -> Self {
-        Self(source_date_epoch)
-    }
-}
+pub struct EpochError(pub i64);
 
 fn created(source_date_epoch: i64) -> Result<Timestamp, EpochError> {
     Timestamp::from_second(source_date_epoch)

@@ -17,10 +17,9 @@ const SCHEMA: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildInputs {
-    schema: Schema,
-    /// The version of this program.
+    #[serde(deserialize_with = "supported_schema")]
+    schema: u32,
     pub tool: String,
-    /// Of `Containerfile.in`.
     pub template: Digest,
     pub zfs: ZfsVersion,
     pub tarball: Tarball,
@@ -30,11 +29,9 @@ pub struct BuildInputs {
     pub kernel_devel: KernelDevel,
     /// The image in which the build runs: `quay.io/fedora/fedora@sha256:…`.
     pub builder_image: PinnedImage,
-    /// Of the builder image.
     pub fedora: FedoraVersion,
     /// Seconds since 1970; the upper limit of every time in the output.
     pub source_date_epoch: i64,
-    /// Of the layers.
     pub compression: Compression,
     /// The bootable image with the kernel; `None` if the kernel was named. Schema 1 calls it `base`.
     ///
@@ -44,27 +41,13 @@ pub struct BuildInputs {
     pub source_image: Option<SourceImageRef>,
 }
 
-/// Other schema numbers are rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-struct Schema;
-
-impl TryFrom<u32> for Schema {
-    type Error = String;
-
-    fn try_from(number: u32) -> Result<Self, Self::Error> {
-        match number {
-            SCHEMA => Ok(Self),
-            other => Err(format!(
-                "these inputs are of schema {other}, this program reads schema {SCHEMA}: use the version of zfs-kmods that wrote them"
-            )),
-        }
-    }
-}
-
-impl From<Schema> for u32 {
-    fn from(_: Schema) -> Self {
-        SCHEMA
+/// Rejects other schema numbers.
+fn supported_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        SCHEMA => Ok(SCHEMA),
+        other => Err(serde::de::Error::custom(format!(
+            "these inputs have schema {other}, this program reads schema {SCHEMA}: use the version of zfs-kmods that wrote them"
+        ))),
     }
 }
 
@@ -73,7 +56,6 @@ impl From<Schema> for u32 {
 pub struct Tarball {
     /// The release asset, not GitHub's generated archive (which has another digest).
     pub url: String,
-    /// Of the downloaded file.
     pub digest: Digest,
 }
 
@@ -97,14 +79,10 @@ pub struct SourceImageRef {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ParseInputsError {
-    #[error("these are no build inputs: {0}")]
+    #[error("invalid build inputs: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("`arch` is {arch}, but the kernel {kernel} is for another architecture")]
-    OtherArch {
-        /// The member `arch`.
-        arch: Arch,
-        kernel: KernelRelease,
-    },
+    OtherArch { arch: Arch, kernel: KernelRelease },
 }
 
 impl BuildInputs {
@@ -112,7 +90,7 @@ impl BuildInputs {
         let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, source_image } =
             known;
         Self {
-            schema: Schema,
+            schema: SCHEMA,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             template,
             zfs: target.zfs,
@@ -191,7 +169,6 @@ impl BuildInputs {
 pub(crate) mod tests {
     use super::*;
 
-    /// Example inputs for tests.
     pub(crate) fn inputs() -> BuildInputs {
         let kernel_devel = KernelDevel {
             nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
@@ -201,7 +178,6 @@ pub(crate) mod tests {
         BuildInputs::new(known(), kernel_devel, builder_image.parse().unwrap())
     }
 
-    /// The partial inputs of [`inputs`].
     pub(crate) fn known() -> PartialInputs {
         PartialInputs {
             template: Digest::of(b"template"),

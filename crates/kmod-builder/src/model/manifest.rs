@@ -29,6 +29,10 @@ impl Blob {
         Self { digest: Digest::of(&bytes), size: bytes.len() as u64, source: BlobSource::Bytes(bytes) }
     }
 
+    pub fn descriptor(&self, media_type: &str) -> oci::Descriptor {
+        oci::Descriptor::new(media_type, self.digest.clone(), self.size)
+    }
+
     pub fn file(path: impl Into<PathBuf>, digest: Digest, size: u64) -> Self {
         Self { digest, size, source: BlobSource::File(path.into()) }
     }

@@ -152,15 +152,12 @@ fn refers_to(
     Err(PublicationError::OtherSubject { evidence, image })
 }
 
-/// The state of the repository.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
-    /// Where the tag points.
     pub tag: Option<Digest>,
     pub image: bool,
     /// Only those listed by the registry or its referrers index.
     pub referrers: BTreeSet<Digest>,
-    /// The manifest of simple signatures.
     pub signature: Option<RawManifest>,
 }
 
@@ -228,24 +225,12 @@ pub enum PublicationError {
         "the same inputs give the same digest, so something differs: compare the images with `zfs-kmods reproduce IMAGE \
          --with IMAGE`, or move the tag with `--replace`"
     ))]
-    TagConflict {
-        tag: Tag,
-        /// The image that the tag points to.
-        there: Digest,
-        ours: Digest,
-    },
+    TagConflict { tag: Tag, there: Digest, ours: Digest },
     #[error("no evidence for the image with the tag `{tag}`")]
     #[diagnostic(help("sign with `--key` or in GitHub Actions with `id-token: write`, or give `--no-sign`"))]
-    NoEvidence {
-        /// The tag to set.
-        tag: Tag,
-    },
+    NoEvidence { tag: Tag },
     #[error("the attachment {evidence} does not refer to the image {image}")]
-    OtherSubject {
-        /// The digest of its manifest.
-        evidence: Digest,
-        image: Digest,
-    },
+    OtherSubject { evidence: Digest, image: Digest },
 }
 
 #[cfg(test)]

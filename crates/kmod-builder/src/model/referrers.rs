@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Digest;
+use super::evidence::simple_signing::{self, SIGNATURE};
 use super::manifest::{Blob, BlobSource, IncompleteManifest, ManifestWithBlobs, RawManifest};
 use super::oci::INDEX;
 
@@ -111,14 +112,8 @@ pub fn with_signatures(
             all.push(layer);
         }
     }
-    let never = "0001-01-01T00:00:00Z";
-    let history = vec![json!({ "created": never }); all.len()];
     let diff_ids: Vec<_> = all.iter().map(|layer| layer["digest"].clone()).collect();
-    let config = json!({
-        "architecture": "", "created": never, "history": history, "os": "",
-        "rootfs": { "type": "layers", "diff_ids": diff_ids }, "config": {},
-    });
-    let config = Blob::of(config.to_string());
+    let config = simple_signing::config(&diff_ids);
     document["config"]["digest"] = config.digest.as_str().into();
     document["config"]["size"] = config.size.into();
     let theirs = all.iter().filter_map(|layer| {
@@ -137,7 +132,6 @@ fn layers(manifest: &RawManifest) -> Vec<Value> {
 }
 
 fn is_same_signature(one: &Value, other: &Value) -> bool {
-    const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
     one["digest"] == other["digest"] && one["annotations"][SIGNATURE] == other["annotations"][SIGNATURE]
 }
 

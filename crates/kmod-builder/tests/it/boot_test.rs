@@ -40,7 +40,7 @@ impl World {
         let world = Self { directory: tempfile::tempdir().unwrap() };
         let rpms = Rpms::new(packages);
         let (layout, built) = rpms.compose(Compression::Zstd, &world.path("images")).await;
-        layout.list(built.manifest(), Some(&built.target().tag())).unwrap();
+        layout.list(built.manifest(), Some(&rpms::target().tag())).unwrap();
         rpms::kernel_core(world.directory.path());
         rpms::kernel_modules(world.directory.path());
         fs::create_dir_all(world.path("root/bin")).unwrap();

@@ -76,7 +76,7 @@ async fn extracts_exactly_the_composed_files() {
         let bench = ExtractBench::new(rpms::good(), compression).await;
         let extracted = bench.extract(&PackageGroup::ALL, false).await.unwrap();
         assert_eq!(bench.extracted(), files(bench.rpms.directory.path()));
-        assert!(extracted.iter().all(|extracted| extracted.state == ExtractState::StagedRpm));
+        assert!(extracted.iter().all(|extracted| extracted.state == ExtractState::Written));
         let devel = extracted.iter().find(|extracted| extracted.group == PackageGroup::Devel).unwrap();
         assert!(devel.file.starts_with(bench.directory.path().join("rpms/devel")));
         assert_eq!(bench.leftovers(), ["rpms"]);

@@ -1,12 +1,20 @@
 use std::time::{Duration, Instant};
 
+use kmod_builder::io::evidence::attach::attach;
+use kmod_builder::io::evidence::{stored_evidence, summaries};
 use kmod_builder::io::registry::{
     Access, CredentialSources, NoCredentials, Registries, RegistryErrorKind, RetryPolicy, Secret,
     UploadProgress,
 };
 use kmod_builder::model::Digest;
+use kmod_builder::model::evidence::summary::ClaimedSigner;
+use kmod_builder::model::evidence::verify::{ImageFacts, StoredBundle, TrustPolicy, verify_evidence};
+use kmod_builder::model::evidence::{
+    EvidenceKind, SigningKey, Statement, StatementSubject, artifact, simple_signing,
+};
 use kmod_builder::model::image::TagOrDigest;
 use kmod_builder::model::manifest::{Blob, RawManifest};
+use kmod_builder::model::verify::CheckStatus;
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
@@ -63,7 +71,7 @@ async fn lists_are_read_to_their_end() {
     assert!(referrers.found.iter().all(|found| found.artifact_type == bundle), "the manifest's word counts");
 }
 
-/// A refusal on the way to the referrers is not "none": a clean-up would delete, a plan would build again.
+/// Else a clean-up would delete too much, and a plan would build again.
 #[tokio::test]
 async fn no_failure_is_taken_for_none() {
     let server = Server::start(Options::default()).await;
@@ -81,6 +89,39 @@ async fn no_failure_is_taken_for_none() {
     server.forget_log();
     let none = open(&server.repository(), impatient()).referrers(&subject).await.unwrap();
     assert!(none.found.is_empty() && none.dangling.is_empty());
+}
+
+#[tokio::test]
+async fn stored_evidence_is_found_and_a_rejection_is_unknown() {
+    let server = Server::start(Options { referrers_api: true, ..Options::default() }).await;
+    let registry = open(&server.repository(), impatient());
+    let key = SigningKey::generate().unwrap();
+    let (repository, digest) = (server.repository().to_string(), Digest::of(b"image"));
+    let subject = StatementSubject::image(&repository, digest.clone(), 5);
+    let bundle = key.sign(&Statement::signature(&subject)).unwrap();
+    let referrer =
+        artifact::referrer(&bundle, EvidenceKind::Signature, &subject, jiff::Timestamp::UNIX_EPOCH);
+    attach(&registry, &digest, std::slice::from_ref(&referrer)).await.unwrap();
+    let signature = simple_signing::manifest_with_blobs(&key.sign_simple(&subject).unwrap());
+    let tag = simple_signing::tag(&digest);
+    registry.add_signatures(&tag, &signature, &UploadProgress::none()).await.unwrap();
+
+    let stored = stored_evidence(&registry, &digest).await;
+    let found = stored.bundles.clone().unwrap();
+    assert_eq!(found, [StoredBundle { referrer: referrer.digest().clone(), json: bundle }]);
+    let (_, summary) = summaries(&found, &digest).remove(0);
+    assert_eq!(summary.unwrap().signer, ClaimedSigner::Key(key.public().hint()));
+    let (inputs_label, rpms) = (Ok(None), Err("not read".into()));
+    let image = ImageFacts { repository, digest, inputs_label, rpms };
+    let results = verify_evidence(&image, &stored, &TrustPolicy::Key(key.public().clone()));
+    let passed = results.iter().filter(|result| *result.outcome() == CheckStatus::Passed);
+    let passed: Vec<_> = passed.map(|result| result.check).collect();
+    assert_eq!(passed, ["signature is good", "signature for podman and bootc is good"]);
+
+    server.forget_log();
+    (0..40).for_each(|request| server.fault_at(request, Fault::Forbidden));
+    let rejected = stored_evidence(&registry, &Digest::of(b"other")).await;
+    assert!(rejected.bundles.is_err() && rejected.simple_signatures.is_err(), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -168,7 +209,7 @@ async fn the_token_goes_to_the_registry_only() {
     open(&repository, impatient()).send_blobs(&[Blob::of("blob")], &UploadProgress::none()).await.unwrap();
 }
 
-/// What [`helpers`] runs with a search path of its own.
+/// Run by [`helpers`] with its own `PATH`.
 #[tokio::test]
 async fn helpers_child() {
     let Ok(file) = std::env::var("ZFS_KMODS_TEST_HELPERS") else { return };

@@ -124,7 +124,7 @@ async fn a_complete_image_passes() {
     assert!(table.ends_with(&format!("verified: OpenZFS 2.4.3 for {KERNEL}\n{}\n", bench.built.pinned())));
     let verified = report.verified().unwrap();
     assert_eq!((verified.image(), verified.target()), (&bench.built.pinned(), &rpms::target()));
-    bench.layout.tag(&rpms::target().tag(), &verified).unwrap();
+    bench.layout.list(bench.built.manifest(), Some(&rpms::target().tag())).unwrap();
     assert_eq!(bench.layout.tags().unwrap().len(), 1);
 }
 

@@ -1,12 +1,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::io::github::Run;
+use crate::io::github::WorkflowRun;
 use crate::output::{self, Show};
 
 #[derive(Serialize)]
 #[serde(transparent)]
-pub struct Runs(pub Vec<Run>);
+pub struct Runs(pub Vec<WorkflowRun>);
 
 impl Show for Runs {
     fn table(&self) -> String {

@@ -45,7 +45,7 @@ impl GuestKernel {
         let (kernel, built_in) =
             (format!("/lib/modules/{release}/vmlinuz"), format!("/lib/modules/{release}/modules.builtin"));
         let ends = [kernel.clone(), built_in.clone()];
-        let read = move |_: &blocking::Stop| {
+        let read = move |_: &blocking::CancelFlag| {
             rpm::files(&file, |path| ends.iter().any(|end| path.ends_with(end.as_str())))
         };
         let (package, files) = blocking::run(read).await?;

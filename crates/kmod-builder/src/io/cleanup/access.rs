@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{GithubBackend, LayoutBackend, RegistryBackend, RetentionBackend, RetentionError};
 use crate::io::environment;
-use crate::io::github::{Pace, Packages};
+use crate::io::github::{Packages, RateLimitPolicy};
 use crate::io::layout::Layout;
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::model::image::{ImageLocation, Repository};
@@ -61,12 +61,10 @@ impl StoreAccess {
     }
 
     async fn github(&self, repository: &Repository, api: &str) -> Result<RetentionBackend, RetentionError> {
-        let pace = Pace {
-            between_changes: Duration::from_millis(self.delete_interval),
-            longest: Duration::from_secs(self.longest_wait),
-            ..Pace::default()
-        };
-        let packages = Packages::connect(api, environment::github_token(), repository, pace).await?;
+        let between_changes = Duration::from_millis(self.delete_interval);
+        let mut policy = RateLimitPolicy { between_changes, ..RateLimitPolicy::default() };
+        policy.retry.longest_delay = Duration::from_secs(self.longest_wait);
+        let packages = Packages::connect(api, environment::github_token(), repository, policy).await?;
         // Deletes nothing, but restores manifests that GitHub can no longer restore.
         let registry = RegistryWriter::open(&registry::connect(), repository, Access::Push).await?;
         Ok(RetentionBackend::Github(GithubBackend::new(packages, registry)))

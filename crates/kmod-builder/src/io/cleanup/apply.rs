@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::{CleanupCache, Journal, JournalRecord, RetentionBackend, RetentionError};
-use crate::io::github::Removal;
+use crate::io::github::DeleteOutcome;
 use crate::model::Digest;
 use crate::model::cleanup::{Dependencies, Inventory, RetentionEntry, RetentionPlan};
 
@@ -178,9 +178,9 @@ impl Run<'_> {
             deleted_at: now,
         })?;
         match self.backend.delete(entry).await? {
-            Removal::Deleted => self.applied.deleted.push(entry.digest.clone()),
-            Removal::AlreadyGone => self.applied.already_gone.push(entry.digest.clone()),
-            Removal::Retained(why) => {
+            DeleteOutcome::Deleted => self.applied.deleted.push(entry.digest.clone()),
+            DeleteOutcome::AlreadyGone => self.applied.already_gone.push(entry.digest.clone()),
+            DeleteOutcome::Retained(why) => {
                 self.applied.retained.push(RetainedManifest { digest: entry.digest.clone(), reason: why });
                 self.dependencies.protect(&mut self.protected, [entry.digest.clone()]);
             }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{CleanupCache, GithubBackend, LayoutBackend, RegistryBackend, RetentionError};
-use crate::io::github::Removal;
+use crate::io::github::DeleteOutcome;
 use crate::model::Digest;
 use crate::model::cleanup::{Inventory, RetentionEntry, StoredManifest};
 use crate::model::image::TagOrDigest;
@@ -72,7 +72,7 @@ impl RetentionBackend {
         }
     }
 
-    pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<Removal, RetentionError> {
+    pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<DeleteOutcome, RetentionError> {
         match self {
             Self::Github(backend) => backend.delete(entry).await,
             Self::Registry(backend) => backend.delete(&entry.digest).await,

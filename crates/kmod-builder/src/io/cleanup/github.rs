@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backend::CleanupRequests;
 use super::{CONCURRENT, CleanupCache, RetentionError};
-use crate::io::github::{Packages, Removal, Version};
+use crate::io::github::{DeleteOutcome, PackageVersion, Packages};
 use crate::io::registry::RegistryWriter;
 use crate::model::cleanup::{Inventory, ManifestInfo, RetentionEntry, StoredManifest};
 use crate::model::image::TagOrDigest;
@@ -66,7 +66,7 @@ impl GithubBackend {
     async fn read(
         &self,
         cache: &CleanupCache,
-        version: Version,
+        version: PackageVersion,
     ) -> Result<Option<StoredManifest>, RetentionError> {
         self.manifests.fetch_add(1, Ordering::Relaxed);
         let tag_or_digest = TagOrDigest::Digest(version.digest.clone());
@@ -96,7 +96,7 @@ impl GithubBackend {
         Ok(Some(version.tags))
     }
 
-    pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<Removal, RetentionError> {
+    pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<DeleteOutcome, RetentionError> {
         Ok(self.packages.delete(number(entry)?).await?)
     }
 
@@ -119,7 +119,7 @@ impl GithubBackend {
     }
 }
 
-fn stored(version: Version, info: ManifestInfo) -> StoredManifest {
+fn stored(version: PackageVersion, info: ManifestInfo) -> StoredManifest {
     StoredManifest {
         digest: version.digest,
         id: Some(version.id),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::RetentionError;
-use crate::io::github::Removal;
+use crate::io::github::DeleteOutcome;
 use crate::io::layout::Layout;
 use crate::model::Digest;
 use crate::model::cleanup::{Age, Inventory, ManifestInfo, StoredManifest};
@@ -79,9 +79,9 @@ impl LayoutBackend {
     }
 
     /// Removes it from the index; [`LayoutBackend::collect_garbage`] removes its blobs.
-    pub(super) fn delete(&self, digest: &Digest) -> Result<Removal, RetentionError> {
+    pub(super) fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
         self.layout.change_index(|index| index.manifests.retain(|entry| entry.digest != *digest))?;
-        Ok(Removal::Deleted)
+        Ok(DeleteOutcome::Deleted)
     }
 
     /// Moves aside blobs that only the deleted manifests needed and blobs that nothing has needed for a day. Moves

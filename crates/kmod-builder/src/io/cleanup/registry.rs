@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::backend::CleanupRequests;
 use super::{CONCURRENT, CleanupCache, RetentionError};
-use crate::io::github::Removal;
+use crate::io::github::DeleteOutcome;
 use crate::io::registry::RegistryWriter;
 use crate::model::Digest;
 use crate::model::cleanup::{
@@ -186,10 +186,10 @@ impl RegistryBackend {
         Ok(Some(points.map(|(tag, _)| tag.to_string()).collect()))
     }
 
-    pub(super) async fn delete(&self, digest: &Digest) -> Result<Removal, RetentionError> {
+    pub(super) async fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
         self.changes.fetch_add(1, Ordering::Relaxed);
         let deleted = self.registry.delete_manifest(digest).await?;
-        Ok(if deleted { Removal::Deleted } else { Removal::AlreadyGone })
+        Ok(if deleted { DeleteOutcome::Deleted } else { DeleteOutcome::AlreadyGone })
     }
 
     pub(super) fn cost(&self) -> CleanupRequests {

@@ -10,7 +10,7 @@ pub async fn attach(
     registry: &RegistryWriter,
     image: &Digest,
     made: &[ManifestWithBlobs],
-) -> Result<(), AttachError> {
+) -> miette::Result<()> {
     let mut unindexed = Vec::new();
     for manifest_with_blobs in made {
         let progress = UploadProgress::none();
@@ -27,7 +27,10 @@ pub async fn attach(
     let wanted = made.iter().map(|manifest_with_blobs| manifest_with_blobs.digest().clone()).collect();
     match unlisted(registry, image, &wanted).await?.pop_first() {
         None => Ok(()),
-        Some(evidence) => Err(AttachError::Unlisted { image: image.clone(), evidence }),
+        Some(evidence) => Err(miette::miette!(
+            help = "run the command again: clients find evidence through the referrers list",
+            "{evidence} was attached to {image}, but is not listed as a referrer"
+        )),
     }
 }
 
@@ -47,18 +50,4 @@ pub(in crate::io) async fn unlisted(
         })
         .await?;
     Ok(missing)
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum AttachError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Registry(#[from] RegistryError),
-    #[error("{evidence} was attached to {image}, but is not listed as a referrer")]
-    #[diagnostic(help("run it again: clients find evidence through the referrers list"))]
-    Unlisted {
-        image: Digest,
-        /// Digest of the referrer's manifest.
-        evidence: Digest,
-    },
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::signer::{SignError, Signer, SignerError, SignerKind, SignerSources};
+use super::signer::{Signer, SignerError, SignerKind, SignerSources};
 use crate::model::evidence::verify::{EvidenceStatus, ImageFacts, StoredEvidence, evidence_status};
 use crate::model::evidence::{
     EvidenceKind, Statement, StatementSubject, artifact, provenance, sbom, simple_signing,
@@ -13,19 +13,14 @@ use crate::model::verify::Inspection;
 
 pub struct EvidenceBuilder<'a> {
     pub subject: StatementSubject,
-    /// The image as stored locally.
     pub inspection: &'a Inspection,
     pub inputs: &'a BuildInputs,
     pub signer: &'a Signer,
-    /// Sources of tokens and of the trusted root.
     pub sources: &'a SignerSources,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EvidenceError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Sign(#[from] SignError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Signer(#[from] SignerError),

@@ -2,7 +2,6 @@
 
 pub mod attach;
 pub mod builder;
-pub mod github_attestations;
 mod read;
 pub mod signer;
 

@@ -1,24 +1,22 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::client::{GithubClient, GithubResponse, RateLimitPolicy, invalid_response};
 use super::error::GithubError;
-use super::limits::Pace;
-use super::page::Pages;
-use super::transport::{Answer, Method, Transport};
 use crate::model::ci_report::{DesiredIssue, ExistingIssue, IssueAction, LABEL, Marker, duplicates};
 
 /// More pages than one label can fill; ends a paging loop.
-const MOST_PAGES: u32 = 100;
-const HELP: &str =
-    "the job needs `permissions: issues: write`, and the repository must have issues switched on";
+const MAX_PAGES: u32 = 100;
+const HELP: &str = "give the job `permissions: issues: write`, and enable issues in the repository";
 
 /// The issues of a repository that this program maintains.
 #[derive(Debug)]
 pub struct Issues {
-    transport: Transport,
+    client: GithubClient,
     /// URL of the repository.
     repository: String,
     label_created: AtomicBool,
@@ -26,7 +24,7 @@ pub struct Issues {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct IssueResponse {
     number: u64,
     state: String,
     #[serde(default)]
@@ -39,7 +37,7 @@ struct Wire {
     author_association: String,
     /// Set for pull requests, which GitHub lists as issues.
     #[serde(default)]
-    pull_request: Option<serde_json::Value>,
+    pull_request: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +51,7 @@ struct User {
     kind: String,
 }
 
-impl Wire {
+impl IssueResponse {
     fn has_label(&self) -> bool {
         self.labels.iter().any(|label| label.name.eq_ignore_ascii_case(LABEL))
     }
@@ -71,13 +69,12 @@ impl Issues {
         base: &str,
         token: Option<SecretString>,
         repository: &str,
-        pace: Pace,
+        policy: RateLimitPolicy,
     ) -> Result<Self, GithubError> {
-        let base = base.trim_end_matches('/');
-        let transport = Transport::new(base, token, pace)?;
-        let repository = format!("{base}/repos/{repository}");
+        let client = GithubClient::new(base, token, policy, HELP)?;
+        let repository = format!("{}/repos/{repository}", client.base());
         let (label_created, requests) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self { transport, repository, label_created, requests })
+        Ok(Self { client, repository, label_created, requests })
     }
 
     pub fn requests(&self) -> u64 {
@@ -87,7 +84,7 @@ impl Issues {
     /// Open and closed issues that carry our label and a marker.
     pub async fn labelled(&self) -> Result<Vec<ExistingIssue>, GithubError> {
         let issues = self.list(&format!("labels={LABEL}&state=all")).await?;
-        Ok(issues.into_iter().filter_map(existing).collect())
+        Ok(issues.into_iter().filter_map(existing_issue).collect())
     }
 
     /// Open issues that carry a marker but not our label: GitHub drops a label silently that the token may not set
@@ -95,28 +92,21 @@ impl Issues {
     pub async fn unlabelled(&self) -> Result<Vec<ExistingIssue>, GithubError> {
         let issues = self.list("state=open").await?;
         let ours = issues.into_iter().filter(|issue| !issue.has_label() && issue.is_by_maintainer());
-        Ok(ours.filter_map(existing).collect())
+        Ok(ours.filter_map(existing_issue).collect())
     }
 
-    async fn list(&self, query: &str) -> Result<Vec<Wire>, GithubError> {
-        let mut all = Vec::new();
-        let mut number = 1;
+    async fn list(&self, query: &str) -> Result<Vec<IssueResponse>, GithubError> {
+        let what = "list the issues";
+        let (mut all, mut number) = (Vec::new(), 1);
         loop {
             let url = format!("{}/issues?{query}&per_page=100&page={number}", self.repository);
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let what = "list the issues";
-            let answer = self.transport.send(what, Method::Get, &url).await?;
-            if answer.status != 200 {
-                return Err(denied(what, &answer));
-            }
-            let issues: Vec<Wire> = parse(what, &answer.body)?;
+            let response = self.client.get(what, &url).await?;
+            let issues: Vec<IssueResponse> = self.client.json(what, &response)?;
             all.extend(issues.into_iter().filter(|issue| issue.pull_request.is_none()));
-            match Pages::of(answer.link.as_deref()).next {
-                Some(next) if next > number && next <= MOST_PAGES => number = next,
-                Some(_) => {
-                    let reason = "its pages never end".to_owned();
-                    return Err(GithubError::Malformed { what: what.to_owned(), reason });
-                }
+            match response.page("next") {
+                Some(next) if next > number && next <= MAX_PAGES => number = next,
+                Some(_) => return Err(invalid_response(what, "too many pages")),
                 None => return Ok(all),
             }
         }
@@ -126,38 +116,42 @@ impl Issues {
     ///
     /// Two reporters may open the same issue at once. After opening one, each reads the list again and closes all
     /// issues with the same marker but the oldest.
-    pub async fn carry_out(&self, step: &IssueAction) -> Result<(), GithubError> {
-        match step {
-            IssueAction::Open(wanted) => {
+    pub async fn carry_out(&self, action: &IssueAction) -> Result<(), GithubError> {
+        let what = action.to_string();
+        match action {
+            IssueAction::Open(desired) => {
                 self.create_label().await?;
-                let text = json!({"title": wanted.title, "body": wanted.body, "labels": [LABEL]});
+                let body = json!({"title": desired.title, "body": desired.body, "labels": [LABEL]});
                 let url = format!("{}/issues", self.repository);
-                let answer = self.change(&step.to_string(), Method::Post(Some(&text)), &url).await?;
-                let opened: Wire = parse(&step.to_string(), &answer.body)?;
-                let mut all = self.labelled().await?;
+                let response = self.change(&what, Method::POST, &url, &body).await?;
+                let opened: IssueResponse = self.client.json(&what, &response)?;
+                let mut same = self.labelled().await?;
                 if !opened.has_label() {
+                    let number = opened.number;
                     tracing::warn!(
-                        "issue #{} has not got the label `{LABEL}`; it is found by its first line instead",
-                        opened.number
+                        "issue #{number} did not get the label `{LABEL}`; it is found by its first line"
                     );
-                    all.extend(self.unlabelled().await?);
+                    same.extend(self.unlabelled().await?);
                 }
-                all.retain(|issue| issue.marker == wanted.marker);
-                for duplicate in duplicates(&all) {
+                same.retain(|issue| issue.marker == desired.marker);
+                for duplicate in duplicates(&same) {
                     if let IssueAction::Close(number, why) = duplicate {
                         self.close(number, &why, "not_planned").await?;
                     }
                 }
                 Ok(())
             }
-            IssueAction::Update(number, wanted) | IssueAction::Reopen(number, wanted) => {
-                self.write(*number, wanted, step).await
+            IssueAction::Update(number, desired) | IssueAction::Reopen(number, desired) => {
+                let DesiredIssue { title, body, .. } = desired;
+                let body = json!({"title": title, "body": body, "state": "open"});
+                let url = format!("{}/issues/{number}", self.repository);
+                self.change(&what, Method::PATCH, &url, &body).await.map(drop)
             }
             IssueAction::Close(number, why) => self.close(*number, why, "completed").await,
         }
     }
 
-    /// Once. A label that exists already is answered with 422; without permission, issues are opened all the same.
+    /// Once. An existing label is answered with 422; without permission, issues are opened all the same.
     async fn create_label(&self) -> Result<(), GithubError> {
         if self.label_created.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -166,52 +160,39 @@ impl Issues {
         let label = json!({"name": LABEL, "color": "0e8a16", "description": "Maintained by zfs-kmods"});
         self.requests.fetch_add(1, Ordering::Relaxed);
         let url = format!("{}/labels", self.repository);
-        let answer = self.transport.change(&what, Method::Post(Some(&label)), &url).await?;
-        if !matches!(answer.status, 201 | 422) {
-            tracing::warn!("{}", denied(&what, &answer));
+        let response = self.client.change(&what, Method::POST, &url, Some(&label)).await?;
+        if response.status != 422
+            && let Err(error) = self.client.accept(&what, &response)
+        {
+            tracing::warn!("{error}");
         }
         Ok(())
     }
 
-    /// Updates an issue and reopens it.
-    async fn write(&self, number: u64, wanted: &DesiredIssue, step: &IssueAction) -> Result<(), GithubError> {
-        let text = json!({"title": wanted.title, "body": wanted.body, "state": "open"});
-        let url = format!("{}/issues/{number}", self.repository);
-        self.change(&step.to_string(), Method::Patch(&text), &url).await.map(drop)
-    }
-
     /// Closes before commenting: a lost comment is harmless, a repeated one is not.
     async fn close(&self, number: u64, why: &str, reason: &str) -> Result<(), GithubError> {
-        let what = format!("close issue #{number}");
+        let (what, url) = (format!("close issue #{number}"), format!("{}/issues/{number}", self.repository));
         let state = json!({"state": "closed", "state_reason": reason});
-        let url = format!("{}/issues/{number}", self.repository);
-        self.change(&what, Method::Patch(&state), &url).await?;
-        let comment = json!({"body": why});
-        self.change(&what, Method::Post(Some(&comment)), &format!("{url}/comments")).await.map(drop)
+        self.change(&what, Method::PATCH, &url, &state).await?;
+        self.change(&what, Method::POST, &format!("{url}/comments"), &json!({"body": why})).await.map(drop)
     }
 
-    async fn change(&self, what: &str, method: Method<'_>, url: &str) -> Result<Answer, GithubError> {
+    async fn change(
+        &self,
+        what: &str,
+        method: Method,
+        url: &str,
+        body: &Value,
+    ) -> Result<GithubResponse, GithubError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = self.transport.change(what, method, url).await?;
-        match answer.status {
-            200 | 201 => Ok(answer),
-            _ => Err(denied(what, &answer)),
-        }
+        let response = self.client.change(what, method, url, Some(body)).await?;
+        self.client.accept(what, &response)?;
+        Ok(response)
     }
 }
 
-fn existing(issue: Wire) -> Option<ExistingIssue> {
+fn existing_issue(issue: IssueResponse) -> Option<ExistingIssue> {
     let body = issue.body.unwrap_or_default();
     let marker = Marker::of(&body)?;
     Some(ExistingIssue { number: issue.number, marker, open: issue.state == "open", body })
-}
-
-fn parse<T: serde::de::DeserializeOwned>(what: &str, body: &str) -> Result<T, GithubError> {
-    serde_json::from_str(body)
-        .map_err(|error| GithubError::Malformed { what: what.to_owned(), reason: error.to_string() })
-}
-
-fn denied(what: &str, answer: &Answer) -> GithubError {
-    let (status, message) = (answer.status, answer.message());
-    GithubError::Denied { what: what.to_owned(), status, message, help: HELP }
 }

@@ -1,4 +1,4 @@
-//! GitHub's REST API: packages, issues and workflow runs, over one rate-limited transport.
+//! GitHub's REST API: packages, issues, workflow runs and attestations.
 //!
 //! GHCR rejects deletion over the registry protocol (405, containers/skopeo#1880). Here, each manifest is a "version"
 //! of the package and carries all its tags. Formats: [Packages](https://docs.github.com/rest/packages/packages),
@@ -6,16 +6,16 @@
 //! runs](https://docs.github.com/rest/actions/workflow-runs), [rate
 //! limits](https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 
+mod attestations;
+mod client;
 mod error;
 mod issues;
-mod limits;
 mod packages;
-mod page;
-mod transport;
 mod workflows;
 
+pub use attestations::GithubAttestations;
+pub use client::RateLimitPolicy;
 pub use error::GithubError;
 pub use issues::Issues;
-pub use limits::Pace;
-pub use packages::{OwnerKind, Packages, Removal, Requests, Version};
-pub use workflows::{Run, Workflow};
+pub use packages::{DeleteOutcome, PackageRequests, PackageVersion, Packages};
+pub use workflows::{Workflow, WorkflowRun};

@@ -1,17 +1,14 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
+use reqwest::Method;
 use secrecy::SecretString;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
+use super::client::{GithubClient, GithubResponse, RateLimitPolicy, invalid_response};
 use super::error::GithubError;
-use super::limits::Pace;
-use super::page::Pages;
-use super::transport::{Answer, Method, Transport};
 use crate::model::Digest;
 use crate::model::image::Repository;
 
@@ -20,7 +17,9 @@ const PER_PAGE: u32 = 100;
 /// Concurrent page requests.
 const CONCURRENT: usize = 4;
 /// More pages than any package has; ends a paging loop.
-const MOST_PAGES: u32 = 10_000;
+const MAX_PAGES: u32 = 10_000;
+const HELP: &str = "use a classic token with read:packages and delete:packages, or in Actions, give the repository the \
+                    role Admin under Package settings, Manage Actions access";
 
 /// One container package of a user or organisation. Clones share connections, counters and rate limit.
 #[derive(Clone, Debug)]
@@ -30,50 +29,51 @@ pub struct Packages {
 
 #[derive(Debug)]
 struct Inner {
-    transport: Transport,
+    client: GithubClient,
     /// URL of the version list, without query.
     versions: String,
-    name: String,
-    kind: OwnerKind,
-    counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    lists: AtomicU64,
-    reads: AtomicU64,
-    changes: AtomicU64,
+    /// `owner/name`.
+    package: String,
+    requests: Mutex<PackageRequests>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requests {
+pub struct PackageRequests {
     pub lists: u64,
     pub reads: u64,
-    /// Deletions and restorations.
     pub changes: u64,
 }
 
-/// Account kinds have different API paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum OwnerKind {
-    User,
-    Organization,
-}
-
-/// One manifest of the package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+/// One manifest of the package. Decisions depend on every field, so a missing one fails the page and the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PackageVersion {
     pub id: u64,
+    #[serde(rename = "name")]
     pub digest: Digest,
+    #[serde(rename = "metadata", deserialize_with = "tags")]
     pub tags: BTreeSet<String>,
     /// First push.
+    #[serde(rename = "created_at")]
     pub created: Timestamp,
     /// Last change; moving a tag does not count.
+    #[serde(rename = "updated_at")]
     pub updated: Timestamp,
 }
 
+fn tags<'de, D: Deserializer<'de>>(metadata: D) -> Result<BTreeSet<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        container: Container,
+    }
+    #[derive(Deserialize)]
+    struct Container {
+        tags: BTreeSet<String>,
+    }
+    Ok(Metadata::deserialize(metadata)?.container.tags)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
+pub enum DeleteOutcome {
     Deleted,
     /// Lists can be stale (dataaxiom/ghcr-cleanup-action#74).
     AlreadyGone,
@@ -81,208 +81,136 @@ pub enum Removal {
     Retained(String),
 }
 
-/// A version as GitHub writes it. Decisions depend on every field, so a missing one fails the page and the plan.
-#[derive(Deserialize)]
-struct Wire {
-    id: u64,
-    name: Digest,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    container: Container,
-}
-
-#[derive(Deserialize)]
-struct Container {
-    tags: BTreeSet<String>,
-}
-
-impl From<Wire> for Version {
-    fn from(wire: Wire) -> Self {
-        Self {
-            id: wire.id,
-            digest: wire.name,
-            tags: wire.metadata.container.tags,
-            created: wire.created_at,
-            updated: wire.updated_at,
-        }
-    }
-}
-
 impl Packages {
-    /// Opens the package of a repository in GHCR. Requests the owner's account kind, because a workflow's token has no
-    /// user of its own and the API path depends on it.
     pub async fn connect(
         base: &str,
         token: Option<SecretString>,
         repository: &Repository,
-        pace: Pace,
+        policy: RateLimitPolicy,
     ) -> Result<Self, GithubError> {
-        let base = base.trim_end_matches('/');
-        let transport = Transport::new(base, token, pace)?;
-        let (owner, name) = repository.path().split_once('/').ok_or_else(|| GithubError::Missing {
-            what: format!("package without an owner, such as {repository}"),
-        })?;
-        let counters = Counters::default();
-        let kind = owner_kind(&transport, base, owner).await?;
-        counters.reads.fetch_add(1, Ordering::Relaxed);
-        let folder = match kind {
-            OwnerKind::User => "users",
-            OwnerKind::Organization => "orgs",
+        let client = GithubClient::new(base, token, policy, HELP)?;
+        let package = repository.path().to_owned();
+        let Some((owner, name)) = package.split_once('/') else {
+            let reason = format!("{repository} does not name an owner's package");
+            return Err(GithubError::Client { base: client.base().to_owned(), reason });
         };
+        let folder = owner_folder(&client, owner).await?;
+        let requests = Mutex::new(PackageRequests { reads: 1, ..PackageRequests::default() });
         // Slashes in a package name are part of the name and must be encoded.
         let encoded = name.replace('/', "%2F");
-        let versions = format!("{base}/{folder}/{owner}/packages/container/{encoded}/versions");
-        let inner = Inner { transport, versions, name: repository.path().to_owned(), kind, counters };
-        Ok(Self { inner: Arc::new(inner) })
+        let versions = format!("{}/{folder}/{owner}/packages/container/{encoded}/versions", client.base());
+        Ok(Self { inner: Arc::new(Inner { client, versions, package, requests }) })
     }
 
-    pub fn kind(&self) -> OwnerKind {
-        self.inner.kind
+    pub fn requests(&self) -> PackageRequests {
+        *self.lock()
     }
 
-    pub fn requests(&self) -> Requests {
-        let counters = &self.inner.counters;
-        Requests {
-            lists: counters.lists.load(Ordering::Relaxed),
-            reads: counters.reads.load(Ordering::Relaxed),
-            changes: counters.changes.load(Ordering::Relaxed),
-        }
+    fn lock(&self) -> MutexGuard<'_, PackageRequests> {
+        self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// GitHub's clock, from the last response.
     pub fn server_time(&self) -> Option<Timestamp> {
-        self.inner.transport.server_time()
+        self.inner.client.server_time()
     }
 
     /// All versions; an incomplete list is an error.
-    pub async fn versions(&self) -> Result<Vec<Version>, GithubError> {
-        let (mut all, first) = self.page(1).await?;
-        let last = first.last.or(first.next).unwrap_or(1).min(MOST_PAGES);
-        let numbers: Vec<u32> = (2..=last).collect();
-        let pages: Vec<_> = stream::iter(numbers.clone())
-            .map(|number| self.page(number))
-            .buffered(CONCURRENT)
-            .try_collect()
-            .await?;
-        let mut end = first;
-        for (number, (versions, links)) in numbers.iter().zip(pages) {
+    pub async fn versions(&self) -> Result<Vec<PackageVersion>, GithubError> {
+        let what = format!("list the versions of {}", self.inner.package);
+        let (mut all, mut numbers) = (Vec::new(), 1..=1);
+        loop {
+            let end = *numbers.end();
+            let pages = stream::iter(numbers).map(|number| self.page(&what, number)).buffered(CONCURRENT);
+            let pages: Vec<_> = pages.try_collect().await?;
             // If the list shrank while it was read, versions may be missing.
-            if links.next.is_none() && *number != last {
-                return Err(self.malformed("list the versions", "the list became shorter while it was read"));
+            if pages.iter().rev().skip(1).any(|(_, response)| response.page("next").is_none()) {
+                return Err(invalid_response(&what, "the list became shorter while it was read"));
             }
-            all.extend(versions);
-            end = links;
+            let links = pages.last().map(|(_, last)| (last.page("next"), last.page("last")));
+            all.extend(pages.into_iter().flat_map(|(versions, _)| versions));
+            numbers = match links {
+                Some((Some(next), last)) if next > end && next <= MAX_PAGES => {
+                    next..=last.unwrap_or(next).clamp(next, MAX_PAGES)
+                }
+                Some((Some(_), _)) => return Err(invalid_response(&what, "too many pages")),
+                _ => return Ok(all),
+            };
         }
-        while let Some(next) = end.next {
-            if next > MOST_PAGES {
-                return Err(self.malformed("list the versions", "its pages never end"));
-            }
-            let (versions, links) = self.page(next).await?;
-            if links.next.is_some_and(|after| after <= next) {
-                return Err(self.malformed("list the versions", "its pages go in circles"));
-            }
-            all.extend(versions);
-            end = links;
-        }
-        Ok(all)
     }
 
-    async fn page(&self, number: u32) -> Result<(Vec<Version>, Pages), GithubError> {
-        let what = "list the versions";
+    async fn page(
+        &self,
+        what: &str,
+        number: u32,
+    ) -> Result<(Vec<PackageVersion>, GithubResponse), GithubError> {
         let url = format!("{}?per_page={PER_PAGE}&state=active&page={number}", self.inner.versions);
-        self.inner.counters.lists.fetch_add(1, Ordering::Relaxed);
-        let answer = self.inner.transport.send(what, Method::Get, &url).await?;
-        match answer.status {
-            200 => {
-                let versions: Vec<Wire> = self.parse(what, &answer.body)?;
-                Ok((versions.into_iter().map(Version::from).collect(), Pages::of(answer.link.as_deref())))
-            }
-            404 => Err(GithubError::Missing { what: format!("container package {}", self.inner.name) }),
-            _ => Err(self.refused(what, &answer)),
-        }
+        self.lock().lists += 1;
+        let response = self.inner.client.get(what, &url).await?;
+        Ok((self.inner.client.json(what, &response)?, response))
     }
 
     /// `None` if it is gone.
-    pub async fn version(&self, id: u64) -> Result<Option<Version>, GithubError> {
-        let what = format!("read version {id}");
-        self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
-        let answer = self.inner.transport.send(&what, Method::Get, &self.at(id)).await?;
-        match answer.status {
-            200 => Ok(Some(Version::from(self.parse::<Wire>(&what, &answer.body)?))),
-            404 => Ok(None),
-            _ => Err(self.refused(&what, &answer)),
+    pub async fn version(&self, id: u64) -> Result<Option<PackageVersion>, GithubError> {
+        let what = format!("read version {id} of {}", self.inner.package);
+        self.lock().reads += 1;
+        let response = self.inner.client.get(&what, &self.url(id)).await?;
+        if response.status == 404 {
+            return Ok(None);
         }
+        self.inner.client.json(&what, &response).map(Some)
     }
 
     /// Also deletes its tags.
-    pub async fn delete(&self, id: u64) -> Result<Removal, GithubError> {
-        let what = format!("delete version {id}");
-        let answer = self.change(&what, Method::Delete, &self.at(id)).await?;
-        match answer.status {
-            204 | 200 => Ok(Removal::Deleted),
-            404 => Ok(Removal::AlreadyGone),
+    pub async fn delete(&self, id: u64) -> Result<DeleteOutcome, GithubError> {
+        let what = format!("delete version {id} of {}", self.inner.package);
+        let response = self.change(&what, Method::DELETE, &self.url(id)).await?;
+        match response.status {
+            404 => Ok(DeleteOutcome::AlreadyGone),
             // GitHub's own rules, which cannot be overridden (kairos-io/kairos#4723,
             // chizkiyahu/delete-untagged-ghcr-action#40).
-            400 if is_rule(&answer.message()) => Ok(Removal::Retained(answer.message())),
-            _ => Err(self.refused(&what, &answer)),
+            400 if is_rule(&response.message()) => Ok(DeleteOutcome::Retained(response.message())),
+            _ => self.inner.client.accept(&what, &response).map(|()| DeleteOutcome::Deleted),
         }
     }
 
     /// Restores a version within 30 days of its deletion. False if GitHub no longer can.
     pub async fn restore(&self, id: u64) -> Result<bool, GithubError> {
-        let what = format!("restore version {id}");
-        let answer = self.change(&what, Method::Post(None), &format!("{}/restore", self.at(id))).await?;
-        match answer.status {
-            204 | 200 => Ok(true),
+        let what = format!("restore version {id} of {}", self.inner.package);
+        let response = self.change(&what, Method::POST, &format!("{}/restore", self.url(id))).await?;
+        match response.status {
             404 | 410 | 422 => Ok(false),
-            _ => Err(self.refused(&what, &answer)),
+            _ => self.inner.client.accept(&what, &response).map(|()| true),
         }
     }
 
-    fn at(&self, id: u64) -> String {
+    fn url(&self, id: u64) -> String {
         format!("{}/{id}", self.inner.versions)
     }
 
-    async fn change(&self, what: &str, method: Method<'_>, url: &str) -> Result<Answer, GithubError> {
-        self.inner.counters.changes.fetch_add(1, Ordering::Relaxed);
-        self.inner.transport.change(what, method, url).await
-    }
-
-    fn parse<T: DeserializeOwned>(&self, what: &str, body: &str) -> Result<T, GithubError> {
-        serde_json::from_str(body).map_err(|error| self.malformed(what, &error.to_string()))
-    }
-
-    fn malformed(&self, what: &str, reason: &str) -> GithubError {
-        let what = format!("{what} of {}", self.inner.name);
-        GithubError::Malformed { what, reason: reason.to_owned() }
-    }
-
-    fn refused(&self, what: &str, answer: &Answer) -> GithubError {
-        let (what, message) = (format!("{what} of {}", self.inner.name), answer.message());
-        GithubError::Refused { what, status: answer.status, message }
+    async fn change(&self, what: &str, method: Method, url: &str) -> Result<GithubResponse, GithubError> {
+        self.lock().changes += 1;
+        self.inner.client.change(what, method, url, None).await
     }
 }
 
-async fn owner_kind(transport: &Transport, base: &str, owner: &str) -> Result<OwnerKind, GithubError> {
+/// The account's part of API paths, which depends on its kind; a workflow's token has no user of its own.
+async fn owner_folder(client: &GithubClient, owner: &str) -> Result<&'static str, GithubError> {
     #[derive(Deserialize)]
     struct Account {
-        r#type: OwnerKind,
+        r#type: AccountKind,
     }
-    let what = format!("find out what kind of account {owner} is");
-    let answer = transport.send(&what, Method::Get, &format!("{base}/users/{owner}")).await?;
-    match answer.status {
-        200 => match serde_json::from_str::<Account>(&answer.body) {
-            Ok(account) => Ok(account.r#type),
-            Err(error) => Err(GithubError::Malformed { what, reason: error.to_string() }),
-        },
-        404 => Err(GithubError::Missing { what: format!("account {owner}") }),
-        status => Err(GithubError::Refused { what, status, message: answer.message() }),
+    #[derive(Deserialize)]
+    enum AccountKind {
+        User,
+        Organization,
     }
+    let what = format!("read the kind of the account {owner}");
+    let account: Account = client.get_json(&what, &format!("{}/users/{owner}", client.base())).await?;
+    Ok(match account.r#type {
+        AccountKind::User => "users",
+        AccountKind::Organization => "orgs",
+    })
 }
 
 fn is_rule(message: &str) -> bool {

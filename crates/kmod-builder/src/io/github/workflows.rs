@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::client::{GithubClient, RateLimitPolicy};
 use super::error::GithubError;
-use super::limits::Pace;
-use super::transport::{Answer, Method, Transport};
 
 /// Maximum time until a dispatched run appears in GitHub's list.
 const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -17,21 +16,17 @@ const APPEARS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 
 const HELP: &str = "set GITHUB_TOKEN to a token with `actions: write` for this repository (`gh auth token` prints one), \
-                    and look whether the workflow is there and switched on";
+                    and check that the workflow exists and is enabled";
 
 #[derive(Debug)]
 pub struct Workflow {
-    transport: Transport,
-    /// Without retries: a repeated dispatch starts a second run.
-    once: Transport,
-    /// URL of the repository's actions.
+    client: GithubClient,
     actions: String,
     file: String,
 }
 
-/// In GitHub's format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct WorkflowRun {
     /// Unique across repositories.
     pub id: u64,
     /// Unique within the workflow.
@@ -52,7 +47,7 @@ pub struct Run {
     pub html_url: String,
 }
 
-impl Run {
+impl WorkflowRun {
     pub fn has_ended(&self) -> bool {
         self.status.as_deref() == Some("completed")
     }
@@ -65,9 +60,9 @@ impl Run {
 
     /// Until `now` if the run has not ended.
     pub fn duration(&self, now: Timestamp) -> SignedDuration {
-        let began = self.run_started_at.unwrap_or(self.created_at);
+        let started = self.run_started_at.unwrap_or(self.created_at);
         let until = if self.has_ended() { self.updated_at } else { now };
-        until.duration_since(began).max(SignedDuration::ZERO)
+        until.duration_since(started).max(SignedDuration::ZERO)
     }
 }
 
@@ -78,12 +73,11 @@ impl Workflow {
         token: Option<SecretString>,
         repository: &str,
         file: &str,
-        pace: Pace,
+        policy: RateLimitPolicy,
     ) -> Result<Self, GithubError> {
-        let base = base.trim_end_matches('/');
-        let actions = format!("{base}/repos/{repository}/actions");
-        let once = Transport::new(base, token.clone(), Pace { attempts: 1, ..pace })?;
-        Ok(Self { transport: Transport::new(base, token, pace)?, once, actions, file: file.to_owned() })
+        let client = GithubClient::new(base, token, policy, HELP)?;
+        let actions = format!("{}/repos/{repository}/actions", client.base());
+        Ok(Self { client, actions, file: file.to_owned() })
     }
 
     /// Dispatches the workflow and waits until its run appears.
@@ -94,7 +88,7 @@ impl Workflow {
         reference: &str,
         inputs: &BTreeMap<String, String>,
         interval: Duration,
-    ) -> Result<Run, GithubError> {
+    ) -> Result<WorkflowRun, GithubError> {
         let before: Vec<_> = self.runs(1).await?.iter().map(|run| run.id).collect();
         let asked = Timestamp::now();
         if let Some(id) = self.dispatch(reference, inputs).await? {
@@ -119,9 +113,9 @@ impl Workflow {
     /// Reads the run until it ends. Calls `on_change` with each new state.
     pub async fn wait(
         &self,
-        run: &mut Run,
+        run: &mut WorkflowRun,
         interval: Duration,
-        on_change: impl Fn(&Run),
+        on_change: impl Fn(&WorkflowRun),
     ) -> Result<(), GithubError> {
         let mut state = String::new();
         while !run.has_ended() {
@@ -142,53 +136,35 @@ impl Workflow {
         inputs: &BTreeMap<String, String>,
     ) -> Result<Option<u64>, GithubError> {
         #[derive(Deserialize)]
-        struct Details {
+        struct RunDetails {
             workflow_run_id: u64,
         }
         let what = format!("start the workflow {}", self.file);
         let mut body = json!({"ref": reference, "inputs": inputs, "return_run_details": true});
         let url = format!("{}/workflows/{}/dispatches", self.actions, self.file);
-        let mut answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
-        if matches!(answer.status, 400 | 422) && answer.body.contains("return_run_details") {
+        let mut response = self.client.post_once(&what, &url, &body).await?;
+        if matches!(response.status, 400 | 422) && response.message().contains("return_run_details") {
             body = json!({"ref": reference, "inputs": inputs});
-            answer = self.once.change(&what, Method::Post(Some(&body)), &url).await?;
+            response = self.client.post_once(&what, &url, &body).await?;
         }
-        match answer.status {
-            // The run has started: an answer in another form must not look like a failure.
-            200 => {
-                Ok(serde_json::from_str(&answer.body).ok().map(|details: Details| details.workflow_run_id))
-            }
-            204 => Ok(None),
-            _ => Err(denied(&what, &answer)),
-        }
+        self.client.accept(&what, &response)?;
+        // The run has started: a response in another form must not look like a failure.
+        let details = self.client.json::<RunDetails>(&what, &response).ok();
+        Ok(details.map(|details| details.workflow_run_id))
     }
 
     /// Newest first.
-    pub async fn runs(&self, count: u8) -> Result<Vec<Run>, GithubError> {
+    pub async fn runs(&self, count: u8) -> Result<Vec<WorkflowRun>, GithubError> {
         #[derive(Deserialize)]
-        struct List {
-            workflow_runs: Vec<Run>,
+        struct RunsResponse {
+            workflow_runs: Vec<WorkflowRun>,
         }
         let what = format!("list the runs of {}", self.file);
         let url = format!("{}/workflows/{}/runs?per_page={count}", self.actions, self.file);
-        Ok(self.get::<List>(&what, &url).await?.workflow_runs)
+        Ok(self.client.get_json::<RunsResponse>(&what, &url).await?.workflow_runs)
     }
 
-    async fn run(&self, id: u64) -> Result<Run, GithubError> {
-        self.get(&format!("read the run {id}"), &format!("{}/runs/{id}", self.actions)).await
+    async fn run(&self, id: u64) -> Result<WorkflowRun, GithubError> {
+        self.client.get_json(&format!("read the run {id}"), &format!("{}/runs/{id}", self.actions)).await
     }
-
-    async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, url: &str) -> Result<T, GithubError> {
-        let answer = self.transport.send(what, Method::Get, url).await?;
-        if answer.status != 200 {
-            return Err(denied(what, &answer));
-        }
-        serde_json::from_str(&answer.body)
-            .map_err(|error| GithubError::Malformed { what: what.to_owned(), reason: error.to_string() })
-    }
-}
-
-fn denied(what: &str, answer: &Answer) -> GithubError {
-    let (status, message) = (answer.status, answer.message());
-    GithubError::Denied { what: what.to_owned(), status, message, help: HELP }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::error::FileList;
 use super::{Hashing, ImageRpmsError, StagedRpm};
 use crate::model::Digest;
 use crate::model::packages::PackageGroup;
@@ -23,7 +22,7 @@ pub struct ExtractedRpm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExtractState {
-    StagedRpm,
+    Written,
     Replaced,
     Present,
 }
@@ -31,7 +30,7 @@ pub enum ExtractState {
 impl ExtractState {
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::StagedRpm => "written",
+            Self::Written => "written",
             Self::Replaced => "replaced",
             Self::Present => "present",
         }
@@ -50,7 +49,7 @@ pub(super) fn staging(target: &Path) -> Result<TempDir, ImageRpmsError> {
         fs::create_dir_all(parent)?;
         tempfile::Builder::new().prefix(".zfs-kmods-").tempdir_in(parent)
     };
-    make().map_err(|error| ImageRpmsError::Io { path: parent.to_owned(), error })
+    make().map_err(|error| ImageRpmsError::Io { path: parent.to_owned(), source: error })
 }
 
 /// Renames files to their final names; see [`super::ImageRpms::extract`].
@@ -63,17 +62,18 @@ pub(super) fn install(
     let mut extracted = Vec::new();
     for StagedRpm { path, group, size, digest } in written {
         let file = target.join(&path);
-        let state =
-            state(&file, size, &digest).map_err(|error| ImageRpmsError::Io { path: file.clone(), error })?;
+        let state = state(&file, size, &digest)
+            .map_err(|error| ImageRpmsError::Io { path: file.clone(), source: error })?;
         extracted.push((path, ExtractedRpm { file, group, size, digest, state }));
     }
-    let differing: Vec<_> = extracted
-        .iter()
-        .filter(|(_, extracted)| extracted.state == ExtractState::Replaced)
-        .map(|(_, extracted)| extracted.file.clone())
-        .collect();
-    if !replace && !differing.is_empty() {
-        return Err(ImageRpmsError::Differs { files: FileList(differing) });
+    let replaced = |(_, extracted): &&(_, ExtractedRpm)| extracted.state == ExtractState::Replaced;
+    if !replace && let Some((_, first)) = extracted.iter().find(replaced) {
+        let file = first.file.display();
+        let files = match extracted.iter().filter(replaced).count() - 1 {
+            0 => format!("{file} is"),
+            more => format!("{file} and {more} more are"),
+        };
+        return Err(ImageRpmsError::Differs { files });
     }
     for (path, ExtractedRpm { file, state, .. }) in &extracted {
         if *state == ExtractState::Present {
@@ -85,7 +85,7 @@ pub(super) fn install(
             }
             fs::rename(staging.join(path), file)
         };
-        rename().map_err(|error| ImageRpmsError::Io { path: file.clone(), error })?;
+        rename().map_err(|error| ImageRpmsError::Io { path: file.clone(), source: error })?;
     }
     let mut extracted: Vec<_> = extracted.into_iter().map(|(_, extracted)| extracted).collect();
     extracted.sort_by(|one, other| (one.group, &one.file).cmp(&(other.group, &other.file)));
@@ -95,7 +95,7 @@ pub(super) fn install(
 fn state(file: &Path, size: u64, digest: &Digest) -> io::Result<ExtractState> {
     let metadata = match fs::symlink_metadata(file) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ExtractState::StagedRpm),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ExtractState::Written),
         Err(error) => return Err(error),
     };
     // A link is never accepted as the file.

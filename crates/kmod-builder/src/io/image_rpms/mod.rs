@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::blocking::{self, Stop};
+use super::blocking::{self, CancelFlag};
 use super::layer::{Hashing, LayerEntry, LayerReader};
 use super::rpm;
 use super::store::{ImageStore, Stored};
@@ -33,7 +33,6 @@ pub struct ImageRpms<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRpm {
-    /// Path in the image.
     pub path: String,
     pub group: PackageGroup,
     pub package: Package,
@@ -41,15 +40,15 @@ pub struct ListedRpm {
 
 impl<'a> ImageRpms<'a> {
     pub async fn open(images: &'a ImageStore, name: &ImageRef) -> Result<Self, ImageRpmsError> {
+        let invalid = |reason| ImageRpmsError::Invalid { image: name.clone(), reason };
         let Stored { digest, bytes, .. } = images.find(name).await?;
-        let manifest = Manifest::parse(&bytes)
-            .map_err(|error| ImageRpmsError::Manifest { image: name.clone(), error })?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| invalid(error.to_string()))?;
         let config: Config = serde_json::from_slice(&images.document(&manifest.config).await?)
-            .map_err(|error| ImageRpmsError::Config { image: name.clone(), error })?;
+            .map_err(|error| invalid(format!("invalid configuration: {error}")))?;
         let diff_ids = config.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {
-            let (layers, diff_ids) = (manifest.layers.len(), diff_ids.len());
-            return Err(ImageRpmsError::Layers { image: name.clone(), layers, diff_ids });
+            let (layers, listed) = (manifest.layers.len(), diff_ids.len());
+            return Err(invalid(format!("it has {layers} layers, but its configuration lists {listed}")));
         }
         let layers = manifest.layers.into_iter().zip(diff_ids).collect();
         let (image, labels) = (DigestRef { store: name.store.clone(), digest }, config.config.labels);
@@ -66,19 +65,14 @@ impl<'a> ImageRpms<'a> {
 
     /// Sorted by group and name. Reads every layer once; holds only headers in memory.
     pub async fn list(&self) -> Result<Vec<ListedRpm>, ImageRpmsError> {
-        let mut listed = Vec::new();
-        self.read(
-            self.layers.iter(),
-            |_, entry| {
-                let (path, group) = (entry.path.to_owned(), entry.group);
-                match rpm::parse(&mut *entry.reader) {
-                    Ok(package) => Ok(Some(ListedRpm { path, group, package })),
-                    Err(error) => Err(ImageRpmsError::Rpm { path, error }),
-                }
-            },
-            &mut listed,
-        )
-        .await?;
+        let list = |_: &CancelFlag, entry: &mut LayerEntry<'_>| {
+            let (path, group) = (entry.path.to_owned(), entry.group);
+            match rpm::parse(&mut *entry.reader) {
+                Ok(package) => Ok(Some(ListedRpm { path, group, package })),
+                Err(error) => Err(ImageRpmsError::Rpm { path, error }),
+            }
+        };
+        let mut listed = self.read(self.layers.iter(), list).await?;
         listed.sort_by(|one, other| (one.group, &one.path).cmp(&(other.group, &other.path)));
         Ok(listed)
     }
@@ -90,23 +84,18 @@ impl<'a> ImageRpms<'a> {
         passed_over: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<String, RpmMetadata>, ImageRpmsError> {
         let paths = paths.clone();
-        let mut read = Vec::new();
-        self.read(
-            self.layers.iter().filter(|(layer, _)| !passed_over.contains(&layer.digest)),
-            move |_, entry| {
-                if !paths.contains(entry.path) {
-                    return Ok(None);
-                }
-                let path = entry.path.to_owned();
-                match rpm::rpm_metadata(&mut *entry.reader) {
-                    Ok(rpm_metadata) => Ok(Some((path, rpm_metadata))),
-                    Err(error) => Err(ImageRpmsError::Rpm { path, error }),
-                }
-            },
-            &mut read,
-        )
-        .await?;
-        Ok(read.into_iter().collect())
+        let needed = self.layers.iter().filter(|(layer, _)| !passed_over.contains(&layer.digest));
+        let read = move |_: &CancelFlag, entry: &mut LayerEntry<'_>| {
+            if !paths.contains(entry.path) {
+                return Ok(None);
+            }
+            let path = entry.path.to_owned();
+            match rpm::rpm_metadata(&mut *entry.reader) {
+                Ok(rpm_metadata) => Ok(Some((path, rpm_metadata))),
+                Err(error) => Err(ImageRpmsError::Rpm { path, error }),
+            }
+        };
+        Ok(self.read(needed, read).await?.into_iter().collect())
     }
 
     /// Writes the RPMs of some groups into a directory, laid out as in the image.
@@ -126,19 +115,10 @@ impl<'a> ImageRpms<'a> {
             // A layer that does not state its groups may hold any of them.
             compose::groups(layer).is_none_or(|there| !there.is_disjoint(groups))
         });
-        let mut written = Vec::new();
-        self.read(
-            needed,
-            move |stop, entry| {
-                if wanted.contains(&entry.group) {
-                    write(stop, entry, &directory).map(Some)
-                } else {
-                    Ok(None)
-                }
-            },
-            &mut written,
-        )
-        .await?;
+        let write = move |cancel: &CancelFlag, entry: &mut LayerEntry<'_>| {
+            if wanted.contains(&entry.group) { write(cancel, entry, &directory).map(Some) } else { Ok(None) }
+        };
+        let written = self.read(needed, write).await?;
         let target = target.to_owned();
         blocking::run(move |_| install::install(written, staging.path(), &target, replace)).await
     }
@@ -147,19 +127,21 @@ impl<'a> ImageRpms<'a> {
     async fn read<T: Send + 'static>(
         &self,
         layers: impl Iterator<Item = &(Descriptor, Digest)>,
-        on_file: impl FnMut(&Stop, &mut LayerEntry<'_>) -> Result<Option<T>, ImageRpmsError> + Send + 'static,
-        collected: &mut Vec<T>,
-    ) -> Result<(), ImageRpmsError> {
+        on_file: impl FnMut(&CancelFlag, &mut LayerEntry<'_>) -> Result<Option<T>, ImageRpmsError>
+        + Send
+        + 'static,
+    ) -> Result<Vec<T>, ImageRpmsError> {
+        let mut collected = Vec::new();
         let mut state = (LayerReader::new(), on_file);
         for (descriptor, diff_id) in layers {
             let blob = self.images.blob(descriptor).await?;
             let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
-            let (outcome, returned) = blocking::run(move |stop| {
+            let (outcome, returned) = blocking::run(move |cancel| {
                 let (reader, on_file) = &mut state;
                 let mut found = Vec::new();
                 let outcome =
-                    reader.read::<ImageRpmsError>(stop.watch(blob), &descriptor, &diff_id, |mut entry| {
-                        found.extend(on_file(stop, &mut entry)?);
+                    reader.read::<ImageRpmsError>(cancel.watch(blob), &descriptor, &diff_id, |mut entry| {
+                        found.extend(on_file(cancel, &mut entry)?);
                         Ok(())
                     });
                 (outcome.map(|()| found), state)
@@ -168,7 +150,7 @@ impl<'a> ImageRpms<'a> {
             state = returned;
             collected.extend(outcome?);
         }
-        Ok(())
+        Ok(collected)
     }
 }
 
@@ -180,14 +162,18 @@ struct StagedRpm {
     digest: Digest,
 }
 
-fn write(stop: &Stop, entry: &mut LayerEntry<'_>, staging: &Path) -> Result<StagedRpm, ImageRpmsError> {
+fn write(
+    cancel: &CancelFlag,
+    entry: &mut LayerEntry<'_>,
+    staging: &Path,
+) -> Result<StagedRpm, ImageRpmsError> {
     let path = staging.join(entry.path);
     let mut copy = || -> io::Result<(Digest, u64)> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
         let mut file = Hashing::new(File::create_new(&path)?);
-        io::copy(entry.reader, &mut stop.watch(&mut file))?;
+        io::copy(entry.reader, &mut cancel.watch(&mut file))?;
         let (file, digest, size) = file.finish();
         file.sync_all()?;
         Ok((digest, size))
@@ -195,6 +181,6 @@ fn write(stop: &Stop, entry: &mut LayerEntry<'_>, staging: &Path) -> Result<Stag
     let (path, group) = (entry.path.to_owned(), entry.group);
     match copy() {
         Ok((digest, size)) => Ok(StagedRpm { path, group, size, digest }),
-        Err(error) => Err(ImageRpmsError::Io { path: PathBuf::from(path), error }),
+        Err(error) => Err(ImageRpmsError::Io { path: PathBuf::from(path), source: error }),
     }
 }

@@ -20,10 +20,6 @@ impl<T> Hashing<T> {
         self.size
     }
 
-    pub const fn get_ref(&self) -> &T {
-        &self.inner
-    }
-
     /// Returns the inner value, the digest and the byte count.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, Digest::finish(self.hash), self.size)

@@ -5,5 +5,5 @@ mod read;
 mod write;
 
 pub use hash::Hashing;
-pub use read::{EntryRejection, LayerEntry, LayerError, LayerReader};
+pub use read::{DUPLICATE, LayerEntry, LayerError, LayerReader};
 pub use write::{LayerFile, write};

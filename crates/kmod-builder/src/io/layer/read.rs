@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use super::Hashing;
@@ -15,6 +14,8 @@ const MAX_ENTRIES: usize = 200;
 /// Bytes per path; our longest have about 150.
 const MAX_PATH: u64 = 1024;
 
+pub const DUPLICATE: &str = "occurs twice";
+
 /// Reads the layers of one image and rejects what this program does not write.
 ///
 /// The input is untrusted and is later installed by root: sizes, names and uniqueness are checked.
@@ -26,11 +27,8 @@ pub struct LayerReader {
 pub struct LayerEntry<'a> {
     /// Path in the image, relative and validated.
     pub path: &'a str,
-    pub file_name: &'a str,
     pub group: PackageGroup,
-    /// In bytes.
-    pub size: u64,
-    /// Yields exactly `size` bytes or an error. Verified only when the whole layer has been read.
+    /// Yields the whole file or an error. Verified only when the whole layer has been read.
     pub reader: &'a mut dyn Read,
 }
 
@@ -50,11 +48,10 @@ impl LayerReader {
         diff_id: &Digest,
         mut on_file: impl FnMut(LayerEntry<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let compression =
-            Compression::of_media_type(&descriptor.media_type).ok_or_else(|| LayerError::MediaType {
-                layer: descriptor.digest.clone(),
-                media_type: descriptor.media_type.clone(),
-            })?;
+        let invalid = |reason| LayerError::Invalid { layer: descriptor.digest.clone(), reason };
+        let compression = Compression::of_media_type(&descriptor.media_type).ok_or_else(|| {
+            invalid(format!("has the type `{}`, which zfs-kmods never writes", descriptor.media_type))
+        })?;
         // One extra byte reveals a blob that is too long.
         let mut blob = Hashing::new(blob.take(descriptor.size.saturating_add(1)));
         let unpacked = self.unpack(&mut blob, compression, descriptor, &mut on_file);
@@ -63,20 +60,23 @@ impl LayerReader {
         match drained {
             // A verifying store reports a wrong digest this way; the error is created below.
             Err(error) if error.kind() == io::ErrorKind::InvalidData && digest != descriptor.digest => {}
-            Err(error) => return Err(LayerError::Read { layer: descriptor.digest.clone(), error }.into()),
+            Err(error) => {
+                return Err(LayerError::Read { layer: descriptor.digest.clone(), source: error }.into());
+            }
             Ok(_) => {}
         }
         if digest == descriptor.digest && size != descriptor.size {
-            let (layer, said) = (digest, descriptor.size);
-            return Err(LayerError::Size { layer, said, size }.into());
+            let reason = format!("has {size} bytes, but {} in the manifest", descriptor.size);
+            return Err(invalid(reason).into());
         }
         if digest != descriptor.digest {
             return Err(LayerError::Changed { layer: descriptor.digest.clone(), found: digest }.into());
         }
         let found = unpacked?;
         if found != *diff_id {
-            let (layer, diff_id) = (descriptor.digest.clone(), diff_id.clone());
-            return Err(LayerError::DiffId { layer, diff_id, found }.into());
+            let reason =
+                format!("has the uncompressed digest {found}, but {diff_id} in the image's configuration");
+            return Err(invalid(reason).into());
         }
         Ok(())
     }
@@ -88,7 +88,8 @@ impl LayerReader {
         descriptor: &Descriptor,
         on_file: &mut impl FnMut(LayerEntry<'_>) -> Result<(), E>,
     ) -> Result<Digest, E> {
-        let fail = |error| LayerError::Unpack { layer: descriptor.digest.clone(), compression, error };
+        let invalid = |reason| LayerError::Invalid { layer: descriptor.digest.clone(), reason };
+        let fail = |source| LayerError::Unpack { layer: descriptor.digest.clone(), compression, source };
         let blob = BufReader::new(blob);
         let decoder: Box<dyn Read + '_> = match compression {
             Compression::Zstd => Box::new(zstd::Decoder::with_buffer(blob).map_err(fail)?),
@@ -107,27 +108,27 @@ impl LayerReader {
                 continue;
             }
             let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
-            let refuse = |fault| LayerError::Entry { name: name.escape_ascii().to_string(), fault };
+            let refuse = |reason| LayerError::Entry { name: name.escape_ascii().to_string(), reason };
             if count > MAX_ENTRIES {
-                Err(refuse(EntryRejection::TooMany))?;
+                Err(refuse(format!("exceeds the maximum of {MAX_ENTRIES} entries per layer")))?;
             }
             let size = entry.size();
             let Some((path, group)) = self.admit(&name, entry.header().entry_type(), size).map_err(refuse)?
             else {
                 continue;
             };
-            let file_name = path.rsplit_once('/').map_or(path, |(_, file_name)| file_name);
             let mut reader = ExactReader { inner: &mut entry, remaining: size };
-            on_file(LayerEntry { path, file_name, group, size, reader: &mut reader })?;
+            on_file(LayerEntry { path, group, reader: &mut reader })?;
         }
         let mut rest = archive.into_inner();
         let zeros = only_zeros(&mut rest).map_err(fail)?;
         let (_, diff_id, size) = rest.finish();
         if size > MAX_LAYER {
-            Err(LayerError::TooLarge { layer: descriptor.digest.clone() })?;
+            Err(invalid(format!("unpacks to more than {} GiB", MAX_LAYER >> 30)))?;
         }
+        // A long name without a file also hides data.
         if !zeros || long_name.is_some() {
-            Err(LayerError::Hidden { layer: descriptor.digest.clone() })?;
+            Err(invalid("has data after the end of its archive".to_owned()))?;
         }
         Ok(diff_id)
     }
@@ -138,38 +139,39 @@ impl LayerReader {
         name: &'a [u8],
         kind: tar::EntryType,
         size: u64,
-    ) -> Result<Option<(&'a str, PackageGroup)>, EntryRejection> {
-        let name = std::str::from_utf8(name).map_err(|_| EntryRejection::Foreign)?;
+    ) -> Result<Option<(&'a str, PackageGroup)>, String> {
+        const FOREIGN: &str = "is not an RPM in the root, `devel`, `debug`, `other` or `src` of the image";
+        let name = std::str::from_utf8(name).map_err(|_| FOREIGN)?;
         if name.starts_with('/') {
-            return Err(EntryRejection::Absolute);
+            return Err("is an absolute path and would be written outside of the target".to_owned());
         }
         if name.split('/').any(|part| part == "..") {
-            return Err(EntryRejection::Traversal);
+            return Err("leads out of the image by `..`".to_owned());
         }
         match kind {
             tar::EntryType::Regular | tar::EntryType::Directory => {}
-            tar::EntryType::Symlink => return Err(EntryRejection::Symlink),
-            tar::EntryType::Link => return Err(EntryRejection::HardLink),
-            tar::EntryType::Char | tar::EntryType::Block => return Err(EntryRejection::Device),
-            _ => return Err(EntryRejection::Kind),
+            tar::EntryType::Symlink => return Err("is a symbolic link".to_owned()),
+            tar::EntryType::Link => return Err("is a hard link".to_owned()),
+            tar::EntryType::Char | tar::EntryType::Block => return Err("is a device".to_owned()),
+            _ => return Err("is neither a file nor a directory".to_owned()),
         }
         // Some tools write `./` before every path.
         let name = name.strip_prefix("./").unwrap_or(name);
         let path = name.strip_suffix('/').unwrap_or(name);
         if kind == tar::EntryType::Directory {
             let ours = path.is_empty() || path == "." || PackageGroup::of_directory(path).is_some();
-            return if ours && size == 0 { Ok(None) } else { Err(EntryRejection::Foreign) };
+            return if ours && size == 0 { Ok(None) } else { Err(FOREIGN.to_owned()) };
         }
         let (directory, file_name) = name.rsplit_once('/').unwrap_or(("", name));
-        let group = PackageGroup::of_directory(directory).ok_or(EntryRejection::Foreign)?;
+        let group = PackageGroup::of_directory(directory).ok_or(FOREIGN)?;
         if !is_rpm_name(file_name) {
-            return Err(EntryRejection::Foreign);
+            return Err(FOREIGN.to_owned());
         }
         if size > MAX_ENTRY {
-            return Err(EntryRejection::Oversized(size));
+            return Err(format!("claims to have {size} bytes; the maximum is {MAX_ENTRY}"));
         }
         if !self.seen.insert(name.to_owned()) {
-            return Err(EntryRejection::Duplicate);
+            return Err(DUPLICATE.to_owned());
         }
         Ok(Some((name, group)))
     }
@@ -235,78 +237,20 @@ pub enum LayerError {
         /// Of a blob that is too long, only the expected length and one byte are hashed.
         found: Digest,
     },
-    #[error("the layer {layer} has {size} bytes, not {said} as the manifest says")]
-    Size { layer: Digest, said: u64, size: u64 },
-    #[error(
-        "the layer {layer} does not hold what the image's configuration says: \
-         unpacked it has the digest {found}, not {diff_id}"
-    )]
-    DiffId { layer: Digest, diff_id: Digest, found: Digest },
-    #[error("the layer holds `{name}`, which {fault}")]
+    #[error("the layer holds `{name}`, which {reason}")]
     #[diagnostic(help("nothing of this layer was kept; zfs-kmods never writes such an entry"))]
     Entry {
         /// Non-printable characters are escaped.
         name: String,
-        fault: EntryRejection,
+        /// Continues "which …".
+        reason: String,
     },
-    /// Data after the end of the archive, or a name without a file.
-    #[error("the layer {layer} goes on after the end of its archive")]
-    Hidden { layer: Digest },
-    #[error("the layer {layer} unpacks to more than {} GiB", MAX_LAYER >> 30)]
-    TooLarge { layer: Digest },
-    #[error("the layer {layer} is of the type `{media_type}`, which zfs-kmods never writes")]
-    MediaType { layer: Digest, media_type: String },
+    /// Differs from its descriptor or diff ID, or is not an archive that this program writes.
+    #[error("the layer {layer} {reason}")]
+    Invalid { layer: Digest, reason: String },
     /// The digest is right, but the blob was never an archive.
-    #[error("the layer {layer} is not a whole tar archive compressed with {compression}")]
-    Unpack {
-        layer: Digest,
-        compression: Compression,
-        #[source]
-        error: io::Error,
-    },
+    #[error("the layer {layer} is not a complete tar archive compressed with {compression}")]
+    Unpack { layer: Digest, compression: Compression, source: io::Error },
     #[error("could not read the layer {layer}")]
-    Read {
-        layer: Digest,
-        #[source]
-        error: io::Error,
-    },
-}
-
-/// Continues "the layer holds `name`, which …".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryRejection {
-    Absolute,
-    Traversal,
-    Symlink,
-    HardLink,
-    Device,
-    /// Neither file nor directory, such as a pipe or an extended header.
-    Kind,
-    /// In this or another layer.
-    Duplicate,
-    /// Size in bytes.
-    Oversized(u64),
-    Foreign,
-    TooMany,
-}
-
-impl fmt::Display for EntryRejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absolute => f.write_str("is an absolute path: it would be written outside of the target"),
-            Self::Traversal => f.write_str("leads out of the image by `..`"),
-            Self::Symlink => f.write_str("is a symbolic link, where only files may be"),
-            Self::HardLink => f.write_str("is a hard link, where only files may be"),
-            Self::Device => f.write_str("is a device, where only files may be"),
-            Self::Kind => f.write_str("is neither a file nor a directory"),
-            Self::Duplicate => f.write_str("occurs twice"),
-            Self::Oversized(size) => {
-                write!(f, "claims to be of {size} bytes: no package of OpenZFS is larger than {MAX_ENTRY}")
-            }
-            Self::Foreign => {
-                f.write_str("is not an RPM in the root, `devel`, `debug`, `other` or `src` of the image")
-            }
-            Self::TooMany => write!(f, "is one too many: a layer has no more than {MAX_ENTRIES} entries"),
-        }
-    }
+    Read { layer: Digest, source: io::Error },
 }

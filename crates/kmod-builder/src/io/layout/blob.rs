@@ -44,7 +44,6 @@ impl Write for BlobWriter {
     }
 }
 
-/// Replaces a file atomically.
 pub(super) fn write_whole(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = unfinished(directory)?;
     file.write_all(bytes)?;

@@ -13,8 +13,7 @@ pub use blob::BlobWriter;
 
 use crate::model::Digest;
 use crate::model::image::{Tag, TagOrDigest};
-use crate::model::oci::{self, Descriptor, Index, Manifest, REF_NAME};
-use crate::model::verify::VerifiedImage;
+use crate::model::oci::{Descriptor, Index, Manifest, REF_NAME};
 
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
@@ -115,7 +114,7 @@ impl Layout {
     pub fn index(&self) -> Result<Index, LayoutError> {
         let path = self.directory.join(INDEX);
         let bytes = read_document(&path).map_err(LayoutError::io(&path))?;
-        serde_json::from_slice(&bytes).map_err(|error| LayoutError::Index { path, error })
+        serde_json::from_slice(&bytes).map_err(|source| LayoutError::Index { path, source })
     }
 
     /// Sorted. Skips names that are not valid registry tags.
@@ -150,18 +149,6 @@ impl Layout {
             Some(tag) => index.tag(tag.as_str(), manifest.clone()),
             None => index.add(manifest.clone()),
         })
-    }
-
-    pub fn tag(&self, tag: &Tag, image: &VerifiedImage) -> Result<(), LayoutError> {
-        let digest = &image.image().digest;
-        let bytes = self.read_blob(digest)?;
-        let manifest = self.parse(digest, &bytes)?;
-        let missing =
-            std::iter::once(&manifest.config).chain(&manifest.layers).find(|blob| !self.has(&blob.digest));
-        match missing {
-            Some(blob) => Err(self.no_blob(&blob.digest)),
-            None => self.list(&Descriptor::of(oci::MANIFEST, &bytes), Some(tag)),
-        }
     }
 
     /// Holds the index lock during the change.
@@ -202,7 +189,7 @@ impl Layout {
     }
 
     fn parse(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, LayoutError> {
-        serde_json::from_slice(bytes).map_err(|error| LayoutError::Index { path: self.path(digest), error })
+        serde_json::from_slice(bytes).map_err(|source| LayoutError::Index { path: self.path(digest), source })
     }
 
     fn no_blob(&self, digest: &Digest) -> LayoutError {
@@ -269,23 +256,15 @@ pub enum LayoutError {
     #[diagnostic(help("delete the file and copy or build the image again"))]
     Changed { path: PathBuf, digest: Digest, found: Digest },
     #[error("{} is not a valid index or manifest", path.display())]
-    Index {
-        path: PathBuf,
-        #[source]
-        error: serde_json::Error,
-    },
+    Index { path: PathBuf, source: serde_json::Error },
     #[error("could not read or write {}", path.display())]
-    Io {
-        path: PathBuf,
-        #[source]
-        error: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl LayoutError {
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        |error| Self::Io { path, error }
+        |source| Self::Io { path, source }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::oci;
 
 fn layout() -> (tempfile::TempDir, Layout) {
     let directory = tempfile::tempdir().unwrap();

@@ -175,9 +175,5 @@ pub enum PublishError {
     Registry(#[from] RegistryError),
     #[error("{image} is not completely published: {reason}")]
     #[diagnostic(help("run it again: existing content is not uploaded again"))]
-    Incomplete {
-        image: Digest,
-        /// A clause that completes the error message.
-        reason: String,
-    },
+    Incomplete { image: Digest, reason: String },
 }

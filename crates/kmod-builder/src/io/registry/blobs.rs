@@ -14,7 +14,6 @@ use crate::model::Digest;
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::{Blob, BlobSource, ManifestWithBlobs};
 
-/// Concurrent uploads.
 const CONCURRENT: usize = 4;
 /// Bytes of a file in memory per upload.
 const PIECE: usize = 256 << 10;
@@ -49,7 +48,6 @@ impl UploadProgress {
 }
 
 impl RegistryWriter {
-    /// Uploads the blobs that the registry does not have.
     pub async fn send_blobs(
         &self,
         blobs: &[Blob],

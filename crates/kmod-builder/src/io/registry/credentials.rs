@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use kmod_query::registry::{Credential, CredentialLookupError, CredentialProvider, Secret};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -92,12 +93,12 @@ impl CredentialProvider for CredentialSources {
 impl AuthFile {
     async fn find(&self, repository: &Repository) -> Result<Option<Credential>, CredentialError> {
         let text = match tokio::fs::read(&self.path).await {
-            Ok(text) => SecretText(text),
+            Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.required => return Ok(None),
-            Err(error) => return Err(CredentialError::Unreadable { path: self.path.clone(), error }),
+            Err(error) => return Err(CredentialError::Unreadable { path: self.path.clone(), source: error }),
         };
         // The parser's message could quote a secret; only its position is reported.
-        let config: Config = serde_json::from_slice(&text.0).map_err(|error| CredentialError::Malformed {
+        let config: Config = serde_json::from_slice(&text).map_err(|error| CredentialError::Malformed {
             path: self.path.clone(),
             line: error.line(),
             column: error.column(),
@@ -122,16 +123,6 @@ impl AuthFile {
     }
 }
 
-/// Overwritten when dropped.
-struct SecretText(Vec<u8>);
-
-impl Drop for SecretText {
-    fn drop(&mut self) {
-        self.0.fill(0);
-    }
-}
-
-/// podman's `auth.json` and docker's `config.json`.
 #[derive(Default, Deserialize)]
 struct Config {
     #[serde(default)]
@@ -197,7 +188,7 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Cr
         username: String,
         secret: SecretString,
     }
-    let fail = |error| CredentialError::Helper { server: server.to_owned(), error };
+    let fail = |source| CredentialError::Helper { server: server.to_owned(), source };
     let cmd = Cmd::new(format!("docker-credential-{helper}")).arg("get").input(server);
     let mut output = String::new();
     let finished = cmd
@@ -224,28 +215,20 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Cr
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CredentialError {
-    #[error("could not read the credentials in {}: {error}", path.display())]
+    #[error("could not read the credentials in {}: {source}", path.display())]
     #[diagnostic(help(
         "correct REGISTRY_AUTH_FILE or the file's permissions, or sign in with `podman login`"
     ))]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        error: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}:{column} is not valid JSON of a credentials file", path.display())]
     #[diagnostic(help("move the file away and sign in again with `podman login`"))]
     Malformed { path: PathBuf, line: usize, column: usize },
     #[error("an `auth` in {} is not the base64 of `user:password`", path.display())]
     #[diagnostic(help("sign in again with `podman login`"))]
     InvalidAuth { path: PathBuf },
-    #[error("could not obtain a credential for {server}: {error}")]
+    #[error("could not obtain a credential for {server}: {source}")]
     #[diagnostic(help("run the helper yourself, or sign in with `podman login {server}`"))]
-    Helper {
-        server: String,
-        #[source]
-        error: CmdError,
-    },
+    Helper { server: String, source: CmdError },
     #[error("invalid output of `{program}` for {server}")]
     #[diagnostic(help("run the helper yourself, or sign in with `podman login {server}`"))]
     HelperAnswer { program: String, server: String },

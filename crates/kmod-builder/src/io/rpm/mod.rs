@@ -59,7 +59,6 @@ fn copy(
     Ok((package, file))
 }
 
-/// [`parse`] for a file.
 pub fn read(path: &Path) -> Result<Package, RpmFileError> {
     let file = File::open(path).map_err(RpmError::Read);
     file.and_then(parse).map_err(|error| RpmFileError { path: path.to_owned(), error })
@@ -107,11 +106,7 @@ pub enum RpmError {
     #[error("damaged: its {0} does not have the digest in its header")]
     Changed(&'static str),
     #[error("cannot read its module {path}: {reason}")]
-    Module {
-        /// Path in the package.
-        path: String,
-        reason: String,
-    },
+    Module { path: String, reason: String },
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
 }

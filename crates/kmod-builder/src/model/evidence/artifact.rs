@@ -1,14 +1,11 @@
 //! Evidence as OCI artifacts: a Sigstore bundle as a referrer of the image (cosign, `BUNDLE_SPEC.md`; OCI image
 //! specification 1.1, "Guidelines for Artifact Usage").
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use super::{EvidenceKind, StatementSubject};
+use crate::model::Digest;
 use crate::model::inputs::BuildInputs;
 use crate::model::manifest::{Blob, ManifestWithBlobs, RawManifest};
-use crate::model::{Digest, oci};
+use crate::model::oci::{self, Annotations, Descriptor, Manifest};
 
 /// The media type of a Sigstore bundle, and the artifact type of its manifest.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -24,41 +21,6 @@ const TITLE: &str = "org.opencontainers.image.title";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY_BYTES: &[u8] = b"{}";
 
-/// Members in the order of the reference clients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ArtifactDescriptor<'a> {
-    media_type: &'a str,
-    digest: Digest,
-    size: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<&'a str, String>,
-}
-
-impl<'a> ArtifactDescriptor<'a> {
-    pub(super) fn of(media_type: &'a str, blob: &Blob) -> Self {
-        Self { media_type, digest: blob.digest.clone(), size: blob.size, annotations: BTreeMap::new() }
-    }
-
-    pub(super) fn annotated(mut self, name: &'a str, value: String) -> Self {
-        self.annotations.insert(name, value);
-        self
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
-    schema_version: u32,
-    media_type: &'a str,
-    artifact_type: &'a str,
-    config: ArtifactDescriptor<'a>,
-    layers: [ArtifactDescriptor<'a>; 1],
-    subject: ArtifactDescriptor<'a>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<&'a str, String>,
-}
-
 /// The artifact that attaches a bundle to an image.
 ///
 /// `created` is when the bundle was made. In the index of the tag schema, the entry for this manifest must repeat its
@@ -69,29 +31,16 @@ pub fn referrer(
     subject: &StatementSubject,
     created: jiff::Timestamp,
 ) -> ManifestWithBlobs {
-    let config = Blob::of(EMPTY_BYTES);
-    let layer = Blob::of(bundle.to_vec());
     // Whole seconds, as in other clients.
     let created = jiff::Timestamp::from_second(created.as_second()).unwrap_or(created);
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST,
-        artifact_type: BUNDLE,
-        config: ArtifactDescriptor::of(EMPTY, &config),
-        layers: [ArtifactDescriptor::of(BUNDLE, &layer)],
-        subject: ArtifactDescriptor {
-            media_type: &subject.media_type,
-            digest: subject.digest.clone(),
-            size: subject.size,
-            annotations: BTreeMap::new(),
-        },
-        annotations: BTreeMap::from([
-            ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
-            (PREDICATE_TYPE, kind.predicate_type().to_owned()),
-            ("org.opencontainers.image.created", created.to_string()),
-        ]),
-    };
-    manifest_with_blobs(&manifest, vec![config, layer])
+    let annotations = [
+        ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
+        (PREDICATE_TYPE, kind.predicate_type().to_owned()),
+        ("org.opencontainers.image.created", created.to_string()),
+    ];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value)).into();
+    let layer = Blob::of(bundle.to_vec());
+    artifact(BUNDLE, layer.descriptor(BUNDLE), layer, subject, annotations)
 }
 
 /// The artifact that attaches the build inputs to an image.
@@ -99,48 +48,51 @@ pub fn referrer(
 /// Its layer is [`BuildInputs::identity_json`], whose digest is a label of the image, so that other inputs cannot be
 /// substituted. The manifest makes registries keep the blob. It is the same for the same image and attached once.
 pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithBlobs {
-    let config = Blob::of(EMPTY_BYTES);
     let layer = Blob::of(inputs.identity_json());
+    let descriptor = layer.descriptor(INPUTS).annotated(TITLE, "inputs.json");
+    artifact(INPUTS, descriptor, layer, subject, Annotations::new())
+}
+
+fn artifact(
+    artifact_type: &str,
+    descriptor: Descriptor,
+    layer: Blob,
+    subject: &StatementSubject,
+    annotations: Annotations,
+) -> ManifestWithBlobs {
+    let config = Blob::of(EMPTY_BYTES);
     let manifest = Manifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST,
-        artifact_type: INPUTS,
-        config: ArtifactDescriptor::of(EMPTY, &config),
-        layers: [ArtifactDescriptor::of(INPUTS, &layer).annotated(TITLE, "inputs.json".to_owned())],
-        subject: ArtifactDescriptor {
-            media_type: &subject.media_type,
-            digest: subject.digest.clone(),
-            size: subject.size,
-            annotations: BTreeMap::new(),
-        },
-        annotations: BTreeMap::new(),
+        artifact_type: Some(artifact_type.to_owned()),
+        subject: Some(Descriptor::new(&subject.media_type, subject.digest.clone(), subject.size)),
+        annotations,
+        ..Manifest::new(config.descriptor(EMPTY), vec![descriptor])
     };
     manifest_with_blobs(&manifest, vec![config, layer])
 }
 
-pub(super) fn manifest_with_blobs(manifest: &impl Serialize, blobs: Vec<Blob>) -> ManifestWithBlobs {
+pub(super) fn manifest_with_blobs(manifest: &Manifest, blobs: Vec<Blob>) -> ManifestWithBlobs {
     let manifest = serde_json::to_vec(manifest).expect("a manifest is text and whole numbers");
     ManifestWithBlobs::new(RawManifest::new(manifest, oci::MANIFEST), blobs)
         .expect("the manifest names these blobs")
 }
 
-/// The digest and size of the bundle in a stored manifest; `None` if it carries none.
-pub fn carried_bundle(manifest: &[u8]) -> Option<(Digest, u64)> {
-    let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
-    let [layer] = manifest["layers"].as_array()?.as_slice() else { return None };
-    if layer["mediaType"] != BUNDLE {
-        return None;
+/// The bundle in a stored manifest; `None` if it carries none.
+pub fn carried_bundle(manifest: &[u8]) -> Option<Digest> {
+    let Manifest { layers, .. } = serde_json::from_slice(manifest).ok()?;
+    match &layers[..] {
+        [layer] if layer.media_type == BUNDLE => Some(layer.digest.clone()),
+        _ => None,
     }
-    Some((layer["digest"].as_str()?.parse().ok()?, layer["size"].as_u64()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::evidence::tests::subject;
 
     #[test]
     fn a_referrer_is_what_cosign_writes() {
-        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let subject = subject();
         let created = "2026-11-20T10:00:00.5Z".parse().unwrap();
         let artifact = referrer(b"bundle", EvidenceKind::Provenance, &subject, created);
         let expected = format!(
@@ -158,13 +110,13 @@ mod tests {
         assert_eq!(artifact.manifest().bytes, expected);
         assert_eq!(artifact.blobs(), [Blob::of("{}"), Blob::of("bundle")]);
         assert_eq!(artifact.subject(), Some(&subject.digest));
-        assert_eq!(carried_bundle(&artifact.manifest().bytes), Some((Digest::of(b"bundle"), 6)));
+        assert_eq!(carried_bundle(&artifact.manifest().bytes), Some(Digest::of(b"bundle")));
         assert_eq!(carried_bundle(b"{}"), None);
     }
 
     #[test]
     fn inputs_are_attached_under_the_digest_on_the_label() {
-        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let subject = subject();
         let inputs = crate::model::inputs::tests::inputs();
         let mut elsewhere = inputs.clone();
         elsewhere.source_image = None;

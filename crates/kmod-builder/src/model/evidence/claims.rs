@@ -13,7 +13,6 @@ pub struct Claims {
     /// The git ref: `refs/heads/main`.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The git commit.
     pub sha: String,
     /// `owner/name`.
     pub repository: String,
@@ -78,7 +77,6 @@ impl Claims {
 pub(super) mod tests {
     use super::*;
 
-    /// The claims of a scheduled run.
     pub(in crate::model::evidence) fn claims() -> Claims {
         Claims {
             iss: "https://token.actions.githubusercontent.com".into(),

@@ -43,11 +43,15 @@ impl StatementSubject {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     pub(super) use crate::model::inputs::tests::inputs;
 
     use super::provenance::BuildPlatform;
     use super::*;
+
+    pub(crate) fn subject() -> StatementSubject {
+        StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
+    }
 
     pub(super) fn signing_key() -> SigningKey {
         SigningKey::generate().unwrap()
@@ -55,7 +59,7 @@ mod tests {
 
     #[test]
     fn stored_statements_are_read_and_written_with_the_same_members() {
-        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let subject = subject();
         let predicate = |json: &str, kind: EvidenceKind| {
             let statement = ParsedStatement::parse(json.as_bytes()).unwrap();
             assert!(statement.is_about(&subject.digest));

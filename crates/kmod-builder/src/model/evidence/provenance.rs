@@ -155,11 +155,7 @@ pub enum ProvenanceError {
     #[error("the provenance's inputs cannot be read: {0}")]
     Inputs(#[from] crate::model::inputs::ParseInputsError),
     #[error("the provenance states the inputs digest {stated_inputs}, but its inputs have {computed}")]
-    OtherDigest {
-        /// The value of [`INPUTS_DIGEST`].
-        stated_inputs: Digest,
-        computed: Digest,
-    },
+    OtherDigest { stated_inputs: Digest, computed: Digest },
     #[error("the provenance does not list {0} among its resolved dependencies")]
     NotListed(String),
 }
@@ -213,39 +209,25 @@ mod tests {
         let predicate = predicate(&inputs(), &BuildPlatform::Actions(Box::new(claims())));
         let definition = &predicate["buildDefinition"];
         assert_eq!(definition["buildType"], ACTIONS_BUILD_TYPE);
-        assert_eq!(
-            definition["externalParameters"],
-            json!({"workflow": {
-                "ref": "refs/heads/main",
-                "repository": "https://github.com/owner/zfs-kmods",
-                "path": ".github/workflows/build.yaml",
-            }})
-        );
-        assert_eq!(
-            definition["internalParameters"]["github"],
-            json!({
-                "event_name": "schedule",
-                "repository_id": "1",
-                "repository_owner_id": "2",
-                "runner_environment": "github-hosted",
-            })
-        );
-        assert_eq!(
-            definition["resolvedDependencies"][0],
-            json!({
-                "uri": "git+https://github.com/owner/zfs-kmods@refs/heads/main",
-                "digest": {"gitCommit": "0123456789012345678901234567890123456789"},
-            })
-        );
-        assert_eq!(
-            predicate["runDetails"],
-            json!({
-                "builder": {
-                    "id": "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main"
-                },
-                "metadata": {"invocationId": "https://github.com/owner/zfs-kmods/actions/runs/3/attempts/1"},
-            })
-        );
+        let workflow = json!({
+            "ref": "refs/heads/main", "repository": "https://github.com/owner/zfs-kmods",
+            "path": ".github/workflows/build.yaml",
+        });
+        assert_eq!(definition["externalParameters"], json!({"workflow": workflow}));
+        let github = json!({
+            "event_name": "schedule", "repository_id": "1", "repository_owner_id": "2",
+            "runner_environment": "github-hosted",
+        });
+        assert_eq!(definition["internalParameters"]["github"], github);
+        let source = json!({
+            "uri": "git+https://github.com/owner/zfs-kmods@refs/heads/main",
+            "digest": {"gitCommit": "0123456789012345678901234567890123456789"},
+        });
+        assert_eq!(definition["resolvedDependencies"][0], source);
+        let id = "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main";
+        let run = "https://github.com/owner/zfs-kmods/actions/runs/3/attempts/1";
+        let details = json!({"builder": {"id": id}, "metadata": {"invocationId": run}});
+        assert_eq!(predicate["runDetails"], details);
     }
 
     #[test]

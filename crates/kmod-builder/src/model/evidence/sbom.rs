@@ -24,7 +24,6 @@ pub struct SbomPackage {
     pub evr: String,
     /// `x86_64`, `noarch`, or `src`.
     pub arch: String,
-    /// As in the RPM.
     pub license: String,
     pub digest: Digest,
     /// The file name of the source RPM; `None` for a source RPM.
@@ -93,36 +92,18 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Describes the image and its OpenZFS release.
     fn new(subject: &'a StatementSubject, inputs: &'a BuildInputs) -> Self {
         let mut document =
             Self { subject, inputs, packages: vec![], relationships: vec![], licenses: BTreeMap::new() };
-        document.packages.push(json!({
-            "SPDXID": IMAGE,
-            "name": subject.name,
-            "versionInfo": subject.digest,
-            "primaryPackagePurpose": "CONTAINER",
-            "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": false,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": "NOASSERTION",
-            "copyrightText": "NOASSERTION",
-            "checksums": [checksum(&subject.digest)],
-            "externalRefs": [purl(&oci_purl(&subject.name, subject.digest.as_str()))],
-        }));
-        document.packages.push(json!({
-            "SPDXID": TARBALL,
-            "name": "zfs",
-            "versionInfo": inputs.zfs,
-            "primaryPackagePurpose": "SOURCE",
-            "downloadLocation": inputs.tarball.url,
-            "filesAnalyzed": false,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": "CDDL-1.0",
-            "copyrightText": "NOASSERTION",
-            "checksums": [checksum(&inputs.tarball.digest)],
-            "externalRefs": [purl(&format!("pkg:github/openzfs/zfs@zfs-{}", inputs.zfs))],
-        }));
+        let image_purl = oci_purl(&subject.name, subject.digest.as_str());
+        let mut image = package(IMAGE, &subject.name, subject.digest.as_str(), "CONTAINER", &image_purl);
+        image["checksums"] = checksums(&subject.digest);
+        let tarball_purl = format!("pkg:github/openzfs/zfs@zfs-{}", inputs.zfs);
+        let mut tarball = package(TARBALL, "zfs", &inputs.zfs.to_string(), "SOURCE", &tarball_purl);
+        tarball["downloadLocation"] = json!(inputs.tarball.url);
+        tarball["licenseDeclared"] = json!("CDDL-1.0");
+        tarball["checksums"] = checksums(&inputs.tarball.digest);
+        document.packages.extend([image, tarball]);
         document.relate(DOCUMENT, "DESCRIBES", IMAGE);
         document.relate(IMAGE, "GENERATED_FROM", TARBALL);
         document
@@ -137,20 +118,13 @@ impl<'a> Document<'a> {
         let (epoch, version) = split_epoch(&package.evr);
         qualifiers.extend(epoch.map(|epoch| ("epoch", epoch)));
         qualifiers.extend(package.source_rpm.as_deref().map(|source| ("upstream", source)));
-        self.packages.push(json!({
-            "SPDXID": id,
-            "name": package.name,
-            "versionInfo": package.evr,
-            "packageFileName": package.file_name,
-            "primaryPackagePurpose": if package.arch == "src" { "SOURCE" } else { "INSTALL" },
-            "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": false,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": declared.expression,
-            "copyrightText": "NOASSERTION",
-            "checksums": [checksum(&package.digest)],
-            "externalRefs": [purl(&rpm_purl(&package.name, version, &qualifiers))],
-        }));
+        let purpose = if package.arch == "src" { "SOURCE" } else { "INSTALL" };
+        let purl = rpm_purl(&package.name, version, &qualifiers);
+        let mut described = self::package(id, &package.name, &package.evr, purpose, &purl);
+        described["packageFileName"] = json!(package.file_name);
+        described["licenseDeclared"] = json!(declared.expression);
+        described["checksums"] = checksums(&package.digest);
+        self.packages.push(described);
     }
 
     /// A source RPM that is not in the image; only its name is known.
@@ -159,19 +133,10 @@ impl<'a> Document<'a> {
         let (rest, release) = stem.rsplit_once('-').unwrap_or((stem, ""));
         let (name, version) = rest.rsplit_once('-').unwrap_or((rest, ""));
         let version = format!("{version}-{release}");
-        self.packages.push(json!({
-            "SPDXID": source_rpm_id(file_name),
-            "name": name,
-            "versionInfo": version,
-            "packageFileName": file_name,
-            "primaryPackagePurpose": "SOURCE",
-            "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": false,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": "NOASSERTION",
-            "copyrightText": "NOASSERTION",
-            "externalRefs": [purl(&rpm_purl(name, &version, &[("arch", "src"), ("distro", distro)]))],
-        }));
+        let purl = rpm_purl(name, &version, &[("arch", "src"), ("distro", distro)]);
+        let mut described = package(&source_rpm_id(file_name), name, &version, "SOURCE", &purl);
+        described["packageFileName"] = json!(file_name);
+        self.packages.push(described);
     }
 
     fn relate(&mut self, from: &str, how: &str, to: &str) {
@@ -212,12 +177,26 @@ impl<'a> Document<'a> {
     }
 }
 
-fn checksum(digest: &Digest) -> Value {
-    json!({"algorithm": "SHA256", "checksumValue": digest.hex()})
+/// The members that every package has (SPDX 2.3, section 7).
+fn package(id: &str, name: &str, version: &str, purpose: &str, purl: &str) -> Value {
+    json!({
+        "SPDXID": id,
+        "name": name,
+        "versionInfo": version,
+        "primaryPackagePurpose": purpose,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl,
+        }],
+    })
 }
 
-fn purl(locator: &str) -> Value {
-    json!({"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator})
+fn checksums(digest: &Digest) -> Value {
+    json!([{"algorithm": "SHA256", "checksumValue": digest.hex()}])
 }
 
 /// The package URL of an RPM (purl specification, type `rpm`); the qualifier `upstream` is the source RPM, as in SBOM
@@ -268,7 +247,7 @@ pub struct SbomError(String);
 pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomError> {
     let fail = |what: &str| SbomError(what.to_owned());
     if document["spdxVersion"] != "SPDX-2.3" {
-        return Err(fail("is no SPDX 2.3 document"));
+        return Err(fail("is not an SPDX 2.3 document"));
     }
     let array = |name| document[name].as_array().ok_or_else(|| SbomError(format!("has no `{name}`")));
     let contained: BTreeSet<_> = array("relationships")?
@@ -285,7 +264,7 @@ pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomEr
             format!("sha256:{value}").parse::<Digest>().ok()
         });
         let (Some(name), Some(digest)) = (name, digest) else {
-            return Err(SbomError(format!("names no file or no SHA-256 of {id}")));
+            return Err(SbomError(format!("lacks the file name or SHA-256 of {id}")));
         };
         if files.insert(name.to_owned(), digest).is_some() {
             return Err(SbomError(format!("lists {name} twice")));

@@ -63,7 +63,6 @@ impl SigningKey {
         Self::new(KeyPair::from_pkcs8_der(&der).map_err(|_| SigningKeyError::OtherAlgorithm)?)
     }
 
-    /// A new key, for tests and trials.
     pub fn generate() -> Result<Self, SigningKeyError> {
         Self::new(
             KeyPair::generate_ecdsa_p256().map_err(|error| SigningKeyError::Signing(error.to_string()))?,

@@ -5,21 +5,21 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sigstore_types::SignatureBytes;
 
 use super::PublicKey;
-use super::artifact::{self, ArtifactDescriptor};
+use super::artifact;
+use crate::model::Digest;
 use crate::model::image::Tag;
 use crate::model::manifest::{Blob, ManifestWithBlobs};
-use crate::model::{Digest, oci};
+use crate::model::oci::{self, Manifest};
 
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// Annotation of a layer: the signature of its payload, in base64.
+pub(in crate::model) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
 
-/// The tag of an image's signatures.
 pub fn tag(image: &Digest) -> Tag {
     format!("sha256-{}.sig", image.hex())
         .parse()
@@ -28,39 +28,16 @@ pub fn tag(image: &Digest) -> Tag {
 
 /// States that this image belongs to this repository (containers/image, `containers-signature(5)`).
 pub fn payload(repository: &str, image: &Digest) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Payload<'a> {
-        critical: Critical<'a>,
-        optional: Option<()>,
-    }
-    #[derive(Serialize)]
-    struct Critical<'a> {
-        identity: CertificateIdentity<'a>,
-        image: Image<'a>,
-        #[serde(rename = "type")]
-        kind: &'static str,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct CertificateIdentity<'a> {
-        docker_reference: &'a str,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Image<'a> {
-        docker_manifest_digest: &'a Digest,
-    }
-    let critical = Critical {
-        identity: CertificateIdentity { docker_reference: repository },
-        image: Image { docker_manifest_digest: image },
-        kind: PAYLOAD_TYPE,
-    };
-    serde_json::to_vec(&Payload { critical, optional: None }).expect("a payload is text")
+    let critical = json!({
+        "identity": {"docker-reference": repository},
+        "image": {"docker-manifest-digest": image},
+        "type": PAYLOAD_TYPE,
+    });
+    json!({"critical": critical, "optional": null}).to_string().into_bytes()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimpleSignature {
-    /// See [`payload`].
     pub payload: Vec<u8>,
     /// ECDSA over the SHA-256 of the payload, in ASN.1.
     pub signature: SignatureBytes,
@@ -94,61 +71,24 @@ impl SimpleSignature {
 
 /// The manifest at [`tag`]. [`with_signatures`](crate::model::referrers::with_signatures) keeps signatures of others.
 pub fn manifest_with_blobs(signature: &SimpleSignature) -> ManifestWithBlobs {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Manifest<'a> {
-        schema_version: u32,
-        media_type: &'a str,
-        config: ArtifactDescriptor<'a>,
-        layers: [ArtifactDescriptor<'a>; 1],
-    }
     let payload = Blob::of(signature.payload.clone());
     // The payload is not compressed, so its digest is also the diff ID of the layer.
-    let config = Blob::of(config(&payload.digest));
-    let encoded = STANDARD.encode(signature.signature.as_bytes());
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST,
-        config: ArtifactDescriptor::of(oci::CONFIG, &config),
-        layers: [ArtifactDescriptor::of(PAYLOAD, &payload).annotated(SIGNATURE, encoded)],
-    };
+    let config = config(&[json!(payload.digest)]);
+    let layer =
+        payload.descriptor(PAYLOAD).annotated(SIGNATURE, STANDARD.encode(signature.signature.as_bytes()));
+    let manifest = Manifest::new(config.descriptor(oci::CONFIG), vec![layer]);
     artifact::manifest_with_blobs(&manifest, vec![config, payload])
 }
 
 /// As cosign writes it: empty except for the list of layers.
-fn config(payload: &Digest) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Config<'a> {
-        architecture: &'static str,
-        created: &'static str,
-        history: [History; 1],
-        os: &'static str,
-        rootfs: RootFs<'a>,
-        #[serde(rename = "config")]
-        execution: Empty,
-    }
-    #[derive(Serialize)]
-    struct History {
-        created: &'static str,
-    }
-    #[derive(Serialize)]
-    struct RootFs<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        diff_ids: [&'a Digest; 1],
-    }
-    #[derive(Serialize)]
-    struct Empty {}
-    const NEVER: &str = "0001-01-01T00:00:00Z";
-    let config = Config {
-        architecture: "",
-        created: NEVER,
-        history: [History { created: NEVER }],
-        os: "",
-        rootfs: RootFs { kind: "layers", diff_ids: [payload] },
-        execution: Empty {},
-    };
-    serde_json::to_vec(&config).expect("a configuration is text")
+pub(in crate::model) fn config(diff_ids: &[Value]) -> Blob {
+    let never = "0001-01-01T00:00:00Z";
+    let history = vec![json!({"created": never}); diff_ids.len()];
+    let config = json!({
+        "architecture": "", "created": never, "history": history, "os": "",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}, "config": {},
+    });
+    Blob::of(config.to_string())
 }
 
 /// A signature in a stored manifest. Its payload has to be fetched.
@@ -156,33 +96,25 @@ fn config(payload: &Digest) -> Vec<u8> {
 pub struct SignatureLayer {
     /// Of the payload.
     pub payload: Digest,
-    /// Of the payload, in bytes.
-    pub size: u64,
     pub signature: SignatureBytes,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("what is stored at the signature tag is no manifest of signatures: {0}")]
+#[error("the signature tag does not point to a manifest of signatures: {0}")]
 pub struct SignatureManifestError(String);
 
 /// Layers of other kinds are skipped.
 pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, SignatureManifestError> {
-    let fail = |reason: &str| SignatureManifestError(reason.to_owned());
-    let manifest: Value = serde_json::from_slice(manifest).map_err(|error| fail(&error.to_string()))?;
-    let signature_layers = manifest["layers"].as_array().ok_or_else(|| fail("it has no layers"))?;
-    signature_layers
-        .iter()
-        .filter(|layer| layer["mediaType"] == PAYLOAD)
+    let manifest: Manifest =
+        serde_json::from_slice(manifest).map_err(|error| SignatureManifestError(error.to_string()))?;
+    let signatures = manifest.layers.into_iter().filter(|layer| layer.media_type == PAYLOAD);
+    signatures
         .map(|layer| {
-            let signature = layer["annotations"][SIGNATURE].as_str().unwrap_or_default();
-            let read = || {
-                Some(SignatureLayer {
-                    payload: layer["digest"].as_str()?.parse().ok()?,
-                    size: layer["size"].as_u64()?,
-                    signature: SignatureBytes::from_base64(signature).ok()?,
-                })
-            };
-            read().ok_or_else(|| fail("a layer lacks its digest, size or signature"))
+            let signature = layer.annotations.get(SIGNATURE).map(String::as_str).unwrap_or_default();
+            let signature = SignatureBytes::from_base64(signature).map_err(|_| {
+                SignatureManifestError(format!("the layer {} has no signature", layer.digest))
+            })?;
+            Ok(SignatureLayer { payload: layer.digest, signature })
         })
         .collect()
 }
@@ -244,11 +176,12 @@ mod tests {
             panic!("{manifest_with_blobs:?}")
         };
         assert_eq!(
-            *config,
-            format!(
-                r#"{{"architecture":"","created":"0001-01-01T00:00:00Z","history":[{{"created":"0001-01-01T00:00:00Z"}}],"os":"","rootfs":{{"type":"layers","diff_ids":["{}"]}},"config":{{}}}}"#,
-                signature_layers[0].payload
-            )
+            serde_json::from_slice::<Value>(config).unwrap(),
+            json!({
+                "architecture": "", "created": "0001-01-01T00:00:00Z",
+                "history": [{"created": "0001-01-01T00:00:00Z"}], "os": "",
+                "rootfs": {"type": "layers", "diff_ids": [signature_layers[0].payload]}, "config": {},
+            })
         );
         assert!(super::signature_layers(b"{}").is_err() && super::signature_layers(b"").is_err());
     }

@@ -12,7 +12,6 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The payload type of a statement in a DSSE envelope (in-toto attestation framework, `spec/v1/envelope.md`).
 pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EvidenceKind {
@@ -89,7 +88,6 @@ impl Statement {
         self.kind
     }
 
-    /// The bytes to sign.
     pub fn json(&self) -> &[u8] {
         &self.json
     }
@@ -153,10 +151,11 @@ impl ParsedStatement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::evidence::tests::subject;
 
     #[test]
     fn what_is_written_is_read_back() {
-        let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+        let subject = subject();
         for kind in EvidenceKind::ALL {
             let statement = Statement::new(kind, &subject, &serde_json::json!({"b": 1, "a": 2}));
             let read = ParsedStatement::parse(statement.json()).unwrap();

@@ -8,13 +8,10 @@ use serde_json::{Value, json};
 pub struct TestResult {
     /// As resource descriptors.
     pub configuration: Vec<Value>,
-    /// Names of steps.
     pub passed: Vec<String>,
-    /// Names of steps.
     pub failed: Vec<String>,
     /// Why the test failed, in a sentence.
     pub reason: Option<String>,
-    /// Of the run's log.
     pub url: Option<String>,
     pub finished: Timestamp,
 }

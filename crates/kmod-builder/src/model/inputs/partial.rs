@@ -31,13 +31,7 @@ pub enum PartialInputsError {
     #[diagnostic(help(
         "a released tarball never changes: find out why before you change `sha256` in compat/zfs.toml"
     ))]
-    OtherTarball {
-        zfs: ZfsVersion,
-        /// From the matrix.
-        expected: String,
-        /// From GitHub.
-        found: String,
-    },
+    OtherTarball { zfs: ZfsVersion, expected: String, found: String },
 }
 
 impl PartialInputs {

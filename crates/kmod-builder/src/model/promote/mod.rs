@@ -7,13 +7,12 @@ mod rejection;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::evidence::EvidenceKind;
-use super::image::{DigestRef, ParseImageRefError, Tag};
+use super::image::{ParseImageRefError, Tag};
 use super::tags::Channel;
 use super::{Digest, Target};
 
@@ -166,33 +165,12 @@ impl fmt::Display for TagUpdate {
 /// A promoted image. Only `io::promote::promote` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotedImage {
-    image: DigestRef,
-    channel: Channel,
-    waived: BTreeSet<EvidenceKind>,
     updates: usize,
 }
 
 impl PromotedImage {
-    pub(crate) fn new(promotion: &Promotion, updates: usize) -> Self {
-        let proven = promotion.proven();
-        Self {
-            image: proven.image().clone(),
-            channel: promotion.channel().clone(),
-            waived: proven.waived().clone(),
-            updates,
-        }
-    }
-
-    pub const fn image(&self) -> &DigestRef {
-        &self.image
-    }
-
-    pub const fn channel(&self) -> &Channel {
-        &self.channel
-    }
-
-    pub const fn waived(&self) -> &BTreeSet<EvidenceKind> {
-        &self.waived
+    pub(crate) const fn new(updates: usize) -> Self {
+        Self { updates }
     }
 
     /// Number of tags that were set; 0 if the image was promoted already.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kmod_builder::io::github::{Pace, Packages, Removal};
+use kmod_builder::io::github::{DeleteOutcome, Packages, RateLimitPolicy};
 
 use super::environment::{CleanupEnvironment, all_of, version_tag};
 use super::package::{DOWNLOADS, LAST_TAGGED};
@@ -35,10 +35,11 @@ async fn changes_keep_their_distance() {
     let environment = CleanupEnvironment::memory().await;
     environment.publish("one", &["mine"], OLD).await;
     let repository = format!("{}/owner/zfs-kmods", environment.github.address()).parse().unwrap();
-    let pace = Pace { between_changes: Duration::from_millis(200), ..Pace::default() };
-    assert_eq!(Pace::default().between_changes, Duration::from_secs(1));
+    let policy =
+        RateLimitPolicy { between_changes: Duration::from_millis(200), ..RateLimitPolicy::default() };
+    assert_eq!(RateLimitPolicy::default().between_changes, Duration::from_secs(1));
     let packages =
-        Packages::connect(&format!("http://{}", environment.github.address()), None, &repository, pace)
+        Packages::connect(&format!("http://{}", environment.github.address()), None, &repository, policy)
             .await
             .unwrap();
     let ids: Vec<u64> = environment.github.package().versions.keys().copied().collect();
@@ -54,9 +55,9 @@ async fn the_last_tagged_version_is_retained_and_not_a_failure() {
     let only = environment.publish("only", &["mine"], OLD).await;
     let ids: Vec<u64> = environment.github.package().versions.keys().copied().collect();
     let repository = format!("{}/owner/zfs-kmods", environment.github.address()).parse().unwrap();
-    let pace = Pace { between_changes: Duration::ZERO, ..Pace::default() };
+    let policy = RateLimitPolicy { between_changes: Duration::ZERO, ..RateLimitPolicy::default() };
     let packages =
-        Packages::connect(&format!("http://{}", environment.github.address()), None, &repository, pace)
+        Packages::connect(&format!("http://{}", environment.github.address()), None, &repository, policy)
             .await
             .unwrap();
     let mut answers = Vec::new();
@@ -64,9 +65,12 @@ async fn the_last_tagged_version_is_retained_and_not_a_failure() {
         answers.push(packages.delete(*id).await.unwrap());
     }
     // Evidence has tags as well: the signature's is the last one.
-    assert_eq!(answers.last(), Some(&Removal::Retained(LAST_TAGGED.to_owned())));
-    assert_eq!(answers.iter().filter(|answer| **answer == Removal::Deleted).count(), only.all.len() - 1);
-    assert_eq!(packages.delete(ids[0]).await.unwrap(), Removal::AlreadyGone, "404 is done");
+    assert_eq!(answers.last(), Some(&DeleteOutcome::Retained(LAST_TAGGED.to_owned())));
+    assert_eq!(
+        answers.iter().filter(|answer| **answer == DeleteOutcome::Deleted).count(),
+        only.all.len() - 1
+    );
+    assert_eq!(packages.delete(ids[0]).await.unwrap(), DeleteOutcome::AlreadyGone, "404 is done");
     assert!(packages.restore(ids[0]).await.unwrap());
     assert!(!packages.restore(ids[0]).await.unwrap(), "it is there already");
     assert_eq!(packages.requests().changes, 7);

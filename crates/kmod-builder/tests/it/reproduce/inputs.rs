@@ -5,7 +5,7 @@ use super::differences::kmod_with;
 use crate::registry_server::{Options, Server};
 use crate::rpms;
 
-/// What a second publication may cost, beside the question how to sign in.
+/// Maximum requests of a second publication, without authentication.
 const REQUESTS: usize = 12;
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/model/evidence/signing_key/cosign-3.1.1");
 
@@ -23,11 +23,11 @@ async fn published(bench: &ReproduceBench, server: &Server) -> String {
 async fn other_inputs_are_refused() {
     let bench = ReproduceBench::new().await;
     let refused = bench.reproduce(&["--identity-repo", "owner/zfs-kmods"]).await.with(1);
-    refused.explains(&["is in a directory, in which images have no evidence"]);
+    refused.explains(&["is in a directory, and directories store no evidence"]);
     let text = bench.inputs.canonical_json();
     fs::write(inputs_file(&bench), text.replace("1790000000", "1790000001")).unwrap();
     let refused = bench.reproduce(&[]).await.with(1);
-    refused.explains(&["nothing is built from inputs that are not the image's own"]);
+    refused.explains(&["an image is built only from its own inputs"]);
     fs::remove_file(inputs_file(&bench)).unwrap();
     bench.reproduce(&[]).await.with(1).explains(&["cannot read the inputs in"]);
     assert_eq!(bench.podman_log().len(), 0);
@@ -71,7 +71,7 @@ async fn fails_when_the_inputs_of_an_image_are_missing() {
     let reproduce = ["reproduce", &image];
     bench.run(&reproduce).await.with(1).explains(&["are not in its repository"]);
     let signed = [&reproduce[..], &["--identity-repo", "owner/zfs-kmods"]].concat();
-    bench.run(&signed).await.with(1).explains(&["does not hold: no provenance is attached"]);
+    bench.run(&signed).await.with(1).explains(&["is not valid: no provenance is attached"]);
 }
 
 #[tokio::test]
@@ -147,5 +147,5 @@ async fn signed_inputs_are_read_from_the_provenance() {
     bench.run(&trusted).await.with(0);
     bench.run(&["reproduce", &image]).await.with(1);
     let other = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await;
-    other.with(1).explains(&["does not hold"]);
+    other.with(1).explains(&["is not valid"]);
 }

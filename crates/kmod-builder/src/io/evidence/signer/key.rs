@@ -1,76 +1,60 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::model::evidence::{KeyError, PublicKey, SigningKey, SigningKeyError};
+use super::error::SignerError;
+use crate::io::blocking;
+use crate::model::evidence::{PublicKey, SigningKey};
 
-/// Bytes.
-const LARGEST: u64 = 64 * 1024;
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum KeyFileError {
-    #[error("cannot read {what}")]
-    Read {
-        what: String,
-        #[source]
-        error: std::io::Error,
-    },
-    #[error("`{}` cannot be signed with", file.display())]
-    #[diagnostic(help("see below for what is wrong with it"))]
-    Private {
-        file: PathBuf,
-        #[source]
-        #[diagnostic_source]
-        error: SigningKeyError,
-    },
-    #[error("`{}` cannot be verified with", file.display())]
-    Public {
-        file: PathBuf,
-        #[source]
-        #[diagnostic_source]
-        error: KeyError,
-    },
-}
+/// Bytes of a key file or password.
+const MAX_SIZE: u64 = 64 * 1024;
 
 /// Reads a private key file ([`SigningKey::from_pem`] lists the formats).
-///
-/// Key derivation takes about a second and does not block other tasks.
-pub async fn read_key(file: &Path, password: Option<SecretString>) -> Result<SigningKey, KeyFileError> {
+pub async fn read_key(file: &Path, password: Option<SecretString>) -> Result<SigningKey, SignerError> {
     let text = SecretString::from(read(file).await?);
-    parse_key(text, password).await.map_err(|error| KeyFileError::Private { file: file.to_owned(), error })
+    parse_key(text, password, format!("`{}`", file.display())).await
 }
 
-/// [`read_key`] for a text.
+/// `place` is for messages. Key derivation takes about a second and does not block other tasks.
 pub async fn parse_key(
     text: SecretString,
     password: Option<SecretString>,
-) -> Result<SigningKey, SigningKeyError> {
-    let read = tokio::task::spawn_blocking(move || SigningKey::from_pem(&text, password.as_ref())).await;
-    read.unwrap_or_else(|panic| Err(SigningKeyError::Signing(panic.to_string())))
+    place: String,
+) -> Result<SigningKey, SignerError> {
+    blocking::run(move |_| SigningKey::from_pem(&text, password.as_ref()))
+        .await
+        .map_err(|error| SignerError::PrivateKey { place, error })
 }
 
-pub async fn read_public_key(file: &Path) -> Result<PublicKey, KeyFileError> {
+pub async fn read_public_key(file: &Path) -> Result<PublicKey, SignerError> {
     let text = read(file).await?;
-    PublicKey::from_pem(&text).map_err(|error| KeyFileError::Public { file: file.to_owned(), error })
+    PublicKey::from_pem(&text).map_err(|error| SignerError::PublicKey { file: file.to_owned(), error })
 }
 
 /// The whole input without its final line break. Never prompts on a terminal.
-pub async fn read_password(input: impl AsyncRead + Unpin) -> Result<SecretString, KeyFileError> {
-    let fail = |error| KeyFileError::Read { what: "the password from standard input".to_owned(), error };
-    let mut text = String::new();
-    input.take(LARGEST).read_to_string(&mut text).await.map_err(fail)?;
+pub async fn read_password(input: impl AsyncRead + Unpin) -> Result<SecretString, SignerError> {
+    let text = read_text(input, || "the password from standard input".to_owned()).await?;
     let whole = SecretString::from(text);
     let password = whole.expose_secret();
     Ok(SecretString::from(password.strip_suffix('\n').unwrap_or(password)))
 }
 
-async fn read(file: &Path) -> Result<String, KeyFileError> {
-    let fail = |error| KeyFileError::Read { what: format!("`{}`", file.display()), error };
+async fn read(file: &Path) -> Result<String, SignerError> {
+    let what = || format!("`{}`", file.display());
+    let opened = tokio::fs::File::open(file).await;
+    read_text(opened.map_err(|source| SignerError::Read { what: what(), source })?, what).await
+}
+
+async fn read_text(
+    input: impl AsyncRead + Unpin,
+    what: impl FnOnce() -> String,
+) -> Result<String, SignerError> {
     let mut text = String::new();
-    let opened = tokio::fs::File::open(file).await.map_err(fail)?;
-    opened.take(LARGEST).read_to_string(&mut text).await.map_err(fail)?;
-    Ok(text)
+    match input.take(MAX_SIZE).read_to_string(&mut text).await {
+        Ok(_) => Ok(text),
+        Err(source) => Err(SignerError::Read { what: what(), source }),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use jiff::{Timestamp, ToSpan as _};
 use sigstore_sign::{Error as SigstoreError, SigningContext, SigningServices, SigstoreInstance};
 use tokio::sync::Mutex;
 
-use super::token::{ActionsToken, TokenError, TokenSource};
+use super::error::SignerError;
+use super::token::{ActionsToken, TokenSource};
 use crate::model::evidence::{Claims, Statement};
 
 /// Keyless signing: an ephemeral key, a certificate for the workflow's identity (Fulcio), a transparency log entry
@@ -30,29 +31,11 @@ pub struct SigstoreServices {
     pub timestamp: Option<String>,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum KeylessError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    ActionsToken(#[from] TokenError),
-    #[error("signing without a key failed")]
-    #[diagnostic(help(
-        "Sigstore's services may be down (status.sigstore.dev); what is published already stays as it is, and a new run goes on from there"
-    ))]
-    Service(#[source] SigstoreError),
-    #[error("the services for signing without a key are not known")]
-    SigstoreServices(#[source] SigstoreError),
-    #[error("{0}")]
-    CertificateIdentity(String),
-    #[error("the bundle cannot be written: {0}")]
-    Bundle(String),
-}
-
 impl SigstoreServices {
     /// Sigstore's public services, as known at build time.
-    pub fn public() -> Result<Self, KeylessError> {
-        let services = SigningServices::from_embedded(SigstoreInstance::PublicGood)
-            .map_err(KeylessError::SigstoreServices)?;
+    pub fn public() -> Result<Self, SignerError> {
+        let services =
+            SigningServices::from_embedded(SigstoreInstance::PublicGood).map_err(SignerError::Sigstore)?;
         Ok(Self {
             fulcio: services.fulcio_url().to_owned(),
             rekor: services.rekor_url().to_owned(),
@@ -75,7 +58,7 @@ impl Keyless {
         }
     }
 
-    pub async fn claims(&self) -> Result<Claims, KeylessError> {
+    pub async fn claims(&self) -> Result<Claims, SignerError> {
         let mut token = self.token.lock().await;
         Ok(self.fresh(&mut token).await?.claims.clone())
     }
@@ -84,7 +67,7 @@ impl Keyless {
     ///
     /// Retries three times, after 1, 2 and 4 seconds, if a service is unreachable or overloaded. Each attempt uses a
     /// new key and certificate; log entries of failed attempts remain and are harmless.
-    pub async fn sign(&self, statement: &Statement) -> Result<Vec<u8>, KeylessError> {
+    pub async fn sign(&self, statement: &Statement) -> Result<Vec<u8>, SignerError> {
         let identity = {
             let mut token = self.token.lock().await;
             self.fresh(&mut token).await?.identity.clone()
@@ -95,13 +78,13 @@ impl Keyless {
             .when(is_passing)
             .notify(|error, wait| tracing::info!(%error, "signing failed, next try in {wait:?}"))
             .await
-            .map_err(KeylessError::Service)?;
-        let json = bundle.to_json().map_err(|error| KeylessError::Bundle(error.to_string()))?;
+            .map_err(SignerError::Sigstore)?;
+        let json = bundle.to_json().map_err(|error| SignerError::Bundle(error.to_string()))?;
         Ok(json.into_bytes())
     }
 
     /// Tokens last for minutes; one that expires soon is replaced.
-    async fn fresh<'a>(&self, token: &'a mut Option<ActionsToken>) -> Result<&'a ActionsToken, TokenError> {
+    async fn fresh<'a>(&self, token: &'a mut Option<ActionsToken>) -> Result<&'a ActionsToken, SignerError> {
         let soon = Timestamp::now() + 1.minute();
         match token.take().filter(|token| token.identity.expiration() > soon) {
             Some(old) => Ok(token.insert(old)),
@@ -110,11 +93,10 @@ impl Keyless {
     }
 }
 
-pub(in crate::io) fn retry_policy(first: Duration) -> ExponentialBuilder {
+pub(super) fn retry_policy(first: Duration) -> ExponentialBuilder {
     ExponentialBuilder::new().with_min_delay(first).with_factor(2.0).with_max_times(3)
 }
 
-/// Whether a retry may succeed.
 fn is_passing(error: &SigstoreError) -> bool {
     use sigstore_sign::{fulcio, rekor, tsa};
     let overloaded = |status: u16| status >= 500 || status == 429;

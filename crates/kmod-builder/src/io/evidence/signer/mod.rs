@@ -1,24 +1,23 @@
 //! Signs with a private key, a GitHub Actions workflow identity, or both.
 
+mod error;
 mod key;
 mod keyless;
 mod sources;
 mod token;
 
-pub use key::{KeyFileError, parse_key, read_key, read_password, read_public_key};
-pub(super) use keyless::retry_policy;
-pub use keyless::{Keyless, KeylessError, SigstoreServices};
-pub use sources::{SignerError, SignerSources};
-pub use token::{TokenError, TokenSource};
+pub use error::SignerError;
+pub use key::{parse_key, read_key, read_password, read_public_key};
+pub use keyless::{Keyless, SigstoreServices};
+pub use sources::SignerSources;
+pub use token::TokenSource;
 
 use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
 
 use crate::model::evidence::provenance::{BuildPlatform, SourceCommit};
 use crate::model::evidence::simple_signing::SimpleSignature;
 use crate::model::evidence::verify::{CertificateIdentity, TrustPolicy};
-use crate::model::evidence::{
-    EvidenceKind, PublicKey, SigningKey, SigningKeyError, Statement, StatementSubject,
-};
+use crate::model::evidence::{EvidenceKind, PublicKey, SigningKey, Statement, StatementSubject};
 
 pub const UNSIGNED: &str = "NOT SIGNED (--no-sign): this image cannot be told from a forged one, and hosts that require \
      signatures will reject it";
@@ -42,16 +41,6 @@ pub struct SignedStatement {
     pub signer_kind: SignerKind,
     /// Sigstore bundle in JSON.
     pub bundle: Vec<u8>,
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum SignError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Key(#[from] SigningKeyError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Keyless(#[from] KeylessError),
 }
 
 impl Signer {
@@ -85,10 +74,10 @@ impl Signer {
         &self,
         tokens: Option<&TokenSource>,
         source: Option<SourceCommit>,
-    ) -> Result<BuildPlatform, SignError> {
+    ) -> Result<BuildPlatform, SignerError> {
         let claims = match (&self.keyless, tokens) {
             (Some(keyless), _) => keyless.claims().await?,
-            (None, Some(tokens)) => tokens.fetch().await.map_err(KeylessError::from)?.claims,
+            (None, Some(tokens)) => tokens.fetch().await?.claims,
             (None, None) => return Ok(BuildPlatform::Local { source }),
         };
         Ok(BuildPlatform::Actions(Box::new(claims)))
@@ -99,7 +88,7 @@ impl Signer {
         &self,
         signer_kind: SignerKind,
         root: TrustedRoot,
-    ) -> Result<Option<TrustPolicy>, SignError> {
+    ) -> Result<Option<TrustPolicy>, SignerError> {
         match signer_kind {
             SignerKind::Key => Ok(self.public_key().cloned().map(TrustPolicy::Key)),
             SignerKind::Keyless => match &self.keyless {
@@ -109,7 +98,7 @@ impl Signer {
                     let (workflow, _) =
                         claims.job_workflow_ref.rsplit_once('@').unwrap_or((&claims.job_workflow_ref, ""));
                     let identity = CertificateIdentity::github(&claims.repository, root)
-                        .map_err(|error| KeylessError::CertificateIdentity(error.to_string()))?
+                        .map_err(|error| SignerError::Token(error.to_string()))?
                         .server(&claims.server(), &claims.iss)
                         .workflow(workflow);
                     Ok(Some(TrustPolicy::Identity(Box::new(identity))))
@@ -123,7 +112,7 @@ impl Signer {
         &self,
         signer_kind: SignerKind,
         statement: &Statement,
-    ) -> Result<Option<SignedStatement>, SignError> {
+    ) -> Result<Option<SignedStatement>, SignerError> {
         let bundle = match (signer_kind, &self.key, &self.keyless) {
             (SignerKind::Key, Some(key), _) => key.sign(statement)?,
             (SignerKind::Keyless, _, Some(keyless)) => keyless.sign(statement).await?,
@@ -134,7 +123,7 @@ impl Signer {
     }
 
     /// `None` without a key.
-    pub fn sign_simple(&self, subject: &StatementSubject) -> Result<Option<SimpleSignature>, SignError> {
+    pub fn sign_simple(&self, subject: &StatementSubject) -> Result<Option<SimpleSignature>, SignerError> {
         Ok(self.key.as_ref().map(|key| key.sign_simple(subject)).transpose()?)
     }
 }
@@ -142,28 +131,18 @@ impl Signer {
 /// The trusted root in the file, else the built-in one of Sigstore's public services.
 ///
 /// `cosign trusted-root create` and `gh attestation trusted-root` write newer ones.
-pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot, TrustedRootError> {
-    let Some(file) = file else {
-        return SigstoreInstance::PublicGood.embedded_trusted_root().map_err(TrustedRootError::Embedded);
+pub async fn trusted_root(file: Option<&std::path::Path>) -> Result<TrustedRoot, SignerError> {
+    let fail = |place: String, error: &dyn std::error::Error| {
+        let reason = error.to_string();
+        SignerError::TrustedRoot { place, reason }
     };
-    let in_file = |reason: String| TrustedRootError::File { file: file.to_owned(), reason };
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| in_file(error.to_string()))?;
-    TrustedRoot::from_json(&text).map_err(|error| in_file(error.to_string()))
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TrustedRootError {
-    #[error("invalid trusted root `{}`: {reason}", file.display())]
-    #[diagnostic(help(
-        "`cosign trusted-root create` writes one; or use one line of `gh attestation trusted-root`"
-    ))]
-    File {
-        /// As given by the user, not resolved.
-        file: std::path::PathBuf,
-        reason: String,
-    },
-    #[error("invalid built-in trusted root")]
-    Embedded(#[source] sigstore_trust_root::Error),
+    let Some(file) = file else {
+        let root = SigstoreInstance::PublicGood.embedded_trusted_root();
+        return root.map_err(|error| fail("of this program".to_owned(), &error));
+    };
+    let place = || format!("`{}`", file.display());
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| fail(place(), &error))?;
+    TrustedRoot::from_json(&text).map_err(|error| fail(place(), &error))
 }
 
 #[cfg(test)]

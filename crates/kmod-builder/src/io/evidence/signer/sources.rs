@@ -1,15 +1,16 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sigstore_trust_root::TrustedRoot;
 
+use super::error::SignerError;
 use super::{
-    KeyFileError, Keyless, KeylessError, Signer, SigstoreServices, TokenError, TokenSource, TrustedRootError,
-    parse_key, read_key, read_password, trusted_root,
+    Keyless, Signer, SigstoreServices, TokenSource, parse_key, read_key, read_password, trusted_root,
 };
-use crate::io::environment;
-use crate::io::evidence::github_attestations::GithubAttestations;
-use crate::model::evidence::{SigningKey, SigningKeyError};
+use crate::io::environment::{secret, variable};
+use crate::io::github::{GithubAttestations, RateLimitPolicy};
+use crate::model::evidence::SigningKey;
 
 /// Flags. Each address has Sigstore's public service as its default.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -41,40 +42,6 @@ pub struct SignerSources {
     trusted_root: Option<PathBuf>,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum SignerError {
-    #[error("no signer: there is no private key and no workflow identity")]
-    #[diagnostic(help(
-        "give --key FILE, run in GitHub Actions with `id-token: write`, or give --no-sign for local work"
-    ))]
-    NoSigner,
-    #[error("only a GitHub Actions workflow can upload attestations to GitHub")]
-    #[diagnostic(help(
-        "give the job `id-token: write` and `attestations: write`, and the step GITHUB_TOKEN"
-    ))]
-    NotInActions,
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    KeyFile(#[from] KeyFileError),
-    #[error("cannot sign with the key in ZFS_KMODS_KEY_PEM")]
-    Key(
-        #[from]
-        #[diagnostic_source]
-        SigningKeyError,
-    ),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Keyless(#[from] KeylessError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Token(#[from] TokenError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    TrustedRoot(#[from] TrustedRootError),
-    #[error("cannot set up the HTTP client")]
-    Client(#[from] reqwest::Error),
-}
-
 impl SignerSources {
     pub async fn signer(&self) -> Result<Signer, SignerError> {
         self.available_signer().await?.ok_or(SignerError::NoSigner)
@@ -87,7 +54,7 @@ impl SignerSources {
     }
 
     pub async fn trusted_root(&self) -> Result<TrustedRoot, SignerError> {
-        Ok(trusted_root(self.trusted_root.as_deref()).await?)
+        trusted_root(self.trusted_root.as_deref()).await
     }
 
     /// `None` if the job may not request identity tokens.
@@ -96,30 +63,30 @@ impl SignerSources {
         TokenSource::new(client().ok()?, variable("ACTIONS_ID_TOKEN_REQUEST_URL"), bearer).ok()
     }
 
-    /// The attestation store of the repository whose workflow runs.
     pub async fn github_attestations(&self) -> Result<GithubAttestations, SignerError> {
         let (Some(tokens), Some(token)) = (self.tokens(), variable("GITHUB_TOKEN")) else {
             return Err(SignerError::NotInActions);
         };
         let claims = tokens.fetch().await?.claims;
         let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
-        Ok(GithubAttestations::new(client()?, &api, &claims.repository, SecretString::from(token)))
+        let policy = RateLimitPolicy::default();
+        Ok(GithubAttestations::new(&api, SecretString::from(token), &claims.repository, policy)?)
     }
 
     async fn key(&self) -> Result<Option<SigningKey>, SignerError> {
-        // GitHub Actions passes an unset secret as an empty variable.
-        let text = variable("ZFS_KMODS_KEY_PEM").filter(|text| !text.trim().is_empty());
+        const VARIABLE: &str = "ZFS_KMODS_KEY_PEM";
+        let text = secret(VARIABLE);
         if self.key.is_none() && text.is_none() {
             return Ok(None);
         }
         let password = if self.key_password_stdin {
             Some(read_password(tokio::io::stdin()).await?)
         } else {
-            variable("COSIGN_PASSWORD").filter(|password| !password.is_empty()).map(SecretString::from)
+            variable("COSIGN_PASSWORD").map(SecretString::from)
         };
         match (&self.key, text) {
-            (Some(file), _) => Ok(Some(read_key(file, password).await?)),
-            (None, Some(text)) => Ok(Some(parse_key(SecretString::from(text), password).await?)),
+            (Some(file), _) => read_key(file, password).await.map(Some),
+            (None, Some(text)) => parse_key(text, password, VARIABLE.to_owned()).await.map(Some),
             (None, None) => Ok(None),
         }
     }
@@ -136,14 +103,6 @@ impl SignerSources {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    environment::variable(name)
-}
-
 fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .connect_timeout(std::time::Duration::from_secs(10))
-        .timeout(std::time::Duration::from_mins(1))
-        .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
-        .build()
+    kmod_query::client_builder(Duration::from_secs(10)).timeout(Duration::from_mins(1)).build()
 }

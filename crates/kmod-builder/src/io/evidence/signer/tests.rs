@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fake_sigstore::FakeSigstore;
@@ -6,9 +5,9 @@ use secrecy::SecretString;
 
 use super::*;
 use crate::model::Digest;
-use crate::model::evidence::verify::{ImageFacts, StoredBundle, StoredEvidence, verify_evidence};
-use crate::model::evidence::{provenance, sbom};
-use crate::model::inputs::tests::inputs;
+use crate::model::evidence::tests::subject;
+use crate::model::evidence::verify::tests::{image, statements};
+use crate::model::evidence::verify::{StoredBundle, StoredEvidence, verify_evidence};
 use crate::model::verify::CheckStatus;
 
 fn client() -> reqwest::Client {
@@ -34,33 +33,9 @@ fn root(sigstore: &FakeSigstore) -> TrustedRoot {
     TrustedRoot::from_json(sigstore.trusted_root()).unwrap()
 }
 
-fn subject() -> StatementSubject {
-    StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
-}
-
-fn image() -> ImageFacts {
-    let label = inputs().digest();
-    ImageFacts {
-        repository: subject().name,
-        digest: subject().digest,
-        inputs_label: Ok(Some(label)),
-        rpms: Ok(BTreeMap::new()),
-    }
-}
-
 /// Every kind of evidence, signed by every signer.
 async fn attach(signer: &Signer) -> StoredEvidence {
-    let inputs = inputs();
-    let build_platform = signer.build_platform(None, None).await.unwrap();
-    let statements = [
-        Statement::new(
-            EvidenceKind::Provenance,
-            &subject(),
-            &provenance::predicate(&inputs, &build_platform),
-        ),
-        Statement::new(EvidenceKind::Sbom, &subject(), &sbom::document(&subject(), &inputs, &[])),
-        Statement::signature(&subject()),
-    ];
+    let statements = statements(&subject(), &signer.build_platform(None, None).await.unwrap());
     let mut bundles = Vec::new();
     for signer_kind in signer.signer_kinds() {
         for statement in &statements {
@@ -141,7 +116,7 @@ async fn a_service_that_refuses_is_not_asked_again() {
         TokenSource::new(client(), Some(sigstore.token_url()), Some(SecretString::from("b"))).unwrap();
     let keyless = Keyless::new(client(), tokens, &services);
     let error = keyless.sign(&Statement::signature(&subject())).await.unwrap_err();
-    assert!(matches!(error, KeylessError::Service(_)), "{error:?}");
+    assert!(matches!(error, SignerError::Sigstore(_)), "{error:?}");
 }
 
 #[tokio::test]

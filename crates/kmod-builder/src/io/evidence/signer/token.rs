@@ -3,13 +3,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use sigstore_sign::oidc::IdentityToken;
 
-use crate::model::evidence::{Claims, ParseClaimsError};
+use super::error::SignerError;
+use crate::model::evidence::Claims;
 
 /// Fulcio accepts only this audience.
 const AUDIENCE: &str = "sigstore";
-const HELP: &str = "give the job `permissions: id-token: write`, or sign with `--key`";
 
-/// Source of GitHub Actions OIDC tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSource {
     client: reqwest::Client,
@@ -23,37 +22,23 @@ pub struct ActionsToken {
     pub claims: Claims,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TokenError {
-    #[error("this is no job of GitHub Actions that may ask for an identity token")]
-    #[diagnostic(help("{HELP}"))]
-    NoSource,
-    #[error("GitHub Actions gave no identity token")]
-    #[diagnostic(help("{HELP}"))]
-    Request(#[source] reqwest::Error),
-    #[error(transparent)]
-    Claims(#[from] ParseClaimsError),
-    #[error("the identity token cannot be read: {0}")]
-    ActionsToken(String),
-}
-
 impl TokenSource {
     /// Values of `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`; empty counts as unset.
     pub fn new(
         client: reqwest::Client,
         url: Option<String>,
         bearer: Option<SecretString>,
-    ) -> Result<Self, TokenError> {
+    ) -> Result<Self, SignerError> {
         match (url, bearer) {
             (Some(url), Some(bearer)) if !url.is_empty() && !bearer.expose_secret().is_empty() => {
                 Ok(Self { client, url, bearer })
             }
-            _ => Err(TokenError::NoSource),
+            _ => Err(SignerError::NoTokenSource),
         }
     }
 
     /// Retries three times, after 1, 2 and 4 seconds, unless the request is rejected.
-    pub async fn fetch(&self) -> Result<ActionsToken, TokenError> {
+    pub async fn fetch(&self) -> Result<ActionsToken, SignerError> {
         use backon::Retryable as _;
         let passing = |error: &reqwest::Error| {
             error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429)
@@ -63,12 +48,12 @@ impl TokenSource {
             .when(passing)
             .await
             // The URL may hold secrets.
-            .map_err(|error| TokenError::Request(error.without_url()))?;
+            .map_err(|error| SignerError::TokenRequest(error.without_url()))?;
         let token = token.expose_secret();
         Ok(ActionsToken {
-            claims: Claims::from_token(token)?,
+            claims: Claims::from_token(token).map_err(|error| SignerError::Token(error.to_string()))?,
             identity: IdentityToken::from_jwt(token)
-                .map_err(|error| TokenError::ActionsToken(error.to_string()))?,
+                .map_err(|error| SignerError::Token(error.to_string()))?,
         })
     }
 

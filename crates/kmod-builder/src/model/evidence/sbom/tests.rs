@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::evidence::tests::inputs;
+use crate::model::evidence::tests::{inputs, subject};
 
 /// The RPMs of a small image: a module, a library of the userland in a folder, and the module's source.
 pub(in crate::model::evidence) fn packages() -> Vec<SbomPackage> {
@@ -29,10 +29,6 @@ pub(in crate::model::evidence) fn packages() -> Vec<SbomPackage> {
         ),
         package("src/zfs-kmod-2.4.3-1.fc43.src.rpm", "zfs-kmod", "2.4.3-1.fc43", "src", None),
     ]
-}
-
-fn subject() -> StatementSubject {
-    StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::Digest;
 use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::tests::subject;
 use crate::model::evidence::verify::{StoredBundle, TrustPolicy, verify_bundle};
 
 /// Made with `COSIGN_PASSWORD=verify_bundle-sesame cosign generate-key-pair` (cosign 3.1.1), and used nowhere else.
@@ -22,7 +23,7 @@ fn cosigns_key_is_opened_with_its_password_only() {
 #[test]
 fn what_was_signed_is_verified_with_the_public_key() {
     let key = read(COSIGN_KEY, Some("open-sesame")).unwrap();
-    let subject = StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5);
+    let subject = subject();
     let bundle = key.sign(&Statement::signature(&subject)).unwrap();
     let trust = TrustPolicy::Key(key.public().clone());
     let stored = StoredBundle { referrer: Digest::of(b""), json: bundle };

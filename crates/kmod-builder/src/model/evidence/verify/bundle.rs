@@ -20,7 +20,6 @@ pub struct VerifiedBundle {
     /// The digest of the manifest with the bundle.
     pub referrer: Digest,
     pub statement: ParsedStatement,
-    /// Of the verified certificate.
     pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
 }
 

@@ -9,54 +9,36 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::provenance::ProvenanceInputs;
 use crate::model::verify::{CheckResult, CheckStatus};
 
-struct EvidenceCheck {
-    /// Id and text.
-    name: (&'static str, &'static str),
-    kind: EvidenceKind,
-    /// `None` where the check does not apply.
-    run: fn(&Context<'_>) -> Option<CheckStatus>,
-}
-
-const fn check(
-    kind: EvidenceKind,
-    id: &'static str,
-    text: &'static str,
-    run: fn(&Context<'_>) -> Option<CheckStatus>,
-) -> EvidenceCheck {
-    EvidenceCheck { name: (id, text), kind, run }
-}
+/// Kind, id and text, and the check; `None` where it does not apply.
+type EvidenceCheck = (EvidenceKind, (&'static str, &'static str), fn(&Context<'_>) -> Option<CheckStatus>);
 
 /// In the order of results.
 const CHECKS: [EvidenceCheck; 7] = [
-    check(EvidenceKind::Provenance, "provenance-signed", "provenance is signed and whole", |context| {
+    (EvidenceKind::Provenance, ("provenance-signed", "provenance is signed and whole"), |context| {
         Some(outcome(context.provenance.as_ref()))
     }),
-    check(
+    (
         EvidenceKind::Provenance,
-        "provenance-matches-inputs",
-        "provenance is of the image's inputs",
+        ("provenance-matches-inputs", "provenance is of the image's inputs"),
         |context| Some(content::inputs_match(context.image, context.provenance.as_ref().ok())),
     ),
-    check(EvidenceKind::Sbom, "sbom-signed", "SBOM is signed", |context| {
-        Some(outcome(context.sbom.as_ref()))
-    }),
-    check(EvidenceKind::Sbom, "sbom-lists-rpms", "SBOM lists exactly the RPMs of the image", |context| {
+    (EvidenceKind::Sbom, ("sbom-signed", "SBOM is signed"), |context| Some(outcome(context.sbom.as_ref()))),
+    (EvidenceKind::Sbom, ("sbom-lists-rpms", "SBOM lists exactly the RPMs of the image"), |context| {
         Some(content::packages_match(context.image, context.sbom.as_ref().ok()))
     }),
-    check(EvidenceKind::Signature, "signature-valid", "signature is good", |context| {
+    (EvidenceKind::Signature, ("signature-valid", "signature is good"), |context| {
         Some(outcome(context.find(EvidenceKind::Signature).as_ref()))
     }),
     // Clients verify simple signatures with keys only.
-    check(
+    (
         EvidenceKind::Signature,
-        "simple-signature-valid",
-        "signature for podman and bootc is good",
+        ("simple-signature-valid", "signature for podman and bootc is good"),
         |context| match context.trust {
             TrustPolicy::Key(key) => Some(simple_signature(context.image, context.evidence, key)),
             TrustPolicy::Identity(_) | TrustPolicy::Unverified => None,
         },
     ),
-    check(EvidenceKind::BootTest, "newest-boot-test-passed", "newest boot test passed", |context| {
+    (EvidenceKind::BootTest, ("newest-boot-test-passed", "newest boot test passed"), |context| {
         Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, context.now?))
     }),
 ];
@@ -97,11 +79,10 @@ impl<'a> Context<'a> {
     }
 
     fn run(&self) -> impl Iterator<Item = (EvidenceKind, CheckResult)> + '_ {
-        CHECKS.iter().filter_map(|check| Some((check.kind, CheckResult::new(check.name, (check.run)(self)?))))
+        CHECKS.iter().filter_map(|(kind, name, run)| Some((*kind, CheckResult::new(*name, run(self)?))))
     }
 }
 
-/// Checks provenance, SBOM and signatures.
 pub fn verify_evidence(
     image: &ImageFacts,
     evidence: &StoredEvidence,

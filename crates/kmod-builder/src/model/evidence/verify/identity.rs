@@ -7,7 +7,6 @@ use sigstore_verify::{VerificationPolicy, Verifier};
 use super::VerifiedBundle;
 use crate::model::evidence::provenance::ACTIONS_BUILD_TYPE;
 
-/// The issuer of GitHub Actions tokens.
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const GITHUB: &str = "https://github.com";
 

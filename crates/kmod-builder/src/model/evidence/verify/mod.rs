@@ -40,7 +40,6 @@ pub struct StoredBundle {
     pub json: Vec<u8>,
 }
 
-/// Properties of the image that evidence is compared with.
 #[derive(Clone, Debug)]
 pub struct ImageFacts {
     /// `ghcr.io/owner/zfs-kmods`.
@@ -48,7 +47,6 @@ pub struct ImageFacts {
     pub digest: Digest,
     /// The label with the digest of the inputs.
     pub inputs_label: Lookup<Option<Digest>>,
-    /// The digests of the RPMs in the layers, by path.
     pub rpms: Lookup<BTreeMap<String, Digest>>,
 }
 
@@ -82,7 +80,6 @@ fn rpms(inspection: &Inspection) -> Lookup<BTreeMap<String, Digest>> {
     inspection.packages.iter().map(digest).collect()
 }
 
-/// The stored evidence of one signer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceStatus {
     /// Manifests with valid evidence.
@@ -207,4 +204,4 @@ fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicK
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -72,14 +72,10 @@ mod tests {
 
     use super::super::StoredBundle;
     use super::*;
-    use crate::model::evidence::tests::signing_key;
-    use crate::model::evidence::{SigningKey, Statement, StatementSubject};
+    use crate::model::evidence::tests::{signing_key, subject};
+    use crate::model::evidence::{SigningKey, Statement};
 
     const NOW: i64 = 1_800_000_000;
-
-    fn subject() -> StatementSubject {
-        StatementSubject::image("ghcr.io/owner/zfs-kmods", Digest::of(b"image"), 5)
-    }
 
     fn predicate(seconds_ago: i64, passed: bool) -> Value {
         let (passed, failed) = if passed { (vec!["load"], vec![]) } else { (vec![], vec!["load"]) };

@@ -1,17 +1,13 @@
 use super::*;
 use crate::model::evidence::provenance::{BuildPlatform, predicate};
 use crate::model::evidence::sbom::tests::packages;
-use crate::model::evidence::tests::{inputs, signing_key};
+use crate::model::evidence::tests::{inputs, signing_key, subject};
 use crate::model::evidence::{SigningKey, Statement, StatementSubject, artifact, sbom};
 use crate::model::verify::CheckResult;
 
 const REPOSITORY: &str = "ghcr.io/owner/zfs-kmods";
 
-fn subject() -> StatementSubject {
-    StatementSubject::image(REPOSITORY, Digest::of(b"image"), 5)
-}
-
-fn image() -> ImageFacts {
+pub(crate) fn image() -> ImageFacts {
     let rpms = packages().into_iter().map(|package| (package.file_name, package.digest)).collect();
     ImageFacts {
         repository: REPOSITORY.into(),
@@ -21,13 +17,9 @@ fn image() -> ImageFacts {
     }
 }
 
-fn statements(subject: &StatementSubject) -> Vec<Statement> {
+pub(crate) fn statements(subject: &StatementSubject, platform: &BuildPlatform) -> Vec<Statement> {
     vec![
-        Statement::new(
-            EvidenceKind::Provenance,
-            subject,
-            &predicate(&inputs(), &BuildPlatform::Local { source: None }),
-        ),
+        Statement::new(EvidenceKind::Provenance, subject, &predicate(&inputs(), platform)),
         Statement::new(EvidenceKind::Sbom, subject, &sbom::document(subject, &inputs(), &packages())),
         Statement::signature(subject),
     ]
@@ -39,7 +31,7 @@ fn stored(kind: EvidenceKind, subject: &StatementSubject, json: Vec<u8>) -> Stor
 }
 
 fn attach(key: &SigningKey, subject: &StatementSubject) -> StoredEvidence {
-    let statements = statements(subject);
+    let statements = statements(subject, &BuildPlatform::Local { source: None });
     let bundles = statements
         .iter()
         .map(|statement| stored(statement.kind(), subject, key.sign(statement).unwrap()))
