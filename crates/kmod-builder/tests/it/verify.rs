@@ -279,7 +279,7 @@ async fn rejects_layers_that_differ_from_the_documents() {
     let bench = VerifyBench::new(rpms::good()).await;
     let [userland, kmod] = bench.layers();
     let report = bench.composed(&userland, &Layer { diff_id: Digest::of(b""), ..kmod.clone() }).await;
-    failed(&report, LAYERS, "unpacked it has the digest sha256:");
+    failed(&report, LAYERS, "has the uncompressed digest sha256:");
     let report = bench.composed(&kmod, &userland).await;
     failed(&report, LAYERS, "does not have one layer of userland and one");
     failed(&report, "packages are named for the image", "is in the layer of the other packages");

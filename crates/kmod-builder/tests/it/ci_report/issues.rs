@@ -172,7 +172,7 @@ async fn an_issue_that_gets_no_label_is_opened_once_and_closed() {
     assert_eq!(command_output.status, Some(3), "{command_output:?}");
     let stderr = &command_output.stderr;
     assert!(
-        stderr.contains("could not create the label") && stderr.contains("issue #1 has not got"),
+        stderr.contains("cannot create the label") && stderr.contains("issue #1 did not get"),
         "{stderr}"
     );
     // A stranger's issue with the first line of ours is not touched.
