@@ -27,7 +27,8 @@ pub use meta::{Meta, MetaError};
 pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};
 pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
 
-/// Sends serde through `FromStr` and `Display`, so that the command line, TOML and JSON share one parser.
+/// (De)serializes through `FromStr` and `Display`, so that command line, TOML and JSON share one parser.
+#[macro_export]
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {
@@ -44,4 +45,3 @@ macro_rules! serde_as_text {
         }
     };
 }
-use serde_as_text;

@@ -37,21 +37,4 @@ pub use retry::{RetryPolicy, RetryableError, retry_after};
 pub use stats::{RequestCounter, RequestStats};
 pub use upstream::Upstream;
 
-/// (De)serializes through `FromStr` and `Display`, so that command line and JSON share one parser.
-macro_rules! serde_as_text {
-    ($type:ty) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-use serde_as_text;
+use kmod_compat::serde_as_text;
