@@ -47,7 +47,7 @@ impl Layer {
 /// `None` without the annotation.
 pub fn groups(layer: &Descriptor) -> Option<BTreeSet<PackageGroup>> {
     let text = layer.annotations.get(GROUPS)?;
-    text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
+    text.split(',').filter(|word| !word.is_empty()).map(PackageGroup::named).collect()
 }
 
 pub fn target(labels: &Annotations) -> Option<Target> {

@@ -51,9 +51,8 @@ fn is_repeated(difference: &MemberDiff, comparison: &ImageDiff) -> bool {
 
 fn lines(difference: &RpmDiff) -> String {
     let files = difference.files.iter().map(|file| {
-        let aspects: Vec<_> = file.aspects.iter().map(|aspect| aspect.as_str()).collect();
         let what = match file.result {
-            DiffResult::Different => aspects.join(", "),
+            DiffResult::Different => file.aspects.join(", "),
             verdict => verdict.as_str().to_owned(),
         };
         format!("  file  {}: {what}\n", file.path)
@@ -77,8 +76,6 @@ fn value(value: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::model::Digest;
     use crate::model::image_diff::{FileDiff, PackageDiff};
@@ -88,7 +85,7 @@ mod tests {
         let file = |number: usize| FileDiff {
             path: format!("/usr/src/{number}"),
             result: DiffResult::OnlyInFirst,
-            aspects: BTreeSet::new(),
+            aspects: Vec::new(),
         };
         let files = (0..30).map(file).collect();
         let difference = RpmDiff { files, tags: Vec::new() };

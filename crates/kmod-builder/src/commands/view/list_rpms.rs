@@ -48,7 +48,7 @@ impl Show for RpmList {
                 row.evr.clone(),
                 row.package.file_arch().to_owned(),
                 HumanBytes(row.package.size).to_string(),
-                row.group.to_string(),
+                row.group.as_str().to_owned(),
             ]
         });
         output::columns(["NAME", "EVR", "ARCH", "SIZE", "GROUP"], rows)

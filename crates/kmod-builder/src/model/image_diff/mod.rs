@@ -13,7 +13,7 @@ use super::Digest;
 use super::compose::{self, Layer};
 use super::verify::{BlobFault, Inspection};
 
-pub use rpm_metadata::{FileAspect, FileDiff, RpmDiff, RpmFileEntry, RpmMetadata, TagDiff};
+pub use rpm_metadata::{FileDiff, RpmDiff, RpmFileEntry, RpmMetadata, TagDiff};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageDiff {

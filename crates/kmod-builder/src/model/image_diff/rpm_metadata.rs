@@ -35,36 +35,15 @@ pub struct RpmFileEntry {
     pub owner: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileAspect {
-    Content,
-    Size,
-    Mode,
-    Mtime,
-    Owner,
-}
-
-impl FileAspect {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Content => "content",
-            Self::Size => "size",
-            Self::Mode => "mode",
-            Self::Mtime => "mtime",
-            Self::Owner => "owner",
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileDiff {
     /// In the package.
     pub path: String,
     /// Never [`DiffResult::Same`].
     pub result: DiffResult,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub aspects: BTreeSet<FileAspect>,
+    /// Of `content`, `size`, `mode`, `mtime` and `owner`, those that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aspects: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +69,7 @@ impl RpmDiff {
                 let result = DiffResult::of(one, other);
                 let aspects = match (one, other) {
                     (Some(one), Some(other)) => aspects(one, other),
-                    _ => BTreeSet::new(),
+                    _ => Vec::new(),
                 };
                 (result != DiffResult::Same).then(|| FileDiff { path: path.clone(), result, aspects })
             })
@@ -116,13 +95,13 @@ fn pairs<'a, T>(
     names.into_iter().map(|name| (name, first.get(name), second.get(name)))
 }
 
-fn aspects(first: &RpmFileEntry, second: &RpmFileEntry) -> BTreeSet<FileAspect> {
+fn aspects(first: &RpmFileEntry, second: &RpmFileEntry) -> Vec<&'static str> {
     let differs = [
-        (FileAspect::Content, first.content != second.content),
-        (FileAspect::Size, first.size != second.size),
-        (FileAspect::Mode, first.mode != second.mode),
-        (FileAspect::Mtime, first.modified != second.modified),
-        (FileAspect::Owner, first.owner != second.owner),
+        ("content", first.content != second.content),
+        ("size", first.size != second.size),
+        ("mode", first.mode != second.mode),
+        ("mtime", first.modified != second.modified),
+        ("owner", first.owner != second.owner),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(aspect, _)| aspect).collect()
 }

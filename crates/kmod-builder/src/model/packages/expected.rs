@@ -40,17 +40,12 @@ impl ExpectedPackages {
             "kmod-zfs-devel".to_owned(),
             format!("kmod-zfs-devel-{kernel}"),
         ];
+        let names = binary.iter().map(String::as_str).chain(["pam_zfs_key", "zfs-kmod"]);
+        let debug = names.flat_map(|name| [format!("{name}-debuginfo"), format!("{name}-debugsource")]);
         // Built if PAM's headers are installed.
-        let mut optional = vec!["pam_zfs_key".to_owned()];
-        for name in binary.iter().chain(["pam_zfs_key".to_owned(), "zfs-kmod".to_owned()].iter()) {
-            optional.push(format!("{name}-debuginfo"));
-            optional.push(format!("{name}-debugsource"));
-        }
-        let required = binary
-            .into_iter()
-            .map(|name| (name, false))
-            .chain([("zfs".to_owned(), true), ("zfs-kmod".to_owned(), true)])
-            .collect();
+        let optional = debug.chain(["pam_zfs_key".to_owned()]).collect();
+        let sources = ["zfs", "zfs-kmod"].map(|name| (name.to_owned(), true));
+        let required = binary.into_iter().map(|name| (name, false)).chain(sources).collect();
         Self { required, optional }
     }
 

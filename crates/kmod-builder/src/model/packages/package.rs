@@ -5,22 +5,18 @@ use serde::{Serialize, Serializer};
 use super::{LayerKind, PackageGroup};
 use crate::model::Digest;
 
-/// An RPM's header fields and file properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Package {
     /// `zfs`, `kmod-zfs-6.17.8-300.fc43.x86_64`, …
     pub name: String,
     pub epoch: Option<u32>,
-    /// The upstream version (`2.4.3`).
     pub version: String,
-    /// The packager's release (`1.fc43`).
     pub release: String,
     /// As in the header: a source package has the architecture of its build.
     pub arch: String,
     pub source: bool,
     /// Of the file, in bytes.
     pub size: u64,
-    /// Of the file.
     pub digest: Digest,
     /// The sum of the sizes of the packaged files, in bytes.
     pub installed_size: u64,
@@ -77,13 +73,11 @@ impl Package {
         LayerKind::of(&self.name)
     }
 
-    pub fn requires(&self, name: &str) -> impl Iterator<Item = &Capability> {
-        let name = name.to_owned();
+    pub fn requires<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Capability> {
         self.requires.iter().filter(move |capability| capability.name == name)
     }
 
-    pub fn provides(&self, name: &str) -> impl Iterator<Item = &Capability> {
-        let name = name.to_owned();
+    pub fn provides<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Capability> {
         self.provides.iter().filter(move |capability| capability.name == name)
     }
 
@@ -102,7 +96,6 @@ impl Package {
 /// In the form of `rpm --requires`: `kernel-uname-r = 6.17.8`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
-    /// A package, a library, a file, or a virtual name.
     pub name: String,
     pub version: Option<(VersionOperator, String)>,
 }
@@ -161,15 +154,10 @@ pub struct Scriptlet {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptletKind {
-    /// `%pre`
     BeforeInstall,
-    /// `%post`
     AfterInstall,
-    /// `%preun`
     BeforeRemoval,
-    /// `%postun`
     AfterRemoval,
-    /// `%posttrans`
     AfterTransaction,
 }
 

@@ -22,7 +22,6 @@ impl Branch {
         if name.is_empty() {
             return Err(ParseBranchError);
         }
-        let plain = |character: char| character.is_ascii_alphanumeric() || "_.".contains(character);
         if name.len() <= MAX_LENGTH && name.chars().all(plain) && !ends_with_digits(name) {
             return Ok(Self(name.to_owned()));
         }
@@ -35,9 +34,12 @@ impl Branch {
     }
 
     pub(super) fn is_in_tags(text: &str) -> bool {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
-        !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(plain)
+        !text.is_empty() && text.len() <= MAX_LENGTH && text.chars().all(plain)
     }
+}
+
+fn plain(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_.".contains(character)
 }
 
 fn ends_with_digits(name: &str) -> bool {

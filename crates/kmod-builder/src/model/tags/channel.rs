@@ -103,7 +103,6 @@ fn streams() -> String {
     Stream::with_channel().map(|stream| format!("`{stream}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// `RUN-COMMIT`.
 pub(super) fn is_run_and_commit(text: &str) -> bool {
     text.split_once('-').is_some_and(|(run, commit)| {
         !run.is_empty()
@@ -176,27 +175,17 @@ mod tests {
         let stable: Channel = "stable".parse().unwrap();
         let kernel = "6.17.8-300.fc43.x86_64";
         let image = format!("zfs-2.4.3_kernel-{kernel}");
-        assert_eq!(
-            all(&stable, &target(kernel)),
-            [
-                "stable",
-                "zfs-2.4_stable",
-                "fedora-43_stable",
-                &image,
-                &format!("candidate-{image}"),
-                "stable-1234-0123456789ab",
-            ]
-        );
-        let classes = all(&stable, &target(kernel)).into_iter().map(|tag| TagClass::of(&tag));
+        let tags = all(&stable, &target(kernel));
+        let classified: Vec<_> = tags.iter().map(|tag| (tag.as_str(), TagClass::of(tag))).collect();
         let expected = [
-            TagClass::Channel,
-            TagClass::Channel,
-            TagClass::Channel,
-            TagClass::Version(target(kernel)),
-            TagClass::Candidate,
-            TagClass::Audit,
+            ("stable", TagClass::Channel),
+            ("zfs-2.4_stable", TagClass::Channel),
+            ("fedora-43_stable", TagClass::Channel),
+            (&image, TagClass::Version(target(kernel))),
+            (&format!("candidate-{image}"), TagClass::Candidate),
+            ("stable-1234-0123456789ab", TagClass::Audit),
         ];
-        assert!(classes.eq(expected));
+        assert_eq!(classified, expected);
     }
 
     /// Images of all architectures share a repository; a channel tag is for one.

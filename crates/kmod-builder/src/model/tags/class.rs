@@ -25,26 +25,20 @@ pub enum TagClass {
     Unknown,
 }
 
-const SIGNATURES: [&str; 3] = ["sig", "att", "sbom"];
-
 impl TagClass {
     pub fn of(tag: &str) -> Self {
-        if let Some(class) = evidence(tag) {
-            return class;
-        }
-        if let Some(target) = target(tag) {
-            return Self::Version(target);
-        }
-        if tag.strip_prefix(CANDIDATE).is_some_and(|rest| target(image_of_branch(rest)).is_some()) {
-            return Self::Candidate;
-        }
-        if tag.strip_prefix(BRANCH).is_some_and(|rest| !rest.is_empty()) {
-            return Self::Branch;
-        }
-        match (is_channel(tag), is_audit(tag)) {
-            (true, _) => Self::Channel,
-            (_, true) => Self::Audit,
-            _ => Self::Unknown,
+        match evidence(tag).or_else(|| target(tag).map(Self::Version)) {
+            Some(class) => class,
+            None if tag
+                .strip_prefix(CANDIDATE)
+                .is_some_and(|rest| target(image_of_branch(rest)).is_some()) =>
+            {
+                Self::Candidate
+            }
+            None if tag.strip_prefix(BRANCH).is_some_and(|rest| !rest.is_empty()) => Self::Branch,
+            None if is_channel(tag) => Self::Channel,
+            None if is_audit(tag) => Self::Audit,
+            None => Self::Unknown,
         }
     }
 }
@@ -61,14 +55,10 @@ fn image_of_branch(tag: &str) -> &str {
 
 fn evidence(tag: &str) -> Option<TagClass> {
     let rest = tag.strip_prefix("sha256-")?;
-    let (hex, suffix) = match rest.split_once('.') {
-        Some((hex, suffix)) => (hex, Some(suffix)),
-        None => (rest, None),
-    };
-    let digest = format!("sha256:{hex}").parse().ok()?;
-    match suffix {
-        None => Some(TagClass::Referrers(digest)),
-        Some(suffix) if SIGNATURES.contains(&suffix) => Some(TagClass::Signature(digest)),
+    let digest = |hex: &str| format!("sha256:{hex}").parse().ok();
+    match rest.split_once('.') {
+        None => Some(TagClass::Referrers(digest(rest)?)),
+        Some((hex, "sig" | "att" | "sbom")) => Some(TagClass::Signature(digest(hex)?)),
         Some(_) => None,
     }
 }

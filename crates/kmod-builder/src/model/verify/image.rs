@@ -2,7 +2,7 @@
 
 use kmod_compat::FedoraVersion;
 
-use super::{BlobFault, CheckStatus, CheckSubject, Inspection};
+use super::{BlobFault, CheckSubject, Failures, Inspection};
 use crate::model::compose::{self, ARCH, FEDORA, INPUTS, KERNEL, PART, USERLAND, ZFS};
 use crate::model::oci::Annotations;
 use crate::model::packages::LayerKind;
@@ -30,7 +30,7 @@ pub(super) fn all_readable(inspection: &Inspection) -> Result<(), String> {
     }
 }
 
-pub(super) fn blobs(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn blobs(subject: &CheckSubject<'_>) -> Vec<String> {
     let Inspection { manifest, config, layers, .. } = subject.inspection;
     let faults =
         config.as_ref().err().into_iter().chain(layers.iter().filter_map(|layer| layer.as_ref().err()));
@@ -38,22 +38,16 @@ pub(super) fn blobs(subject: &CheckSubject<'_>) -> CheckStatus {
         BlobFault::Changed(reason) => Some(reason.clone()),
         BlobFault::Content(_) | BlobFault::Entry(_) => None,
     });
-    CheckStatus::of(manifest.as_ref().err().cloned().into_iter().chain(changed))
+    manifest.as_ref().err().cloned().into_iter().chain(changed).collect()
 }
 
-pub(super) fn layers(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn layers(subject: &CheckSubject<'_>) -> Failures {
     let Inspection { manifest, config, layers, .. } = subject.inspection;
-    let Ok(manifest) = manifest else {
-        return CheckStatus::Unknown("the manifest cannot be read".to_owned());
-    };
+    let manifest = manifest.as_ref().map_err(|_| "the manifest cannot be read")?;
     let config = match config {
         Ok(config) => config,
-        Err(BlobFault::Changed(_)) => {
-            return CheckStatus::Unknown("the configuration was changed".to_owned());
-        }
-        Err(BlobFault::Content(reason) | BlobFault::Entry(reason)) => {
-            return CheckStatus::Failed(reason.clone());
-        }
+        Err(BlobFault::Changed(_)) => return Err("the configuration was changed".to_owned()),
+        Err(BlobFault::Content(reason) | BlobFault::Entry(reason)) => return Ok(vec![reason.clone()]),
     };
     let mut failures = Vec::new();
     let parts: Vec<_> =
@@ -82,10 +76,10 @@ pub(super) fn layers(subject: &CheckSubject<'_>) -> CheckStatus {
             failures.push(format!("layer {} does not hold the groups in its annotation", number + 1));
         }
     }
-    CheckStatus::of(failures)
+    Ok(failures)
 }
 
-pub(super) fn entries(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn entries(subject: &CheckSubject<'_>) -> Failures {
     let failures: Vec<_> = subject
         .inspection
         .layers
@@ -96,14 +90,14 @@ pub(super) fn entries(subject: &CheckSubject<'_>) -> CheckStatus {
         })
         .collect();
     match all_readable(subject.inspection) {
-        Err(why) if failures.is_empty() => CheckStatus::Unknown(why),
-        _ => CheckStatus::of(failures),
+        Err(why) if failures.is_empty() => Err(why),
+        _ => Ok(failures),
     }
 }
 
-pub(super) fn labels(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn labels(subject: &CheckSubject<'_>) -> Failures {
     let (Ok(manifest), Ok(config)) = (&subject.inspection.manifest, &subject.inspection.config) else {
-        return CheckStatus::Unknown("the manifest or the configuration cannot be read".to_owned());
+        return Err("the manifest or the configuration cannot be read".to_owned());
     };
     let Target { zfs, kernel } = &subject.target;
     let labels = &config.config.labels;
@@ -136,7 +130,7 @@ pub(super) fn labels(subject: &CheckSubject<'_>) -> CheckStatus {
     if *labels != manifest.annotations {
         failures.push("the manifest's annotations are not the configuration's labels".to_owned());
     }
-    CheckStatus::of(failures)
+    Ok(failures)
 }
 
 fn holds<T: std::str::FromStr>(labels: &Annotations, name: &str) -> bool {

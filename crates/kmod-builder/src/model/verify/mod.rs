@@ -1,8 +1,8 @@
 //! The RPM contract: the checks that an image must pass before it is published.
 //!
 //! `io` reads the image (an [`Inspection`]), the checks evaluate it, and the [`VerificationReport`] has every result.
-//! Only a report without failures gives a [`VerifiedImage`]. A new check is a function in `image` or `packages` and a
-//! row in `CHECKS`.
+//! Only a report without failures gives a [`VerifiedImage`]. A new check is a function in `image` or `packages`, and a
+//! row in [`IMAGE_CHECKS`] or [`PACKAGE_CHECKS`].
 
 mod image;
 mod packages;
@@ -15,7 +15,6 @@ use super::image::{DigestRef, Tag};
 use super::oci::{Config, Manifest};
 use super::packages::Package;
 
-pub(in crate::model) use report::CheckName;
 pub use report::{CheckResult, CheckStatus, VerificationReport, VerifiedImage};
 
 #[derive(Clone, Debug)]
@@ -80,58 +79,43 @@ impl CheckSubject<'_> {
             .find(|package| package.name == name && !package.source)
     }
 
-    fn kmod_name(&self) -> String {
-        format!("kmod-zfs-{}", self.target.kernel)
-    }
-
     /// The package with the modules. Checks that depend on it are unknown without it.
-    fn kmod(&self) -> Result<&Package, CheckStatus> {
-        let name = self.kmod_name();
-        self.package(&name).ok_or_else(|| CheckStatus::Unknown(format!("the image has no package {name}")))
+    fn kmod(&self) -> Result<&Package, String> {
+        let name = format!("kmod-zfs-{}", self.target.kernel);
+        self.package(&name).ok_or_else(|| format!("the image has no package {name}"))
     }
 }
 
-struct ContractCheck {
-    name: CheckName,
-    /// If a layer could not be read, such checks are unknown.
-    needs_packages: bool,
-    run: fn(&CheckSubject<'_>) -> CheckStatus,
-}
+/// Sentences; none if the check passed. The error says why the check could not be made.
+type Failures = Result<Vec<String>, String>;
 
-const fn of_image(
-    id: &'static str,
-    text: &'static str,
-    run: fn(&CheckSubject<'_>) -> CheckStatus,
-) -> ContractCheck {
-    ContractCheck { name: (id, text), needs_packages: false, run }
-}
-
-const fn of_packages(
-    id: &'static str,
-    text: &'static str,
-    run: fn(&CheckSubject<'_>) -> CheckStatus,
-) -> ContractCheck {
-    ContractCheck { name: (id, text), needs_packages: true, run }
-}
+/// Id, text and function.
+type ContractCheck = (&'static str, &'static str, fn(&CheckSubject<'_>) -> Failures);
 
 /// In display order: earlier failures explain later ones.
-const CHECKS: [ContractCheck; 16] = [
-    of_image("blobs-unchanged", "blobs are unchanged", image::blobs),
-    of_image("layers-match-configuration", "layers are what the configuration says", image::layers),
-    of_image("layers-hold-only-rpms", "layers hold RPMs and nothing else", image::entries),
-    of_image("labels-match", "labels match", image::labels),
-    of_packages("rpms-whole", "RPMs are whole", packages::whole),
-    of_packages("no-kernel-packages", "no kernel is among the packages", packages::no_kernel),
-    of_packages("expected-packages-present", "every expected package is there", packages::complete),
-    of_packages("no-other-packages", "no other package is there", packages::nothing_else),
-    of_packages("package-names-match", "packages are named for the image", packages::names),
-    of_packages("package-architecture", "packages are for the architecture", packages::architecture),
-    of_packages("kmod-requires-kernel", "kmod requires its kernel", packages::kernel_requirement),
-    of_packages("kmod-runs-depmod", "kmod runs depmod for its kernel", packages::depmod),
-    of_packages("kmod-provides-zfs-kmod", "kmod provides what the userland needs", packages::kmod_provides),
-    of_packages("userland-requires-kmod", "userland requires its kmod", packages::userland_requirement),
-    of_packages("modules-in-place", "modules are in their place", packages::modules),
-    of_packages("modules-built-for-kernel", "modules are built for the kernel", packages::vermagic),
+const IMAGE_CHECKS: [ContractCheck; 4] = [
+    ("blobs-unchanged", "blobs are unchanged", |subject| Ok(image::blobs(subject))),
+    ("layers-match-configuration", "layers are what the configuration says", image::layers),
+    ("layers-hold-only-rpms", "layers hold RPMs and nothing else", image::entries),
+    ("labels-match", "labels match", image::labels),
+];
+
+/// Unknown if a layer could not be read.
+const PACKAGE_CHECKS: [ContractCheck; 12] = [
+    ("rpms-whole", "RPMs are whole", |subject| Ok(packages::whole(subject))),
+    ("no-kernel-packages", "no kernel is among the packages", |subject| Ok(packages::no_kernel(subject))),
+    ("expected-packages-present", "every expected package is there", packages::complete),
+    ("no-other-packages", "no other package is there", |subject| Ok(packages::nothing_else(subject))),
+    ("package-names-match", "packages are named for the image", |subject| Ok(packages::names(subject))),
+    ("package-architecture", "packages are for the architecture", |subject| {
+        Ok(packages::architecture(subject))
+    }),
+    ("kmod-requires-kernel", "kmod requires its kernel", packages::kernel_requirement),
+    ("kmod-runs-depmod", "kmod runs depmod for its kernel", packages::depmod),
+    ("kmod-provides-zfs-kmod", "kmod provides what the userland needs", packages::kmod_provides),
+    ("userland-requires-kmod", "userland requires its kmod", packages::userland_requirement),
+    ("modules-in-place", "modules are in their place", packages::modules),
+    ("modules-built-for-kernel", "modules are built for the kernel", packages::vermagic),
 ];
 
 /// The target is the given one, else that of the tag, else that of the labels.
@@ -146,23 +130,23 @@ pub fn verify(inspection: &Inspection, target: Option<&Target>) -> VerificationR
             (_, Err(fault)) => fault.reason().to_owned(),
             _ => "neither its tag nor its labels name a target".to_owned(),
         };
-        let unknown = || CheckStatus::Unknown("the target of the image is unknown".to_owned());
-        let (first, others) = CHECKS.split_at(1);
-        let results = first
-            .iter()
-            .map(|check| CheckResult::new(check.name, CheckStatus::Failed(why.clone())))
-            .chain(others.iter().map(|check| CheckResult::new(check.name, unknown())));
+        let unknown = "the target of the image is unknown";
+        let mut statuses = std::iter::once(CheckStatus::Failed(why));
+        let results = IMAGE_CHECKS.iter().chain(&PACKAGE_CHECKS).map(|&(id, text, _)| {
+            let status = statuses.next().unwrap_or_else(|| CheckStatus::Unknown(unknown.to_owned()));
+            CheckResult::new((id, text), status)
+        });
         return VerificationReport::new(inspection.image.clone(), None, results.collect());
     };
     let packages = inspection.packages.iter().filter_map(|found| found.content.as_ref().ok()).collect();
     let subject = CheckSubject { inspection, target: target.clone(), packages };
     let readable = image::all_readable(inspection);
-    let results = CHECKS.iter().map(|check| {
-        let outcome = match &readable {
-            Err(why) if check.needs_packages => CheckStatus::Unknown(why.clone()),
-            _ => (check.run)(&subject),
-        };
-        CheckResult::new(check.name, outcome)
+    let of_image = IMAGE_CHECKS.iter().map(|&(id, text, run)| (id, text, run(&subject)));
+    let of_packages = PACKAGE_CHECKS
+        .iter()
+        .map(|&(id, text, run)| (id, text, readable.clone().and_then(|()| run(&subject))));
+    let results = of_image.chain(of_packages).map(|(id, text, failures)| {
+        CheckResult::new((id, text), failures.map_or_else(CheckStatus::Unknown, CheckStatus::of))
     });
     VerificationReport::new(inspection.image.clone(), Some(target), results.collect())
 }

@@ -1,28 +1,28 @@
 //! Checks of the list of packages, their capabilities and their content.
 
-use super::{CheckStatus, CheckSubject};
+use super::{CheckSubject, Failures};
 use crate::model::compose::FEDORA;
 use crate::model::packages::{ExpectedPackages, LayerKind, Package, ScriptletKind};
 
-pub(super) fn whole(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn whole(subject: &CheckSubject<'_>) -> Vec<String> {
     let failures = subject.inspection.packages.iter().filter_map(|found| {
         let reason = found.content.as_ref().err()?;
         Some(format!("{}: {reason}", found.path))
     });
-    CheckStatus::of(failures)
+    failures.collect()
 }
 
 /// A kernel package in the image would be installed beside the host's kernel.
-pub(super) fn no_kernel(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn no_kernel(subject: &CheckSubject<'_>) -> Vec<String> {
     let kernels = packages(subject).filter(|package| is_kernel(&package.name));
-    CheckStatus::of(kernels.map(|package| format!("{} is part of a kernel", package.file_name())))
+    kernels.map(|package| format!("{} is part of a kernel", package.file_name())).collect()
 }
 
 fn is_kernel(name: &str) -> bool {
     name == "kernel" || name.starts_with("kernel-")
 }
 
-pub(super) fn complete(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn complete(subject: &CheckSubject<'_>) -> Failures {
     let there = |name: &str, source: bool| {
         packages(subject).any(|package| package.name == name && package.source == source)
     };
@@ -33,16 +33,16 @@ pub(super) fn complete(subject: &CheckSubject<'_>) -> CheckStatus {
         .map(|(name, source)| if source { format!("{name} (source)") } else { name })
         .collect();
     if missing.is_empty() {
-        return CheckStatus::Passed;
+        return Ok(Vec::new());
     }
     let sentence = format!("missing: {}", missing.join(", "));
     if subject.inspection.packages.iter().any(|found| found.content.is_err()) {
-        return CheckStatus::Unknown(format!("{sentence}, or among the RPMs that cannot be read"));
+        return Err(format!("{sentence}, or among the RPMs that cannot be read"));
     }
-    CheckStatus::Failed(sentence)
+    Ok(vec![sentence])
 }
 
-pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> Vec<String> {
     let expected = expected(subject);
     let kernel = &subject.target.kernel;
     let mut failures = Vec::new();
@@ -62,11 +62,11 @@ pub(super) fn nothing_else(subject: &CheckSubject<'_>) -> CheckStatus {
             _ => format!("{file} is not a package of OpenZFS {}", subject.target.zfs),
         });
     }
-    CheckStatus::of(failures)
+    failures
 }
 
 /// Header, file name and directory must agree.
-pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn names(subject: &CheckSubject<'_>) -> Vec<String> {
     let mut failures = Vec::new();
     let zfs = subject.target.zfs.to_string();
     let labels = subject.inspection.config.as_ref().map(|config| &config.config.labels);
@@ -91,10 +91,10 @@ pub(super) fn names(subject: &CheckSubject<'_>) -> CheckStatus {
             failures.push(format!("{path} was not built on the Fedora that the image's label names"));
         }
     }
-    CheckStatus::of(failures)
+    failures
 }
 
-pub(super) fn architecture(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn architecture(subject: &CheckSubject<'_>) -> Vec<String> {
     let arch = subject.target.arch().rpm();
     // Scripts of dracut and Python; everything else is compiled.
     let scripts = |package: &Package| package.name == "zfs-dracut" || package.name.ends_with("-pyzfs");
@@ -103,36 +103,30 @@ pub(super) fn architecture(subject: &CheckSubject<'_>) -> CheckStatus {
         !package.source && package.arch != arch && !independent
     });
     let failure = |package: &Package| format!("{} is for {}, not {arch}", package.name, package.arch);
-    CheckStatus::of(others.map(failure))
+    others.map(failure).collect()
 }
 
 /// If OpenZFS's kmodtool finds `/lib/modules/K/build/Makefile`, it treats the kernel as custom, and the package
 /// requires no kernel at all (since OpenZFS 2.2.0, commit 1eca40f3ad).
-pub(super) fn kernel_requirement(subject: &CheckSubject<'_>) -> CheckStatus {
-    let kmod = match subject.kmod() {
-        Ok(kmod) => kmod,
-        Err(unknown) => return unknown,
-    };
+pub(super) fn kernel_requirement(subject: &CheckSubject<'_>) -> Failures {
+    let kmod = subject.kmod()?;
     let kernel = subject.target.kernel.to_string();
     let requirements: Vec<_> = kmod.requires("kernel-uname-r").collect();
     if requirements.iter().any(|requirement| requirement.exactly() == Some(kernel.as_str())) {
-        return CheckStatus::Passed;
+        return Ok(Vec::new());
     }
-    CheckStatus::Failed(match requirements.first() {
+    Ok(vec![match requirements.first() {
         Some(requirement) => format!("{} requires `{requirement}`, which is another kernel", kmod.name),
         None => format!(
             "{} does not require `kernel-uname-r = {kernel}`: kernel-core was present in the builder, and \
              kmodtool took its kernel for a home-made one, so these modules would be installed beside any kernel",
             kmod.name
         ),
-    })
+    }])
 }
 
-pub(super) fn depmod(subject: &CheckSubject<'_>) -> CheckStatus {
-    let kmod = match subject.kmod() {
-        Ok(kmod) => kmod,
-        Err(unknown) => return unknown,
-    };
+pub(super) fn depmod(subject: &CheckSubject<'_>) -> Failures {
+    let kmod = subject.kmod()?;
     let kernel = subject.target.kernel.to_string();
     let mut failures = Vec::new();
     for kind in [ScriptletKind::AfterInstall, ScriptletKind::AfterRemoval] {
@@ -149,41 +143,33 @@ pub(super) fn depmod(subject: &CheckSubject<'_>) -> CheckStatus {
             failures.push(format!("the {} of {} does not run depmod for {kernel}", kind.as_str(), kmod.name));
         }
     }
-    CheckStatus::of(failures)
+    Ok(failures)
 }
 
-pub(super) fn kmod_provides(subject: &CheckSubject<'_>) -> CheckStatus {
-    let kmod = match subject.kmod() {
-        Ok(kmod) => kmod,
-        Err(unknown) => return unknown,
-    };
+pub(super) fn kmod_provides(subject: &CheckSubject<'_>) -> Failures {
+    let kmod = subject.kmod()?;
     let evr = format!("{}-{}", subject.target.zfs, kmod.release);
     if kmod.provides("zfs-kmod").any(|capability| capability.exactly() == Some(evr.as_str())) {
-        return CheckStatus::Passed;
+        return Ok(Vec::new());
     }
-    CheckStatus::Failed(format!("{} does not provide `zfs-kmod = {evr}`", kmod.name))
+    Ok(vec![format!("{} does not provide `zfs-kmod = {evr}`", kmod.name)])
 }
 
-pub(super) fn userland_requirement(subject: &CheckSubject<'_>) -> CheckStatus {
-    let Some(package) = subject.package("zfs") else {
-        return CheckStatus::Unknown("the image has no package zfs".to_owned());
-    };
+pub(super) fn userland_requirement(subject: &CheckSubject<'_>) -> Failures {
+    let package = subject.package("zfs").ok_or("the image has no package zfs")?;
     let zfs = subject.target.zfs.to_string();
     let requirements: Vec<_> = package.requires("zfs-kmod").collect();
     if requirements.iter().any(|requirement| requirement.exactly() == Some(zfs.as_str())) {
-        return CheckStatus::Passed;
+        return Ok(Vec::new());
     }
-    CheckStatus::Failed(match requirements.first() {
+    Ok(vec![match requirements.first() {
         Some(requirement) => format!("zfs requires `{requirement}`, not `zfs-kmod = {zfs}`"),
         None => format!("zfs does not require `zfs-kmod = {zfs}`"),
-    })
+    }])
 }
 
-pub(super) fn modules(subject: &CheckSubject<'_>) -> CheckStatus {
-    let kmod = match subject.kmod() {
-        Ok(kmod) => kmod,
-        Err(unknown) => return unknown,
-    };
+pub(super) fn modules(subject: &CheckSubject<'_>) -> Failures {
+    let kmod = subject.kmod()?;
     let extra = format!("/lib/modules/{}/extra/", subject.target.kernel);
     // Fedora's /lib is a link to /usr/lib; packages may use either.
     let in_place = |path: &str| path.strip_prefix("/usr").unwrap_or(path).starts_with(&extra);
@@ -201,10 +187,10 @@ pub(super) fn modules(subject: &CheckSubject<'_>) -> CheckStatus {
         let strays = package.modules().filter(|path| package.name != kmod.name || !in_place(path));
         failures.extend(strays.map(|path| format!("{} brings {path}", package.name)));
     }
-    CheckStatus::of(failures)
+    Ok(failures)
 }
 
-pub(super) fn vermagic(subject: &CheckSubject<'_>) -> CheckStatus {
+pub(super) fn vermagic(subject: &CheckSubject<'_>) -> Failures {
     let kernel = subject.target.kernel.to_string();
     let mut failures = Vec::new();
     let mut count = 0;
@@ -229,9 +215,9 @@ pub(super) fn vermagic(subject: &CheckSubject<'_>) -> CheckStatus {
         }
     }
     if count == 0 {
-        return CheckStatus::Unknown("the image has no kernel module".to_owned());
+        return Err("the image has no kernel module".to_owned());
     }
-    CheckStatus::of(failures)
+    Ok(failures)
 }
 
 fn packages<'a>(subject: &'a CheckSubject<'_>) -> impl Iterator<Item = &'a Package> {

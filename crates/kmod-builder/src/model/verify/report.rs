@@ -1,4 +1,5 @@
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::model::Target;
 use crate::model::document::{self, DocumentSchema};
@@ -42,16 +43,17 @@ pub struct CheckResult {
     /// In kebab-case. Stable; the text may change.
     pub id: &'static str,
     pub check: &'static str,
-    outcome: &'static str,
-    reason: Option<String>,
-    #[serde(skip)]
+    #[serde(flatten, serialize_with = "outcome")]
     value: CheckStatus,
+}
+
+fn outcome<S: Serializer>(status: &CheckStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    json!({ "outcome": status.as_str(), "reason": status.reason() }).serialize(serializer)
 }
 
 impl CheckResult {
     pub(in crate::model) fn new((id, check): CheckName, value: CheckStatus) -> Self {
-        let (outcome, reason) = (value.as_str(), value.reason().map(str::to_owned));
-        Self { id, check, outcome, reason, value }
+        Self { id, check, value }
     }
 
     pub const fn outcome(&self) -> &CheckStatus {
@@ -76,7 +78,6 @@ impl VerificationReport {
         Self { schema: DocumentSchema::new("verification", 1), image, target, passed, checks }
     }
 
-    /// Adds checks to the report.
     #[must_use]
     pub fn and(self, more: Vec<CheckResult>) -> Self {
         let checks = self.checks.into_iter().chain(more).collect();
