@@ -26,11 +26,9 @@ pub fn module(path: &str, packed: &[u8]) -> io::Result<Vec<u8>> {
 pub fn kernel(vmlinuz: &[u8]) -> io::Result<Vec<u8>> {
     match zboot_payload(vmlinuz).map_err(io::Error::other)? {
         None => Ok(vmlinuz.to_vec()),
-        Some(payload) => match payload.compression {
-            ZbootCompression::Gzip => read(limited(flate2::read::GzDecoder::new(payload.kernel))),
-            // The kernel's length follows its single frame.
-            ZbootCompression::Zstd => read(limited(zstd::Decoder::new(payload.kernel)?.single_frame())),
-        },
+        Some((ZbootCompression::Gzip, kernel)) => read(limited(flate2::read::GzDecoder::new(kernel))),
+        // The kernel's length follows its single frame.
+        Some((ZbootCompression::Zstd, kernel)) => read(limited(zstd::Decoder::new(kernel)?.single_frame())),
     }
 }
 

@@ -118,22 +118,12 @@ fn modinfo<'data>(
     endian: LittleEndian,
     data: impl ReadRef<'data>,
 ) -> Result<Option<Vec<(String, String)>>, ElfError> {
-    let sections = header.section_headers(endian, data)?;
-    if sections.is_empty() {
-        return Ok(None);
+    let sections = header.sections(endian, data)?;
+    let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else { return Ok(None) };
+    if section.sh_size(endian) > MAX_TABLE {
+        return Err(damaged("a section is too large"));
     }
-    let content = |section: &elf::SectionHeader64<LittleEndian>| {
-        if section.sh_size(endian) > MAX_TABLE {
-            return Err(damaged("a section is too large"));
-        }
-        Ok(section.data(endian, data)?)
-    };
-    let names = sections.get(header.shstrndx(endian, data)? as usize);
-    let names = content(names.ok_or_else(|| damaged("its sections have no names"))?)?;
-    let name = |section: &elf::SectionHeader64<LittleEndian>| names.get(section.sh_name(endian) as usize..);
-    let is_modinfo = |section: &&_| name(section).is_some_and(|name| name.starts_with(b".modinfo\0"));
-    let Some(section) = sections.iter().find(is_modinfo) else { return Ok(None) };
-    let entries = content(section)?.split(|&byte| byte == 0).filter_map(|text| {
+    let entries = section.data(endian, data)?.split(|&byte| byte == 0).filter_map(|text| {
         let text = String::from_utf8_lossy(text);
         text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
     });
@@ -221,7 +211,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn modules_say_what_they_depend_on() {
+    fn reads_the_dependencies_of_modules() {
         let elf =
             ElfFile::parse(module("name=zfs\0depends=spl,crc32\0vermagic=6.1 SMP \0").as_slice()).unwrap();
         assert_eq!(elf.arch, Some(Arch::X86_64));
@@ -231,7 +221,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn libraries_say_what_they_need() {
+    fn reads_the_dependencies_of_libraries() {
         let elf =
             ElfFile::parse(program(Some("libzfs.so.7"), &["libc.so.6", "libm.so.6"]).as_slice()).unwrap();
         assert_eq!(elf.needed, ["libc.so.6", "libm.so.6"]);
@@ -241,7 +231,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn refuses_files_that_ask_for_too_much() {
+    fn rejects_files_beyond_the_limits() {
         let libraries = vec!["libc.so.6"; MAX_LIBRARIES + 1];
         let name = "x".repeat(5000);
         let mut section = module("name=zfs\0");

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::Digest;
-use crate::model::boot_test::{BootStep, BootTest, BootVerdict};
+use crate::model::boot_test::{BootTest, BootVerdict};
 use crate::model::ci_report::RecordedResult;
 use crate::model::document::{self, DocumentSchema};
 use crate::output::{self, Show};
@@ -47,7 +47,7 @@ impl Show for BootTestReport {
 impl Show for BootTest {
     fn table(&self) -> String {
         let rows = self.boots.iter().flat_map(|report| {
-            let row = |step: BootStep, passed: bool, at: Duration, detail: &str| {
+            let row = |step: &str, passed: bool, at: Duration, detail: &str| {
                 [
                     report.boot.number().to_string(),
                     step.to_string(),
@@ -56,9 +56,11 @@ impl Show for BootTest {
                     detail.trim().chars().take(60).collect(),
                 ]
             };
-            let made =
-                report.steps.iter().map(move |made| row(made.step, made.passed, made.at, &made.detail));
-            made.chain(report.broken_at().map(|step| row(step, false, report.time, "")))
+            let made = report
+                .steps
+                .iter()
+                .map(move |made| row(made.step.as_str(), made.passed, made.at, &made.detail));
+            made.chain(report.unfinished().map(|step| row(step, false, report.time, "")))
         });
         let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
         let (word, reason) = match &self.verdict {

@@ -9,36 +9,19 @@ use crate::io::download::DownloadError;
 use crate::io::podman::PodmanError;
 use crate::io::rpm::RpmFileError;
 use crate::model::boot_test::ModuleLoadError;
-use crate::model::elf::ElfError;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GuestError {
     #[error(transparent)]
     Rpm(#[from] RpmFileError),
-    #[error("{path}: {error}")]
-    File {
-        /// Path in the package.
-        path: String,
-        error: ElfError,
-    },
-    #[error("{path} cannot be unpacked: {reason}")]
-    Unpack {
-        /// Path in the package.
-        path: String,
-        reason: String,
-    },
-    #[error("no package in the image has the program {0}")]
+    #[error("cannot read {path} in its package: {reason}")]
+    File { path: String, reason: String },
+    #[error("{0}")]
     #[diagnostic(help("run `zfs-kmods verify` to check the whole image"))]
-    NoProgram(&'static str),
-    #[error("no package in the image has the module {0}.ko")]
-    #[diagnostic(help("run `zfs-kmods verify` to check the whole image"))]
-    NoModule(&'static str),
-    #[error("{0} does not require exactly one kernel, so there is none to boot")]
-    #[diagnostic(help("run `zfs-kmods verify` to check the whole image"))]
-    NoTarget(String),
+    Incomplete(String),
     #[error("the image has modules for {0}")]
     #[diagnostic(help("an image has modules for exactly one kernel"))]
-    Targets(Targets),
+    Targets(String),
     /// Only the Fedora release tells where the kernel's packages are.
     #[error("`{0}` does not name a release of Fedora, so its packages cannot be looked for")]
     #[diagnostic(help("name them: --kernel-core FILE|URL --kernel-modules FILE|URL --root DIR"))]
@@ -51,12 +34,7 @@ pub enum GuestError {
     Download(#[from] DownloadError),
     #[error("{from} is {found}, not {expected}")]
     #[diagnostic(help("test with the exact kernel of the image"))]
-    OtherPackage {
-        /// A path or a URL.
-        from: String,
-        expected: String,
-        found: String,
-    },
+    OtherPackage { from: String, expected: String, found: String },
     #[error("{nevra} does not have {path}")]
     NoFile { nevra: String, path: String },
     #[error(transparent)]
@@ -80,17 +58,8 @@ pub enum GuestError {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Targets(Vec<String>);
-
-impl FromIterator<String> for Targets {
-    fn from_iter<I: IntoIterator<Item = String>>(targets: I) -> Self {
-        Self(targets.into_iter().collect())
-    }
-}
-
-impl fmt::Display for Targets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("no kernel") } else { f.write_str(&self.0.join(" and ")) }
+impl GuestError {
+    pub(super) fn file(path: &str, reason: impl fmt::Display) -> Self {
+        Self::File { path: path.to_owned(), reason: reason.to_string() }
     }
 }

@@ -53,8 +53,7 @@ impl GuestKernel {
         let find = |end: &str| files.iter().find(|(path, _)| path.ends_with(end)).map(|(_, bytes)| bytes);
         let vmlinuz = find(&kernel)
             .ok_or_else(|| GuestError::NoFile { nevra: package.nevra(), path: kernel.clone() })?;
-        let vmlinuz = decompress::kernel(vmlinuz)
-            .map_err(|reason| GuestError::Unpack { path: kernel, reason: reason.to_string() })?;
+        let vmlinuz = decompress::kernel(vmlinuz).map_err(|error| GuestError::file(&kernel, error))?;
         let built_in =
             find(&built_in).map_or_else(String::new, |bytes| String::from_utf8_lossy(bytes).into());
         Ok(Self {
@@ -143,10 +142,9 @@ fn origin(
     }
 }
 
-fn module(path: &str, bytes: &[u8]) -> Result<KernelModule, GuestError> {
-    let bytes = decompress::module(path, bytes)
-        .map_err(|error| GuestError::Unpack { path: path.to_owned(), reason: error.to_string() })?;
-    KernelModule::parse(path, bytes).map_err(|error| GuestError::File { path: path.to_owned(), error })
+pub(super) fn module(path: &str, bytes: &[u8]) -> Result<KernelModule, GuestError> {
+    let bytes = decompress::module(path, bytes).map_err(|error| GuestError::file(path, error))?;
+    KernelModule::parse(path, bytes).map_err(|error| GuestError::file(path, error))
 }
 
 #[cfg(test)]
@@ -154,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_files_or_addresses() {
+    fn a_package_location_is_a_file_or_a_url() {
         assert_eq!("https://a/b.rpm".parse(), Ok(PackageLocation::Url("https://a/b.rpm".into())));
         assert_eq!("./b.rpm".parse(), Ok(PackageLocation::File("./b.rpm".into())));
     }

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::GuestError;
-use crate::io::{decompress, rpm};
+use super::kernel::module;
+use crate::io::rpm;
 use crate::model::Target;
 use crate::model::boot_test::{BootFailure, KernelModule, LibraryClosure};
 use crate::model::elf::{ElfError, ElfFile};
@@ -13,7 +14,6 @@ const PROGRAMS: [&str; 2] = ["zpool", "zfs"];
 #[derive(Clone, Debug)]
 pub struct GuestPackages {
     pub target: Target,
-    /// `zpool` and `zfs`.
     pub programs: BTreeMap<String, Vec<u8>>,
     /// The programs' libraries, by soname.
     pub libraries: BTreeMap<String, Vec<u8>>,
@@ -25,7 +25,7 @@ impl GuestPackages {
     pub fn read(rpms: &[PathBuf]) -> Result<Self, GuestError> {
         let (mut programs, mut libraries) = (BTreeMap::new(), BTreeMap::new());
         let (mut modules, mut targets) = (Vec::new(), Vec::new());
-        let mut closure = LibraryClosure::new();
+        let mut closure = LibraryClosure::default();
         for rpm in rpms {
             let (package, files) = rpm::files(rpm, |path| {
                 Package::is_module(path) || program(path).is_some() || is_library(path)
@@ -34,13 +34,9 @@ impl GuestPackages {
                 targets.push(target(&package)?);
             }
             for (path, bytes) in files {
-                let refuse = |error| GuestError::File { path: path.clone(), error };
+                let refuse = |error| GuestError::file(&path, error);
                 if Package::is_module(&path) {
-                    let bytes = decompress::module(&path, &bytes).map_err(|error| GuestError::Unpack {
-                        path: path.clone(),
-                        reason: error.to_string(),
-                    })?;
-                    modules.push(KernelModule::parse(&path, bytes).map_err(refuse)?);
+                    modules.push(module(&path, &bytes)?);
                 } else if let Some(name) = program(&path) {
                     // Scripts need no libraries.
                     match ElfFile::parse(bytes.as_slice()) {
@@ -59,15 +55,19 @@ impl GuestPackages {
             }
         }
         if let Some(missing) = PROGRAMS.into_iter().find(|name| !programs.contains_key(*name)) {
-            return Err(GuestError::NoProgram(missing));
+            return Err(GuestError::Incomplete(format!("no package in the image has the program {missing}")));
         }
         for name in ["spl", "zfs"] {
             if !modules.iter().any(|module: &KernelModule| module.name == name) {
-                return Err(GuestError::NoModule(name));
+                return Err(GuestError::Incomplete(format!(
+                    "no package in the image has the module {name}.ko"
+                )));
             }
         }
-        let [target] = <[Target; 1]>::try_from(targets)
-            .map_err(|targets| GuestError::Targets(targets.iter().map(Target::to_string).collect()))?;
+        let [target] = <[Target; 1]>::try_from(targets).map_err(|targets| {
+            let targets: Vec<_> = targets.iter().map(Target::to_string).collect();
+            GuestError::Targets(if targets.is_empty() { "no kernel".into() } else { targets.join(" and ") })
+        })?;
         Ok(Self { target, programs, libraries, closure, modules })
     }
 
@@ -80,10 +80,11 @@ impl GuestPackages {
 /// The kernel that the module package requires, with the package's own version.
 fn target(package: &Package) -> Result<Target, GuestError> {
     let kernel = package.requires("kernel-uname-r").find_map(|capability| capability.exactly()?.parse().ok());
-    match (package.version.parse(), kernel) {
-        (Ok(zfs), Some(kernel)) => Ok(Target { zfs, kernel }),
-        _ => Err(GuestError::NoTarget(package.nevra())),
+    if let (Ok(zfs), Some(kernel)) = (package.version.parse(), kernel) {
+        return Ok(Target { zfs, kernel });
     }
+    let reason = format!("{} does not require exactly one kernel, so there is none to boot", package.nevra());
+    Err(GuestError::Incomplete(reason))
 }
 
 fn program(path: &str) -> Option<&'static str> {

@@ -62,9 +62,9 @@ impl Qemu {
         guest: &mut GuestDirectory<'_>,
         mut on_step: impl FnMut(&StepReport),
     ) -> Result<BootReport, CmdError> {
-        let boot = console.boot();
-        let cmd =
-            Cmd::new(&self.program).args(machine.arguments(boot, console.run())).directory(guest.directory);
+        let boot = console.boot;
+        let arguments = machine.arguments(boot, &console.expected.run);
+        let cmd = Cmd::new(&self.program).args(arguments).directory(guest.directory);
         guest.say(&format!("=== boot {}: {cmd}", boot.number()));
         let started = Instant::now();
         let console = RefCell::new(console);

@@ -36,13 +36,17 @@ const OOPSES: [&str; 8] = [
     "invalid opcode: ",
     "divide error: ",
 ];
-/// Kernel: `kernel/panic.c`.
-const PANIC: &str = "Kernel panic - not syncing";
-/// OpenZFS: `module/os/linux/spl/spl-err.c`.
-const ASSERTION: &str = "PANIC at ";
+/// What these lines of the kernel's log mean; the first match counts. OpenZFS: `module/os/linux/spl/spl-err.c`, kernel:
+/// `kernel/panic.c`.
+const KERNEL_FAULTS: [(&[&str], &str); 3] = [
+    (&["PANIC at "], "an assertion of OpenZFS failed"),
+    (&["Kernel panic - not syncing"], "the kernel panicked"),
+    (&OOPSES, "the kernel oopsed"),
+];
 /// Kernel: `kernel/module/version.c`, `kernel/module/main.c`.
 const OTHER_KERNEL: [&str; 2] = ["version magic '", "disagrees about version of symbol "];
 const UNKNOWN_SYMBOL: &str = "Unknown symbol ";
+const UNKNOWN: &str = "uses a symbol that this kernel does not export";
 /// Printed by `insmod`.
 const REFUSED: &str = "invalid module format";
 const LONGEST: usize = 300;
@@ -62,22 +66,17 @@ pub struct ExpectedConsole {
 
 #[derive(Clone, Debug)]
 pub struct ConsoleParser {
-    boot: Boot,
-    expected: ExpectedConsole,
+    pub boot: Boot,
+    pub expected: ExpectedConsole,
     steps: Vec<StepReport>,
     written: Option<String>,
     failure: Option<BootFailure>,
     /// The first kernel error, which explains every later failure.
     kernel_fault: Option<BootFailure>,
-    load_rejection: Option<(LoadRejection, String)>,
+    /// Why the kernel rejected a module, and its message.
+    load_rejection: Option<(&'static str, String)>,
     spoke: bool,
     saw_power_off: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LoadRejection {
-    OtherKernel,
-    UnknownSymbol,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -111,11 +110,10 @@ fn step<S: serde::Serializer>(step: &BootStep, serializer: S) -> Result<S::Ok, S
 }
 
 impl BootReport {
-    /// The step that was running when the boot failed.
-    pub fn broken_at(&self) -> Option<BootStep> {
-        let went_well = self.steps.iter().all(|step| step.passed);
-        let next = self.boot.steps().get(self.steps.len()).copied();
-        next.filter(|_| self.failure.is_some() && went_well)
+    /// The step that was running when the boot failed; it has no result of its own.
+    pub fn unfinished(&self) -> Option<&'static str> {
+        let next = self.boot.steps().get(self.steps.len()).map_or("power off", |step| step.as_str());
+        (self.failure.is_some() && self.steps.iter().all(|step| step.passed)).then_some(next)
     }
 }
 
@@ -139,14 +137,6 @@ impl ConsoleParser {
             spoke: false,
             saw_power_off: false,
         }
-    }
-
-    pub const fn boot(&self) -> Boot {
-        self.boot
-    }
-
-    pub fn run(&self) -> &str {
-        &self.expected.run
     }
 
     /// `line` has no line end; `at` is the time since the start of the boot.
@@ -194,10 +184,10 @@ impl ConsoleParser {
     }
 
     fn guest(&mut self, line: &str, at: Duration) -> Result<(), BootFailure> {
-        let garbled = || BootFailure::Garbled(shorten(line));
-        let said = StatusLine::parse(line).ok_or_else(garbled)?;
+        let bad_line = |fault| BootFailure::ConsoleLine { fault, line: shorten(line) };
+        let said = StatusLine::parse(line).ok_or_else(|| bad_line("cannot parse a console line"))?;
         if said.run != self.expected.run || said.boot != self.boot.number().to_string() {
-            return Err(BootFailure::OtherRun(shorten(line)));
+            return Err(bad_line("a console line belongs to another run"));
         }
         let expected = self.next();
         let step = match (BootStep::from_id(said.step), expected) {
@@ -212,15 +202,18 @@ impl ConsoleParser {
     }
 
     fn check_detail(&mut self, step: BootStep, detail: &str) -> Result<(), BootFailure> {
-        let ExpectedConsole { kernel, zfs, .. } = &self.expected;
+        let kernel = self.expected.kernel.to_string();
+        let zfs = self.expected.zfs.to_string();
         let found = || detail.to_owned();
         match step {
-            BootStep::Start if detail != kernel.to_string() => {
-                Err(BootFailure::WrongKernel { expected: kernel.to_string(), found: found() })
-            }
+            BootStep::Start if detail != kernel => Err(BootFailure::Wrong {
+                what: "the guest runs the kernel",
+                expected: kernel,
+                found: found(),
+            }),
             // Version and release of the package: `2.4.3-1`.
-            BootStep::Zfs if detail.split('-').next() != Some(&zfs.to_string()) => {
-                Err(BootFailure::WrongVersion { expected: zfs.to_string(), found: found() })
+            BootStep::Zfs if detail.split('-').next() != Some(&zfs) => {
+                Err(BootFailure::Wrong { what: "zfs.ko reports the version", expected: zfs, found: found() })
             }
             BootStep::Write | BootStep::Read | BootStep::Change | BootStep::Rollback => {
                 self.check_digest(step, detail)
@@ -245,35 +238,32 @@ impl ConsoleParser {
         }
         // Without a first boot there is no digest to compare with, so every digest is wrong.
         let expected = self.expected.written.clone().unwrap_or_default();
-        let other =
-            |when| BootFailure::OtherData { when, expected: expected.clone(), found: detail.to_owned() };
-        match (step, expected == detail) {
-            (BootStep::Change, true) => Err(BootFailure::Unchanged),
-            (BootStep::Change, false) | (_, true) => Ok(()),
-            (BootStep::Read, false) => Err(other("after the reboot")),
-            (_, false) => Err(other("after the rollback")),
-        }
+        let what = match (step, expected == detail) {
+            (BootStep::Change, true) => return Err(BootFailure::Unchanged),
+            (BootStep::Change, false) | (_, true) => return Ok(()),
+            (BootStep::Read, false) => "after the reboot the files have the digest",
+            (_, false) => "after the rollback the files have the digest",
+        };
+        Err(BootFailure::Wrong { what, expected, found: detail.to_owned() })
     }
 
     fn failure(&self, step: BootStep, detail: &str) -> BootFailure {
         let words = detail.trim().to_owned();
-        let module = || if step == BootStep::Drivers { "a driver".to_owned() } else { step.to_string() };
-        match (step, &self.load_rejection) {
-            (
-                BootStep::Drivers | BootStep::Spl | BootStep::Zfs,
-                Some((LoadRejection::OtherKernel, reason)),
-            ) => BootFailure::OtherKernel { module: module(), reason: reason.clone() },
-            (
-                BootStep::Drivers | BootStep::Spl | BootStep::Zfs,
-                Some((LoadRejection::UnknownSymbol, words)),
-            ) => BootFailure::UnknownSymbol { module: module(), words: words.clone() },
-            (BootStep::Spl | BootStep::Zfs, None) if words.to_ascii_lowercase().contains(REFUSED) => {
-                BootFailure::OtherKernel { module: module(), reason: words }
+        let module = if step == BootStep::Drivers { "a driver".to_owned() } else { step.to_string() };
+        let is_refused = || words.to_ascii_lowercase().contains(REFUSED);
+        let rejection = match (step, &self.load_rejection) {
+            (BootStep::Drivers | BootStep::Spl | BootStep::Zfs, Some(rejection)) => Some(rejection.clone()),
+            (BootStep::Spl | BootStep::Zfs, None) if is_refused() => {
+                Some((BootFailure::OTHER_KERNEL, words.clone()))
             }
-            (BootStep::Import, _) => {
+            _ => None,
+        };
+        match rejection {
+            Some((fault, reason)) => BootFailure::Module { module, fault, reason },
+            None if step == BootStep::Import => {
                 BootFailure::Lost(if words.is_empty() { "no reason given".into() } else { words })
             }
-            _ => BootFailure::BootStep { step, words },
+            None => BootFailure::BootStep { step, words },
         }
     }
 
@@ -283,20 +273,13 @@ impl ConsoleParser {
             self.saw_power_off = true;
         }
         if OTHER_KERNEL.iter().any(|sign| line.contains(sign)) {
-            self.load_rejection = Some((LoadRejection::OtherKernel, words()));
+            self.load_rejection = Some((BootFailure::OTHER_KERNEL, words()));
         } else if line.contains(UNKNOWN_SYMBOL) && self.load_rejection.is_none() {
-            self.load_rejection = Some((LoadRejection::UnknownSymbol, words()));
+            self.load_rejection = Some((UNKNOWN, words()));
         }
-        if self.kernel_fault.is_some() {
-            return;
-        }
-        let step = self.next();
-        if line.contains(ASSERTION) {
-            self.kernel_fault = Some(BootFailure::Assertion { step, words: words() });
-        } else if line.contains(PANIC) {
-            self.kernel_fault = Some(BootFailure::Panic { step, words: words() });
-        } else if OOPSES.iter().any(|sign| line.contains(sign)) {
-            self.kernel_fault = Some(BootFailure::Oops { step, words: words() });
+        let fault = KERNEL_FAULTS.iter().find(|(signs, _)| signs.iter().any(|sign| line.contains(sign)));
+        if let (Some((_, fault)), None) = (fault, &self.kernel_fault) {
+            self.kernel_fault = Some(BootFailure::Kernel { fault, step: self.next(), words: words() });
         }
     }
 }

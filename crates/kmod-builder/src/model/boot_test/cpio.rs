@@ -15,35 +15,10 @@ pub enum CpioEntry {
     Directory,
     File(Vec<u8>),
     Link(String),
-    /// Major and minor number.
     Device(u32, u32),
 }
 
-impl CpioEntry {
-    /// As `st_mode` in `stat(2)`.
-    const fn mode(&self) -> u32 {
-        match self {
-            Self::Directory => 0o040_755,
-            Self::File(_) => 0o100_755,
-            Self::Link(_) => 0o120_777,
-            Self::Device(..) => 0o020_600,
-        }
-    }
-
-    fn data(&self) -> &[u8] {
-        match self {
-            Self::File(bytes) => bytes,
-            Self::Link(target) => target.as_bytes(),
-            Self::Directory | Self::Device(..) => &[],
-        }
-    }
-}
-
 impl CpioArchive {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds a node and its parent directories. The path has no leading slash.
     pub fn add(&mut self, path: &str, node: CpioEntry) {
         for (position, _) in path.match_indices('/') {
@@ -66,31 +41,22 @@ impl CpioArchive {
 /// Appends an entry: 13 numbers of eight hexadecimal digits, the name, and the data, the latter two padded to a
 /// multiple of four bytes.
 fn entry(bytes: &mut Vec<u8>, inode: u32, path: &str, node: &CpioEntry) {
-    let data = node.data();
-    let size =
-        |size: usize| u32::try_from(size).expect("nothing in the guest is larger than memory can be here");
-    let (major, minor) = match node {
-        CpioEntry::Device(major, minor) => (*major, *minor),
-        _ => (0, 0),
+    // `st_mode` (inode(7)), links, data, major and minor number.
+    let (mode, links, data, major, minor) = match node {
+        CpioEntry::Directory => (0o040_755, 2, &[][..], 0, 0),
+        CpioEntry::File(bytes) => (0o100_755, 1, bytes.as_slice(), 0, 0),
+        CpioEntry::Link(target) => (0o120_777, 1, target.as_bytes(), 0, 0),
+        CpioEntry::Device(major, minor) => (0o020_600, 1, &[][..], *major, *minor),
     };
-    let links = if *node == CpioEntry::Directory { 2 } else { 1 };
-    let fields = [
-        inode,
-        node.mode(),
-        0, // user
-        0, // group
-        links,
-        0, // time of modification
-        size(data.len()),
-        0, // major number of the device it lies on
-        0, // minor number of that
-        major,
-        minor,
-        size(path.len() + 1),
-        0, // checksum, which this form leaves out
-    ];
+    let size = |size: usize| u32::try_from(size).expect("files of the guest are smaller than 4 GiB");
+    let (size, name_size) = (size(data.len()), size(path.len() + 1));
+    let (user, group, modified, checksum) = (0, 0, 0, 0);
+    // The device of the archive, and the one that the entry is.
+    let (own, device) = ([0, 0], [major, minor]);
+    let fields =
+        [&[inode, mode, user, group, links, modified, size][..], &own, &device, &[name_size, checksum]];
     bytes.extend_from_slice(b"070701");
-    for field in fields {
+    for field in fields.concat() {
         write!(bytes, "{field:08X}").expect("writing to a Vec cannot fail");
     }
     bytes.extend_from_slice(path.as_bytes());
@@ -110,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_archive_byte_for_byte() {
-        let mut archive = CpioArchive::new();
+        let mut archive = CpioArchive::default();
         archive.add("etc/hello", CpioEntry::File(b"hello".to_vec()));
         archive.add("dev/console", CpioEntry::Device(5, 1));
         archive.add("sh", CpioEntry::Link("busybox".to_owned()));
@@ -142,7 +108,7 @@ mod tests {
     #[test]
     fn the_order_of_adding_does_not_matter() {
         let archive = |paths: &[&str]| {
-            let mut archive = CpioArchive::new();
+            let mut archive = CpioArchive::default();
             for path in paths {
                 archive.add(path, CpioEntry::File(path.as_bytes().to_vec()));
             }

@@ -6,10 +6,6 @@ use kmod_query::PinnedImage;
 pub const DIRECTORY_OF_LIBRARIES: &str = "lib64";
 pub const STAGE: &str = "guest";
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid library name `{0}`")]
-pub struct InvalidLibraryName(String);
-
 /// Relative paths in a root file system where the program or library may be, the likeliest first.
 pub fn search_paths(name: &str) -> impl Iterator<Item = String> {
     const PROGRAMS: [&str; 4] = ["bin", "usr/bin", "usr/sbin", "sbin"];
@@ -31,12 +27,12 @@ pub fn search_paths(name: &str) -> impl Iterator<Item = String> {
 /// [`DIRECTORY_OF_LIBRARIES`].
 ///
 /// Missing libraries are installed by their RPM capability: the library's name with `()(64bit)`.
-pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String, InvalidLibraryName> {
+pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String, String> {
     let is_name = |name: &&String| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
     };
     if let Some(other) = libraries.iter().find(|name| !is_name(name)) {
-        return Err(InvalidLibraryName(other.clone()));
+        return Err(format!("invalid library name `{other}`"));
     }
     let libraries = libraries.join(" ");
     let mut text = format!("FROM {image} AS distribution\n");

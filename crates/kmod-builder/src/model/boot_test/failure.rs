@@ -8,48 +8,32 @@ pub enum BootFailure {
     NeverSpoke(u64),
     #[error("the guest did not finish within {seconds} s: it was still {}", step.doing())]
     TimeUp { seconds: u64, step: BootStep },
-    #[error("{module}.ko was built for another kernel: {reason}")]
-    OtherKernel { module: String, reason: String },
-    #[error("{module}.ko uses a symbol that this kernel does not export: {words}")]
-    UnknownSymbol { module: String, words: String },
-    #[error("the kernel oopsed while {}: {words}", doing(*step))]
-    Oops {
-        /// `None` after the last step.
-        step: Option<BootStep>,
-        words: String,
-    },
-    #[error("the kernel panicked while {}: {words}", doing(*step))]
-    Panic { step: Option<BootStep>, words: String },
-    #[error("an assertion of OpenZFS failed while {}: {words}", doing(*step))]
-    Assertion { step: Option<BootStep>, words: String },
+    /// `fault` is [`BootFailure::OTHER_KERNEL`] or similar.
+    #[error("{module}.ko {fault}: {reason}")]
+    Module { module: String, fault: &'static str, reason: String },
+    /// The fault is `the kernel panicked` or similar; the step is `None` after the last step.
+    #[error("{fault} while {}: {words}", step.map_or("powering off", BootStep::doing))]
+    Kernel { fault: &'static str, step: Option<BootStep>, words: String },
     #[error(
         "the kernel is tainted ({0}) by more than a module that is proprietary, out of tree and not signed (POE)"
     )]
     Taint(Taints),
-    #[error("the guest runs the kernel `{found}`, not {expected}")]
-    WrongKernel { expected: String, found: String },
-    #[error("zfs.ko reports the version `{found}`, not {expected}")]
-    WrongVersion { expected: String, found: String },
     #[error("the pool did not come back after the reboot: {0}")]
     Lost(String),
-    #[error("{when} the files have the digest `{found}`, not {expected}")]
-    OtherData { when: &'static str, expected: String, found: String },
+    /// `what` is `the guest runs the kernel` or similar.
+    #[error("{what} `{found}`, not {expected}")]
+    Wrong { what: &'static str, expected: String, found: String },
     #[error("a file was overwritten, and the files still have the same digest")]
     Unchanged,
     #[error("the guest went on after {} without the digest of the files: `{words}`", step.doing())]
     NoDigest { step: BootStep, words: String },
     #[error("{} failed: {}", step.doing(), if words.is_empty() { "no reason given" } else { words })]
     BootStep { step: BootStep, words: String },
-    #[error("cannot parse a console line: `{0}`")]
-    Garbled(String),
-    #[error("a console line belongs to another run: `{0}`")]
-    OtherRun(String),
+    /// `fault` is `cannot parse a console line` or similar.
+    #[error("{fault}: `{line}`")]
+    ConsoleLine { fault: &'static str, line: String },
     #[error("unexpected guest step `{found}`, expected `{}`", expected.map_or("nothing", BootStep::as_str))]
-    OutOfOrder {
-        /// `None` after the last step.
-        expected: Option<BootStep>,
-        found: String,
-    },
+    OutOfOrder { expected: Option<BootStep>, found: String },
     #[error("the guest ended while {} and gave no reason", step.doing())]
     Ended { step: BootStep },
     #[error("the guest completed every step but did not power off")]
@@ -58,8 +42,8 @@ pub enum BootFailure {
     Emulator(String),
 }
 
-fn doing(step: Option<BootStep>) -> &'static str {
-    step.map_or("powering off", BootStep::doing)
+impl BootFailure {
+    pub(super) const OTHER_KERNEL: &str = "was built for another kernel";
 }
 
 impl Serialize for BootFailure {

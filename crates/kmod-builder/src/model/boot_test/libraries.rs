@@ -12,10 +12,6 @@ pub struct LibraryClosure {
 }
 
 impl LibraryClosure {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     pub fn add(&mut self, elf: &ElfFile) {
         self.there.extend(elf.soname.clone());
         if let Some(interpreter) = &elf.interpreter {
@@ -23,7 +19,6 @@ impl LibraryClosure {
             self.wanted.insert(file_name(interpreter).to_owned());
         }
         self.wanted.extend(elf.needed.iter().cloned());
-        self.settle();
     }
 
     /// Adds a library under this name, whatever its `DT_SONAME`.
@@ -34,17 +29,12 @@ impl LibraryClosure {
 
     /// The needed libraries that were not added yet, sorted.
     pub fn missing(&self) -> Vec<String> {
-        self.wanted.iter().cloned().collect()
+        self.wanted.difference(&self.there).cloned().collect()
     }
 
     /// The paths of the dynamic loader in the programs.
     pub fn interpreters(&self) -> impl Iterator<Item = &str> {
         self.interpreters.iter().map(String::as_str)
-    }
-
-    fn settle(&mut self) {
-        let there = &self.there;
-        self.wanted.retain(|name| !there.contains(name));
     }
 }
 
@@ -66,7 +56,7 @@ mod tests {
 
     #[test]
     fn libraries_of_libraries_are_needed_too() {
-        let mut closure = LibraryClosure::new();
+        let mut closure = LibraryClosure::default();
         closure.add(&elf(Some("libzfs.so.7"), &["libnvpair.so.3", "libc.so.6"]));
         closure.add(&ElfFile {
             interpreter: Some("/lib64/ld-linux.so.2".into()),

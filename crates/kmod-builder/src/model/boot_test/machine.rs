@@ -82,50 +82,35 @@ impl Machine {
             self.console(),
             boot.number()
         );
-        [
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-machine",
-            self.kind(),
-            "-accel",
-            self.accelerator.as_str(),
-            "-cpu",
-            self.processor(),
-            // Two CPUs, to allow concurrency.
-            "-smp",
-            "2",
-            "-m",
-            &self.memory.to_string(),
-            "-chardev",
-            "stdio,id=console,signal=off",
-            "-serial",
-            "chardev:console",
-            "-kernel",
-            KERNEL,
-            "-initrd",
-            INITRAMFS,
-            "-append",
-            &command_line,
+        let (memory, disk) = (
+            self.memory.to_string(),
             // The host does not lose power between the boots, so no flush to its disk is needed.
-            "-drive",
-            &format!("file={DISK},format=raw,if=none,id=pool,cache=unsafe"),
-            "-device",
-            "virtio-blk-pci,drive=pool",
-        ]
-        .map(str::to_owned)
-        .into()
+            format!("file={DISK},format=raw,if=none,id=pool,cache=unsafe"),
+        );
+        let options = [
+            ("-display", "none"),
+            ("-machine", self.kind()),
+            ("-accel", self.accelerator.as_str()),
+            ("-cpu", self.processor()),
+            // Two CPUs, to allow concurrency.
+            ("-smp", "2"),
+            ("-m", &memory),
+            ("-chardev", "stdio,id=console,signal=off"),
+            ("-serial", "chardev:console"),
+            ("-kernel", KERNEL),
+            ("-initrd", INITRAMFS),
+            ("-append", &command_line),
+            ("-drive", &disk),
+            ("-device", "virtio-blk-pci,drive=pool"),
+        ];
+        let flags = ["-nodefaults", "-no-user-config", "-no-reboot"];
+        let options = options.into_iter().flat_map(|(name, value)| [name, value]);
+        flags.into_iter().chain(options).map(str::to_owned).collect()
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a memory size (expected from `512M` to `64G`)")]
-pub struct ParseMemoryError(String);
-
 /// In MiB, from `1G` or `1536M`.
-pub fn parse_memory(text: &str) -> Result<u32, ParseMemoryError> {
+pub fn parse_memory(text: &str) -> Result<u32, String> {
     let amount = || {
         let (number, factor) = match text.strip_suffix('G') {
             Some(number) => (number, 1024),
@@ -133,7 +118,7 @@ pub fn parse_memory(text: &str) -> Result<u32, ParseMemoryError> {
         };
         u32::from_str(number).ok()?.checked_mul(factor).filter(|amount| (512..=65536).contains(amount))
     };
-    amount().ok_or_else(|| ParseMemoryError(text.to_owned()))
+    amount().ok_or_else(|| format!("`{text}` is not a memory size (expected from `512M` to `64G`)"))
 }
 
 #[cfg(test)]

@@ -25,15 +25,13 @@ mod zboot;
 pub use console::{BootReport, ConsoleParser, ExpectedConsole, QemuExit, StepReport};
 pub use cpio::{CpioArchive, CpioEntry};
 pub use disk::{DISK_SIZE, partition_table};
-pub use distribution::{DIRECTORY_OF_LIBRARIES, InvalidLibraryName, STAGE, containerfile, search_paths};
+pub use distribution::{DIRECTORY_OF_LIBRARIES, STAGE, containerfile, search_paths};
 pub use failure::BootFailure;
 pub use initramfs::{InitramfsContents, initramfs};
 pub use libraries::LibraryClosure;
-pub use machine::{
-    Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, ParseMemoryError, parse_memory,
-};
+pub use machine::{Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, parse_memory};
 pub use modules::{DRIVERS, KernelModule, ModuleLoadError, ModuleSet};
 pub use report::{BootTest, BootVerdict, GuestConfig, PackageSource};
 pub use steps::{Boot, BootStep};
 pub use taint::Taints;
-pub use zboot::{ZbootCompression, ZbootPayload, zboot_payload};
+pub use zboot::{ZbootCompression, zboot_payload};

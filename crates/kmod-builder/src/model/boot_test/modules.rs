@@ -48,7 +48,7 @@ impl KernelModule {
             "" => "it does not say for which".to_owned(),
             other => format!("it says {other}, the image is for {kernel}"),
         };
-        Err(BootFailure::OtherKernel { module: self.name.clone(), reason })
+        Err(BootFailure::Module { module: self.name.clone(), fault: BootFailure::OTHER_KERNEL, reason })
     }
 }
 

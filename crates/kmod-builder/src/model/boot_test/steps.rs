@@ -12,11 +12,7 @@ pub enum Boot {
 impl Boot {
     /// 0 for the probe, then 1 and 2.
     pub const fn number(self) -> u8 {
-        match self {
-            Self::Probe => 0,
-            Self::First => 1,
-            Self::Second => 2,
-        }
+        self as u8
     }
 
     /// In order. `init.sh` has a function for each.
@@ -88,10 +84,6 @@ const STEPS: [(BootStep, &str, &str); 18] = [
 ];
 
 impl BootStep {
-    pub fn all() -> impl Iterator<Item = Self> {
-        STEPS.into_iter().map(|(step, ..)| step)
-    }
-
     pub const fn as_str(self) -> &'static str {
         STEPS[self as usize].1
     }
@@ -119,7 +111,7 @@ mod tests {
     #[test]
     fn has_a_row_and_a_function_of_the_guest_for_each_step() {
         let init = include_str!("init.sh");
-        for (number, step) in BootStep::all().enumerate() {
+        for (number, (step, ..)) in STEPS.into_iter().enumerate() {
             assert_eq!(step as usize, number, "{step}");
             assert!(init.contains(&format!("\nrun_{step}() {{\n")), "{step}");
             assert_eq!(BootStep::from_id(step.as_str()), Some(step));

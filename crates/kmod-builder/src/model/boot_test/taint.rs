@@ -3,8 +3,8 @@ use std::fmt;
 /// The letters of the kernel's taint flags, bit 0 first (kernel documentation, `admin-guide/tainted-kernels.rst`).
 const LETTERS: [char; 20] =
     ['P', 'F', 'S', 'R', 'M', 'B', 'U', 'D', 'A', 'W', 'C', 'I', 'O', 'E', 'L', 'K', 'X', 'T', 'N', 'J'];
-/// Expected with OpenZFS: proprietary (to the kernel, the CDDL is), out of tree, and unsigned.
-const EXPECTED: [char; 3] = ['P', 'O', 'E'];
+/// Expected with OpenZFS: P (to the kernel, the CDDL is proprietary), O (out of tree) and E (unsigned).
+const EXPECTED: u64 = 1 | 1 << 12 | 1 << 13;
 
 /// The number in `/proc/sys/kernel/tainted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,7 @@ impl Taints {
 
     /// The taints that loading OpenZFS does not explain, if any.
     pub fn unexpected(self) -> Option<Self> {
-        let expected = LETTERS
-            .iter()
-            .enumerate()
-            .filter(|(_, letter)| EXPECTED.contains(letter))
-            .fold(0, |bits, (bit, _)| bits | 1_u64 << bit);
-        let others = self.0 & !expected;
+        let others = self.0 & !EXPECTED;
         (others != 0).then_some(Self(others))
     }
 }
@@ -31,10 +26,7 @@ impl Taints {
 impl fmt::Display for Taints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for bit in (0..u64::BITS).filter(|bit| self.0 >> bit & 1 == 1) {
-            match LETTERS.get(bit as usize) {
-                Some(letter) => write!(f, "{letter}")?,
-                None => write!(f, "?")?,
-            }
+            write!(f, "{}", LETTERS.get(bit as usize).unwrap_or(&'?'))?;
         }
         Ok(())
     }
@@ -45,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_module_of_ours_explains_is_expected() {
+    fn only_the_taints_of_openzfs_are_expected() {
         let unexpected = |text| Taints::parse(text).unwrap().unexpected().map(|taints| taints.to_string());
         assert_eq!(unexpected("0"), None);
         // P, O and E, as on Fedora.

@@ -4,18 +4,11 @@ pub enum ZbootCompression {
     Zstd,
 }
 
-/// The compressed kernel within an EFI program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ZbootPayload<'a> {
-    pub compression: ZbootCompression,
-    pub kernel: &'a [u8],
-}
-
 /// The compressed kernel within an EFI zboot program; `None` for other kernels.
 ///
 /// Fedora's aarch64 kernels need EFI to unpack themselves (`drivers/firmware/efi/libstub/zboot-header.S`), which the
 /// guest does not have. `Err` has the name of an unsupported compression.
-pub fn zboot_payload(vmlinuz: &[u8]) -> Result<Option<ZbootPayload<'_>>, String> {
+pub fn zboot_payload(vmlinuz: &[u8]) -> Result<Option<(ZbootCompression, &[u8])>, String> {
     let Some(header) = vmlinuz.first_chunk::<56>() else { return Ok(None) };
     if header[..2] != *b"MZ" || header[4..8] != *b"zimg" {
         return Ok(None);
@@ -29,9 +22,7 @@ pub fn zboot_payload(vmlinuz: &[u8]) -> Result<Option<ZbootPayload<'_>>, String>
     };
     let (start, size) = (number(8) as usize, number(12) as usize);
     let kernel = start.checked_add(size).and_then(|end| vmlinuz.get(start..end));
-    kernel
-        .map(|kernel| Some(ZbootPayload { compression, kernel }))
-        .ok_or_else(|| "it ends too early".to_owned())
+    kernel.map(|kernel| Some((compression, kernel))).ok_or_else(|| "it ends too early".to_owned())
 }
 
 #[cfg(test)]
@@ -51,11 +42,9 @@ mod tests {
 
     #[test]
     fn finds_the_kernel_in_a_zboot_image() {
-        assert_eq!(
-            zboot_payload(&zimg("gzip")).unwrap().unwrap(),
-            ZbootPayload { compression: ZbootCompression::Gzip, kernel: b"kernel" }
-        );
-        assert_eq!(zboot_payload(&zimg("zstd22")).unwrap().unwrap().compression, ZbootCompression::Zstd);
+        for (name, compression) in [("gzip", ZbootCompression::Gzip), ("zstd22", ZbootCompression::Zstd)] {
+            assert_eq!(zboot_payload(&zimg(name)), Ok(Some((compression, &b"kernel"[..]))), "{name}");
+        }
         // An x86_64 kernel is an EFI program too, but boots without EFI.
         assert_eq!(zboot_payload(&[&b"MZ"[..], &[0; 100]].concat()), Ok(None));
         assert_eq!(zboot_payload(b"MZ"), Ok(None));
