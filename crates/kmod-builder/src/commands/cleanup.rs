@@ -126,7 +126,7 @@ pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandO
         (Some(CleanupCommand::Restore(args)), _) => restore(args, context).await,
         (None, Some(file)) => {
             let plan = cleanup::read_plan(&file)?;
-            let store: ImageLocation = plan.store().parse().into_diagnostic()?;
+            let store: ImageLocation = plan.store.parse().into_diagnostic()?;
             let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
             carry_out(&backend, plan, &args.clean, context, now).await
         }
@@ -216,7 +216,7 @@ async fn carry_out(
     let path = args.journal.clone().unwrap_or_else(|| {
         upstream.cache().join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
     });
-    let mut journal = Journal::begin(&path, plan.store(), now)?;
+    let mut journal = Journal::begin(&path, &plan.store, now)?;
     progress::print_notice(&format!("deletion journal: {}", path.display()));
     let (result, inventory, fresh) =
         cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::print_notice).await?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
@@ -20,6 +21,28 @@ pub struct DocumentSchema {
 impl DocumentSchema {
     pub const fn new(name: &'static str, version: u32) -> Self {
         Self { name: Cow::Borrowed(name), version }
+    }
+
+    /// Reads the schema of a document with this name and at most this version; version 1 may be only the number.
+    pub fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Stored {
+            Number(u32),
+            Named(DocumentSchema),
+        }
+        let found = match Stored::deserialize(deserializer)? {
+            Stored::Number(1) => return Ok(self),
+            Stored::Named(found) if found.name == self.name && found.version <= self.version => {
+                return Ok(self);
+            }
+            Stored::Number(version) => version.to_string(),
+            Stored::Named(found) => format!("{} {}", found.name, found.version),
+        };
+        let Self { name, version } = self;
+        Err(D::Error::custom(format_args!(
+            "unsupported schema {found}, this program reads {name} up to version {version}"
+        )))
     }
 }
 

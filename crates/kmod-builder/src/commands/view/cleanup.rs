@@ -108,7 +108,7 @@ pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
     let run = if scheduled { "this scheduled run was a dry run" } else { "this was a dry run" };
     let mut text = format!(
         "Nothing was deleted: {run}. It would delete {count} of {of} manifests, {}.",
-        size(plan.freed_bytes())
+        size(plan.freed_bytes)
     );
     if let Some(rejection) = plan.rejections().first() {
         write!(text, " It would be refused: {rejection}.").expect("writing to a String cannot fail");
@@ -119,7 +119,7 @@ pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
 fn age(entry: &RetentionEntry, plan: &RetentionPlan) -> String {
     match entry.since {
         None => "unknown".to_owned(),
-        Some(since) => match plan.created_at().duration_since(since).as_hours() {
+        Some(since) => match plan.created_at.duration_since(since).as_hours() {
             hours @ ..48 => format!("{hours} h"),
             hours => format!("{} d", hours / 24),
         },

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::{CleanupCache, Journal, JournalRecord, RetentionBackend, RetentionError};
 use crate::io::github::DeleteOutcome;
 use crate::model::Digest;
-use crate::model::cleanup::{Dependencies, Inventory, RetentionEntry, RetentionPlan};
+use crate::model::cleanup::{Graph, Inventory, RetentionEntry, RetentionPlan};
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CleanupResult {
@@ -14,7 +14,6 @@ pub struct CleanupResult {
     pub deleted: Vec<Digest>,
     /// Deleted by another client.
     pub already_gone: Vec<Digest>,
-    /// Retained by the store's own rules.
     pub retained: Vec<RetainedManifest>,
     /// Not deleted, because they changed after the plan was made.
     pub skipped: Vec<SkippedManifest>,
@@ -25,7 +24,6 @@ pub struct CleanupResult {
 #[derive(Clone, Debug, Serialize)]
 pub struct RetainedManifest {
     pub digest: Digest,
-    /// The store's message.
     pub reason: String,
 }
 
@@ -70,106 +68,100 @@ pub async fn apply(
     now: Timestamp,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<(CleanupResult, Inventory, RetentionPlan), RetentionError> {
-    if plan.created_at().duration_since(now) > CLOCK_TOLERANCE {
-        return Err(RetentionError::Clock { here: now, whose: "the plan's", there: plan.created_at() });
+    if plan.created_at.duration_since(now) > CLOCK_TOLERANCE {
+        return Err(RetentionError::Clock { here: now, whose: "the plan's", there: plan.created_at });
     }
-    if now.duration_since(plan.created_at()) > OLDEST_PLAN {
-        return Err(RetentionError::OldPlan { made: plan.created_at() });
+    if now.duration_since(plan.created_at) > OLDEST_PLAN {
+        return Err(RetentionError::OldPlan { made: plan.created_at });
     }
     let inventory = backend.gather(cache, now).await?;
-    let fresh = RetentionPlan::decide(plan.store(), &inventory, plan.policy(), plan.created_at().min(now));
+    let fresh = RetentionPlan::decide(&plan.store, &inventory, &plan.policy, plan.created_at.min(now));
     let mut run = Run {
         backend,
         cache,
-        dependencies: Dependencies::of(&inventory),
+        planned: plan.deletions().iter().map(|entry| (&entry.digest, entry)).collect(),
+        graph: Graph::new(&inventory),
+        inventory: &inventory,
         protected: HashSet::new(),
-        applied: CleanupResult::default(),
+        result: CleanupResult::default(),
     };
-    run.agree(plan, &fresh, &inventory);
-    let planned: HashSet<&Digest> = plan.deletions().iter().map(|entry| &entry.digest).collect();
+    run.agree(plan, &fresh);
     let going: Vec<&RetentionEntry> =
-        fresh.deletions().iter().filter(|entry| planned.contains(&entry.digest)).collect();
-    for (number, entry) in going.iter().enumerate() {
-        match run.delete(entry, plan, journal, now).await {
+        fresh.deletions().iter().filter(|entry| run.planned.contains_key(&entry.digest)).collect();
+    for (number, entry) in (1..).zip(&going) {
+        match run.delete(entry, journal, now).await {
             Ok(()) => {
                 let tags = entry.tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
-                say(&format!(
-                    "[{}/{}] {} {} {tags}",
-                    number + 1,
-                    going.len(),
-                    entry.kind,
-                    entry.digest.short()
-                ));
+                say(&format!("[{number}/{}] {} {} {tags}", going.len(), entry.kind, entry.digest.short()));
             }
             Err(error) if error.is_limit() => {
-                run.applied.stopped = Some(error.to_string());
+                run.result.stopped = Some(error.to_string());
                 break;
             }
             Err(error) => return Err(error),
         }
     }
-    let applied = run.applied;
-    backend.collect_garbage(&applied.deleted, now)?;
-    Ok((applied, inventory, fresh))
+    let result = run.result;
+    backend.collect_garbage(&result.deleted, now)?;
+    Ok((result, inventory, fresh))
 }
 
 struct Run<'a> {
     backend: &'a RetentionBackend,
     cache: &'a CleanupCache,
-    dependencies: Dependencies<'a>,
+    planned: HashMap<&'a Digest, &'a RetentionEntry>,
+    graph: Graph,
+    inventory: &'a Inventory,
     protected: HashSet<Digest>,
-    applied: CleanupResult,
+    result: CleanupResult,
 }
 
 impl Run<'_> {
     /// Skips what only one of the two plans deletes, and what that needs.
-    fn agree(&mut self, plan: &RetentionPlan, fresh: &RetentionPlan, inventory: &Inventory) {
+    fn agree(&mut self, plan: &RetentionPlan, fresh: &RetentionPlan) {
         let goes: HashSet<&Digest> = fresh.deletions().iter().map(|entry| &entry.digest).collect();
-        let planned: HashSet<&Digest> = plan.deletions().iter().map(|entry| &entry.digest).collect();
         for entry in plan.deletions().iter().filter(|entry| !goes.contains(&entry.digest)) {
-            if inventory.find(&entry.digest).is_none() {
-                self.applied.already_gone.push(entry.digest.clone());
+            if self.inventory.find(&entry.digest).is_none() {
+                self.result.already_gone.push(entry.digest.clone());
             } else {
-                self.protect(&entry.digest, SkipReason::StaysNow);
+                self.skip(&entry.digest, SkipReason::StaysNow);
             }
         }
-        let unplanned = fresh.deletions().iter().filter(|entry| !planned.contains(&entry.digest));
-        self.dependencies.protect(&mut self.protected, unplanned.map(|entry| entry.digest.clone()));
+        let unplanned = goes.into_iter().filter(|digest| !self.planned.contains_key(digest)).cloned();
+        self.graph.protect(self.inventory, &mut self.protected, unplanned);
     }
 
-    fn protect(&mut self, digest: &Digest, why: SkipReason) {
-        self.applied.skipped.push(SkippedManifest { digest: digest.clone(), reason: why });
-        self.dependencies.protect(&mut self.protected, [digest.clone()]);
+    /// Keeps a manifest and what it needs.
+    fn skip(&mut self, digest: &Digest, reason: SkipReason) {
+        self.result.skipped.push(SkippedManifest { digest: digest.clone(), reason });
+        self.graph.protect(self.inventory, &mut self.protected, [digest.clone()]);
     }
 
     async fn delete(
         &mut self,
         entry: &RetentionEntry,
-        plan: &RetentionPlan,
         journal: &mut Journal,
         now: Timestamp,
     ) -> Result<(), RetentionError> {
-        if self.protected.contains(&entry.digest) {
-            self.applied
-                .skipped
-                .push(SkippedManifest { digest: entry.digest.clone(), reason: SkipReason::StillNeeded });
+        let digest = &entry.digest;
+        if self.protected.contains(digest) {
+            self.skip(digest, SkipReason::StillNeeded);
             return Ok(());
         }
         let Some(tags) = self.backend.tags_now(entry).await? else {
-            self.applied.already_gone.push(entry.digest.clone());
+            self.result.already_gone.push(digest.clone());
             return Ok(());
         };
-        let planned = plan.deletions().iter().find(|planned| planned.digest == entry.digest);
-        if planned.is_none_or(|planned| planned.tags != tags) {
-            self.protect(&entry.digest, SkipReason::TagsChanged);
+        if self.planned.get(digest).is_none_or(|planned| planned.tags != tags) {
+            self.skip(digest, SkipReason::TagsChanged);
             return Ok(());
         }
-        let Some(raw) = self.backend.manifest(self.cache, &entry.digest).await? else {
-            self.protect(&entry.digest, SkipReason::NotRestorable);
+        let Some(raw) = self.backend.manifest(self.cache, digest).await? else {
+            self.skip(digest, SkipReason::NotRestorable);
             return Ok(());
         };
         journal.record(&JournalRecord {
-            digest: entry.digest.clone(),
+            digest: digest.clone(),
             version_id: entry.version_id,
             tags,
             media_type: raw.media_type.clone(),
@@ -178,11 +170,11 @@ impl Run<'_> {
             deleted_at: now,
         })?;
         match self.backend.delete(entry).await? {
-            DeleteOutcome::Deleted => self.applied.deleted.push(entry.digest.clone()),
-            DeleteOutcome::AlreadyGone => self.applied.already_gone.push(entry.digest.clone()),
-            DeleteOutcome::Retained(why) => {
-                self.applied.retained.push(RetainedManifest { digest: entry.digest.clone(), reason: why });
-                self.dependencies.protect(&mut self.protected, [entry.digest.clone()]);
+            DeleteOutcome::Deleted => self.result.deleted.push(digest.clone()),
+            DeleteOutcome::AlreadyGone => self.result.already_gone.push(digest.clone()),
+            DeleteOutcome::Retained(reason) => {
+                self.result.retained.push(RetainedManifest { digest: digest.clone(), reason });
+                self.graph.protect(self.inventory, &mut self.protected, [digest.clone()]);
             }
         }
         Ok(())

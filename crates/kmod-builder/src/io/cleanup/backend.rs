@@ -2,14 +2,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{CleanupCache, GithubBackend, LayoutBackend, RegistryBackend, RetentionError};
+use super::{CleanupCache, GithubBackend, JournalRecord, LayoutBackend, RegistryBackend, RetentionError};
 use crate::io::github::DeleteOutcome;
 use crate::model::Digest;
 use crate::model::cleanup::{Inventory, RetentionEntry, StoredManifest};
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::RawManifest;
-
-use super::JournalRecord;
 
 #[derive(Debug)]
 pub enum RetentionBackend {
@@ -61,13 +59,14 @@ impl RetentionBackend {
         cache: &CleanupCache,
         digest: &Digest,
     ) -> Result<Option<RawManifest>, RetentionError> {
-        if let Some(raw) = cache.manifest(digest) {
+        if let Some(raw) = cache.manifests.read(digest) {
             return Ok(Some(raw));
         }
-        let tag_or_digest = TagOrDigest::Digest(digest.clone());
         match self {
-            Self::Github(backend) => Ok(backend.registry().manifest(&tag_or_digest).await?),
-            Self::Registry(backend) => Ok(backend.registry().manifest(&tag_or_digest).await?),
+            Self::Github(GithubBackend { registry, .. })
+            | Self::Registry(RegistryBackend { registry, .. }) => {
+                Ok(registry.manifest(&TagOrDigest::Digest(digest.clone())).await?)
+            }
             Self::Layout(backend) => backend.manifest(digest),
         }
     }
@@ -80,12 +79,11 @@ impl RetentionBackend {
         }
     }
 
-    /// Called after the last deletion. Layouts only: registries remove unneeded blobs themselves. Returns the bytes
-    /// moved aside.
-    pub(super) fn collect_garbage(&self, deleted: &[Digest], now: Timestamp) -> Result<u64, RetentionError> {
+    /// Called after the last deletion. Layouts only: registries remove unneeded blobs themselves.
+    pub(super) fn collect_garbage(&self, deleted: &[Digest], now: Timestamp) -> Result<(), RetentionError> {
         match self {
             Self::Layout(backend) => backend.collect_garbage(deleted, now),
-            Self::Github(_) | Self::Registry(_) => Ok(0),
+            Self::Github(_) | Self::Registry(_) => Ok(()),
         }
     }
 
@@ -96,8 +94,8 @@ impl RetentionBackend {
         blobs: bool,
     ) -> Result<Option<String>, RetentionError> {
         let registry = match self {
-            Self::Github(backend) => backend.registry(),
-            Self::Registry(backend) => backend.registry(),
+            Self::Github(GithubBackend { registry, .. })
+            | Self::Registry(RegistryBackend { registry, .. }) => registry,
             Self::Layout(backend) => return Ok(backend.missing_content(stored)),
         };
         if registry.resolve(&TagOrDigest::Digest(stored.digest.clone())).await?.is_none() {
@@ -116,13 +114,14 @@ impl RetentionBackend {
     /// Restores a manifest with those of its tags that are free. Returns the tags that point to something else.
     pub(super) async fn restore(&self, record: &JournalRecord) -> Result<Vec<String>, RetentionError> {
         let raw = record.manifest();
+        if let (Self::Github(backend), Some(id)) = (self, record.version_id) {
+            // The journal's bytes are enough where GitHub can no longer restore it.
+            backend.packages.restore(id).await?;
+        }
         match self {
-            Self::Github(backend) => {
-                backend.restore(record.version_id).await?;
-                super::registry::restore_manifest(backend.registry(), &raw, &record.tags).await
-            }
-            Self::Registry(backend) => {
-                super::registry::restore_manifest(backend.registry(), &raw, &record.tags).await
+            Self::Github(GithubBackend { registry, .. })
+            | Self::Registry(RegistryBackend { registry, .. }) => {
+                super::registry::restore_manifest(registry, &raw, &record.tags).await
             }
             Self::Layout(backend) => backend.restore_manifest(&raw, &record.tags),
         }

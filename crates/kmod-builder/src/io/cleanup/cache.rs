@@ -7,13 +7,12 @@ use jiff::Timestamp;
 use crate::io::registry::{ContentCache, write_cached};
 use crate::model::Digest;
 use crate::model::cleanup::ManifestInfo;
-use crate::model::manifest::RawManifest;
 
 /// Manifests of earlier runs. GHCR counts each read as a download and cannot delete a manifest with 5000 downloads, so
 /// each manifest is read only once.
 #[derive(Clone, Debug)]
 pub struct CleanupCache {
-    manifests: ContentCache,
+    pub(super) manifests: ContentCache,
     seen: PathBuf,
 }
 
@@ -31,21 +30,12 @@ impl CleanupCache {
         let cache = self.clone();
         crate::io::blocking::run(move |_| {
             let known = digests.into_iter().filter_map(|digest| {
-                let raw = cache.manifest(&digest)?;
+                let raw = cache.manifests.read(&digest)?;
                 Some((digest, ManifestInfo::read(&raw.media_type, &raw.bytes)))
             });
             known.collect()
         })
         .await
-    }
-
-    /// `None` if it is missing or damaged.
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<RawManifest> {
-        self.manifests.read(digest)
-    }
-
-    pub(super) fn keep(&self, raw: &RawManifest) {
-        self.manifests.keep(raw);
     }
 
     pub(super) fn seen(&self, store: &str) -> FirstSeen {

@@ -19,24 +19,13 @@ pub enum RetentionError {
     Layout(#[from] LayoutError),
     #[error("it is not known {what}: {reason}")]
     #[diagnostic(help("nothing is deleted unless everything can be read; run it again in a minute"))]
-    Unsure {
-        /// A clause that begins with `whether`, `what` or similar.
-        what: String,
-        reason: String,
-    },
+    Unsure { what: String, reason: String },
     #[error("by this machine's clock it is {here}, by {whose} {there}")]
     #[diagnostic(help("set the clock (`timedatectl`), then run it again"))]
-    Clock {
-        here: Timestamp,
-        /// In the possessive: `GitHub's`, `the plan's`.
-        whose: &'static str,
-        there: Timestamp,
-    },
+    Clock { here: Timestamp, whose: &'static str, there: Timestamp },
     #[error("the plan was made at {made}, more than a week ago")]
     #[diagnostic(help("make a new one with --dry-run --plan FILE"))]
     OldPlan { made: Timestamp },
-    #[error("this is about {theirs}, not about {ours}")]
-    OtherStore { theirs: String, ours: String },
     #[error("could not {what} {}", path.display())]
     File {
         what: &'static str,

@@ -14,8 +14,8 @@ use crate::model::image::TagOrDigest;
 /// A package in GHCR: listed through GitHub's REST API, read through the registry.
 #[derive(Debug)]
 pub struct GithubBackend {
-    packages: Packages,
-    registry: RegistryWriter,
+    pub(super) packages: Packages,
+    pub(super) registry: RegistryWriter,
     manifests: AtomicU64,
 }
 
@@ -26,10 +26,6 @@ impl GithubBackend {
     /// Both must be for the same repository.
     pub fn new(packages: Packages, registry: RegistryWriter) -> Self {
         Self { packages, registry, manifests: AtomicU64::new(0) }
-    }
-
-    pub(super) fn registry(&self) -> &RegistryWriter {
-        &self.registry
     }
 
     pub(super) async fn gather(
@@ -43,19 +39,16 @@ impl GithubBackend {
         {
             return Err(RetentionError::Clock { here: now, whose: "GitHub's", there });
         }
-        let mut known =
+        let known =
             cache.manifest_info(versions.iter().map(|version| version.digest.clone()).collect()).await;
-        let (found, unread): (Vec<_>, Vec<_>) =
-            versions.into_iter().partition(|version| known.contains_key(&version.digest));
-        let mut all: Vec<StoredManifest> = found
-            .into_iter()
-            .filter_map(|version| {
-                // Cloned, because a version may be listed twice.
-                let info = known.get(&version.digest).cloned()?;
-                Some(stored(version, info))
-            })
-            .collect();
-        known.clear();
+        let (mut all, mut unread) = (Vec::new(), Vec::new());
+        for version in versions {
+            match known.get(&version.digest) {
+                Some(info) => all.push(stored(version, info.clone())),
+                None => unread.push(version),
+            }
+        }
+        drop(known);
         let read = stream::iter(unread).map(|version| self.read(cache, version)).buffered(CONCURRENT);
         let read: Vec<Option<StoredManifest>> = read.try_collect().await?;
         all.extend(read.into_iter().flatten());
@@ -71,7 +64,7 @@ impl GithubBackend {
         self.manifests.fetch_add(1, Ordering::Relaxed);
         let tag_or_digest = TagOrDigest::Digest(version.digest.clone());
         if let Some(raw) = self.registry.manifest(&tag_or_digest).await? {
-            cache.keep(&raw);
+            cache.manifests.keep(&raw);
             let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
             return Ok(Some(stored(version, info)));
         }
@@ -98,14 +91,6 @@ impl GithubBackend {
 
     pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<DeleteOutcome, RetentionError> {
         Ok(self.packages.delete(number(entry)?).await?)
-    }
-
-    /// False if GitHub can no longer restore it and only the journal's bytes remain.
-    pub(super) async fn restore(&self, id: Option<u64>) -> Result<bool, RetentionError> {
-        match id {
-            Some(id) => Ok(self.packages.restore(id).await?),
-            None => Ok(false),
-        }
     }
 
     pub(super) fn cost(&self) -> CleanupRequests {

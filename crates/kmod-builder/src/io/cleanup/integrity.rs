@@ -10,7 +10,6 @@ use crate::model::cleanup::{Inventory, ManifestKind, RetentionPlan};
 pub struct IntegrityCheck {
     /// Number of kept manifests that were checked.
     pub manifests: usize,
-    /// Kept manifests that are incomplete.
     pub broken: Vec<BrokenManifest>,
 }
 

@@ -3,14 +3,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::RetentionError;
-use crate::model::Digest;
-use crate::model::cleanup::{RetentionReason, StoredSchema};
+use crate::model::cleanup::RetentionReason;
 use crate::model::manifest::RawManifest;
+use crate::model::{Digest, DocumentSchema};
 
 /// The deletion journal, from which deletions are restored.
 ///
@@ -24,14 +23,18 @@ pub struct Journal {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct JournalHeader {
-    schema: StoredSchema,
+    #[serde(deserialize_with = "schema")]
+    schema: DocumentSchema,
     store: String,
     #[serde(alias = "begun")]
     started_at: Timestamp,
 }
 
-const SCHEMA: &str = "cleanup-journal";
-const VERSION: u32 = 2;
+const SCHEMA: DocumentSchema = DocumentSchema::new("cleanup-journal", 2);
+
+fn schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DocumentSchema, D::Error> {
+    SCHEMA.read(deserializer)
+}
 
 /// A deleted manifest, or one whose deletion was about to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +48,7 @@ pub struct JournalRecord {
     #[serde(with = "in_base64")]
     pub bytes: Vec<u8>,
     /// `why` in version 1, which holds only the sentence.
-    #[serde(alias = "why")]
+    #[serde(alias = "why", deserialize_with = "RetentionReason::read")]
     pub reason: RetentionReason,
     #[serde(alias = "at")]
     pub deleted_at: Timestamp,
@@ -67,24 +70,12 @@ impl Journal {
         // The directory entry must survive a crash, too.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
         let mut journal = Self { file, path: path.to_owned() };
-        journal.line(&JournalHeader {
-            schema: StoredSchema::new(SCHEMA, VERSION),
-            store: store.to_owned(),
-            started_at: now,
-        })?;
+        journal.record(&JournalHeader { schema: SCHEMA, store: store.to_owned(), started_at: now })?;
         Ok(journal)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// On return, the record is on disk.
-    pub(super) fn record(&mut self, record: &JournalRecord) -> Result<(), RetentionError> {
-        self.line(record)
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> Result<(), RetentionError> {
+    /// On return, the line is on disk.
+    pub(super) fn record(&mut self, value: &impl Serialize) -> Result<(), RetentionError> {
         let mut line = serde_json::to_vec(value).expect("text, times and numbers can be written");
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
@@ -107,19 +98,15 @@ pub fn read_journal(path: &Path) -> Result<(String, Vec<JournalRecord>), Retenti
         |line: usize| move |error| RetentionError::Journal { path: path.to_owned(), line: line + 1, error };
     let (_, first) = lines.next().unwrap_or_default();
     let header: JournalHeader = serde_json::from_str(first).map_err(broken(0))?;
-    let schema = header.schema.require(SCHEMA, VERSION).map_err(serde::de::Error::custom);
-    schema.map_err(broken(0))?;
     let records: Result<Vec<JournalRecord>, RetentionError> =
         lines.map(|(number, line)| serde_json::from_str(line).map_err(broken(number))).collect();
     Ok((header.store, records?))
 }
 
 mod in_base64 {
-    use serde::{Deserialize, Deserializer, Serializer};
-
     use base64::Engine as _;
-
-    use super::STANDARD;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
@@ -145,7 +132,7 @@ mod tests {
             tags: ["a".to_owned()].into(),
             media_type: "x".into(),
             bytes: b"{}".to_vec(),
-            reason: serde_json::from_str("\"old\"").unwrap(),
+            reason: serde_json::from_str(r#"{"id":"old","text":"it is old"}"#).unwrap(),
             deleted_at: now,
         };
         let mut journal = Journal::begin(&path, "oci:x", now).unwrap();

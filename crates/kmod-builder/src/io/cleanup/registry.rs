@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -23,12 +22,9 @@ use crate::model::manifest::RawManifest;
 /// the age that it states, but is no older than its youngest evidence.
 #[derive(Debug)]
 pub struct RegistryBackend {
-    registry: RegistryWriter,
+    pub(super) registry: RegistryWriter,
     known_tags: Mutex<BTreeSet<Tag>>,
-    lists: AtomicU64,
-    manifests: AtomicU64,
-    others: AtomicU64,
-    changes: AtomicU64,
+    stats: Mutex<CleanupRequests>,
 }
 
 /// Bytes. Larger configurations are not read, and their images have no age.
@@ -36,18 +32,11 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl RegistryBackend {
     pub fn new(registry: RegistryWriter) -> Self {
-        Self {
-            registry,
-            known_tags: Mutex::default(),
-            lists: AtomicU64::new(0),
-            manifests: AtomicU64::new(0),
-            others: AtomicU64::new(0),
-            changes: AtomicU64::new(0),
-        }
+        Self { registry, known_tags: Mutex::default(), stats: Mutex::default() }
     }
 
-    pub(super) fn registry(&self) -> &RegistryWriter {
-        &self.registry
+    fn count(&self, member: fn(&mut CleanupRequests) -> &mut u64) {
+        *member(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner)) += 1;
     }
 
     pub(super) async fn gather(
@@ -91,7 +80,7 @@ impl RegistryBackend {
     }
 
     async fn names(&self) -> Result<BTreeSet<Tag>, RetentionError> {
-        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.count(|stats| &mut stats.lists);
         Ok(self.registry.tags().await?.into_iter().collect())
     }
 
@@ -100,7 +89,7 @@ impl RegistryBackend {
         tags: impl Iterator<Item = Tag>,
     ) -> Result<Vec<(Tag, Option<Digest>)>, RetentionError> {
         let resolve = async |tag: Tag| {
-            self.others.fetch_add(1, Ordering::Relaxed);
+            self.count(|stats| &mut stats.others);
             let digest = self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await?;
             Ok::<_, RetentionError>((tag, digest))
         };
@@ -116,12 +105,12 @@ impl RegistryBackend {
     ) -> Result<Option<(StoredManifest, Vec<Digest>)>, RetentionError> {
         let tag_or_digest = TagOrDigest::Digest(digest.clone());
         let tags = tagged.get(&digest);
-        let raw = match cache.manifest(&digest) {
+        let raw = match cache.manifests.read(&digest) {
             // A cached manifest may be gone from the registry; a tagged one was just listed.
             Some(raw) if tags.is_some() || self.is_there(&tag_or_digest).await? => raw,
             Some(_) => return Ok(None),
             None => {
-                self.manifests.fetch_add(1, Ordering::Relaxed);
+                self.count(|stats| &mut stats.manifests);
                 match (self.registry.manifest(&tag_or_digest).await?, tags) {
                     (Some(raw), _) => raw,
                     (None, None) => return Ok(None),
@@ -133,13 +122,13 @@ impl RegistryBackend {
                 }
             }
         };
-        cache.keep(&raw);
+        cache.manifests.keep(&raw);
         let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
-        self.others.fetch_add(1, Ordering::Relaxed);
+        self.count(|stats| &mut stats.others);
         let referrers = self.registry.referrers(&digest).await?;
         let mut near: Vec<Digest> = info.children.iter().chain(&info.subject).cloned().collect();
         for referrer in referrers.found {
-            cache.keep(&referrer.manifest);
+            cache.manifests.keep(&referrer.manifest);
             near.push(referrer.manifest.digest);
         }
         let created = self.created(cache, &info).await?;
@@ -148,7 +137,7 @@ impl RegistryBackend {
     }
 
     async fn is_there(&self, tag_or_digest: &TagOrDigest) -> Result<bool, RetentionError> {
-        self.others.fetch_add(1, Ordering::Relaxed);
+        self.count(|stats| &mut stats.others);
         Ok(self.registry.resolve(tag_or_digest).await?.is_some())
     }
 
@@ -161,12 +150,12 @@ impl RegistryBackend {
         let (None, Some(config)) = (info.created, &info.config) else {
             return Ok(info.created);
         };
-        if let Some(config) = cache.manifest(config) {
+        if let Some(config) = cache.manifests.read(config) {
             return Ok(ManifestInfo::created_in_config(&config.bytes));
         }
-        self.manifests.fetch_add(1, Ordering::Relaxed);
+        self.count(|stats| &mut stats.manifests);
         let Some(bytes) = self.registry.small_blob(config, LARGEST_CONFIG).await? else { return Ok(None) };
-        cache.keep(&RawManifest::new(bytes.clone(), "application/json"));
+        cache.manifests.keep(&RawManifest::new(bytes.clone(), "application/json"));
         Ok(ManifestInfo::created_in_config(&bytes))
     }
 
@@ -187,19 +176,13 @@ impl RegistryBackend {
     }
 
     pub(super) async fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
-        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.count(|stats| &mut stats.changes);
         let deleted = self.registry.delete_manifest(digest).await?;
         Ok(if deleted { DeleteOutcome::Deleted } else { DeleteOutcome::AlreadyGone })
     }
 
     pub(super) fn cost(&self) -> CleanupRequests {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        CleanupRequests {
-            lists: read(&self.lists),
-            manifests: read(&self.manifests),
-            others: read(&self.others),
-            changes: read(&self.changes),
-        }
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

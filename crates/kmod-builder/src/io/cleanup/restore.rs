@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::{JournalRecord, RetentionBackend, RetentionError};
 use crate::model::Digest;
-use crate::model::cleanup::{Dependencies, Inventory, ManifestInfo, StoredManifest};
+use crate::model::cleanup::{Graph, Inventory, ManifestInfo, StoredManifest};
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RestoredManifest {
@@ -45,6 +45,6 @@ fn wanted<'a>(records: &'a [JournalRecord], digests: &[Digest]) -> Vec<&'a Journ
         }
     }));
     let mut needed = HashSet::new();
-    Dependencies::of(&inventory).protect(&mut needed, digests.iter().cloned());
+    Graph::new(&inventory).protect(&inventory, &mut needed, digests.iter().cloned());
     records.iter().filter(|record| needed.contains(&record.digest)).collect()
 }

@@ -262,7 +262,7 @@ pub enum LayoutError {
 }
 
 impl LayoutError {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::io) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Io { path, source }
     }

@@ -2,13 +2,28 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use kmod_compat::serde_as_text;
 
 /// A duration in hours, days or weeks: `24h`, `90d`, `12w`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
     hours: u32,
+}
+
+/// Written as `50%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentage {
+    percent: u8,
+}
+
+serde_as_text!(Age);
+serde_as_text!(Percentage);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct ParseLimitError {
+    text: String,
+    expected: &'static str,
 }
 
 impl Age {
@@ -26,68 +41,20 @@ impl Age {
     }
 }
 
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.hours {
-            0 => f.pad("0h"),
-            hours if hours.is_multiple_of(24) => f.pad(&format!("{}d", hours / 24)),
-            hours => f.pad(&format!("{hours}h")),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a span of time (expected a whole number of hours, days or weeks, e.g. `24h`, `90d`, `12w`)"
-)]
-pub struct ParseAgeError(String);
-
-impl FromStr for Age {
-    type Err = ParseAgeError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || ParseAgeError(text.to_owned());
-        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(fail)?;
-        let hours = match unit {
-            "h" => 1,
-            "d" => 24,
-            "w" => 7 * 24,
-            _ => return Err(fail()),
-        };
-        let plain = number.bytes().all(|byte| byte.is_ascii_digit());
-        let number: u32 = number.parse().ok().filter(|_| plain).ok_or_else(fail)?;
-        // The limit of 100 years keeps time arithmetic from overflowing.
-        let hours = number.checked_mul(hours).filter(|hours| *hours <= 100 * 366 * 24).ok_or_else(fail)?;
-        Ok(Self { hours })
-    }
-}
-
-impl TryFrom<String> for Age {
-    type Error = ParseAgeError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Age> for String {
-    fn from(age: Age) -> Self {
-        age.to_string()
-    }
-}
-
-/// Written as `50%`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Percentage {
-    percent: u8,
-}
-
 impl Percentage {
     pub const HALF: Self = Self { percent: 50 };
 
     pub const fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
         part as u128 * 100 > whole as u128 * self.percent as u128
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.hours {
+            hours if hours > 0 && hours.is_multiple_of(24) => f.pad(&format!("{}d", hours / 24)),
+            hours => f.pad(&format!("{hours}h")),
+        }
     }
 }
 
@@ -97,34 +64,41 @@ impl fmt::Display for Percentage {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a share (expected a whole percentage from `0%` to `100%`)")]
-pub struct ParsePercentageError(String);
-
-impl FromStr for Percentage {
-    type Err = ParsePercentageError;
+impl FromStr for Age {
+    type Err = ParseLimitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text.strip_suffix('%').filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-        match number.and_then(|number| number.parse().ok()) {
-            Some(percent @ 0..=100) => Ok(Self { percent }),
-            _ => Err(ParsePercentageError(text.to_owned())),
-        }
+        let hours = || {
+            let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+            let factor = match unit {
+                "h" => 1,
+                "d" => 24,
+                "w" => 7 * 24,
+                _ => return None,
+            };
+            // The limit of 100 years keeps time arithmetic from overflowing.
+            digits::<u32>(number)?.checked_mul(factor).filter(|hours| *hours <= 100 * 366 * 24)
+        };
+        let expected = "an age (expected a whole number of hours, days or weeks, e.g. `24h`, `90d`, `12w`)";
+        hours().map(Self::hours).ok_or_else(|| ParseLimitError { text: text.to_owned(), expected })
     }
 }
 
-impl TryFrom<String> for Percentage {
-    type Error = ParsePercentageError;
+impl FromStr for Percentage {
+    type Err = ParseLimitError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let percent = text.strip_suffix('%').and_then(digits).filter(|percent| *percent <= 100);
+        let expected = "a percentage (expected a whole number from `0%` to `100%`)";
+        percent
+            .map(|percent| Self { percent })
+            .ok_or_else(|| ParseLimitError { text: text.to_owned(), expected })
     }
 }
 
-impl From<Percentage> for String {
-    fn from(share: Percentage) -> Self {
-        share.to_string()
-    }
+/// Without a sign.
+fn digits<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -144,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_future_is_young() {
+    fn an_age_has_not_passed_for_a_time_in_the_future() {
         let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
         let passed = |since: &str| Age::days(90).has_passed(since.parse().unwrap(), now);
         assert!(passed("2026-03-03T00:00:00Z") && !passed("2026-03-03T00:00:01Z"));
@@ -152,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_exact() {
+    fn percentages_are_exact() {
         assert!(Percentage::HALF.is_exceeded_by(2, 3) && !Percentage::HALF.is_exceeded_by(1, 2));
         assert!("0%".parse::<Percentage>().unwrap().is_exceeded_by(1, usize::MAX));
         assert!(!"100%".parse::<Percentage>().unwrap().is_exceeded_by(7, 7));

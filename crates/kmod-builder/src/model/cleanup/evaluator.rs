@@ -12,22 +12,21 @@ use crate::model::Target;
 
 /// Evaluates each manifest alone; [`Graph::closure`] adds what other manifests need.
 pub(super) struct RetentionEvaluator<'a> {
-    policy: &'a RetentionPolicy,
+    pub(super) policy: &'a RetentionPolicy,
     now: Timestamp,
-    newest: Newest,
+    inventory: &'a Inventory,
+    graph: &'a Graph,
+    /// Positions of the newest images.
+    pub(super) newest: BTreeMap<(ZfsLine, Arch), BTreeSet<usize>>,
 }
-
-type Newest = BTreeMap<(ZfsLine, Arch), BTreeSet<usize>>;
 
 /// The input of a [`KeepRule`](super::KeepRule).
 pub(super) struct Evaluated<'a> {
-    pub(super) policy: &'a RetentionPolicy,
-    pub(super) newest: &'a Newest,
+    pub(super) evaluator: &'a RetentionEvaluator<'a>,
     pub(super) position: usize,
     pub(super) manifest: &'a StoredManifest,
     classes: &'a [TagClass],
     pub(super) lifetimes: Vec<Lifetime>,
-    now: Timestamp,
 }
 
 /// The age at which a manifest is deleted, if no rule keeps it.
@@ -60,59 +59,58 @@ pub const DELETE_REASONS: [(&str, &str); 7] = [
     ("with", "it belongs to {image}, which is deleted"),
 ];
 
-pub(super) fn delete_reason(kind: LifetimeKind, details: Details) -> RetentionReason {
-    let (id, text) = DELETE_REASONS[kind as usize];
-    RetentionReason::new(id, text, details)
-}
-
 impl<'a> RetentionEvaluator<'a> {
     pub(super) fn new(
         policy: &'a RetentionPolicy,
         now: Timestamp,
-        inventory: &Inventory,
-        classes: &[Vec<TagClass>],
+        inventory: &'a Inventory,
+        graph: &'a Graph,
     ) -> Self {
-        Self { policy, now, newest: newest(policy.keep_newest, inventory, classes) }
+        Self { policy, now, inventory, graph, newest: newest(policy.keep_newest, inventory) }
     }
 
-    /// The reason to keep the manifest, or to delete it if nothing else needs it; `None` if it is deleted together
-    /// with its image or index.
-    pub(super) fn evaluate(
-        &self,
-        position: usize,
-        manifest: &StoredManifest,
-        classes: &[TagClass],
-        graph: &Graph,
-    ) -> Result<RetentionReason, Option<RetentionReason>> {
-        let lifetimes = self.lifetimes(position, manifest, classes, graph);
-        let Self { policy, now, newest } = self;
-        let evaluated = Evaluated { policy, newest, position, manifest, classes, lifetimes, now: *now };
+    /// The reason to keep the manifest, or to delete it if nothing else needs it.
+    pub(super) fn evaluate(&self, position: usize) -> Result<RetentionReason, RetentionReason> {
+        let manifest = &self.inventory.all()[position];
+        let evaluated = Evaluated {
+            evaluator: self,
+            position,
+            manifest,
+            classes: self.inventory.classes(position),
+            lifetimes: self.lifetimes(position, manifest),
+        };
         let kept = KEEP_RULES.iter().find_map(|rule| {
             let details = rule.applies?(&evaluated)?;
             Some(RetentionReason::new(rule.id, rule.text, details))
         });
-        kept.ok_or_else(|| {
-            let lifetime = evaluated.lifetimes.iter().min_by_key(|lifetime| lifetime.kind)?;
-            let details = match lifetime.kind {
-                LifetimeKind::Attached => return None,
-                LifetimeKind::Superseded => Vec::new(),
-                LifetimeKind::Orphan => vec![("subject", graph.orphan_of(position)?.to_string())],
-                _ => vec![("after", lifetime.limit.to_string())],
-            };
-            Some(delete_reason(lifetime.kind, details))
-        })
+        kept.map_or_else(|| Err(self.delete_reason(&evaluated)), Ok)
+    }
+
+    fn delete_reason(&self, evaluated: &Evaluated<'_>) -> RetentionReason {
+        let lifetime = evaluated.lifetimes.iter().min_by_key(|lifetime| lifetime.kind);
+        let (position, kind) =
+            (evaluated.position, lifetime.map_or(LifetimeKind::Attached, |lifetime| lifetime.kind));
+        let detail = match kind {
+            LifetimeKind::Superseded => None,
+            LifetimeKind::Orphan => {
+                self.graph.orphan_of(position).map(|subject| ("subject", subject.to_string()))
+            }
+            LifetimeKind::Attached => {
+                let image = self.graph.belongs_to(position).map(|image| &self.inventory.all()[image].digest);
+                image.map(|digest| ("image", digest.to_string()))
+            }
+            _ => lifetime.map(|lifetime| ("after", lifetime.limit.to_string())),
+        };
+        let kind = if detail.is_some() { kind } else { LifetimeKind::Superseded };
+        let (id, text) = DELETE_REASONS[kind as usize];
+        RetentionReason::new(id, text, detail.into_iter().collect())
     }
 
     /// One per tag that names an image. Evidence and manifests without such a tag also have one for their relation to
     /// other manifests: young evidence indicates an upload or a promotion in progress.
-    fn lifetimes(
-        &self,
-        position: usize,
-        manifest: &StoredManifest,
-        classes: &[TagClass],
-        graph: &Graph,
-    ) -> Vec<Lifetime> {
-        let policy = self.policy;
+    fn lifetimes(&self, position: usize, manifest: &StoredManifest) -> Vec<Lifetime> {
+        let Self { policy, graph, .. } = self;
+        let classes = self.inventory.classes(position);
         let by_tag = classes.iter().filter_map(|class| match class {
             TagClass::Version(_) => Some((LifetimeKind::Released, policy.older_than)),
             TagClass::Candidate => Some((LifetimeKind::Candidate, policy.candidates_older_than)),
@@ -157,7 +155,7 @@ impl Evaluated<'_> {
     pub(super) fn younger_than(&self, kinds: &[LifetimeKind]) -> Option<Details> {
         let since = self.manifest.since()?;
         let mut of_kind = self.lifetimes.iter().filter(|lifetime| kinds.contains(&lifetime.kind));
-        let young = of_kind.find(|lifetime| !lifetime.limit.has_passed(since, self.now))?;
+        let young = of_kind.find(|lifetime| !lifetime.limit.has_passed(since, self.evaluator.now))?;
         Some(vec![("until", young.limit.to_string())])
     }
 }
@@ -165,10 +163,10 @@ impl Evaluated<'_> {
 /// The newest images per line and architecture, counted by digest. Ties are decided by GitHub's number, then OpenZFS
 /// and kernel versions (outside GitHub, images have only OpenZFS's release date), then the digest
 /// (actions/delete-package-versions#97).
-fn newest(count: usize, inventory: &Inventory, classes: &[Vec<TagClass>]) -> Newest {
+fn newest(count: usize, inventory: &Inventory) -> BTreeMap<(ZfsLine, Arch), BTreeSet<usize>> {
     let mut groups: BTreeMap<_, BTreeMap<usize, _>> = BTreeMap::new();
-    for (position, (stored, classes)) in inventory.all().iter().zip(classes).enumerate() {
-        for class in classes {
+    for (position, stored) in inventory.all().iter().enumerate() {
+        for class in inventory.classes(position) {
             if let TagClass::Version(target) = class {
                 let group = groups.entry((target.zfs.line(), target.arch())).or_default();
                 let rank = (stored.created, stored.id, target.zfs, &target.kernel);

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use super::TagClass;
 use super::inventory::{Inventory, StoredManifest};
@@ -7,7 +7,7 @@ use super::{ManifestKind, RetentionReason};
 use crate::model::Digest;
 
 /// Dependencies between manifests, by position in the inventory.
-pub(super) struct Graph {
+pub struct Graph {
     nodes: Vec<Node>,
 }
 
@@ -17,12 +17,7 @@ struct Node {
     children: Vec<usize>,
     /// The first index that lists it and is not evidence.
     listed_by: Option<usize>,
-    /// Manifests whose `subject` it is.
-    referrers: Vec<usize>,
-    /// The referrers indexes under its fallback tag.
-    indexes: Vec<usize>,
-    /// The manifests at its `.sig`, `.att` and `.sbom` tags.
-    signatures: Vec<usize>,
+    evidence: BTreeSet<(Relation, usize)>,
     /// Its stored subjects.
     subjects: BTreeSet<usize>,
     /// Its subjects that are not stored.
@@ -30,27 +25,22 @@ struct Node {
 }
 
 impl Graph {
-    pub(super) fn new(inventory: &Inventory, classes: &[Vec<TagClass>]) -> Self {
+    pub fn new(inventory: &Inventory) -> Self {
         let all = inventory.all();
         let mut nodes: Vec<Node> = all.iter().map(|_| Node::default()).collect();
-        for (position, (stored, classes)) in all.iter().zip(classes).enumerate() {
+        for (position, stored) in all.iter().enumerate() {
             for digest in &stored.info.children {
                 if let Some(child) = inventory.position(digest).filter(|child| *child != position) {
                     nodes[position].children.push(child);
                 }
             }
-            for (relation, digest) in spoken_about(stored, classes) {
+            for (relation, digest) in subjects(stored, inventory.classes(position)) {
                 let Some(subject) = inventory.position(digest) else {
                     nodes[position].absent.insert(digest.clone());
                     continue;
                 };
                 nodes[position].subjects.insert(subject);
-                let node = &mut nodes[subject];
-                match relation {
-                    Relation::Refers => node.referrers.push(position),
-                    Relation::Index => node.indexes.push(position),
-                    Relation::Signs => node.signatures.push(position),
-                }
+                nodes[subject].evidence.insert((relation, position));
             }
         }
         for position in 0..nodes.len() {
@@ -99,18 +89,31 @@ impl Graph {
         node.subjects.first().copied().or(node.listed_by)
     }
 
-    /// The manifests that this one needs to be complete and proven.
-    ///
-    /// In reverse order of deletion, which is: referrers index, referrers, `.sig`, `.att` and `.sbom` manifests, listed
-    /// images.
+    /// The manifests that this one needs to be complete and proven, in reverse order of deletion.
     fn needs(&self, position: usize) -> impl Iterator<Item = usize> {
         let node = &self.nodes[position];
-        [&node.children, &node.signatures, &node.referrers, &node.indexes].into_iter().flatten().copied()
+        node.children.iter().chain(node.evidence.iter().map(|(_, position)| position)).copied()
     }
 
     /// Includes the subjects: evidence that is kept needs its subject.
-    pub(super) fn needs_and_subjects(&self, position: usize) -> impl Iterator<Item = usize> {
+    fn needs_and_subjects(&self, position: usize) -> impl Iterator<Item = usize> {
         self.needs(position).chain(self.nodes[position].subjects.iter().copied())
+    }
+
+    /// Adds the digests and everything that they need.
+    pub fn protect(
+        &self,
+        inventory: &Inventory,
+        protected: &mut HashSet<Digest>,
+        digests: impl IntoIterator<Item = Digest>,
+    ) {
+        let mut queue: Vec<Digest> = digests.into_iter().collect();
+        while let Some(digest) = queue.pop() {
+            if let Some(position) = inventory.position(&digest).filter(|_| protected.insert(digest)) {
+                let needed = self.needs_and_subjects(position);
+                queue.extend(needed.map(|position| inventory.all()[position].digest.clone()));
+            }
+        }
     }
 
     /// Everything that must be kept because of the roots, each with its reason.
@@ -171,13 +174,19 @@ impl Node {
     }
 }
 
+/// The order is the reverse of the order of deletion.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Relation {
-    Refers,
-    Index,
+    /// At a `.sig`, `.att` or `.sbom` tag of the subject.
     Signs,
+    /// By its `subject`.
+    Refers,
+    /// The referrers index at the fallback tag of the subject.
+    Index,
 }
 
-fn spoken_about<'a>(
+/// What a manifest says, by `subject` and by its tags, that it belongs to.
+fn subjects<'a>(
     stored: &'a StoredManifest,
     classes: &'a [TagClass],
 ) -> impl Iterator<Item = (Relation, &'a Digest)> {

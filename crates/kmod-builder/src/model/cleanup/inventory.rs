@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::ManifestInfo;
+use super::{ManifestInfo, TagClass};
 use crate::model::Digest;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl StoredManifest {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     stored: Vec<StoredManifest>,
+    /// Of each manifest's tags, in their order.
+    classes: Vec<Vec<TagClass>>,
     positions: HashMap<Digest, usize>,
 }
 
@@ -49,8 +51,10 @@ impl Inventory {
             }
             is_same
         });
+        let classes =
+            all.iter().map(|stored| stored.tags.iter().map(|tag| TagClass::of(tag)).collect()).collect();
         let positions = all.iter().enumerate().map(|(position, stored)| (stored.digest.clone(), position));
-        Self { positions: positions.collect(), stored: all }
+        Self { classes, positions: positions.collect(), stored: all }
     }
 
     /// Sorted by digest.
@@ -60,6 +64,10 @@ impl Inventory {
 
     pub fn find(&self, digest: &Digest) -> Option<&StoredManifest> {
         self.position(digest).map(|position| &self.stored[position])
+    }
+
+    pub(super) fn classes(&self, position: usize) -> &[TagClass] {
+        &self.classes[position]
     }
 
     pub(super) fn position(&self, digest: &Digest) -> Option<usize> {

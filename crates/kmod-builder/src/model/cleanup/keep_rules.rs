@@ -34,8 +34,12 @@ pub const KEEP_RULES: [KeepRule; 12] = [
         &["--keep-kernels-of", "--keep-releases"],
         |it| {
             it.targets().find_map(|target| {
-                let host =
-                    it.policy.keep_kernels.iter().find(|host| is_same(&host.kernel, &target.kernel))?;
+                let host = it
+                    .evaluator
+                    .policy
+                    .keep_kernels
+                    .iter()
+                    .find(|host| is_same(&host.kernel, &target.kernel))?;
                 Some(vec![("kernel", target.kernel.to_string()), ("seen", host.seen.clone())])
             })
         },
@@ -45,11 +49,11 @@ pub const KEEP_RULES: [KeepRule; 12] = [
         "it is among the {of} newest of OpenZFS {line} for {arch}",
         &["--keep-newest"],
         |it| {
-            let (line, arch) = it
-                .targets()
-                .map(|target| (target.zfs.line(), target.arch()))
-                .find(|group| it.newest.get(group).is_some_and(|newest| newest.contains(&it.position)))?;
-            let of = it.policy.keep_newest.to_string();
+            let (line, arch) =
+                it.targets().map(|target| (target.zfs.line(), target.arch())).find(|group| {
+                    it.evaluator.newest.get(group).is_some_and(|newest| newest.contains(&it.position))
+                })?;
+            let of = it.evaluator.policy.keep_newest.to_string();
             Some(vec![("line", line.to_string()), ("arch", arch.to_string()), ("of", of)])
         },
     ),

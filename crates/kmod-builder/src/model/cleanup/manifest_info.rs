@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::model::Digest;
+use crate::model::oci::{self, Descriptor};
 
 /// The parts of a manifest that retention needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +42,8 @@ pub struct BlobRef {
     pub size: u64,
 }
 
-const IMAGES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-const INDEXES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+const IMAGES: [&str; 2] = [oci::MANIFEST, oci::DOCKER_MANIFEST];
+const INDEXES: [&str; 2] = [oci::INDEX, oci::DOCKER_INDEX];
 const SIGNATURES: [&str; 2] =
     ["application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dsse.envelope.v1+json"];
 
@@ -58,17 +56,7 @@ struct Document {
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
-    annotations: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: Digest,
-    #[serde(default)]
-    size: u64,
+    annotations: Option<oci::Annotations>,
 }
 
 impl ManifestInfo {
@@ -99,7 +87,8 @@ impl ManifestInfo {
                     !layers.is_empty() && layers.iter().all(signs) && document.subject.is_none();
                 let kind = if is_signature { ManifestKind::Signature } else { ManifestKind::Image };
                 let digest = config.digest.clone();
-                let blobs = std::iter::once(config).chain(layers).map(BlobRef::from).collect();
+                let blob = |Descriptor { digest, size, .. }| BlobRef { digest, size };
+                let blobs = std::iter::once(config).chain(layers).map(blob).collect();
                 (kind, Vec::new(), blobs, Some(digest))
             }
             (None, None, Some(manifests)) if INDEXES.contains(&&*media_type) => {
@@ -108,9 +97,10 @@ impl ManifestInfo {
             }
             _ => return None,
         };
-        let created = document.annotations.as_ref().and_then(|annotations| {
-            believable(annotations.get("org.opencontainers.image.created")?.as_str()?)
-        });
+        let created = document
+            .annotations
+            .as_ref()
+            .and_then(|annotations| believable(annotations.get("org.opencontainers.image.created")?));
         Some(Self {
             kind,
             media_type,
@@ -143,12 +133,6 @@ fn believable(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|time| *time >= first)
 }
 
-impl From<Descriptor> for BlobRef {
-    fn from(descriptor: Descriptor) -> Self {
-        Self { digest: descriptor.digest, size: descriptor.size }
-    }
-}
-
 /// Sorted.
 fn digests_in(bytes: &[u8]) -> Vec<Digest> {
     let text = String::from_utf8_lossy(bytes);
@@ -160,54 +144,50 @@ fn digests_in(bytes: &[u8]) -> Vec<Digest> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn descriptor(media_type: &str, name: &str) -> String {
-        format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":7}}"#, Digest::of(name.as_bytes()))
+    fn read(document: &Value) -> ManifestInfo {
+        ManifestInfo::read(oci::MANIFEST, document.to_string().as_bytes())
     }
 
     #[test]
     fn images_indexes_and_signatures_are_told_apart() {
-        let config = descriptor("c", "config");
-        let image = format!(
-            r#"{{"config":{config},"layers":[{}],"subject":{}}}"#,
-            descriptor("l", "layer"),
-            descriptor("m", "subject")
-        );
-        let read = ManifestInfo::read(IMAGES[0], image.as_bytes());
-        assert_eq!((read.kind, read.subject), (ManifestKind::Image, Some(Digest::of(b"subject"))));
-        assert_eq!(read.blobs.iter().map(|blob| blob.size).sum::<u64>(), 14);
-        let signature =
-            format!(r#"{{"config":{config},"layers":[{}]}}"#, descriptor(SIGNATURES[0], "payload"));
-        assert_eq!(ManifestInfo::read(IMAGES[0], signature.as_bytes()).kind, ManifestKind::Signature);
-        let index = format!(r#"{{"mediaType":"{}","manifests":[{}]}}"#, INDEXES[0], descriptor("m", "child"));
-        let read = ManifestInfo::read("text/plain", index.as_bytes());
-        assert_eq!((read.kind, read.children), (ManifestKind::Index, vec![Digest::of(b"child")]));
+        let of = |media_type: &str, name: &str| Descriptor::of(media_type, name.as_bytes());
+        let (config, layer) = (of("c", "config"), of("l", "layer"));
+        let image = read(&json!({ "config": config, "layers": [layer], "subject": of("m", "subject") }));
+        assert_eq!((image.kind, image.subject), (ManifestKind::Image, Some(Digest::of(b"subject"))));
+        assert_eq!(image.blobs.iter().map(|blob| blob.size).sum::<u64>(), 11);
+        let signature = read(&json!({ "config": config, "layers": [of(SIGNATURES[0], "payload")] }));
+        assert_eq!(signature.kind, ManifestKind::Signature);
+        let index = read(&json!({ "mediaType": oci::INDEX, "manifests": [of("m", "child")] }));
+        assert_eq!((index.kind, index.children), (ManifestKind::Index, vec![Digest::of(b"child")]));
     }
 
     #[test]
     fn unknown_manifests_keep_every_digest_they_contain() {
-        let child = Digest::of(b"child");
-        for text in [
-            format!(r#"{{"mediaType":"application/new","things":[{{"digest":"{child}"}}]}}"#),
-            format!(
-                r#"{{"mediaType":"{}","manifests":[{{"digest":"{child}"}}],"config":{{"digest":"{child}"}}}}"#,
-                INDEXES[0]
-            ),
-            format!(
-                r#"{{"mediaType":"{}","manifests":[{{"digest":"{child}"}},{{"digest":"sha512:00"}}]}}"#,
-                INDEXES[0]
-            ),
-            format!("no JSON, but {child}"),
+        let digest = Digest::of(b"child");
+        let child = json!({ "digest": digest, "size": 1 });
+        for document in [
+            json!({ "mediaType": "application/new", "things": [child] }),
+            json!({ "mediaType": oci::INDEX, "manifests": [child], "config": child }),
+            json!({ "mediaType": oci::INDEX, "manifests": [child, { "digest": "sha512:00", "size": 1 }] }),
         ] {
-            let read = ManifestInfo::read("x", text.as_bytes());
-            assert_eq!((read.kind, read.children), (ManifestKind::Unknown, vec![child.clone()]), "{text}");
+            let info = read(&document);
+            assert_eq!(
+                (info.kind, info.children),
+                (ManifestKind::Unknown, vec![digest.clone()]),
+                "{document}"
+            );
         }
-        assert_eq!(ManifestInfo::read(IMAGES[0], b"\xff\xfe").kind, ManifestKind::Unknown);
+        let no_json = ManifestInfo::read(oci::MANIFEST, format!("\u{fffd}{digest}").as_bytes());
+        assert_eq!((no_json.kind, no_json.children), (ManifestKind::Unknown, vec![digest]));
+        assert_eq!(ManifestInfo::read(oci::MANIFEST, b"\xff\xfe").kind, ManifestKind::Unknown);
     }
 
     #[test]
-    fn dates_that_mean_nothing_are_no_dates() {
+    fn dates_that_builders_write_for_unknown_are_ignored() {
         let date =
             |text: &str| ManifestInfo::created_in_config(format!(r#"{{"created":"{text}"}}"#).as_bytes());
         assert_eq!(date("0001-01-01T00:00:00Z"), None);

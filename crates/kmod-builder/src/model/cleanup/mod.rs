@@ -10,7 +10,6 @@
 //! * After an interruption there may be evidence without an image, but never an image without its evidence.
 
 mod age;
-mod dependencies;
 mod evaluator;
 mod graph;
 mod hosts;
@@ -21,12 +20,11 @@ mod plan;
 mod policy;
 mod reason;
 mod rejection;
-mod schema;
 
 pub use super::tags::TagClass;
-pub use age::{Age, ParseAgeError, ParsePercentageError, Percentage};
-pub use dependencies::Dependencies;
+pub use age::{Age, ParseLimitError, Percentage};
 pub use evaluator::DELETE_REASONS;
+pub use graph::Graph;
 pub use hosts::releases_in_use;
 pub use inventory::{Inventory, StoredManifest};
 pub use keep_rules::{KEEP_RULES, KeepRule};
@@ -35,7 +33,6 @@ pub use plan::{RetentionDecision, RetentionEntry, RetentionPlan};
 pub use policy::{HostKernel, RetentionPolicy};
 pub use reason::RetentionReason;
 pub use rejection::PlanRejection;
-pub use schema::{StoredSchema, UnsupportedSchema};
 
 #[cfg(test)]
 mod tests;

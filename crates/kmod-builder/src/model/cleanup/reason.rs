@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::model::Digest;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredReason")]
 pub struct RetentionReason {
     /// In kebab-case: of a [`KeepRule`](super::KeepRule) or of [`DELETE_REASONS`](super::DELETE_REASONS).
     pub id: String,
@@ -29,26 +28,18 @@ impl RetentionReason {
         let details = details.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         Self { id: id.to_owned(), text, details }
     }
-}
 
-/// Version 1 has a string: in plans the id, in journals the sentence.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StoredReason {
-    Text(String),
-    Reason {
-        id: String,
-        text: String,
-        #[serde(flatten)]
-        details: BTreeMap<String, Value>,
-    },
-}
-
-impl From<StoredReason> for RetentionReason {
-    fn from(stored: StoredReason) -> Self {
-        match stored {
-            StoredReason::Text(text) => Self { id: String::new(), text, details: BTreeMap::new() },
-            StoredReason::Reason { id, text, details } => Self { id, text, details },
+    /// Reads any version. Version 1 has a string: in plans the id, in journals the sentence.
+    pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Stored {
+            Text(String),
+            Reason(RetentionReason),
         }
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Text(text) => Self { id: String::new(), text, details: BTreeMap::new() },
+            Stored::Reason(reason) => reason,
+        })
     }
 }

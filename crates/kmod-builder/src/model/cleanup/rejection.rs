@@ -1,5 +1,4 @@
-use super::TagClass;
-use super::{Percentage, RetentionEntry, RetentionPlan};
+use super::{Percentage, RetentionEntry, RetentionPlan, TagClass};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRejection {
@@ -7,18 +6,9 @@ pub enum PlanRejection {
     #[error("nothing with a tag would be left of the store")]
     NothingLeft,
     #[error("only {left} images would be left for users, and {minimum} is the minimum")]
-    TooFew {
-        /// Number of images for users.
-        left: usize,
-        minimum: usize,
-    },
+    TooFew { left: usize, minimum: usize },
     #[error("{delete} of {of} manifests would be deleted, which is more than {share}")]
-    TooMany {
-        delete: usize,
-        /// Number of all manifests.
-        of: usize,
-        share: Percentage,
-    },
+    TooMany { delete: usize, of: usize, share: Percentage },
 }
 
 impl PlanRejection {
@@ -36,26 +26,23 @@ impl RetentionPlan {
         if delete == 0 {
             return rejections;
         }
-        if self.kept().is_empty() || has(self.deletions(), is_named) && !has(self.kept(), is_named) {
+        let has_named = |entries: &[RetentionEntry]| entries.iter().any(|entry| tagged(entry, is_named));
+        if self.kept().is_empty() || has_named(self.deletions()) && !has_named(self.kept()) {
             rejections.push(PlanRejection::NothingLeft);
         }
         let count =
             |entries: &[RetentionEntry]| entries.iter().filter(|entry| tagged(entry, is_for_users)).count();
-        let (left, minimum) = (count(self.kept()), self.policy().minimum);
+        let (left, minimum) = (count(self.kept()), self.policy.minimum);
         // Candidates may be deleted from a store that never had the minimum.
         if left < minimum && count(self.deletions()) > 0 {
             rejections.push(PlanRejection::TooFew { left, minimum });
         }
-        let (of, share) = (self.entries().len(), self.policy().max_delete);
+        let (of, share) = (self.entries().len(), self.policy.max_delete);
         if share.is_exceeded_by(delete, of) {
             rejections.push(PlanRejection::TooMany { delete, of, share });
         }
         rejections
     }
-}
-
-fn has(entries: &[RetentionEntry], which: fn(&TagClass) -> bool) -> bool {
-    entries.iter().any(|entry| tagged(entry, which))
 }
 
 fn tagged(entry: &RetentionEntry, which: fn(&TagClass) -> bool) -> bool {

@@ -1,4 +1,4 @@
-//! Stores as they really come about.
+//! Stores as in practice.
 
 use super::random::{digest, hours_ago, inventory, manifest_info, now, version_tag};
 use crate::model::cleanup::{
@@ -57,15 +57,15 @@ fn deleted(plan: &RetentionPlan) -> Vec<usize> {
     plan.deletions().iter().map(|entry| number(entry).unwrap()).collect()
 }
 
-#[track_caller]
 /// Id and text.
+#[track_caller]
 fn reason(plan: &RetentionPlan, number: usize) -> (&str, &str) {
     let entry = plan.entries().iter().find(|entry| entry.digest == digest(number)).unwrap();
     (&entry.reason.id, &entry.reason.text)
 }
 
 #[test]
-fn an_image_goes_first_then_the_index_then_what_it_lists_then_the_signature() {
+fn deletes_an_image_before_its_index_its_bundles_and_its_signature() {
     let mut all = published(10, &[&version_tag(3, 0)], OLD);
     all.extend(published(20, &[&version_tag(3, 2)], OLD - 24));
     let plan = decide(&all, &policy());
@@ -81,36 +81,28 @@ fn an_image_goes_first_then_the_index_then_what_it_lists_then_the_signature() {
 
 /// The shell predecessor kept the tagged index of the newest images and deleted the bundles that it lists.
 #[test]
-fn the_bundles_of_a_kept_image_stay_though_they_have_no_tag() {
+fn untagged_bundles_of_a_kept_image_are_kept() {
     let all = published(10, &["stable"], OLD);
     assert_eq!(deleted(&decide(&all, &policy())), [0_usize; 0]);
 }
 
-/// dependabot/dependabot-core#16328: neither date moves when a tag does.
 #[test]
-fn an_old_image_that_was_promoted_yesterday_stays() {
-    let all = published(10, &[&version_tag(3, 0), "stable-77-0123abc"], OLD);
-    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, ..policy() });
-    assert_eq!(reason(&plan, 10).0, "audit");
-    assert!(plan.deletions().is_empty());
-}
-
-/// moritzrinow/regmaid#2: "delete one of three tags" deleted all three.
-#[test]
-fn a_digest_with_one_tag_that_stays_stays() {
-    let candidate = format!("candidate-{}", version_tag(3, 0));
-    let all = vec![stored(10, &[&version_tag(3, 0), &candidate, "mine"], OLD)];
-    assert_eq!(reason(&decide(&all, &policy()), 10).0, "unknown-tag");
-}
-
-#[test]
-fn a_kernel_that_hosts_can_still_run_keeps_its_image() {
+fn an_old_image_is_kept_for_each_of_these_reasons() {
     let tag = version_tag(3, 0);
+    let candidate = format!("candidate-{tag}");
     let kernel = tag.split_once("_kernel-").unwrap().1.parse().unwrap();
-    let all = vec![stored(10, &[&tag], OLD)];
-    let keep_kernels = vec![HostKernel { kernel, seen: "stable 43.20260301.3.1".into() }];
-    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, keep_kernels, ..policy() });
-    assert_eq!(reason(&plan, 10).0, "host-kernel");
+    let host = HostKernel { kernel, seen: "stable 43.20260301.3.1".into() };
+    for (id, tags, keep_kernels) in [
+        // dependabot/dependabot-core#16328: neither date moves when a tag does.
+        ("audit", &[&*tag, "stable-77-0123abc"][..], vec![]),
+        // moritzrinow/regmaid#2: "delete one of three tags" deleted all three.
+        ("unknown-tag", &[&tag, &candidate, "mine"], vec![]),
+        ("host-kernel", &[&tag], vec![host]),
+    ] {
+        let all = published(10, tags, OLD);
+        let plan = decide(&all, &RetentionPolicy { keep_newest: 0, keep_kernels, ..policy() });
+        assert_eq!((reason(&plan, 10).0, deleted(&plan)), (id, vec![]), "{id}");
+    }
 }
 
 #[test]
@@ -130,7 +122,7 @@ fn the_newest_are_counted_by_digest_per_line_and_architecture() {
 
 /// A plain registry has neither number nor time; an image says when its OpenZFS was released, which is the same for all.
 #[test]
-fn without_dates_the_newest_kernels_are_the_newest() {
+fn equal_dates_are_ranked_by_kernel_version() {
     let older_first = [(7, "6.12.107-152"), (3, "6.12.107-99"), (9, "6.12.107-151"), (1, "6.12.107-200")];
     let all = older_first.map(|(number, kernel)| {
         let mut one = stored(number, &[&format!("zfs-2.4.3_kernel-{kernel}.fc43.x86_64")], OLD);
@@ -153,7 +145,7 @@ fn evidence_without_a_subject_is_deleted_after_a_day() {
 
 /// oras-project/oras#1228: each new state of the index leaves the one before without a tag.
 #[test]
-fn old_states_of_the_evidence_index_go_and_what_they_list_stays() {
+fn a_superseded_referrers_index_is_deleted_without_what_it_lists() {
     let mut all = published(10, &["stable"], OLD);
     all.push(index(14, &[], &[11], OLD));
     let plan = decide(&all, &policy());
@@ -162,7 +154,7 @@ fn old_states_of_the_evidence_index_go_and_what_they_list_stays() {
 }
 
 #[test]
-fn children_of_an_index_are_kept_as_long_as_it() {
+fn children_of_a_kept_index_are_kept() {
     let all = vec![
         index(10, &["stable"], &[11, 12], OLD),
         stored(11, &[], OLD),
@@ -171,11 +163,11 @@ fn children_of_an_index_are_kept_as_long_as_it() {
         stored(21, &[], OLD),
     ];
     let plan = decide(&all, &policy());
-    assert_eq!(deleted(&plan), [20, 21], "what both list stays");
+    assert_eq!(deleted(&plan), [20, 21], "a child of both is kept");
 }
 
 #[test]
-fn candidates_and_betas_have_ages_of_their_own() {
+fn candidates_and_branches_have_their_own_ages() {
     let candidate = format!("candidate-{}", version_tag(3, 0));
     let young = format!("candidate-{}", version_tag(3, 2));
     let all = vec![
@@ -191,7 +183,7 @@ fn candidates_and_betas_have_ages_of_their_own() {
 }
 
 #[test]
-fn a_plan_that_goes_too_far_is_refused() {
+fn a_plan_beyond_the_limits_is_refused() {
     let two = [stored(1, &[&version_tag(3, 0)], OLD), stored(2, &[&version_tag(3, 2)], OLD)];
     let none = RetentionPolicy { keep_newest: 0, ..policy() };
     let rejections = decide(&two, &none).rejections();
@@ -216,7 +208,7 @@ fn shared_layers_are_not_freed() {
     let blob = |name: usize, size| crate::model::cleanup::BlobRef { digest: digest(300 + name), size };
     all[0].info.blobs = vec![blob(0, 1 << 30), blob(1, 1000), blob(1, 1000)];
     all[1].info.blobs = vec![blob(0, 1 << 30)];
-    assert_eq!(decide(&all, &policy()).freed_bytes(), 1000 + 500);
+    assert_eq!(decide(&all, &policy()).freed_bytes, 1000 + 500);
 }
 
 #[test]
@@ -237,5 +229,5 @@ fn rejects_plans_with_duplicates_or_an_unknown_schema() {
     other["policy"]["more"] = 1.into();
     other["policy"].as_object_mut().unwrap().remove("minimum");
     let other: RetentionPlan = serde_json::from_value(other).unwrap();
-    assert_eq!(other.policy().minimum, RetentionPolicy::default().minimum);
+    assert_eq!(other.policy.minimum, RetentionPolicy::default().minimum);
 }

@@ -1,11 +1,11 @@
-//! What a plan is held against. It is written from the promises, with look-ups of its own and in the plainest way.
+//! The invariants of a plan, written independently of the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::cleanup::{ManifestKind, RetentionPlan, RetentionPolicy, StoredManifest, TagClass};
 use crate::model::{Digest, Target};
 
-/// The first promise that the plan breaks.
+/// The first invariant that the plan breaks.
 pub(super) fn broken(
     all: &[StoredManifest],
     policy: &RetentionPolicy,
@@ -18,10 +18,10 @@ pub(super) fn broken(
         let needs = needs(stored, all);
         if kept.contains(&stored.digest) {
             if let Some(lost) = needs.iter().find(|needed| !kept.contains(*needed)) {
-                return Err(format!("{} is kept and needs {lost}, which goes", stored.digest));
+                return Err(format!("{} is kept and needs {lost}, which is deleted", stored.digest));
             }
         } else if let Some(reason) = must_stay(stored, policy) {
-            return Err(format!("{} goes, though {reason}", stored.digest));
+            return Err(format!("{} is deleted although {reason}", stored.digest));
         }
     }
     newest_survive(all, policy, &kept)?;
@@ -35,7 +35,7 @@ fn each_exactly_once(all: &[StoredManifest], plan: &RetentionPlan) -> Result<(),
     if planned.len() == stored.len() && unique == stored {
         Ok(())
     } else {
-        Err("the plan has not each manifest exactly once".to_owned())
+        Err("the plan does not have each manifest exactly once".to_owned())
     }
 }
 
@@ -60,7 +60,7 @@ fn needs<'a>(one: &'a StoredManifest, all: &'a [StoredManifest]) -> BTreeSet<&'a
 
 fn must_stay(stored: &StoredManifest, policy: &RetentionPolicy) -> Option<&'static str> {
     if stored.info.kind == ManifestKind::Unknown {
-        return Some("nobody knows what it is");
+        return Some("its kind is unknown");
     }
     stored.tags.iter().find_map(|tag| match TagClass::of(tag) {
         TagClass::Channel => Some("a channel points to it"),
@@ -95,13 +95,13 @@ fn newest_survive(
         if let Some(lost) =
             group.iter().take(policy.keep_newest).find(|stored| !kept.contains(&stored.digest))
         {
-            return Err(format!("{} goes, one of the newest of {line} for {arch}", lost.digest));
+            return Err(format!("{} is deleted, one of the newest of {line} for {arch}", lost.digest));
         }
     }
     Ok(())
 }
 
-/// After any deletion, every remaining image still has what it needs.
+/// After an interruption at any deletion, no image is without what it needs.
 fn order_is_safe(all: &[StoredManifest], gone: &[&Digest]) -> Result<(), String> {
     let place = |digest: &Digest| gone.iter().position(|other| *other == digest);
     for stored in all {
@@ -114,14 +114,14 @@ fn order_is_safe(all: &[StoredManifest], gone: &[&Digest]) -> Result<(), String>
         for other in all.iter().filter(|other| evidence(other) || listed(other)) {
             let early = place(&other.digest).is_some_and(|place| place < own);
             if early && !reaches(all, other, stored, &mut BTreeSet::new()) {
-                return Err(format!("{} goes before {}, which needs it", other.digest, stored.digest));
+                return Err(format!("{} is deleted before {}, which needs it", other.digest, stored.digest));
             }
         }
     }
     Ok(())
 }
 
-/// Tags can make circles, in which no order is right.
+/// Tags can form cycles, for which no order is right.
 fn reaches(
     all: &[StoredManifest],
     from: &StoredManifest,

@@ -1,4 +1,4 @@
-//! The promises of retention, each checked by code that shares nothing with the code that keeps them.
+//! The invariants of retention, checked by independent code.
 
 mod examples;
 mod invariants;

@@ -9,7 +9,6 @@ use super::invariants::broken;
 use super::random::{inventory, now, policies, stores};
 use crate::model::cleanup::{Inventory, RetentionPlan, RetentionPolicy, StoredManifest};
 
-/// What issue 5 asks for in CI.
 const CASES: u32 = 10_000;
 
 fn runner(cases: u32) -> TestRunner {
@@ -17,7 +16,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(config)
 }
 
-/// Shown by every run of the tests, not only by those that fail.
+/// Shown also by tests that pass.
 fn say(text: &str) {
     writeln!(std::io::stderr(), "{text}").unwrap();
 }
@@ -41,11 +40,11 @@ fn nothing_kept_needs_anything_deleted() {
         let plan = decide(&all, &policy);
         check(&all, &policy, &plan)?;
 
-        // The plan does not depend on the order in which a store lists its manifests.
+        // The order in which a store lists its manifests does not matter.
         let reversed: Vec<StoredManifest> = all.iter().rev().cloned().collect();
         prop_assert_eq!(&plan, &decide(&reversed, &policy));
 
-        // After it was carried out there is nothing left to do.
+        // After the plan was carried out, the next plan deletes nothing.
         let left: Vec<StoredManifest> =
             plan.kept().iter().map(|entry| inventory(&all).find(&entry.digest).unwrap().clone()).collect();
         let again = decide(&left, &policy);
@@ -58,13 +57,16 @@ fn nothing_kept_needs_anything_deleted() {
     outcome.unwrap();
     let (manifests, deleted) = (manifests.into_inner(), deleted.into_inner());
     say(&format!(
-        "{CASES} random stores with {manifests} manifests, {deleted} of them deleted: 0 promises broken"
+        "{CASES} random stores with {manifests} manifests, {deleted} of them deleted: no invariant broken"
     ));
-    assert!(deleted > manifests / 10 && deleted < manifests * 9 / 10, "the stores are no test");
+    assert!(
+        deleted > manifests / 10 && deleted < manifests * 9 / 10,
+        "too few or too many deletions for a useful test"
+    );
 }
 
 #[test]
-fn what_is_written_down_is_what_is_carried_out() {
+fn a_stored_plan_reads_back_equal() {
     let outcome = runner(500).run(&(stores(), policies()), |(all, policy)| {
         let plan = decide(&all, &policy);
         let text = serde_json::to_string(&plan).unwrap();
@@ -85,7 +87,7 @@ fn the_next_run_finishes_an_interrupted_one() {
                 all.iter().filter(|stored| !gone.contains(&&stored.digest)).cloned().collect();
             let again = decide(&left, &policy);
             check(&left, &policy, &again)?;
-            // Nothing that was to stay goes because of the interruption.
+            // The interruption deletes nothing that the first plan kept.
             let kept = |plan: &RetentionPlan| {
                 plan.kept().iter().map(|entry| entry.digest.clone()).collect::<Vec<_>>()
             };
@@ -107,7 +109,7 @@ fn a_clock_that_jumps_loses_nothing_that_is_protected() {
     outcome.unwrap();
 }
 
-/// The properties are worth nothing if they would not notice the closure missing.
+/// Checks that the property detects a missing closure.
 #[test]
 fn without_the_closure_the_property_fails() {
     let outcome = runner(CASES).run(&(stores(), policies()), |(all, policy)| {
