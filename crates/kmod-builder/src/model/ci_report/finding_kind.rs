@@ -1,11 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use kmod_compat::serde_as_text;
 
 /// [`FindingKind::TABLE`] has a row for each. Records, issue markers, summaries and the README follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {
     /// No OpenZFS release supports the kernel yet. Not a failure.
     Unsupported,
@@ -57,6 +56,16 @@ impl FindingLevel {
     }
 }
 
+const OTHER: FindingRow = FindingRow {
+    kind: FindingKind::Other,
+    id: "other",
+    former_ids: &[],
+    title: "something else failed",
+    advice: "Read the message and the log of the job.",
+    level: FindingLevel::Error,
+    stage: None,
+};
+
 impl FindingKind {
     /// In the order of the summary.
     pub const TABLE: [FindingRow; 10] = [
@@ -73,11 +82,10 @@ impl FindingKind {
         FindingRow {
             kind: Self::Upstream,
             id: "upstream",
-            former_ids: &[],
             title: "upstream does not answer",
             advice: "Nothing if it passes: the next scheduled run tries again.",
             level: FindingLevel::Warning,
-            stage: None,
+            ..OTHER
         },
         FindingRow {
             kind: Self::KernelDevelMissing,
@@ -86,77 +94,61 @@ impl FindingKind {
             title: "kernel-devel is missing",
             advice: "Upstream has dropped kernel-devel of a kernel that a stream still ships. Look for it in Fedora's \
                      build system. The next stream release fixes this.",
-            level: FindingLevel::Error,
             stage: Some(1),
+            ..OTHER
         },
         FindingRow {
             kind: Self::Build,
             id: "build",
-            former_ids: &[],
             title: "the build failed",
             advice: "Read the end of the log. If OpenZFS does not compile for this kernel although it declares support, \
                      add an `[[exclude]]` row to compat/zfs.toml with the link to the report.",
-            level: FindingLevel::Error,
             stage: Some(2),
+            ..OTHER
         },
         FindingRow {
             kind: Self::Contract,
             id: "contract",
-            former_ids: &[],
             title: "the RPM contract is broken",
             advice: "The image was not kept. The log names each check that failed; hosts cannot use the packages of this \
                      build.",
-            level: FindingLevel::Error,
             stage: Some(3),
+            ..OTHER
         },
         FindingRow {
             kind: Self::Boot,
             id: "boot",
-            former_ids: &[],
             title: "the boot test failed",
             advice: "The image stays a candidate and is not promoted. The log ends with the console of the guest; report \
                      it to OpenZFS if the modules are at fault.",
-            level: FindingLevel::Error,
             stage: Some(4),
+            ..OTHER
         },
         FindingRow {
             kind: Self::Registry,
             id: "registry",
-            former_ids: &[],
             title: "the registry does not answer",
             advice: "Nothing if it passes: the next scheduled run continues from what is published.",
             level: FindingLevel::Warning,
-            stage: None,
+            ..OTHER
         },
         FindingRow {
             kind: Self::Permission,
             id: "permission",
-            former_ids: &[],
             title: "a permission is missing",
             advice: "In GitHub: the package's settings, Manage Actions access, must give this repository the role Write, \
                      and Admin for the clean-up; the repository's settings must let workflows request the permissions \
                      that the jobs declare.",
-            level: FindingLevel::Error,
-            stage: None,
+            ..OTHER
         },
         FindingRow {
             kind: Self::Lost,
             id: "lost",
-            former_ids: &[],
             title: "a job was lost",
             advice: "Run the failed jobs again. If they fail again, check whether they run out of time or disk.",
-            level: FindingLevel::Error,
-            stage: None,
+            ..OTHER
         },
-        FindingRow {
-            kind: Self::Other,
-            id: "other",
-            former_ids: &[],
-            title: "something else failed",
-            advice: "Read the message and the log of the job.",
-            level: FindingLevel::Error,
-            stage: None,
-        },
+        OTHER,
     ];
 
     pub fn row(self) -> FindingRow {
@@ -186,12 +178,6 @@ impl fmt::Display for FindingKind {
     }
 }
 
-impl From<FindingKind> for &'static str {
-    fn from(kind: FindingKind) -> Self {
-        kind.as_str()
-    }
-}
-
 impl FromStr for FindingKind {
     type Err = UnknownFindingKind;
 
@@ -201,13 +187,7 @@ impl FromStr for FindingKind {
     }
 }
 
-impl TryFrom<String> for FindingKind {
-    type Error = UnknownFindingKind;
-
-    fn try_from(id: String) -> Result<Self, Self::Error> {
-        id.parse()
-    }
-}
+serde_as_text!(FindingKind);
 
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not the id of a finding")]

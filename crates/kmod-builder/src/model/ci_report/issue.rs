@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -87,14 +88,11 @@ fn body(marker: &Marker, finding: &Finding, run: Option<&str>) -> String {
     let fence = "`".repeat(longest_run(&message).max(2) + 1);
     let advice = finding.advice();
     // Without the run, the text for an unsupported target is the same every day, and the issue is not updated.
-    let seen = match run {
-        Some(run) if finding.kind.is_failure() => format!("\nLast seen in {run}.\n"),
+    let run = run.filter(|_| finding.kind.is_failure());
+    let seen = run.map_or_else(String::new, |run| format!("\nLast seen in {run}.\n"));
+    let general = match &finding.help {
+        Some(_) if finding.kind.is_failure() => format!("\n{}\n", finding.kind.advice()),
         _ => String::new(),
-    };
-    let general = if finding.help.is_some() && finding.kind.is_failure() {
-        format!("\n{}\n", finding.kind.advice())
-    } else {
-        String::new()
     };
     format!(
         "{marker}\n**{}** for `{}`.\n\n{fence}text\n{message}\n{fence}\n\n{advice}\n{general}{seen}\n\
@@ -117,13 +115,11 @@ pub fn issue_actions(
     found: &[ExistingIssue],
     close_stale: bool,
 ) -> Vec<IssueAction> {
+    let oldest = oldest_open(found);
     let mut all = duplicates(found);
-    let doubled: Vec<u64> = all.iter().filter_map(closed).collect();
     for wanted in wanted {
-        let same = || found.iter().filter(|issue| issue.marker == wanted.marker);
-        let open = same().filter(|issue| issue.open).min_by_key(|issue| issue.number);
-        let before = same().filter(|issue| !issue.open).max_by_key(|issue| issue.number);
-        match (open, before) {
+        let before = found.iter().filter(|issue| !issue.open && issue.marker == wanted.marker);
+        match (oldest.get(&wanted.marker), before.max_by_key(|issue| issue.number)) {
             // GitHub changes line ends when a text is edited in the browser.
             (Some(issue), _) if same_text(&issue.body, &wanted.body) => {}
             (Some(issue), _) => all.push(IssueAction::Update(issue.number, wanted.clone())),
@@ -131,37 +127,29 @@ pub fn issue_actions(
             (None, None) => all.push(IssueAction::Open(wanted.clone())),
         }
     }
-    let passed = found.iter().filter(|issue| {
-        issue.open
-            && !doubled.contains(&issue.number)
-            && wanted.iter().all(|wanted| wanted.marker != issue.marker)
-    });
+    let passed = oldest.values().filter(|issue| wanted.iter().all(|wanted| wanted.marker != issue.marker));
     all.extend(passed.filter_map(|issue| {
         Some(IssueAction::Close(issue.number, why_passed(report, &issue.marker, close_stale)?))
     }));
     all
 }
 
-/// Closes all but the oldest of several open issues with the same marker, so that concurrent reporters agree.
-pub fn duplicates(found: &[ExistingIssue]) -> Vec<IssueAction> {
-    let mut oldest: BTreeMap<&Marker, u64> = BTreeMap::new();
-    for issue in found.iter().filter(|issue| issue.open) {
-        let number = oldest.entry(&issue.marker).or_insert(issue.number);
-        *number = issue.number.min(*number);
-    }
-    let younger = found.iter().filter(|issue| issue.open && oldest[&issue.marker] != issue.number);
-    younger
-        .map(|issue| {
-            IssueAction::Close(issue.number, format!("This is the same as #{}.", oldest[&issue.marker]))
-        })
-        .collect()
+fn oldest_open(found: &[ExistingIssue]) -> BTreeMap<&Marker, &ExistingIssue> {
+    let mut open: Vec<_> = found.iter().filter(|issue| issue.open).collect();
+    open.sort_by_key(|issue| Reverse(issue.number));
+    open.into_iter().map(|issue| (&issue.marker, issue)).collect()
 }
 
-fn closed(step: &IssueAction) -> Option<u64> {
-    match step {
-        IssueAction::Close(number, _) => Some(*number),
-        _ => None,
-    }
+/// Closes all but the oldest of several open issues with the same marker, so that concurrent reporters agree.
+pub fn duplicates(found: &[ExistingIssue]) -> Vec<IssueAction> {
+    let oldest = oldest_open(found);
+    let open = found.iter().filter(|issue| issue.open);
+    let younger = open.filter_map(|issue| {
+        let first = oldest[&issue.marker].number;
+        let comment = || format!("This is the same as #{first}.");
+        (first != issue.number).then(|| IssueAction::Close(issue.number, comment()))
+    });
+    younger.collect()
 }
 
 fn same_text(one: &str, other: &str) -> bool {

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::FindingKind;
 use crate::model::plan::Plan;
@@ -8,19 +9,25 @@ use crate::model::{Digest, DocumentSchema};
 
 /// The result of a command, read by `report`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredRecord")]
 pub struct CommandRecord {
+    #[serde(default = "CommandRecord::schema")]
     pub schema: DocumentSchema,
+    #[serde(alias = "verb")]
     pub command: String,
     /// Without the program's name. Contains no secrets.
     pub arguments: Vec<String>,
     /// The tag of the job's target, such as `zfs-2.4.4_kernel-6.17.8-300.fc43.x86_64`; `None` for a command about all
     /// targets.
+    #[serde(alias = "target")]
     pub tag: Option<String>,
+    #[serde(alias = "ending")]
     pub status: CommandStatus,
     pub failure: Option<Failure>,
+    #[serde(alias = "began")]
     pub started_at: Timestamp,
+    #[serde(alias = "ended")]
     pub ended_at: Timestamp,
+    #[serde(default, alias = "shown", deserialize_with = "results")]
     pub results: Vec<RecordedResult>,
 }
 
@@ -110,70 +117,29 @@ impl RecordedResult {
     }
 }
 
-/// A record of any version. Version 1 had no `schema`, and `shown` had every document that the command printed.
-#[derive(Deserialize)]
-struct StoredRecord {
-    #[serde(default = "CommandRecord::schema")]
-    schema: DocumentSchema,
-    #[serde(alias = "verb")]
-    command: String,
-    arguments: Vec<String>,
-    #[serde(alias = "target")]
-    tag: Option<String>,
-    #[serde(alias = "ending")]
-    status: CommandStatus,
-    failure: Option<Failure>,
-    #[serde(alias = "began")]
-    started_at: Timestamp,
-    #[serde(alias = "ended")]
-    ended_at: Timestamp,
-    #[serde(default)]
-    results: Vec<RecordedResult>,
-    #[serde(default)]
-    shown: Vec<ShownDocument>,
-}
-
-/// The members of a document in `shown` that `report` reads.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ShownDocument {
-    Plan(Plan),
-    BootTest { result: String, reason: Option<String> },
-    Published { image: String, digest: Option<Digest>, signed: bool },
-    Built { digest: Digest, published: Option<ShownPublication> },
-    Other(IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct ShownPublication {
-    image: String,
-    signed: bool,
-}
-
-impl From<StoredRecord> for CommandRecord {
-    fn from(stored: StoredRecord) -> Self {
-        let StoredRecord { schema, command, arguments, tag, status, failure, started_at, ended_at, .. } =
-            stored;
-        let shown = stored.shown.into_iter().filter_map(ShownDocument::result);
-        let results = stored.results.into_iter().chain(shown).collect();
-        Self { schema, command, arguments, tag, status, failure, started_at, ended_at, results }
-    }
-}
-
-impl ShownDocument {
-    fn result(self) -> Option<RecordedResult> {
-        match self {
-            Self::Plan(plan) => Some(RecordedResult::Plan(plan)),
-            Self::BootTest { result, reason } => Some(RecordedResult::BootTest { result, reason }),
-            Self::Built { digest, published } => {
-                let (reference, signed) = published.map(|it| (it.image, it.signed)).unzip();
-                Some(RecordedResult::Image { digest, reference, signed })
-            }
-            Self::Published { image, digest, signed } => {
-                let digest = digest.or_else(|| image.rsplit_once('@')?.1.parse().ok())?;
-                Some(RecordedResult::Image { digest, reference: Some(image), signed: Some(signed) })
-            }
-            Self::Other(_) => None,
+/// Version 1 had every document that the command printed.
+fn results<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RecordedResult>, D::Error> {
+    let documents = Vec::<Value>::deserialize(deserializer)?.into_iter().filter_map(|document| {
+        if document["type"].is_string() {
+            return Some(serde_json::from_value(document).map_err(D::Error::custom));
         }
+        printed(&document).map(Ok)
+    });
+    documents.collect()
+}
+
+/// The result in a document that a command of version 1 printed: a plan, a boot test, a publication or a build.
+fn printed(document: &Value) -> Option<RecordedResult> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    if let Ok(plan) = Plan::deserialize(document) {
+        return Some(RecordedResult::Plan(plan));
     }
+    if let Some(result) = text(&document["result"]) {
+        return Some(RecordedResult::BootTest { result, reason: text(&document["reason"]) });
+    }
+    let published = if document["signed"].is_boolean() { document } else { &document["published"] };
+    let reference = text(&published["image"]);
+    let in_reference = || reference.as_ref()?.rsplit_once('@').map(|(_, digest)| digest);
+    let digest = document["digest"].as_str().or_else(in_reference)?.parse().ok()?;
+    Some(RecordedResult::Image { digest, reference, signed: published["signed"].as_bool() })
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
 use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
-use crate::model::{Digest, DocumentSchema};
+use crate::model::{Digest, DocumentSchema, document};
 
 /// The command with which a run is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -80,12 +80,8 @@ impl TargetResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandTime {
     pub command: String,
-    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    #[serde(rename = "duration_seconds", serialize_with = "document::seconds")]
     pub duration: Duration,
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -180,6 +176,10 @@ fn target_result(
         }
         BuildDecision::Unknown { reason } => vec![Finding::new(FindingKind::Upstream, &tag, &**reason)],
     };
+    let command_time = |record: &&CommandRecord| {
+        let duration = record.ended_at.duration_since(record.started_at).try_into().unwrap_or_default();
+        CommandTime { command: record.command.clone(), duration }
+    };
     let mut result = TargetResult {
         planned: planned.clone(),
         findings,
@@ -187,7 +187,7 @@ fn target_result(
         signed: None,
         boot_test: None,
         promoted: promoted(&own),
-        commands: own.iter().map(|record| command_time(record)).collect(),
+        commands: own.iter().map(command_time).collect(),
     };
     if let BuildDecision::UpToDate(digest) = &planned.decision {
         result.digest = Some(digest.clone());
@@ -202,14 +202,6 @@ fn target_result(
         }
     }
     result
-}
-
-fn command_time(record: &CommandRecord) -> CommandTime {
-    let duration = record.ended_at.duration_since(record.started_at);
-    CommandTime {
-        command: record.command.clone(),
-        duration: Duration::try_from(duration).unwrap_or_default(),
-    }
 }
 
 /// Promoted at least once, and not rejected anywhere.

@@ -23,33 +23,24 @@ pub fn summary(
     trigger: &RunTrigger,
     issues: &Result<Vec<IssueAction>, String>,
 ) -> String {
-    let mut text = String::new();
     let title = if report.last_stage == LastStage::Cleanup { "Clean-up" } else { "OpenZFS kernel modules" };
-    line(&mut text, &format!("## {title}: {}", verdict(report)));
-    line(&mut text, &started_by(trigger));
+    let mut paragraphs = vec![format!("## {title}: {}", verdict(report)), started_by(trigger)];
     if !report.targets.is_empty() {
-        line(&mut text, &table(&report.targets));
+        paragraphs.push(table(&report.targets));
     }
-    for finding in report.all() {
-        line(&mut text, &section(finding));
-    }
+    paragraphs.extend(report.all().map(section));
     match issues {
-        Err(reason) => line(&mut text, &format!("> [!WARNING]\n> No issue was changed: {}", escaped(reason))),
+        Err(reason) => {
+            paragraphs.push(format!("> [!WARNING]\n> No issue was changed: {}", escaped(reason)));
+        }
         Ok(steps) if steps.is_empty() => {}
         Ok(steps) => {
-            let steps: Vec<_> =
-                steps.iter().map(|step| format!("- {}", escaped(&step.to_string()))).collect();
-            line(&mut text, &format!("Issues:\n\n{}", steps.join("\n")));
+            let steps = steps.iter().map(|step| format!("\n- {}", escaped(&step.to_string())));
+            paragraphs.push(format!("Issues:\n{}", steps.collect::<String>()));
         }
     }
-    text
-}
-
-fn line(text: &mut String, paragraph: &str) {
-    if !paragraph.is_empty() {
-        text.push_str(paragraph);
-        text.push_str("\n\n");
-    }
+    paragraphs.retain(|paragraph| !paragraph.is_empty());
+    paragraphs.into_iter().map(|paragraph| paragraph + "\n\n").collect()
 }
 
 fn verdict(report: &RunReport) -> String {
@@ -80,26 +71,24 @@ fn verdict(report: &RunReport) -> String {
 }
 
 fn started_by(trigger: &RunTrigger) -> String {
-    let mut text = match trigger.event.as_deref() {
-        Some("schedule") => "Started by the schedule".to_owned(),
-        Some("workflow_dispatch") => "Started by hand".to_owned(),
-        Some("push") => "Started by a push".to_owned(),
-        Some(other) => format!("Started by {other}"),
-        None => String::new(),
+    let command = trigger.command.as_ref();
+    let Some(event) = trigger.event.as_deref() else {
+        return command.map_or_else(String::new, |command| format!("Command: `{command}`"));
     };
-    if text.is_empty() {
-        return trigger.command.as_ref().map_or_else(String::new, |command| format!("Command: `{command}`"));
-    }
-    if let Some(actor) = trigger.actor.as_ref().filter(|_| trigger.event.as_deref() != Some("schedule")) {
-        write!(text, " ({actor})").expect("writing to a String cannot fail");
-    }
-    if let Some(branch) = &trigger.branch {
-        write!(text, " on `{branch}`").expect("writing to a String cannot fail");
-    }
-    if let Some(command) = &trigger.command {
-        write!(text, ": `{command}`").expect("writing to a String cannot fail");
-    }
-    text
+    let by = match event {
+        "schedule" => "the schedule",
+        "workflow_dispatch" => "hand",
+        "push" => "a push",
+        other => other,
+    };
+    let actor = trigger.actor.as_ref().filter(|_| event != "schedule");
+    let parts = [
+        Some(format!("Started by {by}")),
+        actor.map(|actor| format!(" ({actor})")),
+        trigger.branch.as_ref().map(|branch| format!(" on `{branch}`")),
+        command.map(|command| format!(": `{command}`")),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn table(results: &[TargetResult]) -> String {
