@@ -1,9 +1,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 /// The program as shipped, with this home and nothing else in its environment.
@@ -12,6 +13,47 @@ pub(crate) fn program(home: &Path) -> Command {
     command.env_clear().env("HOME", home).env("ZFS_KMODS_CACHE", home.join("cache"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
+}
+
+/// [`program`] in a directory of its own, with more variables.
+pub(crate) struct Program {
+    pub(crate) directory: TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// With a fake GitHub at this URL.
+    pub(crate) fn at(github: &str) -> Self {
+        let mut program = Self::new();
+        program.set("GITHUB_API_URL", github);
+        program.set("GITHUB_TOKEN", "token");
+        program.set("GITHUB_REPOSITORY", "owner/zfs-kmods");
+        program
+    }
+
+    /// Replaces the variable.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.retain(|(other, _)| *other != name);
+        self.environment.push((name, value.into()));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.directory.path());
+        command.args(arguments).envs(self.environment.iter().cloned()).current_dir(self.directory.path());
+        command
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        self.command(arguments).output().await.unwrap().into()
+    }
 }
 
 pub(crate) fn write_program(path: &Path, text: &str) {

@@ -8,6 +8,7 @@ mod cleanup;
 mod command_output;
 mod docker;
 mod extract_rpms;
+mod http;
 mod images;
 mod layers;
 mod promote;

@@ -1,4 +1,4 @@
-//! The workflows say what the program understands: every line, every output, and no logic beside them.
+//! The workflows use only commands, flags and outputs of the program, and contain no logic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,14 +32,14 @@ fn steps(job: &Value) -> &[Value] {
     job["steps"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The words of a line, with the values that its variables have; what a shell would do beyond that is refused.
+/// The words of a line with its variables replaced. Other features of the shell are rejected.
 fn words(line: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     line.split(' ')
         .map(|word| {
             let bare = word.trim_matches('"');
             if let Some(name) = bare.strip_prefix('$') {
-                assert_eq!(word, format!("\"${name}\""), "{line}: a variable stands in quotes");
-                return variables.get(name).unwrap_or_else(|| panic!("{line}: nobody sets {name}")).clone();
+                assert_eq!(word, format!("\"${name}\""), "{line}: a variable must be quoted");
+                return variables.get(name).unwrap_or_else(|| panic!("{line}: {name} is not set")).clone();
             }
             let logic = ['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n'];
             assert!(!word.is_empty() && !word.contains(logic), "{line}: `{word}` is logic");
@@ -48,7 +48,7 @@ fn words(line: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
         .collect()
 }
 
-/// What a variable of the YAML is in a real run: an example of its kind.
+/// An example value of a variable.
 fn example(name: &str) -> String {
     match name {
         "STREAMS" => "stable,testing".into(),
@@ -82,7 +82,7 @@ fn lines() -> Vec<(String, String, Value, Value)> {
 }
 
 #[test]
-fn every_line_is_one_that_the_program_understands() {
+fn the_program_accepts_every_command_line() {
     let mut verbs = BTreeSet::new();
     for (place, line, job, step) in lines() {
         let parts = [&job["env"], &step["env"]].into_iter().filter_map(Value::as_object);
@@ -101,7 +101,7 @@ fn every_line_is_one_that_the_program_understands() {
 }
 
 #[test]
-fn tests_run_what_a_person_runs() {
+fn test_workflows_run_the_ci_script() {
     for name in TESTS {
         let workflow = workflow(name);
         for (_, job) in jobs(&workflow) {
@@ -112,17 +112,17 @@ fn tests_run_what_a_person_runs() {
     let files = std::fs::read_dir(folder()).unwrap();
     let all: BTreeSet<_> = files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let known: BTreeSet<_> = SERVICE.iter().chain(&TESTS).map(|name| (*name).to_owned()).collect();
-    assert_eq!(all, known, "a workflow that no test knows");
+    assert_eq!(all, known, "an untested workflow");
 }
 
-/// What stands between `${{` and `}}`, anywhere in a value.
+/// The expressions between `${{` and `}}` in a value.
 fn expressions(value: &Value) -> Vec<String> {
     let text = value.to_string();
     text.split("${{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim().to_owned()).collect()
 }
 
 #[test]
-fn every_output_that_is_read_is_one_that_a_step_writes() {
+fn every_output_that_is_read_is_written_by_a_step() {
     let mut read = 0;
     for name in SERVICE {
         let workflow = workflow(name);
@@ -156,11 +156,11 @@ fn every_output_that_is_read_is_one_that_a_step_writes() {
             }
         }
     }
-    assert!(read >= 7, "only {read} outputs are read: this test looks at the wrong place");
+    assert!(read >= 7, "only {read} outputs were found");
 }
 
 #[test]
-fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
+fn the_matrix_has_every_input_of_its_jobs() {
     let (publish, target) = (workflow("publish.yml"), workflow("target.yml"));
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let job = &publish["jobs"]["target"];
@@ -185,7 +185,7 @@ fn the_jobs_of_the_matrix_get_all_that_they_ask_for() {
     }
 }
 
-/// The YAML repeats the default, because GitHub shows it in the form of a run by hand.
+/// The YAML repeats the default, because GitHub shows it in its form.
 #[test]
 fn the_default_streams_are_those_with_a_channel() {
     let publish = workflow("publish.yml");
@@ -197,7 +197,7 @@ fn the_default_streams_are_those_with_a_channel() {
 }
 
 #[test]
-fn jobs_may_no_more_than_they_need() {
+fn jobs_have_only_the_permissions_they_need() {
     for name in SERVICE.iter().chain(&TESTS) {
         let workflow = workflow(name);
         assert_eq!(workflow["permissions"], serde_json::json!({}), "{name}");

@@ -1,4 +1,4 @@
-//! GitHub's issues, workflows and runs, as far as the program uses them; with state, and with trouble where asked for.
+//! A fake of GitHub's issues, workflows and runs, with faults on demand.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,13 +9,11 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 const REPOSITORY: &str = "/repos/owner/zfs-kmods";
 
-/// The running stand-in; ends with the value.
 pub(super) struct Github {
     server: MockServer,
     state: Arc<Mutex<State>>,
 }
 
-/// What GitHub keeps.
 #[derive(Default)]
 pub(super) struct State {
     /// By number, from 1.
@@ -30,11 +28,11 @@ pub(super) struct State {
     pub(super) refuses_labels: bool,
     /// The form of the answer to a dispatch.
     pub(super) dispatch: Dispatch,
-    /// Every request for issues is answered so.
+    /// The response to every request for issues.
     pub(super) refuses: Option<(u16, &'static str)>,
-    /// A list is as it was when it was asked for, and comes so much later.
+    /// Lists are sent after this delay, with the state at the time of the request.
     pub(super) list_delay: Duration,
-    /// How a run that is started goes, one state for each time it is looked at.
+    /// Status and conclusion of a started run, one for each request.
     pub(super) states: Vec<(&'static str, Option<&'static str>)>,
     looked: usize,
 }
@@ -81,11 +79,10 @@ impl Respond for Answers {
         let Some(rest) = path.strip_prefix(REPOSITORY) else { return status(404, "Not Found") };
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let parts: Vec<_> = rest.trim_start_matches('/').split('/').collect();
+        if let (Some((code, message)), ["issues", ..]) = (state.refuses, parts.as_slice()) {
+            return status(code, message);
+        }
         match (method, parts.as_slice()) {
-            (_, ["issues", ..]) if state.refuses.is_some() => {
-                let (code, message) = state.refuses.unwrap();
-                status(code, message)
-            }
             ("GET", ["issues"]) => state.list(request),
             ("POST", ["issues"]) => {
                 let known = body["labels"].as_array().unwrap().iter();
@@ -150,7 +147,6 @@ impl Respond for Answers {
 }
 
 impl State {
-    /// An issue that is there.
     pub(super) fn add(&mut self, title: &Value, body: &Value, labels: &Value) {
         let number = self.issues.len() + 1;
         let issue =
@@ -158,7 +154,7 @@ impl State {
         self.issues.push(issue);
     }
 
-    /// The open issues, by title.
+    /// The titles of the open issues.
     pub(super) fn open(&self) -> Vec<&str> {
         let open = self.issues.iter().filter(|issue| issue["state"] == "open");
         open.filter_map(|issue| issue["title"].as_str()).collect()
@@ -192,7 +188,7 @@ impl State {
     }
 }
 
-/// A run as GitHub writes it, as far as it is read.
+/// The members of a run that the program reads.
 pub(super) fn run(id: u64, event: &str, word: &str, conclusion: Option<&str>) -> Value {
     json!({
         "id": id, "run_number": id - 99, "event": event, "status": word, "conclusion": conclusion,

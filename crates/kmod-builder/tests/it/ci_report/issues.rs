@@ -3,38 +3,32 @@
 use std::time::Duration;
 
 use kmod_builder::io::records;
-use kmod_builder::model::ci_report::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
+use kmod_builder::model::ci_report::{CommandRecord, Failure, FindingKind, RecordedResult};
 use kmod_builder::model::plan::{BuildDecision, NotBuilt, NotBuiltKind, Plan, PlannedTarget};
 use kmod_builder::model::{Digest, Target};
 use serde_json::{Value, json};
 
 use super::github::Github;
-use super::{Program, read};
-use crate::command_output::CommandOutput;
+use crate::command_output::{CommandOutput, Program};
 use crate::images::inputs_for;
 
 const GOOD: &str = "zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64";
 const OTHER: &str = "zfs-2.4.3_kernel-6.17.9-300.fc43.x86_64";
+const REPORT: [&str; 3] = ["report", "--records", "records"];
 const UNSUPPORTED: &str = "zfs-2.4.3_kernel-7.3.0-300.fc44.x86_64";
 
 fn record(
     command: &str,
     tag: Option<&str>,
-    failure: Option<Failure>,
-    results: Vec<RecordedResult>,
+    failure: Option<&Failure>,
+    results: &[RecordedResult],
 ) -> CommandRecord {
-    let started_at: jiff::Timestamp = "2026-11-20T06:00:00Z".parse().unwrap();
-    CommandRecord {
-        schema: CommandRecord::schema(),
-        command: command.into(),
-        arguments: vec![command.into()],
-        tag: tag.map(str::to_owned),
-        status: if failure.is_some() { CommandStatus::Failed } else { CommandStatus::Done },
-        failure,
-        started_at,
-        ended_at: started_at + jiff::SignedDuration::from_secs(60),
-        results,
-    }
+    let record = json!({
+        "command": command, "arguments": [command], "tag": tag, "failure": failure, "results": results,
+        "status": if failure.is_some() { "failed" } else { "done" },
+        "started_at": "2026-11-20T06:00:00Z", "ended_at": "2026-11-20T06:01:00Z",
+    });
+    serde_json::from_value(record).unwrap()
 }
 
 fn planned(tag: &str, decision: BuildDecision) -> PlannedTarget {
@@ -56,13 +50,13 @@ fn write(program: &Program, fails: bool) {
         planned(UNSUPPORTED, BuildDecision::NotBuilt(not_built)),
     ];
     let plan = RecordedResult::Plan(Plan::new(targets, Vec::new()));
-    let mut all = vec![record("plan", None, None, vec![plan])];
+    let mut all = vec![record("plan", None, None, &[plan])];
     if fails {
         let failure = Failure { kind: FindingKind::Build, message: "stage kmod".into(), help: None };
-        all.push(record("build", Some(OTHER), Some(failure), Vec::new()));
+        all.push(record("build", Some(OTHER), Some(&failure), &[]));
     } else {
         let commands = ["build", "boot-test", "promote"];
-        all.extend(commands.map(|command| record(command, Some(OTHER), None, Vec::new())));
+        all.extend(commands.map(|command| record(command, Some(OTHER), None, &[])));
     }
     for record in all {
         records::write(&directory, &record).unwrap();
@@ -70,23 +64,17 @@ fn write(program: &Program, fails: bool) {
 }
 
 async fn report(program: &mut Program, run: &str) -> CommandOutput {
-    let _ = std::fs::remove_file(program.path("summary.md"));
-    let summary = program.path("summary.md").display().to_string();
-    program.environment.retain(|(name, _)| !["GITHUB_RUN_ID", "GITHUB_STEP_SUMMARY"].contains(name));
-    program.set("GITHUB_STEP_SUMMARY", summary);
+    let summary = program.path("summary.md");
+    let _ = std::fs::remove_file(&summary);
+    program.set("GITHUB_STEP_SUMMARY", summary.display().to_string());
     program.set("GITHUB_SERVER_URL", "https://github.com");
     program.set("GITHUB_RUN_ID", run);
-    program
-        .run(&[
-            "report",
-            "--records",
-            "records",
-            "--issues",
-            "--close-stale-issues",
-            "--change-interval",
-            "0",
-        ])
-        .await
+    let issues = ["--issues", "--close-stale-issues", "--change-interval", "0"];
+    program.run(&[&REPORT[..], &issues].concat()).await
+}
+
+fn summary(program: &Program) -> String {
+    std::fs::read_to_string(program.path("summary.md")).unwrap()
 }
 
 #[tokio::test]
@@ -95,30 +83,20 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     let mut program = Program::at(&github.address());
     program.set("GITHUB_ACTIONS", "true");
     write(&program, true);
-    let command_output = report(&mut program, "1").await;
-    assert_eq!(command_output.status, Some(3), "{command_output:?}");
-    assert!(
-        command_output
-            .stderr
-            .contains(&format!("::error title={OTHER}%3A the build failed::build: stage kmod")),
-        "{}",
-        command_output.stderr
-    );
-    assert!(
-        command_output.stderr.contains(&format!("::notice title={UNSUPPORTED}")),
-        "{}",
-        command_output.stderr
-    );
+    report(&mut program, "1").await.with(3).explains(&[
+        &format!("::error title={OTHER}%3A the build failed::build: stage kmod"),
+        &format!("::notice title={UNSUPPORTED}"),
+    ]);
     let failed = format!("{OTHER}: the build failed");
     let unsupported = format!("{UNSUPPORTED}: not supported by OpenZFS");
     assert_eq!(github.state().open(), [&failed, &unsupported]);
-    let summary = read(&program.path("summary.md"));
+    let summary = summary(&program);
     assert!(
         summary.contains("1 failed, 1 up to date, 1 not built") && summary.contains("open an issue"),
         "{summary}"
     );
 
-    // The next day it is the same: one issue is updated, that of the unsupported target is left alone.
+    // The same findings on the next day: one issue is updated, the unsupported target's is not.
     github.state().log.clear();
     report(&mut program, "2").await;
     assert_eq!(github.state().issues.len(), 2);
@@ -127,12 +105,11 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
     assert!(github.state().comments.is_empty());
 
     write(&program, false);
-    let command_output = report(&mut program, "3").await;
-    assert_eq!(command_output.status, Some(0), "{command_output:?}");
+    report(&mut program, "3").await.with(0);
     assert_eq!(github.state().open(), [&unsupported]);
     assert_eq!(github.state().comments, [(1, "All stages succeeded.".to_owned())]);
 
-    // A run with nothing new asks one question.
+    // A run with nothing new makes one request.
     github.state().log.clear();
     report(&mut program, "4").await;
     assert_eq!(github.state().log, ["GET /repos/owner/zfs-kmods/issues"]);
@@ -144,7 +121,7 @@ async fn an_issue_is_opened_updated_closed_and_opened_again() {
 }
 
 #[tokio::test]
-async fn two_reports_at_once_leave_one_issue() {
+async fn two_concurrent_reports_leave_one_issue() {
     let github = Github::start().await;
     github.state().list_delay = Duration::from_millis(1500);
     let (mut one, mut two) = (Program::at(&github.address()), Program::at(&github.address()));
@@ -152,7 +129,7 @@ async fn two_reports_at_once_leave_one_issue() {
     write(&two, true);
     tokio::join!(report(&mut one, "1"), report(&mut two, "1"));
     let state = github.state();
-    assert!(state.issues.len() > 2, "they did not run at once: this test shows nothing");
+    assert!(state.issues.len() > 2, "they did not run concurrently");
     assert_eq!(
         state.open(),
         [format!("{OTHER}: the build failed"), format!("{UNSUPPORTED}: not supported by OpenZFS")]
@@ -211,21 +188,21 @@ async fn old_issues_are_found_on_later_pages() {
     report(&mut program, "1").await;
     for number in 0..150 {
         let labels = json!([{"name": "zfs-kmods"}]);
-        github.state().add(&json!(format!("other {number}")), &json!("a person's own words"), &labels);
+        github.state().add(&json!(format!("other {number}")), &json!("text of a person"), &labels);
     }
-    // A pull request with the words of an issue is none.
+    // A pull request with the same text is not an issue.
     let body = github.state().issues[0]["body"].clone();
     github.state().add(&json!("pull"), &body, &json!([{"name": "zfs-kmods"}]));
     github.state().issues.last_mut().unwrap()["pull_request"] = json!({"url": "x"});
     report(&mut program, "2").await;
     let state = github.state();
     assert_eq!(state.issues.len(), 153);
-    assert_eq!(state.open().len(), 153, "what is not ours is left alone");
+    assert_eq!(state.open().len(), 153, "issues of others are not changed");
     assert!(state.issues[0]["body"].as_str().unwrap().contains("/actions/runs/2"));
 }
 
 #[tokio::test]
-async fn a_repository_without_issues_is_told_in_the_summary() {
+async fn a_rejected_change_of_issues_is_a_warning_in_the_summary() {
     for (code, message) in [
         (403, "Resource not accessible by integration"),
         (404, "Not Found"),
@@ -235,9 +212,8 @@ async fn a_repository_without_issues_is_told_in_the_summary() {
         github.state().refuses = Some((code, message));
         let mut program = Program::at(&github.address());
         write(&program, false);
-        let command_output = report(&mut program, "1").await;
-        assert_eq!(command_output.status, Some(0), "{command_output:?}");
-        let summary = read(&program.path("summary.md"));
+        report(&mut program, "1").await.with(0);
+        let summary = summary(&program);
         assert!(summary.contains("[!WARNING]") && summary.contains(message), "{summary}");
         assert!(summary.contains("issues: write"), "{summary}");
         assert_eq!(github.state().log.len(), 1, "a refusal is final");
@@ -245,28 +221,20 @@ async fn a_repository_without_issues_is_told_in_the_summary() {
 }
 
 #[tokio::test]
-async fn without_issues_nobody_is_asked() {
+async fn github_is_contacted_only_with_the_flag_for_issues() {
     let github = Github::start().await;
     let program = Program::at(&github.address());
     write(&program, true);
-    let command_output = program.run(&["report", "--records", "records", "--format", "json"]).await;
-    assert_eq!(command_output.status, Some(3));
+    let output = program.run(&[&REPORT[..], &["--format", "json"]].concat()).await.with(3);
     assert!(github.state().log.is_empty());
-    let results: Value = serde_json::from_str(&command_output.stdout).unwrap();
-    assert_eq!(results["targets"][1]["findings"][0]["kind"], "build");
-    // What a workflow's expression says that is false asks for nothing.
+    assert_eq!(output.json()["targets"][1]["findings"][0]["kind"], "build");
+    // The expression of a workflow can be false.
     let mut plain = Program::new();
     plain.set("ZFS_KMODS_ISSUES", "false");
     write(&plain, false);
-    assert_eq!(plain.run(&["report", "--records", "records"]).await.status, Some(0));
+    plain.run(&REPORT).await.with(0);
     plain.set("ZFS_KMODS_ISSUES", "true");
-    assert_eq!(
-        plain.run(&["report", "--records", "records"]).await.status,
-        Some(1),
-        "no repository is named"
-    );
-    // Not one record: not even the plan's.
-    let command_output = program.run(&["report", "--records", "nowhere"]).await;
-    assert_eq!(command_output.status, Some(3));
-    assert!(command_output.stdout.contains("a job was lost"), "{}", command_output.stdout);
+    plain.run(&REPORT).await.with(1);
+    // There is no record, not even of the plan.
+    program.run(&["report", "--records", "nowhere"]).await.with(3).says(&["a job was lost"]);
 }

@@ -1,17 +1,19 @@
-//! What a command leaves behind: its record, and its outputs.
+//! The record and the outputs that a command writes.
+
+use std::fs;
 
 use serde_json::Value;
 
-use super::{Program, read};
+use crate::command_output::Program;
 
 const KERNEL: &str = "6.17.8-300.fc43.x86_64";
 
 /// The newest record whose file name begins so.
 fn record(program: &Program, beginning: &str) -> Value {
-    let entries = std::fs::read_dir(program.path("records")).unwrap().map(Result::unwrap);
+    let entries = fs::read_dir(program.path("records")).unwrap().map(Result::unwrap);
     let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning));
     let newest = own.max_by_key(|entry| entry.metadata().unwrap().modified().unwrap()).unwrap();
-    serde_json::from_str(&read(&newest.path())).unwrap()
+    serde_json::from_slice(&fs::read(newest.path()).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -19,23 +21,22 @@ async fn every_command_records_how_it_ended() {
     let mut program = Program::new();
     program.set("ZFS_KMODS_RECORD", "records");
     program.set("ZFS_KMODS_TARGET", "some-target");
-    assert_eq!(program.run(&["check", "--zfs", "2.4.3", "--kernel", KERNEL]).await.status, Some(0));
+    program.run(&["check", "--zfs", "2.4.3", "--kernel", KERNEL]).await.with(0);
     let good = record(&program, "check.some-target.");
     assert_eq!(good["status"], "done");
     assert_eq!(good["schema"]["name"], "command-record", "{good}");
     assert_eq!(good["arguments"][0], "check");
 
-    assert_eq!(program.run(&["check", "--zfs", "2.1.16", "--kernel", KERNEL]).await.status, Some(3));
+    program.run(&["check", "--zfs", "2.1.16", "--kernel", KERNEL]).await.with(3);
     assert_eq!(record(&program, "check.some-target.")["status"], "refused");
 
-    // Nobody listens there.
     program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
-    assert_eq!(program.run(&["check", "--zfs", "2.4.3"]).await.status, Some(1));
+    program.run(&["check", "--zfs", "2.4.3"]).await.with(1);
     let failed = record(&program, "check.some-target.");
     assert_eq!(failed["status"], "failed");
     assert_eq!(failed["failure"]["kind"], "upstream", "{failed}");
 
-    assert_eq!(program.run(&["verify", "oci:nowhere"]).await.status, Some(1));
+    program.run(&["verify", "oci:nowhere"]).await.with(1);
     assert_eq!(record(&program, "verify.some-target.")["failure"]["kind"], "other");
 }
 
@@ -52,12 +53,11 @@ async fn a_plan_writes_the_matrix_for_later_jobs() {
     let mut program = Program::new();
     let file = program.path("output");
     program.set("GITHUB_OUTPUT", file.display().to_string());
-    // What a person asks for on a branch is no way around that.
+    // On a branch, a channel of a stream is not possible.
     program.set("ZFS_KMODS_CHANNEL", "stable");
     program.set("GITHUB_REF_NAME", "feature/x");
-    let command_output = program.run(&["plan", "--inputs", &inputs.to_string()]).await;
-    assert_eq!(command_output.status, Some(0), "{command_output:?}");
-    let text = read(&file);
+    program.run(&["plan", "--inputs", &inputs.to_string()]).await.with(0);
+    let text = fs::read_to_string(&file).unwrap();
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
     assert_eq!(line("build"), "true");
     let matrix: Value = serde_json::from_str(line("matrix")).unwrap();
@@ -65,10 +65,10 @@ async fn a_plan_writes_the_matrix_for_later_jobs() {
     assert_eq!(job["inputs"], inputs);
     assert_eq!(job["runner"], "ubuntu-24.04-arm");
     assert_eq!(job["channel"], "beta-feature/x");
-    // An input of a workflow that was left empty is an empty variable: upstream is asked, which is not there.
+    // An empty input of a workflow is an empty variable; the plan then needs upstream, which does not answer.
     program.set("ZFS_KMODS_INPUTS", "");
     program.set("ZFS_KMODS_LOCK", "");
     program.set("ZFS_KMODS_COREOS_URL", "http://127.0.0.1:9");
     program.set("GITHUB_API_URL", "http://127.0.0.1:9");
-    assert_eq!(program.run(&["plan"]).await.status, Some(1));
+    program.run(&["plan"]).await.with(1);
 }

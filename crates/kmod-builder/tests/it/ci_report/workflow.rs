@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::Program;
 use super::github::{Dispatch, Github, run};
+use crate::command_output::Program;
 
 #[tokio::test]
 async fn a_run_is_started_and_watched_to_its_end() {
@@ -13,28 +13,13 @@ async fn a_run_is_started_and_watched_to_its_end() {
         github.state().states =
             vec![("queued", None), ("in_progress", None), ("completed", Some(conclusion))];
         let program = Program::at(&github.address());
-        let arguments = [
-            "workflow",
-            "run",
-            "--input",
-            "streams=testing",
-            "--input",
-            "force=true",
-            "--watch",
-            "--interval",
-            "10",
-        ];
-        let command_output = program.run(&arguments).await;
-        assert_eq!(command_output.status, Some(status), "{command_output:?}");
-        assert!(
-            command_output.stdout.contains(conclusion) && command_output.stdout.contains("/actions/runs/101"),
-            "{}",
-            command_output.stdout
-        );
+        let inputs = ["--input", "streams=testing", "--input", "force=true"];
+        let arguments = [&["workflow", "run"], &inputs[..], &["--watch", "--interval", "10"]].concat();
+        let output = program.run(&arguments).await.with(status).says(&[conclusion, "/actions/runs/101"]);
         let asked = json!({"ref": "main", "inputs": {"streams": "testing", "force": "true"},
             "return_run_details": true});
         assert_eq!(github.state().dispatched, [asked], "started once");
-        assert!(command_output.stderr.contains("in_progress"), "{}", command_output.stderr);
+        output.explains(&["in_progress"]);
     }
 }
 
@@ -45,9 +30,7 @@ async fn a_run_whose_id_is_not_returned_is_found_in_the_list() {
         github.state().dispatch = dispatch;
         github.state().runs = vec![run(99, "workflow_dispatch", "completed", Some("success"))];
         let program = Program::at(&github.address());
-        let command_output = program.run(&["workflow", "run", "--interval", "10"]).await;
-        assert_eq!(command_output.status, Some(0), "{command_output:?}");
-        assert!(command_output.stdout.contains("/actions/runs/101"), "{}", command_output.stdout);
+        program.run(&["workflow", "run", "--interval", "10"]).await.with(0).says(&["/actions/runs/101"]);
         assert_eq!(github.state().dispatched.len(), requests);
         assert_eq!(github.state().runs.len(), 2, "started once");
     }
@@ -59,24 +42,22 @@ async fn recent_runs_are_listed() {
     github.state().runs =
         vec![run(102, "schedule", "in_progress", None), run(101, "push", "completed", Some("failure"))];
     let program = Program::at(&github.address());
-    let command_output = program.run(&["workflow", "status"]).await;
-    assert_eq!(command_output.status, Some(0), "{command_output:?}");
-    for words in ["3    in_progress  schedule", "2    failure      push", "0 min 00 s", "/actions/runs/102"] {
-        assert!(command_output.stdout.contains(words), "{words}: {}", command_output.stdout);
-    }
-    // Waiting for the newest, which fails.
+    program.run(&["workflow", "status"]).await.with(0).says(&[
+        "3    in_progress  schedule",
+        "2    failure      push",
+        "0 min 00 s",
+        "/actions/runs/102",
+    ]);
+    // Waits for the newest run, which fails.
     github.state().states = vec![("completed", Some("failure"))];
-    let command_output = program.run(&["workflow", "status", "--watch", "--interval", "10"]).await;
-    assert_eq!(command_output.status, Some(1), "{command_output:?}");
+    program.run(&["workflow", "status", "--watch", "--interval", "10"]).await.with(1);
 }
 
 #[tokio::test]
-async fn what_github_refuses_is_told_with_what_to_do() {
+async fn a_rejection_by_github_is_reported_with_help() {
     let github = Github::start().await;
     let program = Program::at(&github.address());
-    let command_output = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await;
-    assert_eq!(command_output.status, Some(1));
-    assert!(command_output.stderr.contains("actions: write"), "{}", command_output.stderr);
-    let command_output = program.run(&["workflow", "run", "--input", "streams"]).await;
-    assert_eq!(command_output.status, Some(2));
+    let output = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await.with(1);
+    output.explains(&["actions: write"]);
+    program.run(&["workflow", "run", "--input", "streams"]).await.with(2);
 }

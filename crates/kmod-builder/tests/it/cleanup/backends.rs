@@ -1,31 +1,25 @@
-//! The same clean-up of a registry that nobody but its protocol describes, and of a directory.
-
-use std::path::Path;
+//! Clean-ups of a plain registry, through its protocol alone, and of a directory.
 
 use jiff::{SignedDuration, Timestamp};
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
-use kmod_builder::model::oci::Descriptor;
-use serde_json::json;
 
+use super::environment::{LayoutImages, OLD, Pusher, version_tag};
+use crate::command_output::Program;
 use crate::docker::DockerRegistry;
 
-use super::environment::{Pusher, version_tag};
-use super::program::{Program, text};
-
-const OLD: i64 = 200 * 24;
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const KEEP_ONE: [&str; 6] = ["--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
 
 #[tokio::test]
 async fn a_registry_is_cleaned_up_by_digest() {
     let registry = DockerRegistry::start().await;
-    let pusher = Pusher::new(&registry.address(), true);
+    let pusher = Pusher::new(&registry.address());
     let old = pusher.publish("old", &[&version_tag(0)], OLD).await;
     let promoted = pusher.publish("promoted", &[&version_tag(1), "stable"], OLD).await;
     let young = pusher.publish("young", &[&version_tag(2)], 24).await;
-    let program = Program::at("127.0.0.1:1");
+    let program = Program::new();
     let store = format!("docker://{}/owner/zfs-kmods", registry.address());
-    let arguments = ["cleanup", &store, "--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
+    let arguments = [&["cleanup", &store], &KEEP_ONE[..]].concat();
     let output = program.run(&arguments).await.with(0);
     assert!(
         output.stderr.contains("Deleted 4 of 12 manifests. The 8 that stay are whole."),
@@ -41,119 +35,74 @@ async fn a_registry_is_cleaned_up_by_digest() {
     program.run(&arguments).await.with(0);
 
     let [journal] = program.journals().try_into().unwrap();
-    program.run(&["cleanup", "restore", text(&journal)]).await.with(0);
+    program.restore(&journal, &[]).await.with(0);
     for reference in old.all.values().map(ToString::to_string).chain([version_tag(0)]) {
         assert!(pusher.has(&reference).await, "{reference}");
     }
 }
 
 #[tokio::test]
-async fn what_an_interrupted_run_left_in_a_registry_is_found_again() {
+async fn a_registry_run_finds_what_an_interrupted_run_left() {
     let registry = DockerRegistry::start().await;
-    let pusher = Pusher::new(&registry.address(), true);
+    let pusher = Pusher::new(&registry.address());
     let old = pusher.publish("old", &[&version_tag(0)], OLD).await;
     pusher.publish("young", &[&version_tag(2), "stable"], 24).await;
-    let program = Program::at("127.0.0.1:1");
+    let program = Program::new();
     let store = format!("docker://{}/owner/zfs-kmods", registry.address());
-    let arguments = ["cleanup", &store, "--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
+    let arguments = [&["cleanup", &store], &KEEP_ONE[..]].concat();
     program.run(&[&arguments[..], &["--dry-run"]].concat()).await.with(0);
-    // Nothing leads to the bundle any more; and the signature's tag leads to something without an age.
+    // No tag or index leads to the bundle any more, and the signature has no age.
     pusher.delete(&old.all["image"]).await;
     pusher.delete(&old.all["index"]).await;
     program.run(&arguments).await.with(0);
     assert!(!pusher.has(old.all["bundle"].as_str()).await);
-    assert!(pusher.has(old.all["signature"].as_str()).await, "it was seen for the first time a moment ago");
+    assert!(pusher.has(old.all["signature"].as_str()).await, "it was first seen just now");
 }
 
-struct Images {
-    layout: Layout,
-    _directory: tempfile::TempDir,
+/// An image, and evidence for it.
+fn add(images: &LayoutImages, name: &str, tag: &str, hours: i64) -> [Digest; 2] {
+    let image = images.image(&["userland", name], &[tag], ago(hours), None);
+    let bundle = images.image(&[&format!("proof of {name}")], &[], ago(hours), Some(&image));
+    [image.digest, bundle.digest]
 }
 
-impl Images {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self { layout: Layout::create(&directory.path().join("images")).unwrap(), _directory: directory }
-    }
-
-    fn blob(&self, bytes: &[u8]) -> Descriptor {
-        self.layout.put("application/octet-stream", bytes).unwrap()
-    }
-
-    /// An image, and evidence for it, so many hours old by their files' dates.
-    fn add(&self, name: &str, tag: &str, hours: i64) -> [Digest; 2] {
-        let config = self.blob(format!("config of {name}").as_bytes());
-        let layers = [self.blob(b"userland"), self.blob(name.as_bytes())];
-        let image = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
-        let image = self.layout.put(MANIFEST, image.to_string().as_bytes()).unwrap();
-        let proof = self.blob(format!("proof of {name}").as_bytes());
-        let bundle = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": self.blob(b"{}"), "layers": [proof], "subject": image,
-        });
-        let bundle = self.layout.put(MANIFEST, bundle.to_string().as_bytes()).unwrap();
-        self.layout.list(&image, Some(&tag.parse().unwrap())).unwrap();
-        self.layout.list(&bundle, None).unwrap();
-        for digest in [&image.digest, &bundle.digest] {
-            age(&self.path(digest), hours);
-        }
-        [image.digest, bundle.digest]
-    }
-
-    fn path(&self, digest: &Digest) -> std::path::PathBuf {
-        self.layout.directory().join("blobs/sha256").join(digest.hex())
-    }
-
-    fn store(&self) -> String {
-        format!("oci:{}", self.layout.directory().display())
-    }
-}
-
-fn age(path: &Path, hours: i64) {
-    let then = Timestamp::now() - SignedDuration::from_hours(hours);
-    std::fs::File::open(path).unwrap().set_modified(then.into()).unwrap();
+fn ago(hours: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_hours(hours)
 }
 
 #[tokio::test]
 async fn a_directory_loses_the_blobs_that_nothing_needs() {
-    let images = Images::new();
-    let old = images.add("old", &version_tag(0), OLD);
-    let kept = images.add("kept", &version_tag(1), 24);
-    let in_flight = images.blob(b"of an image that is being made").digest;
-    let abandoned = images.blob(b"of an image that never was").digest;
-    age(&images.path(&abandoned), 25);
-    let program = Program::at("127.0.0.1:1");
-    let store = images.store();
-    let arguments = ["cleanup", &store, "--keep-kernels-of", "none", "--keep-newest", "1", "--minimum", "1"];
+    let program = Program::new();
+    let images = LayoutImages(Layout::create(&program.path("images")).unwrap());
+    let old = add(&images, "old", &version_tag(0), OLD);
+    let kept = add(&images, "kept", &version_tag(1), 24);
+    let uploading = images.blob("of an image that is being uploaded").digest;
+    let abandoned = images.blob("of an image that was never listed").digest;
+    images.date(&abandoned, ago(25));
+    let arguments = [&["cleanup", "oci:images"], &KEEP_ONE[..]].concat();
     let output = program.run(&arguments).await.with(0);
     assert!(output.stderr.contains("Deleted 2 of 4 manifests."), "{}", output.stderr);
-    let has = |bytes: &[u8]| images.layout.has(&Digest::of(bytes));
-    assert!(
-        !images.layout.has(&old[0]) && !images.layout.has(&old[1]) && !has(b"old") && !has(b"proof of old")
-    );
-    assert!(
-        images.layout.has(&kept[0]) && images.layout.has(&kept[1]) && has(b"kept") && has(b"proof of kept")
-    );
-    assert!(has(b"userland") && has(b"{}"), "what both need stays");
-    assert!(images.layout.has(&in_flight) && !images.layout.has(&abandoned));
+    let has = |text: &str| images.0.has(&Digest::of(text.as_bytes()));
+    assert!(!images.0.has(&old[0]) && !images.0.has(&old[1]) && !has("old") && !has("proof of old"));
+    assert!(images.0.has(&kept[0]) && images.0.has(&kept[1]) && has("kept") && has("proof of kept"));
+    assert!(has("userland") && has("{}"), "shared blobs stay");
+    assert!(images.0.has(&uploading) && !images.0.has(&abandoned));
 
-    // For a day all of it can be had back.
+    // For a day everything can be restored.
     let [journal] = program.journals().try_into().unwrap();
-    program.run(&["cleanup", "restore", text(&journal)]).await.with(0);
-    assert!(has(b"old") && has(b"proof of old") && images.layout.tags().unwrap().len() == 2);
+    program.restore(&journal, &[]).await.with(0);
+    assert!(has("old") && has("proof of old") && images.0.tags().unwrap().len() == 2);
 
-    // Then it is really gone.
-    for digest in &old {
-        age(&images.path(digest), OLD);
-    }
+    // After a day it is deleted.
+    old.iter().for_each(|digest| images.date(digest, ago(OLD)));
     program.run(&arguments).await.with(0);
-    let aside = images.layout.directory().join(".removed");
-    for entry in std::fs::read_dir(&aside).unwrap() {
-        age(&entry.unwrap().path(), 25);
+    let removed = images.0.directory().join(".removed");
+    for entry in std::fs::read_dir(&removed).unwrap() {
+        std::fs::File::open(entry.unwrap().path()).unwrap().set_modified(ago(25).into()).unwrap();
     }
-    let last = images.add("last", &version_tag(2), OLD);
-    images.add("newest", &version_tag(3), 1);
+    let last = add(&images, "last", &version_tag(2), OLD);
+    add(&images, "newest", &version_tag(3), 1);
     program.run(&arguments).await.with(0);
-    assert!(!images.layout.has(&last[0]));
-    let left: Vec<_> = std::fs::read_dir(&aside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.contains(&old[0].hex().into()), "{left:?}");
+    assert!(!images.0.has(&last[0]) && removed.join(last[0].hex()).exists());
+    assert!(!removed.join(old[0].hex()).exists());
 }

@@ -1,25 +1,25 @@
-//! What goes wrong: nothing that is kept is ever lost, and nothing is deleted on a guess.
+//! Faults: nothing that is kept is lost, and nothing is deleted unless everything could be read.
 
 use std::time::Duration;
 
-use super::environment::{CleanupEnvironment, Published, all_of, version_tag};
+use super::environment::{CleanupEnvironment, OLD, Published, all_of, version_tag};
 use super::package::Faults;
-use super::program::{Program, text};
-use crate::command_output::CommandOutput;
+use super::program::{GITHUB, cleanup};
+use crate::command_output::{CommandOutput, Program};
 
-const OLD: i64 = 200 * 24;
 const DELETING: [&str; 4] = ["--keep-newest", "1", "--minimum", "1"];
 
-/// Two images that go and two that stay.
-async fn four(environment: &CleanupEnvironment) -> Vec<Published> {
+/// Two images that are deleted and two that are kept.
+async fn with_four(environment: CleanupEnvironment) -> (CleanupEnvironment, Vec<Published>, Program) {
     let mut all = Vec::new();
     for (number, hours) in [OLD + 1, OLD, OLD - 1, 1].into_iter().enumerate() {
-        let mut tags = vec![version_tag(number)];
-        tags.extend((number == 2).then(|| "stable".to_owned()));
-        let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-        all.push(environment.publish(&format!("image {number}"), &tags, hours).await);
+        let (version, stable) = (version_tag(number), &["stable"][..usize::from(number == 2)]);
+        all.push(
+            environment.publish(&format!("image {number}"), &[&[&*version], stable].concat(), hours).await,
+        );
     }
-    all
+    let program = environment.program();
+    (environment, all, program)
 }
 
 fn nothing_happened(
@@ -28,48 +28,34 @@ fn nothing_happened(
     output: CommandOutput,
     why: &str,
 ) {
-    let output = output.with(1);
-    // Wrapped lines have margins.
-    let said: String =
-        output.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-    assert!(said.contains(why), "{said}");
+    output.with(1).explains(&[why]);
     assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(images), 0));
 }
 
 #[tokio::test]
 async fn deletes_nothing_when_anything_cannot_be_read() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
+    let (environment, images, _) = with_four(CleanupEnvironment::memory().await).await;
     let digest = images[2].all["bundle"].clone();
     let faults = |faults: Faults| environment.github.package().faults = faults;
-    let run = async || Program::new(&environment).cleanup(&environment, &DELETING).await;
+    let run = async || environment.program().cleanup(&environment, &DELETING).await;
 
-    faults(Faults { broken_page: Some(1), ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "GitHub answered 500");
-    faults(Faults { no_metadata: true, ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "missing field `container`");
-    faults(Faults { manifest: Some((digest.clone(), 403)), ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "403");
-    // GitHub lists it, and the registry says that it is not there: one of them is wrong.
-    faults(Faults { manifest: Some((digest, 404)), ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "GitHub lists it");
-    faults(Faults { clock: 30 * 24, ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "by this machine's clock");
-    faults(Faults { clock: -30 * 24, ..Faults::default() });
-    nothing_happened(&environment, &images, run().await, "by this machine's clock");
+    for (fault, why) in [
+        (Faults { broken_page: Some(1), ..Faults::default() }, "GitHub answered 500"),
+        (Faults { no_metadata: true, ..Faults::default() }, "missing field `container`"),
+        (Faults { manifest: Some((digest.clone(), 403)), ..Faults::default() }, "403"),
+        (Faults { manifest: Some((digest.clone(), 429)), ..Faults::default() }, "429"),
+        // GitHub lists it, and the registry says that it does not exist: one of them is wrong.
+        (Faults { manifest: Some((digest, 404)), ..Faults::default() }, "GitHub lists it"),
+        (Faults { clock: 30 * 24, ..Faults::default() }, "by this machine's clock"),
+        (Faults { clock: -30 * 24, ..Faults::default() }, "by this machine's clock"),
+    ] {
+        faults(fault);
+        nothing_happened(&environment, &images, run().await, why);
+    }
 
     faults(Faults::default());
     run().await.with(0);
     assert_eq!(environment.digests(), all_of(&images[2..]));
-}
-
-#[tokio::test]
-async fn deletes_nothing_when_a_registry_only_answers_429() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
-    environment.github.package().faults.manifest = Some((images[3].all["index"].clone(), 429));
-    let output = Program::new(&environment).cleanup(&environment, &DELETING).await;
-    nothing_happened(&environment, &images, output, "429");
 }
 
 #[tokio::test]
@@ -81,28 +67,25 @@ async fn deletes_nothing_when_a_page_in_the_middle_fails() {
     let before = environment.digests();
     for page in [2, 3] {
         environment.github.package().faults.broken_page = Some(page);
-        Program::new(&environment).cleanup(&environment, &DELETING).await.with(1);
+        environment.program().cleanup(&environment, &DELETING).await.with(1);
         assert_eq!((environment.digests(), environment.count("DELETE")), (before.clone(), 0));
     }
 }
 
 #[tokio::test]
-async fn a_limit_is_waited_out() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
+async fn waits_for_a_short_rate_limit() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
     environment.github.package().faults.secondary = Some((3, 2, 1));
     let started = std::time::Instant::now();
-    Program::new(&environment).cleanup(&environment, &DELETING).await.with(0);
+    program.cleanup(&environment, &DELETING).await.with(0);
     assert!(started.elapsed() >= Duration::from_secs(2));
     assert_eq!(environment.digests(), all_of(&images[2..]));
 }
 
 #[tokio::test]
-async fn a_limit_that_lasts_too_long_ends_the_run_and_the_next_one_goes_on() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
+async fn a_long_rate_limit_ends_the_run_and_the_next_one_continues() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
     environment.github.package().faults.secondary = Some((3, 1, 3600));
-    let program = Program::new(&environment);
     let output = program.cleanup(&environment, &DELETING).await.with(0);
     assert!(output.stderr.contains("Stopped before the end"), "{}", output.stderr);
     assert!(output.stderr.contains("Deleted 3 of 16"), "{}", output.stderr);
@@ -113,13 +96,11 @@ async fn a_limit_that_lasts_too_long_ends_the_run_and_the_next_one_goes_on() {
 
 #[tokio::test]
 async fn stale_lists_delete_nothing_that_is_kept() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
-    let program = Program::new(&environment);
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
     program.cleanup(&environment, &DELETING).await.with(0);
     environment.github.package().faults.stale_lists = true;
-    // From the cache the deleted ones look alive; another machine asks the registry and learns better.
-    for program in [program, Program::new(&environment)] {
+    // In the cache the deleted manifests still exist; another machine asks the registry.
+    for program in [program, environment.program()] {
         program.cleanup(&environment, &DELETING).await.with(0);
         assert_eq!(environment.digests(), all_of(&images[2..]));
     }
@@ -127,21 +108,16 @@ async fn stale_lists_delete_nothing_that_is_kept() {
 
 #[tokio::test]
 async fn a_killed_run_loses_nothing_that_is_kept() {
-    let environment = CleanupEnvironment::real().await;
-    let images = four(&environment).await;
-    let program = Program::new(&environment);
+    let (environment, images, program) = with_four(CleanupEnvironment::real().await).await;
     environment.github.package().faults.slow_deletions = Duration::from_millis(50);
     for deletions in [1, 2, 4] {
         let (before, store) = (environment.count("DELETE"), environment.store());
-        let mut arguments = vec!["cleanup", &store, "--delete-api", "github", "--keep-kernels-of", "none"];
-        arguments.extend(["--delete-interval", "0"]);
-        arguments.extend(DELETING);
-        let mut child = program.command(&arguments).spawn().unwrap();
+        let mut child = program.command(&cleanup(&store, &DELETING)).spawn().unwrap();
         while environment.count("DELETE") < before + deletions && child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         child.kill().await.unwrap();
-        // No image without its evidence, whether it was to go or not.
+        // No image is without its evidence.
         let left = environment.digests();
         for image in images.iter().filter(|image| left.contains(&image.image)) {
             for digest in image.all.values() {
@@ -155,21 +131,17 @@ async fn a_killed_run_loses_nothing_that_is_kept() {
     environment.github.package().faults.slow_deletions = Duration::ZERO;
     program.cleanup(&environment, &DELETING).await.with(0);
     assert_eq!(environment.digests(), all_of(&images[2..]));
-    // Everything that went is in one of the journals, the last deletion of a killed run included.
-    // The last run is undone first: a registry takes no index whose images are not there.
+    // The journals have every deletion, including the last of a killed run. The last run is undone first, because a
+    // registry rejects an index whose images do not exist.
     for journal in program.journals().into_iter().rev() {
-        let arguments =
-            ["cleanup", "restore", text(&journal), "--delete-api", "github", "--delete-interval", "0"];
-        program.run(&arguments).await.with(0);
+        program.restore(&journal, &GITHUB).await.with(0);
     }
     assert_eq!(environment.digests(), all_of(&images));
 }
 
 #[tokio::test]
 async fn reports_manifests_that_another_program_broke() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = four(&environment).await;
-    let program = Program::new(&environment);
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
     program.cleanup(&environment, &["--dry-run"]).await.with(0);
     // The list still shows it, and so does the cache.
     let bundle = images[3].all["bundle"].clone();

@@ -1,24 +1,20 @@
-//! GitHub's packages API and registry in this process. The registry's side is a real docker-registry behind it, so that
-//! what is deleted here cannot be pulled any more; without one, manifests come from memory.
+//! GitHub's packages API and registry. Behind it is a real docker-registry, from which deleted manifests cannot be
+//! pulled; without one, manifests are in memory.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::package::{Owner, Package, Verdict, Version};
 use crate::docker::DockerRegistry;
+use crate::http::{HttpResponse, forward, serve};
 
-use super::package::{Owner, Package, Verdict};
-
-/// The running stand-in, for `owner/zfs-kmods`.
+/// Serves the package `owner/zfs-kmods`.
 #[derive(Clone)]
 pub(super) struct Github {
     state: Arc<State>,
@@ -31,8 +27,6 @@ struct State {
     client: reqwest::Client,
 }
 
-type Answer = Response<Full<Bytes>>;
-
 impl Github {
     pub(super) async fn start(registry: Option<DockerRegistry>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,19 +35,9 @@ impl Github {
         let state = Arc::new(State { package: Mutex::default(), registry, port, client });
         let github = Self { state };
         let serving = github.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let github = serving.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let github = github.clone();
-                        async move { Ok::<_, Infallible>(github.answer(request).await) }
-                    });
-                    let connection = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service);
-                    connection.await.ok();
-                });
-            }
+        serve(listener, move |request| {
+            let github = serving.clone();
+            async move { github.answer(request).await }
         });
         github
     }
@@ -66,16 +50,13 @@ impl Github {
         self.state.package.lock().unwrap()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let path = parts.uri.path().to_owned();
-        self.package().log.push(format!("{} {}", parts.method, parts.uri));
-        let mut answer = if path.starts_with("/v2/") {
-            self.registry(&parts.method, &parts.uri.to_string(), &parts.headers, body).await
+    async fn answer(&self, request: Request<Bytes>) -> HttpResponse {
+        self.package().log.push(format!("{} {}", request.method(), request.uri()));
+        let mut answer = if request.uri().path().starts_with("/v2/") {
+            self.registry(request).await
         } else {
-            let query = parts.uri.query().unwrap_or_default();
-            self.api(&parts.method, &path, query).await
+            let query = request.uri().query().unwrap_or_default();
+            self.api(request.method(), request.uri().path(), query).await
         };
         let date = Timestamp::now() + SignedDuration::from_hours(self.package().faults.clock);
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -83,7 +64,7 @@ impl Github {
         answer
     }
 
-    async fn api(&self, method: &Method, path: &str, query: &str) -> Answer {
+    async fn api(&self, method: &Method, path: &str, query: &str) -> HttpResponse {
         let owner = self.package().owner;
         let (kind, folder) = match owner {
             Owner::User => ("User", "users"),
@@ -94,7 +75,7 @@ impl Github {
         }
         let Some(rest) = path.strip_prefix(&format!("/{folder}/owner/packages/container/zfs-kmods/versions"))
         else {
-            return json_answer(404, &json!({ "message": "Not Found" }));
+            return message(404, "Not Found");
         };
         let rest = rest.trim_start_matches('/');
         if rest.is_empty() {
@@ -116,7 +97,7 @@ impl Github {
         }
     }
 
-    fn list(&self, path: &str, query: &str) -> Answer {
+    fn list(&self, path: &str, query: &str) -> HttpResponse {
         let parameter = |name: &str| {
             query
                 .split('&')
@@ -131,68 +112,56 @@ impl Github {
         let (page, pages) = package.page(number, per_page);
         let mut answer = json_answer(200, &page);
         if number < pages {
-            let link = |page: usize, relation: &str| {
-                format!(
-                    "<http://{}{path}?per_page={per_page}&page={page}>; rel=\"{relation}\"",
-                    self.address()
-                )
-            };
+            let url = format!("http://{}{path}?per_page={per_page}", self.address());
+            let link = |page: usize, relation: &str| format!("<{url}&page={page}>; rel=\"{relation}\"");
             let links = format!("{}, {}", link(number + 1, "next"), link(pages, "last"));
             answer.headers_mut().insert("link", links.parse().unwrap());
         }
         answer
     }
 
-    async fn delete(&self, id: u64) -> Answer {
+    async fn delete(&self, id: u64) -> HttpResponse {
         let slow = self.package().faults.slow_deletions;
         tokio::time::sleep(slow).await;
         if let Some(answer) = self.limit() {
             return answer;
         }
-        let (verdict, digest) = {
-            let package = self.package();
-            (package.may_delete(id), package.versions.get(&id).map(|version| version.digest.clone()))
-        };
+        let verdict = self.package().may_delete(id);
         match verdict {
             Verdict::Missing => message(404, "Package not found."),
             Verdict::Refuse(why) => message(400, why),
             Verdict::Delete => {
-                if let (Some(registry), Some(digest)) = (&self.state.registry, digest) {
-                    let url = format!("http://{}/v2/owner/zfs-kmods/manifests/{digest}", registry.address());
-                    let deleted = self.state.client.delete(url).send().await.unwrap();
-                    assert_eq!(deleted.status(), 202, "the registry does not delete {digest}");
-                }
-                if let Some(version) = self.package().versions.get_mut(&id) {
-                    version.deleted = true;
-                }
+                let version = self.package().versions[&id].clone();
+                self.change(Method::DELETE, &version, version.digest.as_str()).await;
+                self.package().versions.get_mut(&id).unwrap().deleted = true;
                 empty(204)
             }
         }
     }
 
-    async fn restore(&self, id: u64) -> Answer {
+    async fn restore(&self, id: u64) -> HttpResponse {
         if let Some(answer) = self.limit() {
             return answer;
         }
-        let version = {
-            let package = self.package();
-            package.versions.get(&id).filter(|version| version.deleted).cloned()
-        };
+        let version = self.package().versions.get(&id).filter(|version| version.deleted).cloned();
         let Some(version) = version else { return message(404, "Package not found.") };
-        if let Some(registry) = &self.state.registry {
-            for reference in version.tags.iter().cloned().chain([version.digest.to_string()]) {
-                let url = format!("http://{}/v2/owner/zfs-kmods/manifests/{reference}", registry.address());
-                let put = self.state.client.put(url).header("content-type", &version.media_type);
-                assert!(put.body(version.bytes.clone()).send().await.unwrap().status().is_success());
-            }
+        for reference in version.tags.iter().map(String::as_str).chain([version.digest.as_str()]) {
+            self.change(Method::PUT, &version, reference).await;
         }
-        if let Some(version) = self.package().versions.get_mut(&id) {
-            version.deleted = false;
-        }
+        self.package().versions.get_mut(&id).unwrap().deleted = false;
         empty(204)
     }
 
-    fn limit(&self) -> Option<Answer> {
+    /// The same change of the real registry.
+    async fn change(&self, method: Method, version: &Version, reference: &str) {
+        let Some(registry) = &self.state.registry else { return };
+        let url = format!("http://{}/v2/owner/zfs-kmods/manifests/{reference}", registry.address());
+        let request = self.state.client.request(method, url).header("content-type", &version.media_type);
+        let status = request.body(version.bytes.clone()).send().await.unwrap().status();
+        assert!(status.is_success(), "{reference}: {status}");
+    }
+
+    fn limit(&self) -> Option<HttpResponse> {
         let seconds = self.package().limited()?;
         let mut answer = message(403, "You have exceeded a secondary rate limit. Please wait a few minutes.");
         answer.headers_mut().insert("retry-after", seconds.into());
@@ -201,99 +170,42 @@ impl Github {
     }
 
     /// GHCR has no referrers API and deletes nothing over the registry protocol.
-    async fn registry(&self, method: &Method, uri: &str, headers: &HeaderMap, body: Bytes) -> Answer {
+    async fn registry(&self, request: Request<Bytes>) -> HttpResponse {
+        let (method, uri) = (request.method().clone(), request.uri().to_string());
         if uri.contains("/referrers/") {
-            return json_answer(
-                404,
-                &json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "message": "manifest unknown" }] }),
-            );
+            return oci_error(404, "MANIFEST_UNKNOWN");
         }
         if method == Method::DELETE {
-            return json_answer(
-                405,
-                &json!({ "errors": [{ "code": "UNSUPPORTED", "message": "The operation is unsupported." }] }),
-            );
+            return oci_error(405, "UNSUPPORTED");
         }
-        let reference = uri.rsplit_once("/manifests/").map(|(_, reference)| reference.to_owned());
-        if let Some(status) = reference.as_ref().and_then(|reference| self.broken(reference)) {
-            return json_answer(status, &json!({ "errors": [{ "code": "DENIED", "message": "no" }] }));
+        let reference = uri.rsplit_once("/manifests/").map(|(_, reference)| reference);
+        let broken = self.package().faults.manifest.clone();
+        if let Some((_, status)) = broken.filter(|(digest, _)| Some(digest.as_str()) == reference) {
+            return oci_error(status, "DENIED");
         }
-        if let (Some(reference), true) = (&reference, method == Method::GET) {
-            self.count_download(reference);
+        if let (Some(reference), &Method::GET) = (reference, &method)
+            && let Some(version) = self.package().find(reference)
+        {
+            version.downloads += 1;
         }
+        let media_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let (media_type, body) = (media_type.unwrap_or_default().to_owned(), request.body().clone());
         let answer = match &self.state.registry {
-            Some(registry) => self.pass_on(registry, method, uri, headers, body.clone()).await,
-            None => self.remembered(method, reference.as_deref(), headers, &body),
+            Some(registry) => forward(&self.state.client, &registry.address(), request).await,
+            None if method == Method::PUT => empty(201),
+            None => self.in_memory(&method, reference),
         };
-        if let (Some(reference), &Method::PUT, StatusCode::CREATED) = (reference, method, answer.status()) {
-            let media_type =
-                headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-            self.package().pushed(&reference, media_type, &body);
+        if let (Some(reference), &Method::PUT, StatusCode::CREATED) = (reference, &method, answer.status()) {
+            self.package().pushed(reference, &media_type, &body);
         }
         answer
     }
 
-    fn broken(&self, reference: &str) -> Option<u16> {
-        let package = self.package();
-        package
-            .faults
-            .manifest
-            .as_ref()
-            .filter(|(digest, _)| digest.as_str() == reference)
-            .map(|(_, status)| *status)
-    }
-
-    fn count_download(&self, reference: &str) {
-        if let Some(version) = self.package().find(reference) {
-            version.downloads += 1;
-        }
-    }
-
-    async fn pass_on(
-        &self,
-        registry: &DockerRegistry,
-        method: &Method,
-        uri: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Answer {
-        let url = format!("http://{}{uri}", registry.address());
-        // With the host that the client named, so that addresses in answers lead back here.
-        let mut headers = headers.clone();
-        headers.remove("transfer-encoding");
-        let answer = self.state.client.request(method.clone(), url).headers(headers).body(body).send().await;
-        let answer = answer.unwrap();
-        let mut passed = Response::builder().status(answer.status());
-        *passed.headers_mut().unwrap() = answer.headers().clone();
-        let is_head = method == Method::HEAD;
-        let body = answer.bytes().await.unwrap();
-        if !is_head {
-            passed.headers_mut().unwrap().remove("content-length");
-        }
-        passed.headers_mut().unwrap().remove("transfer-encoding");
-        passed.body(Full::new(body)).unwrap()
-    }
-
-    fn remembered(
-        &self,
-        method: &Method,
-        reference: Option<&str>,
-        headers: &HeaderMap,
-        body: &Bytes,
-    ) -> Answer {
+    /// Every blob exists.
+    fn in_memory(&self, method: &Method, reference: Option<&str>) -> HttpResponse {
         let Some(reference) = reference else { return empty(200) };
-        if method == Method::PUT {
-            let media_type =
-                headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let digest = self.package().pushed(reference, media_type, body);
-            let mut answer = empty(201);
-            answer.headers_mut().insert("docker-content-digest", digest.as_str().parse().unwrap());
-            return answer;
-        }
         let mut package = self.package();
-        let Some(version) = package.find(reference) else {
-            return json_answer(404, &json!({ "errors": [{ "code": "MANIFEST_UNKNOWN" }] }));
-        };
+        let Some(version) = package.find(reference) else { return oci_error(404, "MANIFEST_UNKNOWN") };
         Response::builder()
             .header("content-type", &version.media_type)
             .header("docker-content-digest", version.digest.as_str())
@@ -302,15 +214,19 @@ impl Github {
     }
 }
 
-fn json_answer(status: u16, value: &Value) -> Answer {
+fn json_answer(status: u16, value: &Value) -> HttpResponse {
     let body = Full::new(Bytes::from(value.to_string()));
     Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
 }
 
-fn message(status: u16, text: &str) -> Answer {
+fn message(status: u16, text: &str) -> HttpResponse {
     json_answer(status, &json!({ "message": text, "documentation_url": "https://docs.github.com/rest" }))
 }
 
-fn empty(status: u16) -> Answer {
+fn oci_error(status: u16, code: &str) -> HttpResponse {
+    json_answer(status, &json!({ "errors": [{ "code": code, "message": "no" }] }))
+}
+
+fn empty(status: u16) -> HttpResponse {
     Response::builder().status(status).body(Full::new(Bytes::new())).unwrap()
 }

@@ -6,24 +6,14 @@ use std::process::Command;
 
 use kmod_builder::model::cleanup::KEEP_RULES;
 
-fn sources(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.is_dir() {
-            text.push_str(&sources(&path));
-        } else {
-            text.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-    text
-}
+use crate::images;
 
 #[test]
 fn each_of_the_twelve_has_tests_that_exist() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["src", "tests/it/cleanup", "../kmod-query/src"];
-    let all = folders.map(|folder| sources(&package.join(folder))).concat();
+    let files = folders.into_iter().flat_map(|folder| images::files(&package.join(folder)));
+    let all: String = files.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect();
     let page = fs::read_to_string(package.join("../../docs/cleanup.md")).unwrap();
     let (_, table) = page.split_once("## The twelve guarantees").unwrap();
     let rows: Vec<&str> =

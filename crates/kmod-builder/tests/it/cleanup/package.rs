@@ -1,4 +1,4 @@
-//! What GitHub knows about a package, and the rules by which it answers.
+//! GitHub's record of a package, and GitHub's rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,7 +26,6 @@ pub(super) enum Owner {
     Organization,
 }
 
-/// What goes wrong.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     /// This page of the list answers 500.
@@ -37,29 +36,26 @@ pub(super) struct Faults {
     pub(super) secondary: Option<(usize, usize, u64)>,
     /// Lists still show what was deleted.
     pub(super) stale_lists: bool,
-    /// So many hours the clock is ahead.
+    /// Hours by which the clock is ahead.
     pub(super) clock: i64,
     /// Each version in the list lacks its `metadata.container`.
     pub(super) no_metadata: bool,
-    /// A deletion takes so long.
     pub(super) slow_deletions: std::time::Duration,
 }
 
-/// Everything that GitHub and its registry agree on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Package {
     pub(super) owner: Owner,
     pub(super) versions: BTreeMap<u64, Version>,
-    /// The newest version with this digest.
+    /// The newest version with each digest.
     by_digest: HashMap<String, u64>,
     pub(super) faults: Faults,
     pub(super) log: Vec<String>,
     pub(super) changes: usize,
-    /// What is pushed counts as pushed so many hours ago.
+    /// Hours since the push, for manifests that are pushed from now on.
     pub(super) age: i64,
 }
 
-/// GitHub's answer to the wish to delete.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Delete,
@@ -77,12 +73,7 @@ impl Package {
         self.versions.iter().filter(|(_, version)| !version.deleted)
     }
 
-    pub(super) fn id(&self, digest: &Digest) -> Option<u64> {
-        let id = *self.by_digest.get(digest.as_str())?;
-        self.versions.get(&id).filter(|version| !version.deleted).map(|_| id)
-    }
-
-    /// What the registry answers to this tag or digest.
+    /// By tag or digest.
     pub(super) fn find(&mut self, reference: &str) -> Option<&mut Version> {
         let id = if reference.starts_with("sha256:") {
             *self.by_digest.get(reference)?
@@ -92,7 +83,7 @@ impl Package {
         self.versions.get_mut(&id).filter(|version| !version.deleted)
     }
 
-    /// A manifest that is known to be new was pushed, under a tag that is new as well or under none.
+    /// Adds a manifest that does not exist yet; the tag, if any, is new too.
     pub(super) fn push_new(&mut self, tag: &str, media_type: &str, bytes: &Bytes) -> Digest {
         let digest = Digest::of(bytes);
         let id = self.versions.keys().next_back().map_or(1000, |last| last + 1);
@@ -110,25 +101,18 @@ impl Package {
         digest
     }
 
-    /// A manifest was pushed. Pushing what is there changes no date, and neither does a tag
+    /// Pushing an existing manifest changes no date, and neither does a tag
     /// (dependabot/dependabot-core#16328).
     pub(super) fn pushed(&mut self, reference: &str, media_type: &str, bytes: &Bytes) -> Digest {
         let digest = Digest::of(bytes);
         let tag = Some(reference).filter(|reference| !reference.starts_with("sha256:")).unwrap_or_default();
-        let Some(id) = self.id(&digest) else {
-            self.take_tag(tag);
-            return self.push_new(tag, media_type, bytes);
-        };
-        if !tag.is_empty() {
-            self.take_tag(tag);
-            if let Some(version) = self.versions.get_mut(&id) {
-                version.tags.insert(tag.to_owned());
-            }
-        }
+        self.take_tag(tag);
+        let Some(version) = self.find(digest.as_str()) else { return self.push_new(tag, media_type, bytes) };
+        version.tags.extend(Some(tag.to_owned()).filter(|tag| !tag.is_empty()));
         digest
     }
 
-    /// A tag points to one version; to what is deleted it pointed once.
+    /// A tag points to one version. Deleted versions keep their former tags.
     fn take_tag(&mut self, tag: &str) {
         self.versions.values_mut().filter(|version| !version.deleted).for_each(|version| {
             version.tags.remove(tag);
@@ -149,7 +133,7 @@ impl Package {
         }
     }
 
-    /// A page of the list, the newest first as GitHub has it, and how many pages there are.
+    /// A page of the list, newest first, and the number of pages.
     pub(super) fn page(&self, number: usize, per_page: usize) -> (Value, usize) {
         let shown =
             self.versions.iter().rev().filter(|(_, version)| !version.deleted || self.faults.stale_lists);
@@ -174,7 +158,7 @@ impl Package {
         wire
     }
 
-    /// Whether this change is one that is answered with the secondary limit.
+    /// The `Retry-After` of this change, if it is beyond the secondary limit.
     pub(super) fn limited(&mut self) -> Option<u64> {
         let position = self.changes;
         self.changes += 1;

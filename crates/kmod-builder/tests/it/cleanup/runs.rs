@@ -1,54 +1,43 @@
-//! What a clean-up does when nothing goes wrong.
+//! Clean-ups without faults.
 
-use super::environment::{CleanupEnvironment, Published, all_of, version_tag};
+use super::environment::{CleanupEnvironment, OLD, Published, all_of, version_tag};
 use super::package::Owner;
-use super::program::{Program, text};
-use crate::command_output::CommandOutput;
+use super::program::{GITHUB, text};
+use crate::command_output::{CommandOutput, Program};
 
-const OLD: i64 = 200 * 24;
-
-/// Of the six, so many newest are kept.
 const NEWEST: [&str; 2] = ["--keep-newest", "2"];
 
 async fn cleanup(program: &Program, environment: &CleanupEnvironment, arguments: &[&str]) -> CommandOutput {
     program.cleanup(environment, &[&NEWEST[..], arguments].concat()).await
 }
 
-/// Six images with evidence: three old and plain, one old and promoted, two young.
-async fn six(environment: &CleanupEnvironment) -> Vec<Published> {
+/// Six images with evidence: three old, one old and promoted, two young.
+async fn with_six(environment: CleanupEnvironment) -> (CleanupEnvironment, Vec<Published>, Program) {
     let mut all = Vec::new();
-    for number in 0..3 {
-        all.push(
-            environment
-                .publish(
-                    &format!("old {number}"),
-                    &[&version_tag(number)],
-                    OLD - 24 * i64::try_from(number).unwrap(),
-                )
-                .await,
-        );
+    for (number, (name, tags, hours)) in [
+        ("old 0", &[][..], OLD),
+        ("old 1", &[], OLD - 24),
+        ("old 2", &[], OLD - 48),
+        ("promoted", &["stable", "stable-77-0123abc"], OLD + 24),
+        ("young", &[], 24),
+        ("newest", &[], 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        all.push(environment.publish(name, &[&[&*version_tag(number)], tags].concat(), hours).await);
     }
-    all.push(
-        environment.publish("promoted", &[&version_tag(3), "stable", "stable-77-0123abc"], OLD + 24).await,
-    );
-    all.push(environment.publish("young", &[&version_tag(4)], 24).await);
-    all.push(environment.publish("newest", &[&version_tag(5)], 2).await);
-    all
+    let program = environment.program();
+    (environment, all, program)
 }
 
 #[tokio::test]
-async fn old_images_go_with_their_evidence_and_come_back() {
-    let environment = CleanupEnvironment::real().await;
-    let images = six(&environment).await;
-    let program = Program::new(&environment);
+async fn old_images_are_deleted_with_their_evidence_and_can_be_restored() {
+    let (environment, images, program) = with_six(CleanupEnvironment::real().await).await;
     let output = cleanup(&program, &environment, &["--format", "json"]).await.with(0);
     let kept = all_of(&images[3..]);
     assert_eq!(environment.digests(), kept, "{}", output.stderr);
-    assert!(
-        output.stderr.contains("Deleted 12 of 24 manifests. The 12 that stay are whole."),
-        "{}",
-        output.stderr
-    );
+    output.explains(&["Deleted 12 of 24 manifests. The 12 that stay are whole."]);
     // The registry agrees with GitHub.
     for digest in images.iter().flat_map(|image| image.all.values()) {
         assert_eq!(environment.pusher.has(digest.as_str()).await, kept.contains(digest), "{digest}");
@@ -57,14 +46,12 @@ async fn old_images_go_with_their_evidence_and_come_back() {
 
     // There is nothing left to do.
     let again = cleanup(&program, &environment, &[]).await.with(0);
-    assert!(again.stderr.contains("Nothing was deleted: all 12 manifests are kept."), "{}", again.stderr);
+    again.explains(&["Nothing was deleted: all 12 manifests are kept."]);
 
-    // One image comes back, whole, and with its tag.
+    // One image is restored with its evidence and its tag.
     let [journal] = program.journals().try_into().unwrap();
     let digest = images[1].image.as_str();
-    let arguments =
-        ["cleanup", "restore", text(&journal), digest, "--delete-api", "github", "--delete-interval", "0"];
-    program.run(&arguments).await.with(0);
+    program.restore(&journal, &[&[digest], &GITHUB[..]].concat()).await.with(0);
     assert_eq!(environment.digests(), all_of(images[3..].iter().chain([&images[1]])));
     for reference in images[1].all.values().map(ToString::to_string).chain([version_tag(1)]) {
         assert!(environment.pusher.has(&reference).await, "{reference}");
@@ -72,36 +59,30 @@ async fn old_images_go_with_their_evidence_and_come_back() {
 }
 
 #[tokio::test]
-async fn the_journal_alone_brings_everything_back_where_github_cannot() {
-    let environment = CleanupEnvironment::real().await;
-    let images = six(&environment).await;
-    let program = Program::new(&environment);
+async fn the_journal_alone_restores_what_github_no_longer_can() {
+    let (environment, images, program) = with_six(CleanupEnvironment::real().await).await;
     cleanup(&program, &environment, &[]).await.with(0);
-    // Thirty days later GitHub has forgotten.
+    // After thirty days GitHub can no longer restore.
     environment.github.package().versions.retain(|_, version| !version.deleted);
     let [journal] = program.journals().try_into().unwrap();
-    let arguments =
-        ["cleanup", "restore", text(&journal), "--delete-api", "github", "--delete-interval", "0"];
-    program.run(&arguments).await.with(0);
+    program.restore(&journal, &GITHUB).await.with(0);
     assert_eq!(environment.digests(), all_of(&images));
     assert!(environment.pusher.has(&version_tag(2)).await);
 }
 
 #[tokio::test]
-async fn organisations_have_other_addresses() {
+async fn cleans_up_packages_of_organisations() {
     let environment = CleanupEnvironment::memory().await;
     environment.github.package().owner = Owner::Organization;
-    let images = six(&environment).await;
-    cleanup(&Program::new(&environment), &environment, &[]).await.with(0);
+    let (environment, images, program) = with_six(environment).await;
+    cleanup(&program, &environment, &[]).await.with(0);
     assert_eq!(environment.digests(), all_of(&images[3..]));
     assert!(environment.count("DELETE /orgs/owner/packages/container/zfs-kmods/versions/") == 12);
 }
 
 #[tokio::test]
-async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = six(&environment).await;
-    let program = Program::new(&environment);
+async fn a_written_plan_is_carried_out_as_shown() {
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
     let file = program.path("plan.json");
     let dry = cleanup(&program, &environment, &["--dry-run", "--plan", text(&file), "--format", "json"])
         .await
@@ -115,20 +96,17 @@ async fn a_plan_is_shown_written_and_carried_out_as_it_is() {
         && entry["reason"]["text"].is_string()
         && entry["bytes"].is_u64()));
 
-    // Since then an image that was to go was promoted, and another one became old news.
+    // In the meantime, an image that the plan deletes is promoted.
     environment.pusher.tag(&images[0].image, "testing").await;
-    let apply = ["cleanup", "--apply", text(&file), "--delete-api", "github", "--delete-interval", "0"];
-    let output = program.run(&apply).await.with(0);
+    let output = program.run(&[&["cleanup", "--apply", text(&file)], &GITHUB[..]].concat()).await.with(0);
     assert_eq!(environment.digests(), all_of(images[3..].iter().chain([&images[0]])));
-    assert!(output.stderr.contains("Deleted 8 of 24 manifests. 4 were left"), "{}", output.stderr);
+    output.explains(&["Deleted 8 of 24 manifests. 4 were left"]);
 }
 
 #[tokio::test]
 async fn a_tag_pushed_during_the_run_is_respected() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = six(&environment).await;
-    let program = Program::new(&environment);
-    // Deletions are slow, so that there is a moment between the second look and the last deletions.
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
+    // Slow deletions leave time between the second listing and the last deletion.
     environment.github.package().faults.slow_deletions = std::time::Duration::from_millis(100);
     let run = cleanup(&program, &environment, &[]);
     let push = async {
@@ -144,10 +122,8 @@ async fn a_tag_pushed_during_the_run_is_respected() {
 }
 
 #[tokio::test]
-async fn a_scheduled_dry_run_says_so() {
-    let environment = CleanupEnvironment::memory().await;
-    six(&environment).await;
-    let mut program = Program::new(&environment);
+async fn the_summary_of_a_scheduled_dry_run_says_that_nothing_was_deleted() {
+    let (environment, _, mut program) = with_six(CleanupEnvironment::memory().await).await;
     let summary = program.path("summary.md");
     program.set("GITHUB_EVENT_NAME", "schedule");
     program.set("GITHUB_STEP_SUMMARY", text(&summary));
@@ -159,16 +135,10 @@ async fn a_scheduled_dry_run_says_so() {
 }
 
 #[tokio::test]
-async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
-    let environment = CleanupEnvironment::memory().await;
-    let images = six(&environment).await;
-    let program = Program::new(&environment);
+async fn a_plan_beyond_the_limits_is_refused_before_the_first_deletion() {
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
     let output = cleanup(&program, &environment, &["--max-delete", "10%"]).await.with(3);
-    assert!(
-        output.stderr.contains("12 of 24 manifests would be deleted, which is more than 10%"),
-        "{}",
-        output.stderr
-    );
+    output.explains(&["12 of 24 manifests would be deleted, which is more than 10%"]);
     cleanup(&program, &environment, &["--minimum", "6"]).await.with(3);
     assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
     cleanup(&program, &environment, &["--max-delete", "10%", "--override-limits"]).await.with(0);
@@ -177,12 +147,10 @@ async fn a_run_that_goes_too_far_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn earlier_names_of_flags_are_accepted() {
-    let environment = CleanupEnvironment::memory().await;
-    six(&environment).await;
+    let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
     let store = environment.store();
     let earlier = ["cleanup", &store, "--through", "github", "--keep-kernels-of", "none", "--dry-run"];
     let flags = ["--betas-older-than", "1d", "--yes-really"];
-    let program = Program::new(&environment);
     let output = program.run(&[&earlier[..], &flags].concat()).await.with(0);
-    assert!(output.stderr.contains("this was a dry run"), "{}", output.stderr);
+    output.explains(&["this was a dry run"]);
 }

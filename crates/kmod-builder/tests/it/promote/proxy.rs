@@ -1,16 +1,12 @@
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::docker::DockerRegistry;
+use crate::http::{HttpResponse, forward, serve};
 
 /// Logs every request to the registry, and can hold one forever.
 pub(super) struct RegistryProxy {
@@ -51,19 +47,9 @@ impl RegistryProxy {
             held: Notify::new(),
         });
         let serving = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&serving);
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let state = Arc::clone(&state);
-                        async move { Ok::<_, Infallible>(state.answer(request).await) }
-                    });
-                    let connection = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service);
-                    connection.await.ok();
-                });
-            }
+        let task = serve(listener, move |request| {
+            let state = Arc::clone(&serving);
+            async move { state.answer(request).await }
         });
         Self { state, task }
     }
@@ -100,35 +86,22 @@ impl Drop for RegistryProxy {
 }
 
 impl State {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let (is_put, is_head) = (parts.method == Method::PUT, parts.method == Method::HEAD);
-        let uri = parts.uri.to_string();
+    async fn answer(&self, request: Request<Bytes>) -> HttpResponse {
+        let is_put = request.method() == Method::PUT;
+        let uri = request.uri().to_string();
         let hold = {
             let mut controls = self.controls.lock().unwrap();
-            controls.log.push(format!("{} {uri}", parts.method));
+            controls.log.push(format!("{} {uri}", request.method()));
             controls.hold.clone().filter(|(tag, _)| is_put && uri.ends_with(&format!("/manifests/{tag}")))
         };
         if let Some((_, HoldPoint::Before)) = hold {
             self.hold().await;
         }
-        // With the host that the client named, so that addresses in answers lead back here.
-        let mut headers = parts.headers;
-        headers.remove("transfer-encoding");
-        let url = format!("http://{}{uri}", self.behind);
-        let answer = self.client.request(parts.method, url).headers(headers).body(body).send().await.unwrap();
-        let mut passed = Response::builder().status(answer.status());
-        *passed.headers_mut().unwrap() = answer.headers().clone();
-        passed.headers_mut().unwrap().remove("transfer-encoding");
-        let body = answer.bytes().await.unwrap();
-        if !is_head {
-            passed.headers_mut().unwrap().remove("content-length");
-        }
+        let response = forward(&self.client, &self.behind, request).await;
         if hold.is_some() {
             self.hold().await;
         }
-        passed.body(Full::new(body)).unwrap()
+        response
     }
 
     async fn hold(&self) {

@@ -11,7 +11,7 @@ use kmod_builder::model::inputs::BuildInputs;
 use kmod_builder::model::plan::{BuildDecision, NotBuiltKind, Plan};
 use serde_json::{Value, json};
 
-use crate::ci_report::Program;
+use crate::command_output::Program;
 
 const INPUTS: &str = include_str!("c4350a0/inputs.json");
 const PLAN: &str = include_str!("c4350a0/plan.json");
