@@ -94,7 +94,9 @@ async fn a_directory_loses_the_blobs_that_nothing_needs() {
     assert!(has("old") && has("proof of old") && images.0.tags().unwrap().len() == 2);
 
     // After a day it is deleted.
-    old.iter().for_each(|digest| images.date(digest, ago(OLD)));
+    for digest in &old {
+        images.date(digest, ago(OLD));
+    }
     program.run(&arguments).await.with(0);
     let removed = images.0.directory().join(".removed");
     for entry in std::fs::read_dir(&removed).unwrap() {
