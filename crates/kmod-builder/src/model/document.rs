@@ -27,17 +27,17 @@ impl DocumentSchema {
     pub fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Stored {
+        enum AnyVersion {
             Number(u32),
             Named(DocumentSchema),
         }
-        let found = match Stored::deserialize(deserializer)? {
-            Stored::Number(1) => return Ok(self),
-            Stored::Named(found) if found.name == self.name && found.version <= self.version => {
+        let found = match AnyVersion::deserialize(deserializer)? {
+            AnyVersion::Number(1) => return Ok(self),
+            AnyVersion::Named(found) if found.name == self.name && found.version <= self.version => {
                 return Ok(self);
             }
-            Stored::Number(version) => version.to_string(),
-            Stored::Named(found) => format!("{} {}", found.name, found.version),
+            AnyVersion::Number(version) => version.to_string(),
+            AnyVersion::Named(found) => format!("{} {}", found.name, found.version),
         };
         let Self { name, version } = self;
         Err(D::Error::custom(format_args!(

@@ -33,13 +33,13 @@ impl RetentionReason {
     pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Stored {
+        enum AnyVersion {
             Text(String),
             Reason(RetentionReason),
         }
-        Ok(match Stored::deserialize(deserializer)? {
-            Stored::Text(text) => Self { id: String::new(), text, details: BTreeMap::new() },
-            Stored::Reason(reason) => reason,
+        Ok(match AnyVersion::deserialize(deserializer)? {
+            AnyVersion::Text(text) => Self { id: String::new(), text, details: BTreeMap::new() },
+            AnyVersion::Reason(reason) => reason,
         })
     }
 }
