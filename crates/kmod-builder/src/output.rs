@@ -52,7 +52,6 @@ impl StandardOutput {
         }
     }
 
-    /// Writes text as it is.
     pub fn text(&self, text: &str) -> Result<()> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

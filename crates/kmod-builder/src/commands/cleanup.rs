@@ -37,7 +37,7 @@ const EXAMPLES: &str = "Examples:
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
 pub struct CleanupArgs {
     #[command(subcommand)]
-    verb: Option<CleanupCommand>,
+    command: Option<CleanupCommand>,
 
     #[command(flatten)]
     clean: CleanArgs,
@@ -122,7 +122,7 @@ struct RestoreArgs {
 pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, output } = context;
     let now = Timestamp::now();
-    match (args.verb, args.clean.apply.clone()) {
+    match (args.command, args.clean.apply.clone()) {
         (Some(CleanupCommand::Restore(args)), _) => restore(args, context).await,
         (None, Some(file)) => {
             let plan = cleanup::read_plan(&file)?;

@@ -55,13 +55,10 @@ fn zfs(text: &str) -> ZfsVersion {
 #[track_caller]
 fn check(version: &str, kernel: &str, expected: &str) {
     let verdict = small().verdict(zfs(version), &kernel.parse().unwrap());
-    let bound = match &verdict {
-        Verdict::Incompatible(Incompatibility {
-            cause: IncompatibilityCause::KernelTooNew { .. }, ..
-        }) => ": too new",
-        Verdict::Incompatible(Incompatibility {
-            cause: IncompatibilityCause::KernelTooOld { .. }, ..
-        }) => ": too old",
+    let cause = if let Verdict::Incompatible(reason) = &verdict { Some(&reason.cause) } else { None };
+    let bound = match cause {
+        Some(IncompatibilityCause::KernelTooNew { .. }) => ": too new",
+        Some(IncompatibilityCause::KernelTooOld { .. }) => ": too old",
         _ => "",
     };
     assert_eq!(format!("{}{bound}", verdict.kind()), expected);

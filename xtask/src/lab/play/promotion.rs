@@ -44,7 +44,7 @@ pub(crate) fn all(
         scenario.unmoved(&before)?;
         Ok("nothing to do".to_owned())
     });
-    report.step("no downgrade", || scenario.no_way_back(&digest));
+    report.step("no downgrade", || scenario.rejects_downgrade(&digest));
     report.step("changed evidence", || scenario.tampered(&digest));
     let mut originals = None;
     report.step("images with faults", || {
@@ -139,7 +139,7 @@ impl PromotionScenario<'_> {
     }
 
     /// An older kernel becomes stable again only with `--allow-downgrade`.
-    fn no_way_back(&self, older: &str) -> Result<String> {
+    fn rejects_downgrade(&self, older: &str) -> Result<String> {
         let newer = self.candidate(&building::image(&self.kernels.newer))?;
         self.boot_test(&newer)?.expect(0)?;
         self.promotion(&newer, &["--audit-tag", "stable-2-abcdef0"])?.expect(0)?;

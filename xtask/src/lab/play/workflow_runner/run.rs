@@ -38,7 +38,7 @@ pub(crate) struct SimulatedRun<'a> {
     pub(crate) executor: &'a mut dyn Executor,
 }
 
-/// How jobs conclusions: by name, those of a matrix with their number.
+/// The conclusions of jobs by name, those of a matrix with their number.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct JobConclusions {
     pub(crate) jobs: Vec<(String, &'static str)>,

@@ -6,9 +6,10 @@ use super::{Executor, RunLine, SimulatedRun};
 use crate::{error::Result, tools};
 
 /// Writes what the program would, and keeps what it was told.
+#[derive(Default)]
 struct Recorder {
     matrix: Value,
-    /// Verb and job of what fails.
+    /// Command and job of what fails.
     fails: Option<(&'static str, &'static str)>,
     lines: Vec<Vec<String>>,
     identities: Vec<String>,
@@ -18,8 +19,8 @@ struct Recorder {
 
 impl Executor for Recorder {
     fn run(&mut self, line: &RunLine<'_>) -> Result<i32> {
-        let verb = line.words[0].clone();
-        let outputs = match verb.as_str() {
+        let command = line.words[0].clone();
+        let outputs = match command.as_str() {
             "plan" => {
                 let anything = self.matrix["include"].as_array().is_some_and(|jobs| !jobs.is_empty());
                 format!("build={anything}\nmatrix={}\n", self.matrix)
@@ -35,27 +36,27 @@ impl Executor for Recorder {
             std::fs::create_dir_all(&records)?;
             let target = line.environment.get("ZFS_KMODS_TARGET").map_or("", String::as_str);
             // A promotion for each channel, as the program names them by their lines.
-            let channel = if verb == "promote" { format!(".{}", line.words[3]) } else { String::new() };
-            std::fs::write(records.join(format!("{verb}.{target}{channel}.json")), line.job)?;
+            let channel = if command == "promote" { format!(".{}", line.words[3]) } else { String::new() };
+            std::fs::write(records.join(format!("{command}.{target}{channel}.json")), line.job)?;
         }
-        if verb == "report" {
+        if command == "report" {
             let mut records: Vec<_> = std::fs::read_dir(line.directory.join("records"))?
                 .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
                 .collect::<std::io::Result<_>>()?;
             records.sort();
             self.lines.push(records);
         }
-        if verb == "cleanup" {
+        if command == "cleanup" {
             self.dry_run = line.environment.get("ZFS_KMODS_DRY_RUN").cloned();
         }
         if line.may_have_identity {
             self.identities.push(line.job.to_owned());
         }
         if line.environment.get("GITHUB_TOKEN").is_some_and(|token| token == "token") {
-            self.tokens.push(verb.clone());
+            self.tokens.push(command.clone());
         }
         self.lines.push(line.words.clone());
-        Ok(i32::from(self.fails == Some((&verb, line.job))))
+        Ok(i32::from(self.fails == Some((&command, line.job))))
     }
 }
 
@@ -64,8 +65,8 @@ fn target(tag: &str) -> Value {
            "inputs": {"zfs": "2.4.3", "nested": {"a": [1]}}})
 }
 
-/// Runs a workflow of ours; returns how its jobs conclusions.
-fn rehearse(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) -> Vec<(String, &'static str)> {
+/// Runs a workflow of this repository; returns the conclusions of its jobs.
+fn simulate(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) -> Vec<(String, &'static str)> {
     let directory = tempfile::tempdir().expect("a directory");
     let given = json!({
         "github": {"event_name": event, "ref": "refs/heads/main", "repository": "owner/zfs-kmods", "token": "token"},
@@ -89,14 +90,7 @@ fn rehearse(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) ->
 
 fn recorder(tags: &[&str]) -> Recorder {
     let jobs: Vec<_> = tags.iter().map(|tag| target(tag)).collect();
-    Recorder {
-        matrix: json!({"include": jobs}),
-        fails: None,
-        lines: Vec::new(),
-        identities: Vec::new(),
-        tokens: Vec::new(),
-        dry_run: None,
-    }
+    Recorder { matrix: json!({"include": jobs}), ..Recorder::default() }
 }
 
 fn line(words: &str) -> Vec<String> {
@@ -107,7 +101,7 @@ fn line(words: &str) -> Vec<String> {
 fn a_target_that_fails_stops_no_other() {
     let mut recorder = recorder(&["one", "two"]);
     recorder.fails = Some(("build", "target 1/build"));
-    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
     let expected = [
         ("plan", "success"),
         ("target 1/build", "failure"),
@@ -155,7 +149,7 @@ fn a_target_that_fails_stops_no_other() {
 #[test]
 fn a_run_with_nothing_to_do_plans_and_reports() {
     let mut recorder = recorder(&[]);
-    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
     let expected = [("plan", "success"), ("target", "skipped"), ("report", "success")];
     assert_eq!(jobs, expected.map(|(job, result)| (job.to_owned(), result)));
 }
@@ -164,7 +158,7 @@ fn a_run_with_nothing_to_do_plans_and_reports() {
 fn a_plan_with_holes_still_builds_what_it_knows() {
     let mut recorder = recorder(&["one"]);
     recorder.fails = Some(("plan", "plan"));
-    let jobs = rehearse(&mut recorder, "publish.yml", "schedule", &json!({}));
+    let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
     assert!(jobs.contains(&("target 1/promote 1".to_owned(), "success")), "{jobs:?}");
     assert!(jobs.contains(&("report".to_owned(), "success")), "{jobs:?}");
 }
@@ -173,7 +167,7 @@ fn a_plan_with_holes_still_builds_what_it_knows() {
 fn a_person_may_ask_for_something_else() {
     let mut recorder = recorder(&["one"]);
     let inputs = json!({"streams": "next", "last-stage": "boot-test", "force": true});
-    let jobs = rehearse(&mut recorder, "publish.yml", "workflow_dispatch", &inputs);
+    let jobs = simulate(&mut recorder, "publish.yml", "workflow_dispatch", &inputs);
     assert!(jobs.contains(&("target 1/promote".to_owned(), "skipped")), "{jobs:?}");
     assert_eq!(recorder.lines[0][2], "next");
 }
@@ -182,7 +176,7 @@ fn a_person_may_ask_for_something_else() {
 fn a_clean_up_by_hand_is_a_dry_run_unless_asked_otherwise() {
     for (event, expected) in [("schedule", "false"), ("workflow_dispatch", "true")] {
         let mut recorder = recorder(&[]);
-        rehearse(&mut recorder, "cleanup.yml", event, &json!({}));
+        simulate(&mut recorder, "cleanup.yml", event, &json!({}));
         assert_eq!(recorder.dry_run.as_deref(), Some(expected), "{event}");
         let words = "cleanup docker://ghcr.io/owner/zfs-kmods --older-than 90d --keep-newest 3";
         assert_eq!(recorder.lines[0][..6], line(words), "{event}");
