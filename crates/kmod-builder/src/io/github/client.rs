@@ -193,13 +193,11 @@ impl GithubResponse {
         struct Body {
             message: String,
         }
-        match serde_json::from_slice::<Body>(&self.body) {
-            Ok(body) => body.message,
-            Err(_) => {
-                let text = String::from_utf8_lossy(&self.body);
-                text.chars().filter(|letter| !letter.is_control()).take(200).collect()
-            }
+        if let Ok(body) = serde_json::from_slice::<Body>(&self.body) {
+            return body.message;
         }
+        let text = String::from_utf8_lossy(&self.body);
+        text.chars().filter(|letter| !letter.is_control()).take(200).collect()
     }
 
     /// The number of the page with this relation (`next`, `last`), from the `Link` header.
