@@ -119,11 +119,11 @@ impl Observer<'_, '_> {
             let excuse = match (&oracle, &wrong, &planned.status) {
                 (None, _, ChannelStatus::NotBuilt(_)) | (Some(_), None, ChannelStatus::Right) => Ok(()),
                 (Some(target), Some(_), ChannelStatus::Waiting { .. }) => {
-                    self.check(self.publisher.faults.headers_are_missing(target, self.day))
+                    check(self.publisher.faults.headers_are_missing(target, self.day))
                 }
                 (Some(target), Some(_), ChannelStatus::BackingOff(backoff)) => {
                     let distance = backoff.next.duration_since(morning(self.day)).as_hours();
-                    self.check(distance <= 24 * 7 && self.has_failed(target))
+                    check(distance <= 24 * 7 && self.has_failed(target))
                 }
                 (Some(target), Some(_), ChannelStatus::RollbackSeen { .. }) => {
                     let seen = sightings.entry(name.clone()).or_insert_with(|| (target.clone(), 0));
@@ -132,7 +132,7 @@ impl Observer<'_, '_> {
                     }
                     seen.1 += 1;
                     let runs = seen.1;
-                    self.check(runs == 1)
+                    check(runs == 1)
                 }
                 (_, _, status) => Err(format!("{status:?}")),
             };
@@ -142,10 +142,6 @@ impl Observer<'_, '_> {
                 ));
             }
         }
-    }
-
-    fn check(&self, holds: bool) -> Result<(), String> {
-        if holds { Ok(()) } else { Err("an excuse that does not hold".to_owned()) }
     }
 
     fn newest_usable(&self, line: ZfsLine, kernel: &KernelRelease) -> Option<Target> {
@@ -173,4 +169,8 @@ impl Observer<'_, '_> {
         let tests = registry.images.values().filter(|image| image.target == *target);
         builds || tests.flat_map(|image| &image.boot_tests).any(|test| test.failure.is_some())
     }
+}
+
+fn check(holds: bool) -> Result<(), String> {
+    if holds { Ok(()) } else { Err("an excuse that does not hold".to_owned()) }
 }

@@ -97,11 +97,9 @@ impl History {
         text.extend(released.iter().map(|release| release.row.as_str()));
         let mut excluded = excluded.to_vec();
         excluded.sort_unstable();
-        for zfs in excluded {
-            text += &format!(
-                "[[exclude]]\nzfs = \"{zfs}\"\nreason = \"it is recalled\"\nsource = \"https://example.org/1\"\n"
-            );
-        }
+        text.extend(excluded.iter().map(|zfs| {
+            format!("[[exclude]]\nzfs = \"{zfs}\"\nreason = \"it is recalled\"\nsource = \"https://example.org/1\"\n")
+        }));
         CompatMatrix::parse("history", &text).unwrap()
     }
 }

@@ -230,7 +230,7 @@ impl<'a> Publisher<'a> {
                     }
                 }
                 Action::NoteRollback { tags, .. } => {
-                    self.note(tags, &RollbackNote { to: target.clone(), seen: now })?
+                    self.note(tags, &RollbackNote { to: target.clone(), seen: now })?;
                 }
                 Action::ClearRollback { tags, .. } => image.rollbacks.retain(|tag, _| !tags.contains(tag)),
                 Action::Withdraw { reason } => image.withdrawn = Some(reason.clone()),

@@ -72,7 +72,7 @@ pub enum BlockedChannel {
     /// No release of the line may be built for the kernel. The reason is that of the newest release.
     NotBuilt {
         kernel: KernelRelease,
-        not_built: NotBuilt,
+        not_built: Box<NotBuilt>,
     },
     SourceGone {
         reason: String,
@@ -162,6 +162,6 @@ fn newest_usable<'a>(
             Verdict::Incompatible(reason) => drop(newest.get_or_insert(reason)),
         }
     }
-    let not_built = newest.as_ref().map_or_else(NotBuilt::without_a_release, NotBuilt::from);
+    let not_built = Box::new(newest.as_ref().map_or_else(NotBuilt::without_a_release, NotBuilt::from));
     Err(BlockedChannel::NotBuilt { kernel: kernel.clone(), not_built })
 }

@@ -257,7 +257,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
                 return plan(
                     None,
                     match blocked.clone() {
-                        BlockedChannel::NotBuilt { not_built, .. } => ChannelStatus::NotBuilt(not_built),
+                        BlockedChannel::NotBuilt { not_built, .. } => ChannelStatus::NotBuilt(*not_built),
                         BlockedChannel::SourceGone { reason } => ChannelStatus::SourceGone { reason },
                         BlockedChannel::SourceUnknown { reason } => ChannelStatus::Unknown { reason },
                     },
