@@ -272,3 +272,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_exclusion_covers_a_release_a_kernel_or_a_pair() {
+    let rows = |exclusion: &str| {
+        format!(
+            "[policy]\nline = \"2.4\"\nunknown_release = \"hold\"\n\n[[release]]\nversion = \"2.4.1\"\n\
+             linux_min = \"4.18\"\nlinux_max = \"6.19\"\nsource = \"https://example.org/\"\n\n[[release]]\n\
+             version = \"2.4.3\"\nlinux_min = \"4.18\"\nlinux_max = \"6.19\"\nsource = \"https://example.org/\"\n\n\
+             [[exclude]]\n{exclusion}\nreason = \"pools are damaged\"\nsource = \"https://example.org/1\"\n"
+        )
+    };
+    for (exclusion, expected) in [
+        ("zfs = \"2.4.3\"", [false, false, true, true]),
+        ("kernel = \"6.18\"", [false, true, false, true]),
+        ("zfs = \"2.4.3\"\nkernel = \"6.18\"", [false, false, false, true]),
+    ] {
+        let matrix = CompatMatrix::parse("test", &rows(exclusion)).unwrap();
+        let pairs = ["2.4.1", "2.4.3"].iter().flat_map(|zfs| {
+            ["6.17.8-300.fc43.x86_64", "6.18.1-300.fc43.x86_64"].iter().map(move |kernel| (zfs, kernel))
+        });
+        let excluded: Vec<_> = pairs
+            .map(|(zfs, kernel)| {
+                matrix.verdict(zfs.parse().unwrap(), &kernel.parse().unwrap()).kind() == "excluded"
+            })
+            .collect();
+        assert_eq!(excluded, expected, "{exclusion}");
+        assert_eq!(matrix.exclusions().next().unwrap().severity(), crate::Severity::High);
+    }
+}

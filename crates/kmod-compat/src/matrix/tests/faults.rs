@@ -219,13 +219,17 @@ fn each_value_of_an_exclusion_is_checked() {
         exclusion("reason", "  "),
         exclusion("source", "http://example.org/"),
         exclusion("because", "of that"),
+        exclusion("severity", "dire"),
+        "[[exclude]]\nreason = \"of that\"\nsource = \"https://example.org/\"\n".to_owned(),
     ];
     assert_snapshot!(rows_summary(&rows.concat()), @r#"
     3 "zfs-2.4.1": `zfs-2.4.1` is not a released OpenZFS version (expected e.g. `2.4.0`)
     9 "6.2.8-200.fc37": `6.2.8-200.fc37` is not a kernel version (expected e.g. `6.2.8`, or `6.2` for all of that series)
     15 "  ": the reason is empty
     21 "http://example.org/": `http://example.org/` is not a URL that begins with `https://`
-    27 because: unknown field `because`, expected one of `zfs`, `kernel`, `reason`, `source`
+    27 because: unknown field `because`, expected one of `zfs`, `kernel`, `reason`, `source`, `severity`
+    33 "dire": unknown variant `dire`, expected one of `low`, `medium`, `high`, `critical`
+    34 [[exclude]]: the exclusion has neither `zfs` nor `kernel`
     "#);
 }
 
