@@ -17,7 +17,7 @@ use kmod_compat::{
 
 use crate::faults::Faults;
 use crate::history::History;
-use crate::registry::{Recipe, Registry, candidate_tag};
+use crate::registry::{Recipe, Registry};
 
 pub(crate) const STREAMS: [&str; 3] = ["stable", "testing", "next"];
 
@@ -202,7 +202,7 @@ impl<'a> Publisher<'a> {
                 }
                 let built = self.registry.add(target, recipe);
                 self.write()?;
-                self.registry.tags.insert(candidate_tag(target), built.clone());
+                self.registry.set_candidate(target, recipe, &built);
                 digest = Some(built);
                 continue;
             }

@@ -35,7 +35,7 @@ pub(crate) struct Registry {
     pub(crate) images: BTreeMap<Digest, Image>,
     pub(crate) tags: BTreeMap<Tag, Digest>,
     pub(crate) failed_builds: BTreeMap<(Target, Recipe), Vec<FailedAttempt>>,
-    /// Successful builds.
+    /// Successful builds. One whose run is killed before the candidate has its tag does not count.
     pub(crate) builds: BTreeMap<(Target, Recipe), usize>,
 }
 
@@ -50,7 +50,6 @@ impl Registry {
     }
 
     pub(crate) fn add(&mut self, target: &Target, recipe: Recipe) -> Digest {
-        *self.builds.entry((target.clone(), recipe)).or_default() += 1;
         let digest = Digest::of(format!("{target} {recipe}").as_bytes());
         self.images.entry(digest.clone()).or_insert_with(|| Image {
             target: target.clone(),
@@ -61,6 +60,11 @@ impl Registry {
             rollbacks: BTreeMap::new(),
         });
         digest
+    }
+
+    pub(crate) fn set_candidate(&mut self, target: &Target, recipe: Recipe, digest: &Digest) {
+        *self.builds.entry((target.clone(), recipe)).or_default() += 1;
+        self.tags.insert(candidate_tag(target), digest.clone());
     }
 
     pub(crate) fn fail_build(&mut self, target: &Target, recipe: Recipe, at: Timestamp) {
