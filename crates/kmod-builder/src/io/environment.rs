@@ -44,9 +44,13 @@ pub fn in_github_actions() -> bool {
     flag("GITHUB_ACTIONS")
 }
 
+/// URL of the repository at GitHub in whose workflow the program runs.
+pub fn source_repository() -> Option<String> {
+    Some(format!("{}/{}", variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?))
+}
+
 pub fn run_url() -> Option<String> {
-    let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
-    Some(format!("{server}/{repository}/actions/runs/{}", variable("GITHUB_RUN_ID")?))
+    Some(format!("{}/actions/runs/{}", source_repository()?, variable("GITHUB_RUN_ID")?))
 }
 
 /// What the workflow asks for, or what its branch implies.

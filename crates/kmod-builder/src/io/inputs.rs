@@ -36,7 +36,7 @@ pub async fn of(
     };
     let label = contents.labels().get(compose::INPUTS).and_then(|label| label.parse().ok());
     let label: Digest = label.ok_or_else(no_label)?;
-    let inputs = match (images, trust) {
+    let mut inputs = match (images, trust) {
         (ImageStore::Registry(registry), None) => attached(registry, image, &label).await?,
         (ImageStore::Registry(registry), Some(trust)) => {
             let attached = evidence::stored_evidence(registry, &image.digest).await;
@@ -68,6 +68,7 @@ pub async fn of(
             inputs.digest()
         ));
     }
+    inputs.source_repository = contents.labels().get(compose::SOURCE).cloned();
     Ok((image.clone(), inputs))
 }
 

@@ -9,6 +9,9 @@ use super::oci::{self, Annotations, Config, Descriptor, Execution, History, Mani
 use super::packages::{LayerKind, PackageGroup};
 use super::{Digest, Target};
 
+/// Label: the URL of the publisher's repository, if it is known (OCI image specification, `annotations.md`). Up to
+/// November 2026 it was the URL of OpenZFS's tarball.
+pub const SOURCE: &str = "org.opencontainers.image.source";
 /// Label: the digest of the build inputs.
 pub const INPUTS: &str = "io.github.zfs-kmods.inputs";
 /// Label: the digest of the inputs of the userland packages. Images with the same value can share that layer.
@@ -123,8 +126,6 @@ fn labels(inputs: &BuildInputs, created: &str) -> Annotations {
         ("org.opencontainers.image.created", created.to_owned()),
         // The Python binding has the Apache licence, the rest the CDDL.
         ("org.opencontainers.image.licenses", "CDDL-1.0 AND Apache-2.0".to_owned()),
-        // The source of OpenZFS, not of the publisher: equal inputs give equal images for every publisher.
-        ("org.opencontainers.image.source", inputs.tarball.url.clone()),
         (INPUTS, inputs.digest().to_string()),
         (USERLAND, inputs.userland_digest().to_string()),
         (ZFS, zfs.to_string()),
@@ -133,6 +134,7 @@ fn labels(inputs: &BuildInputs, created: &str) -> Annotations {
         (FEDORA, inputs.fedora.to_string()),
     ]
     .into_iter()
+    .chain(inputs.source_repository.clone().map(|url| (SOURCE, url)))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
 }
@@ -161,6 +163,20 @@ mod tests {
         assert_eq!(config.config.labels[KERNEL], "6.17.8-300.fc43.x86_64");
         assert_eq!(config.config.labels[INPUTS], inputs().digest().as_str());
         assert_eq!(groups(&manifest.layers[0]), Some([PackageGroup::Main, PackageGroup::Src].into()));
+    }
+
+    #[test]
+    fn the_source_is_the_publishers_repository_or_absent() {
+        let labels = |repository: Option<&str>| {
+            let mut inputs = inputs();
+            inputs.source_repository = repository.map(str::to_owned);
+            let image = compose(&inputs, &layer(LayerKind::Userland), &layer(LayerKind::Kmod)).unwrap();
+            serde_json::from_slice::<Config>(&image.config).unwrap().config.labels
+        };
+        let repository = "https://github.com/owner/zfs-kmods";
+        assert_eq!(labels(Some(repository)).get(SOURCE).map(String::as_str), Some(repository));
+        assert_eq!(labels(None).get(SOURCE), None);
+        assert_eq!(labels(None)[INPUTS], labels(Some(repository))[INPUTS]);
     }
 
     #[test]

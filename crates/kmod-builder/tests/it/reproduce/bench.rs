@@ -65,6 +65,7 @@ impl ReproduceBench {
         inputs.tarball.url = format!("{}{TARBALL}", upstream.uri());
         inputs.tarball.digest = Digest::of(&tarball);
         inputs.kernel_devel.url = format!("{}{KERNEL_DEVEL}", upstream.uri());
+        inputs.source_repository = Some("https://github.com/owner/zfs-kmods".into());
         inputs.kernel_devel.nevra = "kernel-devel-2.4.3-1.fc43.x86_64".into();
 
         let rpms = Rpms::new(recipes);
