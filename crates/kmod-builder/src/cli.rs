@@ -61,6 +61,7 @@ enum CliCommand {
     Cleanup(Box<commands::cleanup::CleanupArgs>),
     Report(commands::report::ReportArgs),
     Workflow(commands::workflow::WorkflowArgs),
+    Matrix(commands::matrix::MatrixArgs),
 }
 
 impl Cli {
@@ -102,6 +103,7 @@ impl CliCommand {
             Self::Cleanup(args) => commands::cleanup::run(*args, context).await,
             Self::Report(args) => commands::report::run(args, context).await,
             Self::Workflow(args) => commands::workflow::run(args, context).await,
+            Self::Matrix(args) => commands::matrix::run(args, context).await,
         }
     }
 }

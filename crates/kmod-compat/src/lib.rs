@@ -5,8 +5,10 @@
 
 mod arch;
 mod checksum;
+mod declared;
 mod fedora;
 mod kernel;
+mod keys;
 mod matrix;
 mod meta;
 mod verdict;
@@ -14,13 +16,15 @@ mod zfs;
 
 pub use arch::{Arch, ParseArchError};
 pub use checksum::{ParseTarballSha256Error, TarballSha256};
+pub use declared::{DeclaredRelease, Disagreement, ReleaseStatements, SignedChecksum};
 pub use fedora::{FedoraVersion, ParseFedoraVersionError};
 pub use kernel::{
     KernelRelease, KernelSeries, KernelVersionPrefix, ParseKernelReleaseError, ParseKernelSeriesError,
     ParseKernelVersionPrefixError,
 };
+pub use keys::{KeyFingerprint, ParseKeyFingerprintError, ReleaseKey, ReleaseKeys, ReleaseKeysError};
 pub use matrix::{
-    CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MetaConflict,
+    AddRowError, CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MetaConflict, MissingRows,
     ParseUnlistedReleasePolicyError, Severity, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};

@@ -1,5 +1,6 @@
 //! The compatibility matrix, `compat/zfs.toml`: which release of OpenZFS supports which kernels.
 
+mod edit;
 mod error;
 mod exclusion;
 mod parse;
@@ -8,16 +9,19 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+pub use edit::AddRowError;
 pub use error::MatrixError;
 pub use exclusion::{Exclusion, Severity};
+pub(crate) use parse::link;
 pub use release::{MatrixRow, MetaConflict};
 
 use crate::{
-    Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict, ZfsLine, ZfsVersion, serde_as_text,
+    DeclaredRelease, Disagreement, Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict,
+    ZfsLine, ZfsVersion, serde_as_text,
 };
 
 /// Every release has one row, every row a range that is not empty, every exclusion a row.
@@ -26,6 +30,7 @@ pub struct CompatMatrix {
     policy: MatrixPolicy,
     releases: BTreeMap<ZfsVersion, MatrixRow>,
     exclusions: Vec<Exclusion>,
+    disagreements: BTreeMap<ZfsVersion, Disagreement>,
 }
 
 impl CompatMatrix {
@@ -56,10 +61,26 @@ impl CompatMatrix {
         self.exclusions.iter()
     }
 
-    /// Whether the release may be built for the kernel.
-    ///
-    /// A release without a row is unverified whatever the policy; where that is
-    /// [`UnlistedReleasePolicy::UseMeta`], read its `META` and ask [`Self::verdict_with_meta`].
+    /// Whether the policy lets a release without a row be used if upstream's statements about it agree.
+    pub fn wants_declaration(&self, zfs: ZfsVersion) -> bool {
+        self.policy.unknown_release == UnlistedReleasePolicy::Declared && self.release(zfs).is_none()
+    }
+
+    /// Adds the row of a declared release, in memory only. A row of the file and another policy have precedence.
+    pub fn declare(&mut self, declared: Result<DeclaredRelease, Disagreement>) {
+        match declared {
+            Ok(declared) if self.wants_declaration(declared.version) => {
+                self.releases.insert(declared.version, declared.row());
+            }
+            Err(disagreement) if self.wants_declaration(disagreement.version) => {
+                self.disagreements.insert(disagreement.version, disagreement);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the release may be built for the kernel. A release without a row is unverified: [`Self::declare`] it
+    /// first if [`Self::wants_declaration`].
     pub fn verdict(&self, zfs: ZfsVersion, kernel: &KernelRelease) -> Verdict {
         // First, because an exclusion says more than a bound that the kernel may violate too.
         if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(zfs, kernel)) {
@@ -70,23 +91,47 @@ impl CompatMatrix {
             None => Verdict::Incompatible(Incompatibility {
                 zfs,
                 kernel: kernel.clone(),
-                cause: IncompatibilityCause::UnverifiedRelease,
+                cause: IncompatibilityCause::UnverifiedRelease {
+                    reasons: self.disagreements.get(&zfs).map(|disagreement| disagreement.reasons.clone()),
+                },
             }),
         }
     }
 
-    /// The same for the release that a `META` describes. It must agree with the release's row; without a
-    /// row it decides alone if the policy says so.
+    /// The same for the release with this `META`, which must agree with the release's row.
     pub fn verdict_with_meta(&self, meta: &Meta, kernel: &KernelRelease) -> Result<Verdict, MetaConflict> {
-        match (self.release(meta.version()), self.policy.unknown_release) {
-            (Some(release), _) => {
-                release.check_meta(meta)?;
-                Ok(self.verdict(release.version(), kernel))
-            }
-            (None, UnlistedReleasePolicy::UseMeta) => Ok(MatrixRow::of_meta(meta).verdict(kernel)),
-            (None, UnlistedReleasePolicy::Hold) => Ok(self.verdict(meta.version(), kernel)),
+        if let Some(release) = self.release(meta.version()) {
+            release.check_meta(meta)?;
         }
+        Ok(self.verdict(meta.version(), kernel))
     }
+
+    /// Which of the released versions have no row. Lines that are older than all rows are left out.
+    pub fn missing(&self, released: &[ZfsVersion]) -> MissingRows {
+        let mut lines: BTreeSet<ZfsLine> = self.releases.keys().map(|version| version.line()).collect();
+        lines.insert(self.policy.line);
+        let newest = lines.last().copied();
+        let without_row = released.iter().copied().filter(|version| self.release(*version).is_none());
+        let (mut versions, mut new_lines) = (BTreeSet::new(), BTreeMap::new());
+        for version in without_row {
+            if lines.contains(&version.line()) {
+                versions.insert(version);
+            } else if newest.is_some_and(|newest| version.line() > newest) {
+                let newest = new_lines.entry(version.line()).or_insert(version);
+                *newest = version.max(*newest);
+            }
+        }
+        MissingRows { versions: versions.into_iter().collect(), new_lines }
+    }
+}
+
+/// Releases without a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingRows {
+    /// Of lines that have rows, the oldest first.
+    pub versions: Vec<ZfsVersion>,
+    /// Lines that are newer than all rows, each with its newest release.
+    pub new_lines: BTreeMap<ZfsLine, ZfsVersion>,
 }
 
 /// The policy for what has no row.
@@ -101,27 +146,30 @@ pub struct MatrixPolicy {
 /// What to do with a release that has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnlistedReleasePolicy {
-    /// `hold`: wait until a row is added.
+    /// `declared`: use it if upstream's statements about it agree, see [`ReleaseStatements`](crate::ReleaseStatements).
+    Declared,
+    /// `hold`: build nothing until a row is added.
     Hold,
-    /// `use-meta`: use the range in the tarball's `META`.
-    UseMeta,
+    /// `never`: use the newest release that has a row.
+    Never,
 }
 
 impl UnlistedReleasePolicy {
-    const ALL: [Self; 2] = [Self::Hold, Self::UseMeta];
+    const ALL: [Self; 3] = [Self::Declared, Self::Hold, Self::Never];
 }
 
 impl fmt::Display for UnlistedReleasePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Declared => "declared",
             Self::Hold => "hold",
-            Self::UseMeta => "use-meta",
+            Self::Never => "never",
         })
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a policy for releases without a row (expected `hold` or `use-meta`)")]
+#[error("`{0}` is not a policy for releases without a row (expected `declared`, `hold` or `never`)")]
 pub struct ParseUnlistedReleasePolicyError(String);
 
 impl FromStr for UnlistedReleasePolicy {

@@ -55,8 +55,12 @@ pub struct Incompatibility {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum IncompatibilityCause {
-    /// The matrix has no row for the release, and its policy is to wait for one.
-    UnverifiedRelease,
+    /// The matrix has no row for the release.
+    UnverifiedRelease {
+        /// Why upstream's statements about it are not used instead, if they were read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasons: Option<Vec<String>>,
+    },
     #[serde(rename = "unsupported")]
     KernelTooNew { max: KernelSeries, source: String },
     #[serde(rename = "unsupported")]
@@ -69,7 +73,7 @@ impl Incompatibility {
     /// `unverified-release`, `unsupported` or `excluded`. Stable, for machines.
     pub const fn kind(&self) -> &'static str {
         match self.cause {
-            IncompatibilityCause::UnverifiedRelease => "unverified-release",
+            IncompatibilityCause::UnverifiedRelease { .. } => "unverified-release",
             IncompatibilityCause::KernelTooNew { .. } | IncompatibilityCause::KernelTooOld { .. } => {
                 "unsupported"
             }
@@ -85,7 +89,7 @@ impl Incompatibility {
     /// The link to the proof, where there is one.
     pub fn source(&self) -> Option<&str> {
         match &self.cause {
-            IncompatibilityCause::UnverifiedRelease => None,
+            IncompatibilityCause::UnverifiedRelease { .. } => None,
             IncompatibilityCause::KernelTooNew { source, .. }
             | IncompatibilityCause::KernelTooOld { source, .. }
             | IncompatibilityCause::Excluded { source, .. } => Some(source),
@@ -97,10 +101,16 @@ impl fmt::Display for Incompatibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { zfs, kernel, cause } = self;
         match cause {
-            IncompatibilityCause::UnverifiedRelease => write!(
+            IncompatibilityCause::UnverifiedRelease { reasons: None } => write!(
                 f,
                 "the compatibility matrix has no row for OpenZFS {zfs}, \
                  so nothing says that it supports kernel {kernel}"
+            ),
+            IncompatibilityCause::UnverifiedRelease { reasons: Some(reasons) } => write!(
+                f,
+                "the compatibility matrix has no row for OpenZFS {zfs}, \
+                 and upstream's statements about it disagree: {}",
+                reasons.join("; ")
             ),
             IncompatibilityCause::KernelTooNew { max, source } => write!(
                 f,

@@ -7,6 +7,8 @@ pub struct Endpoints {
     pub coreos: String,
     /// GitHub's REST API, for the releases of `openzfs/zfs`.
     pub github_api: String,
+    /// OpenPGP keys of OpenZFS's release managers; `{fingerprint}` stands for that of the key.
+    pub openzfs_key: String,
     /// Fedora's package tree, with the directories `releases`, `updates` and `development`.
     pub fedora: String,
     /// All packages that were ever an update of Fedora.
@@ -29,6 +31,8 @@ impl Default for Endpoints {
         Self {
             coreos: "https://builds.coreos.fedoraproject.org".to_owned(),
             github_api: "https://api.github.com".to_owned(),
+            openzfs_key: "https://keyserver.ubuntu.com/pks/lookup?op=get&options=mr&search=0x{fingerprint}"
+                .to_owned(),
             fedora: "https://dl.fedoraproject.org/pub/fedora/linux".to_owned(),
             updates_archive: "https://fedoraproject-updates-archive.fedoraproject.org/fedora".to_owned(),
             coreos_pool: "https://kojipkgs.fedoraproject.org/repos-dist/coreos-pool/latest".to_owned(),

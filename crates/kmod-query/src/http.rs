@@ -104,6 +104,24 @@ impl Http {
         }
     }
 
+    /// For documents that never change once they pass the check: a cached one is not requested again.
+    pub(crate) async fn get_checked<T>(
+        &self,
+        url: &str,
+        request: &RequestInfo,
+        check: impl Fn(&HttpResponse) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        if let Some(entry) = self.load(url).await
+            && let Ok(checked) = check(&HttpResponse { headers: entry.headers(), body: entry.body })
+        {
+            return Ok(checked);
+        }
+        let response = self.get(url, request).await?;
+        let checked = check(&response)?;
+        self.store(url, &response, Cache::store_always).await;
+        Ok(checked)
+    }
+
     pub(crate) async fn head(&self, url: &str, request: &RequestInfo) -> Result<HeaderMap, QueryError> {
         let send =
             || async { self.client.head(url).send().await.map_err(|error| transport(request, &error)) };
@@ -139,7 +157,7 @@ impl Http {
             .await?;
         match (fetched, entry) {
             (Some(answer), _) => {
-                self.store(url, &answer).await;
+                self.store(url, &answer, Cache::store).await;
                 Ok(answer)
             }
             (None, Some(entry)) => Ok(HttpResponse { headers: entry.headers(), body: entry.body }),
@@ -192,10 +210,15 @@ impl Http {
         tokio::task::spawn_blocking(move || cache.load(&url)).await.ok()?
     }
 
-    async fn store(&self, url: &str, answer: &HttpResponse) {
+    async fn store(
+        &self,
+        url: &str,
+        answer: &HttpResponse,
+        store: impl Fn(&Cache, &str, &HeaderMap, &Bytes) -> std::io::Result<()> + Send + 'static,
+    ) {
         let Some(cache) = self.cache.clone() else { return };
         let (url, headers, body) = (url.to_owned(), answer.headers.clone(), answer.body.clone());
-        let stored = tokio::task::spawn_blocking(move || cache.store(&url, &headers, &body)).await;
+        let stored = tokio::task::spawn_blocking(move || store(&cache, &url, &headers, &body)).await;
         if let Ok(Err(error)) = stored {
             tracing::debug!(%error, "not cached");
         }

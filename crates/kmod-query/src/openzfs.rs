@@ -10,6 +10,7 @@
 
 mod meta;
 mod release;
+mod signature;
 
 use kmod_compat::{Meta, ZfsLine, ZfsVersion};
 use octocrab::Octocrab;
@@ -34,6 +35,8 @@ pub struct OpenZfs {
     http: Http,
     github: Octocrab,
     base: String,
+    /// `{fingerprint}` stands for that of the key.
+    key_url: String,
 }
 
 impl OpenZfs {
@@ -56,11 +59,21 @@ impl OpenZfs {
         let github = builder
             .build_with_reqwest(http.client().clone())
             .map_err(|error| QueryError::Client { reason: error.to_string() })?;
-        Ok(Self { http: http.clone(), github, base })
+        let key_url = endpoints.openzfs_key.clone();
+        Ok(Self { http: http.clone(), github, base, key_url })
     }
 
-    /// Tags without a published release are skipped.
+    /// The newest release of the line.
     pub async fn fetch_newest(&self, line: ZfsLine) -> Result<ZfsRelease, QueryError> {
+        self.fetch_newest_of(line, |_| true).await
+    }
+
+    /// The newest release of the line among these versions. Tags without a published release are skipped.
+    pub async fn fetch_newest_of(
+        &self,
+        line: ZfsLine,
+        accepts: impl Fn(ZfsVersion) -> bool,
+    ) -> Result<ZfsRelease, QueryError> {
         // The dot keeps `2.4` from matching `2.40`.
         let url = join(&self.base, &format!("{REPOSITORY}/git/matching-refs/tags/zfs-{line}."));
         let request = RequestInfo::new(&url, format!("the tags of OpenZFS {line}"));
@@ -68,11 +81,13 @@ impl OpenZfs {
             Ok(versions) => versions,
             Err(error) if is_worth_the_list(&error) => {
                 tracing::warn!(%error, "the tags cannot be had, going through all releases");
-                return newest(self.fetch_all().await?, line).ok_or_else(|| nothing_of(request, line));
+                let mut releases = self.fetch_all().await?;
+                releases.retain(|release| accepts(release.version));
+                return newest(releases, line).ok_or_else(|| nothing_of(request, line));
             }
             Err(error) => return Err(error),
         };
-        versions.retain(|version| version.line() == line);
+        versions.retain(|version| version.line() == line && accepts(*version));
         versions.sort_unstable();
         versions.dedup();
         for version in versions.into_iter().rev() {
@@ -107,12 +122,21 @@ impl OpenZfs {
         Ok(releases)
     }
 
-    /// The `META` file at the version's tag.
-    pub async fn fetch_meta(&self, version: ZfsVersion) -> Result<Meta, QueryError> {
+    /// The `META` file at the version's tag. The inner error is the reason why it is missing or invalid.
+    pub async fn fetch_meta(&self, version: ZfsVersion) -> Result<Result<Meta, String>, QueryError> {
         let url = join(&self.base, &format!("{REPOSITORY}/contents/META?ref={}", version.tag()));
         let request = RequestInfo::new(&url, format!("the META of OpenZFS {version}"));
-        let response = self.get(&url, &request).await?;
-        parse_meta(response.json(&request)?).map_err(|error| error.at(&request))
+        let response = match self.get(&url, &request).await {
+            Err(QueryError::NotFound { .. }) => {
+                return Ok(Err(format!("there is none at {}", version.tag())));
+            }
+            response => response?,
+        };
+        match parse_meta(response.json(&request)?) {
+            Ok(meta) => Ok(Ok(meta)),
+            Err(FormatError::Invalid { reason, .. }) => Ok(Err(reason)),
+            Err(error) => Err(error.at(&request)),
+        }
     }
 
     async fn listed(&self, version: ZfsVersion) -> Result<(RequestInfo, Listed), QueryError> {

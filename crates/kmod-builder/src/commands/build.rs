@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
-use kmod_compat::{CompatMatrix, KernelRelease, Verdict, ZfsVersion};
+use kmod_compat::{CompatMatrix, KernelRelease, ReleaseKeys, Verdict, ZfsVersion};
 use kmod_query::Upstream;
 use miette::{IntoDiagnostic as _, Result};
 
@@ -167,18 +167,24 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
 }
 
 /// The inner error states why nothing is built.
-async fn resolve_inputs(args: &BuildArgs, upstream: &UpstreamArgs) -> Result<Result<BuildInputs, NotBuilt>> {
+async fn resolve_inputs(args: &BuildArgs, addresses: &UpstreamArgs) -> Result<Result<BuildInputs, NotBuilt>> {
     if let Some(source) = &args.inputs {
         return Ok(Ok(source.read().await?));
     }
-    let upstream = upstream.connect()?;
-    let result = plan_one(args, &upstream).await;
+    let upstream = addresses.connect()?;
+    let (keys, cache) = (addresses.openzfs_keys()?, addresses.cache());
+    let result = plan_one(args, &upstream, &keys, &cache).await;
     upstream::report_usage(&upstream);
     result
 }
 
-async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildInputs, NotBuilt>> {
-    let matrix = CompatMatrix::embedded()?;
+async fn plan_one(
+    args: &BuildArgs,
+    upstream: &Upstream,
+    keys: &ReleaseKeys,
+    cache: &Path,
+) -> Result<Result<BuildInputs, NotBuilt>> {
+    let mut matrix = CompatMatrix::embedded()?;
     let source = async {
         if let Some(kernel) = &args.kernel {
             return Ok((kernel.clone(), None, None));
@@ -189,10 +195,12 @@ async fn plan_one(args: &BuildArgs, upstream: &Upstream) -> Result<Result<BuildI
     let (source, zfs) =
         futures_util::future::join(source, resolve::openzfs(upstream, &matrix, args.zfs)).await;
     let ((kernel, fedora, image), zfs) = (source.map_err(|error: resolve::ResolveError| error)?, zfs?);
-    match resolve::verdict(upstream, &matrix, zfs.version, &kernel).await? {
+    let declared = resolve::declare(upstream, keys, &mut matrix, &zfs, cache).await?;
+    match matrix.verdict(zfs.version, &kernel) {
         Verdict::Incompatible(reason) => Ok(Err((&reason).into())),
         Verdict::Compatible => {
             let known = PartialInputs::new(&matrix, &zfs, &kernel, fedora, args.compression, image)?;
+            let known = PartialInputs { declared, ..known };
             Ok(Ok(resolve::inputs(upstream, known).await?))
         }
     }

@@ -32,8 +32,8 @@ pub struct CheckArgs {
 
 pub async fn run(args: CheckArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, output } = context;
-    let upstream = upstream.connect()?;
-    let matrix = CompatMatrix::embedded()?;
+    let (keys, cache, upstream) = (upstream.openzfs_keys()?, upstream.cache(), upstream.connect()?);
+    let mut matrix = CompatMatrix::embedded()?;
     let kernel = async {
         match args.kernel {
             Some(kernel) => Ok::<_, miette::Report>(kernel),
@@ -47,7 +47,11 @@ pub async fn run(args: CheckArgs, context: &CommandContext) -> Result<CommandOut
         }
     };
     let (kernel, zfs) = try_join(kernel, zfs).await?;
-    let verdict = resolve::verdict(&upstream, &matrix, zfs, &kernel).await?;
+    if matrix.wants_declaration(zfs) {
+        let release = resolve::openzfs(&upstream, &matrix, Some(zfs)).await?;
+        resolve::declare(&upstream, &keys, &mut matrix, &release, &cache).await?;
+    }
+    let verdict = matrix.verdict(zfs, &kernel);
     if upstream.http.stats().requests > 0 {
         upstream::report_usage(&upstream);
     }

@@ -13,6 +13,7 @@ pub mod cleanup;
 pub mod command_record;
 pub mod extract_rpms;
 pub mod list_rpms;
+pub mod matrix;
 pub mod plan;
 pub mod promote;
 pub mod publish;

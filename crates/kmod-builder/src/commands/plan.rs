@@ -15,7 +15,7 @@ use crate::io::published_images::PublishedImages;
 use crate::io::{environment, progress, resolve};
 use crate::model::Compression;
 use crate::model::image::ImageLocation;
-use crate::model::inputs::PartialInputs;
+use crate::model::inputs::{Declaration, PartialInputs};
 use crate::model::plan::{
     self, BuildDecision, DesiredImage, ObservedKernel, Plan, PlannedTarget, UnresolvedSource,
 };
@@ -89,8 +89,8 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
     if let Some(inputs) = args.inputs() {
         return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
     }
-    let (cache, upstream) = (upstream.cache(), upstream.connect()?);
-    let matrix = CompatMatrix::embedded()?;
+    let (cache, keys, upstream) = (upstream.cache(), upstream.openzfs_keys()?, upstream.connect()?);
+    let mut matrix = CompatMatrix::embedded()?;
     let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches.clone() };
     let version = match args.zfs {
         ZfsSelection::Newest => None,
@@ -105,7 +105,9 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
         }
         None => None,
     };
+    let declared = resolve::declare(&upstream, &keys, &mut matrix, &zfs, &cache).await;
     let planner = Planner {
+        declared: declared.map_err(|error| sentence(&error.into())),
         upstream: &upstream,
         matrix: &matrix,
         zfs: &zfs,
@@ -167,6 +169,8 @@ struct Planner<'a> {
     zfs: &'a ZfsRelease,
     published: Option<&'a PublishedImages>,
     force: bool,
+    /// For a release without a row. The error says why nothing is known about it.
+    declared: Result<Option<Declaration>, String>,
 }
 
 impl Planner<'_> {
@@ -182,12 +186,14 @@ impl Planner<'_> {
 
     async fn decide(&self, desired: &DesiredImage) -> Result<BuildDecision> {
         let kernel = &desired.target.kernel;
-        match resolve::verdict(self.upstream, self.matrix, self.zfs.version, kernel).await? {
+        let declared = self.declared.clone().map_err(Report::msg)?;
+        match self.matrix.verdict(self.zfs.version, kernel) {
             Verdict::Incompatible(reason) => Ok(BuildDecision::NotBuilt((&reason).into())),
             Verdict::Compatible => {
                 let image = desired.observed.first().map(|kernel| kernel.image.clone());
                 let compression = Compression::default();
                 let known = PartialInputs::new(self.matrix, self.zfs, kernel, None, compression, image)?;
+                let known = PartialInputs { declared, ..known };
                 let existing = match self.published {
                     Some(published) => Some(published.existing(&desired.target).await?),
                     None => None,

@@ -16,6 +16,7 @@ use crate::io::publish::PublishError;
 use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::resolve::ResolveError;
+use crate::io::statements::StatementsError;
 use crate::io::store::StoreError;
 use crate::model::ci_report::{Failure, FindingKind};
 use crate::model::inputs::PartialInputsError;
@@ -93,6 +94,9 @@ fn transparent<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 
     inner!(
         ResolveError::Query,
         ResolveError::Podman,
+        ResolveError::Statements,
+        StatementsError::Query,
+        StatementsError::Download,
         GuestError::Query,
         GuestError::Download,
         GuestError::Podman,

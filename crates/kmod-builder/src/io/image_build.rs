@@ -81,7 +81,11 @@ async fn prepare(
     )
     .await?;
     let meta = tarball::meta(&tarball, inputs.zfs)?;
-    match CompatMatrix::embedded()?.verdict_with_meta(&meta, &inputs.kernel)? {
+    let mut matrix = CompatMatrix::embedded()?;
+    if let Some(declared) = inputs.declared_release() {
+        matrix.declare(Ok(declared));
+    }
+    match matrix.verdict_with_meta(&meta, &inputs.kernel)? {
         Verdict::Compatible => {}
         Verdict::Incompatible(reason) => return Err(miette::miette!("{reason}")),
     }

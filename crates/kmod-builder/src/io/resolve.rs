@@ -1,15 +1,20 @@
 //! Upstream lookups for planning: kernel sources, OpenZFS releases, and the packages and images of a build.
 
+use std::path::Path;
+
 use kmod_compat::{
-    Arch, CompatMatrix, FedoraVersion, KernelRelease, UnlistedReleasePolicy, Verdict, ZfsVersion,
+    Arch, CompatMatrix, FedoraVersion, KernelRelease, MatrixPolicy, ReleaseKeys, UnlistedReleasePolicy,
+    ZfsVersion,
 };
 use kmod_query::coreos::SkippedEntries;
 use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
 use miette::Diagnostic;
 
+use super::environment;
 use super::podman::{Podman, PodmanError};
 use super::progress::{self, ProgressOutput, ProgressSection};
-use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs, SourceImageRef};
+use super::statements::{self, StatementsError};
+use crate::model::inputs::{BuildInputs, Declaration, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::plan::ObservedKernel;
 
 #[derive(Clone, Debug)]
@@ -85,31 +90,37 @@ async fn kernel_by_podman(unknown: &KernelUnknown) -> Result<KernelRelease, Reso
     }
 }
 
-/// The named release, or the newest of the release line in the matrix.
+/// The named release, or the newest of the release line in the matrix that its policy accepts.
 pub async fn openzfs(
     upstream: &Upstream,
     matrix: &CompatMatrix,
     version: Option<ZfsVersion>,
 ) -> Result<ZfsRelease, QueryError> {
-    match version {
-        Some(version) => upstream.openzfs.fetch_version(version).await,
-        None => upstream.openzfs.fetch_newest(matrix.policy().line).await,
+    let MatrixPolicy { line, unknown_release } = matrix.policy();
+    match (version, unknown_release) {
+        (Some(version), _) => upstream.openzfs.fetch_version(version).await,
+        (None, UnlistedReleasePolicy::Never) => {
+            upstream.openzfs.fetch_newest_of(line, |version| matrix.release(version).is_some()).await
+        }
+        (None, _) => upstream.openzfs.fetch_newest(line).await,
     }
 }
 
-/// Whether the release supports the kernel; reads the release's `META` if the matrix requires it.
-pub async fn verdict(
+/// Adds a release without a row to the matrix if the policy allows it and upstream's statements about it agree.
+pub async fn declare(
     upstream: &Upstream,
-    matrix: &CompatMatrix,
-    zfs: ZfsVersion,
-    kernel: &KernelRelease,
-) -> Result<Verdict, ResolveError> {
-    let has_row = matrix.release(zfs).is_some();
-    if has_row || matrix.policy().unknown_release == UnlistedReleasePolicy::Hold {
-        return Ok(matrix.verdict(zfs, kernel));
+    keys: &ReleaseKeys,
+    matrix: &mut CompatMatrix,
+    zfs: &ZfsRelease,
+    cache: &Path,
+) -> Result<Option<Declaration>, ResolveError> {
+    if !matrix.wants_declaration(zfs.version) {
+        return Ok(None);
     }
-    let meta = upstream.openzfs.fetch_meta(zfs).await?;
-    matrix.verdict_with_meta(&meta, kernel).map_err(|conflict| ResolveError::Meta(conflict.to_string()))
+    let declared = statements::read(upstream, keys, zfs, cache).await?.decide();
+    let declaration = declared.as_ref().ok().map(Declaration::from);
+    matrix.declare(declared);
+    Ok(declaration)
 }
 
 /// Resolves and pins everything that a build depends on.
@@ -120,7 +131,9 @@ pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildIn
     )
     .await?;
     let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url };
-    Ok(BuildInputs::new(known, kernel_devel, builder_image))
+    let mut inputs = BuildInputs::new(known, kernel_devel, builder_image);
+    inputs.source_repository = environment::source_repository();
+    Ok(inputs)
 }
 
 /// Says which releases of a stream were passed over.
@@ -145,6 +158,7 @@ pub enum ResolveError {
     #[error("the image has a kernel for another architecture than was asked for")]
     #[diagnostic(help("name the image's own architecture with --arch"))]
     OtherArch,
-    #[error("{0}")]
-    Meta(String),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Statements(#[from] StatementsError),
 }

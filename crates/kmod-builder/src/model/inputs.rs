@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Compression, Digest, Target};
 
+mod declaration;
 mod partial;
 
+pub use declaration::Declaration;
 pub use partial::{PartialInputs, PartialInputsError};
 
 const SCHEMA: u32 = 1;
@@ -39,6 +41,15 @@ pub struct BuildInputs {
     /// stream comes in another image but needs the same modules.
     #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
     pub source_image: Option<SourceImageRef>,
+    /// `None` for a release with a row in the compatibility matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declaration>,
+    /// The URL of the publisher's repository; the image's label `org.opencontainers.image.source`.
+    ///
+    /// Not part of the digest: the packages are the same for every publisher. [`crate::io::inputs::of`] reads it back
+    /// from the image's label, so that the image can be reproduced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_repository: Option<String>,
 }
 
 /// Rejects other schema numbers.
@@ -87,8 +98,16 @@ pub enum ParseInputsError {
 
 impl BuildInputs {
     pub fn new(known: PartialInputs, kernel_devel: KernelDevel, builder_image: PinnedImage) -> Self {
-        let PartialInputs { template, target, tarball, fedora, source_date_epoch, compression, source_image } =
-            known;
+        let PartialInputs {
+            template,
+            target,
+            tarball,
+            fedora,
+            source_date_epoch,
+            compression,
+            source_image,
+            declared,
+        } = known;
         Self {
             schema: SCHEMA,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,6 +122,8 @@ impl BuildInputs {
             source_date_epoch,
             compression,
             source_image,
+            declared,
+            source_repository: None,
         }
     }
 
@@ -115,13 +136,14 @@ impl BuildInputs {
         Ok(inputs)
     }
 
-    /// Whether a build of these partial inputs would be this one, except for the locations of packages and the
-    /// builder image.
+    /// Whether a build of these partial inputs would be this one, except for the locations of packages, the builder
+    /// image, and how the release was verified.
     ///
-    /// Distributions rebuild their images every few days and move older packages to archives, which does not require
-    /// another build.
+    /// Distributions rebuild their images every few days and move older packages to archives, and a release gets its
+    /// row later, which does not require another build.
     pub fn is_build_of(&self, known: &PartialInputs) -> bool {
-        let adopted = Self::new(known.clone(), self.kernel_devel.clone(), self.builder_image.clone());
+        let known = PartialInputs { declared: self.declared.clone(), ..known.clone() };
+        let adopted = Self::new(known, self.kernel_devel.clone(), self.builder_image.clone());
         adopted.digest() == self.digest()
     }
 
@@ -134,9 +156,9 @@ impl BuildInputs {
         self.to_value().to_string()
     }
 
-    /// All members but `base`, canonical: the source of the digest, attached to images.
+    /// All members but `base` and `source_repository`, canonical: the source of the digest, attached to images.
     pub fn identity_json(&self) -> String {
-        self.json_without(&["base"])
+        self.json_without(&["base", "source_repository"])
     }
 
     /// The build's identity: the digest of [`BuildInputs::identity_json`].
@@ -146,7 +168,10 @@ impl BuildInputs {
 
     /// The identity of the userland packages, which do not depend on the kernel.
     pub fn userland_digest(&self) -> Digest {
-        Digest::of(self.json_without(&["base", "kernel", "kernel_devel"]).as_bytes())
+        Digest::of(
+            self.json_without(&["base", "declared", "kernel", "kernel_devel", "source_repository"])
+                .as_bytes(),
+        )
     }
 
     fn json_without(&self, left_out: &[&str]) -> String {
@@ -196,6 +221,7 @@ pub(crate) mod tests {
                 image: format!("quay.io/fedora/fedora-coreos@{}", Digest::of(b"base")).parse().unwrap(),
                 version: Some("43.20261101.3.0".into()),
             }),
+            declared: None,
         }
     }
 
@@ -210,10 +236,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_the_base_image_leaves_the_identity_alone() {
+    fn only_the_source_image_and_the_publisher_leave_the_identity_alone() {
         let text = inputs().canonical_json();
         let other = |from: &str, to: &str| BuildInputs::parse(&text.replace(from, to)).unwrap();
         assert_eq!(other("43.20261101.3.0", "43.20261115.3.0").digest(), inputs().digest());
+        let repository = Some("https://github.com/owner/zfs-kmods".to_owned());
+        let published = BuildInputs { source_repository: repository, ..inputs() };
+        assert_eq!(BuildInputs::parse(&published.canonical_json()).unwrap(), published);
+        assert_eq!(published.digest(), inputs().digest());
+        assert_eq!(published.userland_digest(), inputs().userland_digest());
         for (from, to) in [
             ("2.4.3", "2.4.4"),
             ("6.17.8", "6.17.9"),

@@ -11,6 +11,7 @@ mod extract_rpms;
 mod http;
 mod images;
 mod layers;
+mod matrix;
 mod promote;
 mod publish;
 mod readme;

@@ -60,6 +60,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError>
             policy: policy.into_inner(),
             releases: releases.into_iter().map(|row| (row.get_ref().version(), row.into_inner())).collect(),
             exclusions: exclusions.into_iter().map(Spanned::into_inner).collect(),
+            disagreements: std::collections::BTreeMap::new(),
         }),
         _ => Err(MatrixError::new(name, text, diagnostics)),
     }
@@ -104,7 +105,7 @@ fn rows<T: DeserializeOwned>(
 }
 
 /// A URL that a reader of the matrix can open.
-pub(super) fn link<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn link<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let rest = text.strip_prefix("https://").unwrap_or_default();
     let (host, _) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,7 +1,7 @@
 use crate::meta::meta_url;
 use crate::{
-    Incompatibility, IncompatibilityCause, KernelRelease, KernelSeries, Meta, TarballSha256, Verdict,
-    ZfsVersion,
+    DeclaredRelease, Incompatibility, IncompatibilityCause, KernelRelease, KernelSeries, Meta, TarballSha256,
+    Verdict, ZfsVersion,
 };
 
 /// A row of the matrix: a release of OpenZFS and the kernels that it supports.
@@ -61,14 +61,13 @@ impl MatrixRow {
         }
     }
 
-    /// A row made from `META`, for a release that has none.
-    pub(super) fn of_meta(meta: &Meta) -> Self {
+    pub(crate) fn of_declared(declared: &DeclaredRelease) -> Self {
         Self {
-            version: meta.version(),
-            linux_min: meta.linux_min(),
-            linux_max: meta.linux_max(),
-            sha256: None,
-            source: meta_url(meta.version()),
+            version: declared.version,
+            linux_min: declared.linux_min,
+            linux_max: declared.linux_max,
+            sha256: Some(declared.sha256.clone()),
+            source: meta_url(declared.version),
         }
     }
 

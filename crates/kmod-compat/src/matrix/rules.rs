@@ -92,7 +92,7 @@ fn line_without_row(
 ) -> Option<MatrixDiagnostic> {
     let MatrixPolicy { line, unknown_release } = *policy.get_ref();
     let has_row = releases.iter().any(|row| row.get_ref().version().line() == line);
-    (unknown_release == UnlistedReleasePolicy::Hold && !has_row).then(|| {
+    (unknown_release != UnlistedReleasePolicy::Declared && !has_row).then(|| {
         let message = format!("the line {line} has no row, so nothing would ever be built");
         let help = "add a row for a release of the line, or follow another line";
         MatrixDiagnostic::new(message, policy.span(), "no `[[release]]` is of this line", help)

@@ -219,25 +219,74 @@ fn a_tarball_has_to_say_what_its_row_says() {
     assert!(matrix.verdict_with_meta(&meta("2.4.3", "4.18", "99.99"), &kernel).is_err());
 }
 
+fn declared(version: &str) -> DeclaredRelease {
+    DeclaredRelease {
+        version: zfs(version),
+        linux_min: "4.18".parse().unwrap(),
+        linux_max: "7.2".parse().unwrap(),
+        sha256: "a".repeat(64).parse().unwrap(),
+        signer: "4F".repeat(20).parse().unwrap(),
+    }
+}
+
 #[test]
-fn without_a_row_the_policy_decides_whether_meta_does() {
+fn without_a_row_the_policy_decides_whether_a_declared_release_is_used() {
     #[track_caller]
     fn check(policy: &str, kernel: &str, kind: &str) {
-        let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", policy)).unwrap();
-        let verdict = matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.2"), &kernel.parse().unwrap());
-        assert_eq!(verdict.unwrap().kind(), kind);
+        let mut matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", policy)).unwrap();
+        assert_eq!(matrix.wants_declaration(zfs("2.4.4")), policy == "declared");
+        matrix.declare(Ok(declared("2.4.4")));
+        assert_eq!(matrix.verdict(zfs("2.4.4"), &kernel.parse().unwrap()).kind(), kind);
     }
     check("hold", "7.2.1-200.fc44.x86_64", "unverified-release");
-    check("use-meta", "7.2.1-200.fc44.x86_64", "compatible");
-    check("use-meta", "7.3.0-200.fc44.x86_64", "unsupported");
+    check("never", "7.2.1-200.fc44.x86_64", "unverified-release");
+    check("declared", "7.2.1-200.fc44.x86_64", "compatible");
+    check("declared", "7.3.0-200.fc44.x86_64", "unsupported");
 
-    let matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "use-meta")).unwrap();
+    let mut matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "declared")).unwrap();
     let kernel = "7.3.0-200.fc44.x86_64".parse().unwrap();
+    assert_eq!(matrix.verdict(zfs("2.4.4"), &kernel).kind(), "unverified-release");
+    matrix.declare(Ok(declared("2.4.4")));
     let verdict = matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.2"), &kernel).unwrap();
     assert!(
         verdict.to_string().contains("(https://github.com/openzfs/zfs/blob/zfs-2.4.4/META)"),
         "{verdict}"
     );
+    assert!(matrix.verdict_with_meta(&meta("2.4.4", "4.18", "7.3"), &kernel).is_err());
+}
+
+#[test]
+fn a_row_has_precedence_over_what_is_declared() {
+    let mut matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "declared")).unwrap();
+    matrix.declare(Ok(declared("2.4.3")));
+    assert_eq!(matrix.release(zfs("2.4.3")).unwrap().linux_max().to_string(), "7.1");
+}
+
+#[test]
+fn a_release_about_which_upstream_disagrees_is_unverified_with_the_reasons() {
+    let mut matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "declared")).unwrap();
+    matrix.declare(Err(Disagreement {
+        version: zfs("2.4.4"),
+        reasons: vec!["no signature".to_owned(), "META in the tarball is that of 2.4.3".to_owned()],
+    }));
+    let verdict = matrix.verdict(zfs("2.4.4"), &"7.0.1-200.fc44.x86_64".parse().unwrap());
+    assert_eq!(verdict.kind(), "unverified-release");
+    assert_eq!(
+        verdict.to_string(),
+        "the compatibility matrix has no row for OpenZFS 2.4.4, and upstream's statements about it disagree: \
+         no signature; META in the tarball is that of 2.4.3"
+    );
+    let json = serde_json::to_value(&verdict).unwrap();
+    assert_eq!(json["reasons"][0], "no signature");
+}
+
+#[test]
+fn missing_rows_are_those_of_known_lines_and_newer_lines_are_named() {
+    let released: Vec<_> =
+        ["0.8.6", "2.0.7", "2.2.6", "2.4.4", "2.3.0", "2.2.7", "2.5.0", "2.5.1"].map(zfs).to_vec();
+    let missing = small().missing(&released);
+    assert_eq!(missing.versions, ["2.2.7", "2.4.4"].map(zfs));
+    assert_eq!(missing.new_lines, [("2.5".parse().unwrap(), zfs("2.5.1"))].into());
 }
 
 /// The exclusions hold for a release whose `META` was read, too.

@@ -78,9 +78,11 @@ impl Cache {
 
     /// Stores only responses that allow conditional requests.
     pub(super) fn store(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
-        if !headers.contains_key(ETAG) && !headers.contains_key(LAST_MODIFIED) {
-            return Ok(());
-        }
+        let conditional = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
+        if conditional { self.store_always(url, headers, body) } else { Ok(()) }
+    }
+
+    pub(super) fn store_always(&self, url: &str, headers: &HeaderMap, body: &Bytes) -> io::Result<()> {
         let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
         let stored = STORED_HEADERS.into_iter();
         let headers = stored.filter_map(|name| Some((name.to_string(), text(name)?))).collect();

@@ -32,6 +32,7 @@ pub(crate) fn endpoints(server: &MockServer) -> Endpoints {
     Endpoints {
         coreos: below("coreos/"),
         github_api: below("github"),
+        openzfs_key: below("keys/{fingerprint}"),
         fedora: below("fedora"),
         updates_archive: below("archive"),
         coreos_pool: below("pool"),

@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kmod_compat::ReleaseKeys;
 use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream};
 
+use crate::io::compat_files::{self, CompatFileError};
 use crate::io::registry::CredentialSources;
 use crate::io::{environment, progress};
 
@@ -23,6 +25,20 @@ pub struct UpstreamArgs {
     /// GitHub's REST API
     #[arg(long, env = "GITHUB_API_URL", value_name = "URL", global = true, hide_short_help = true)]
     github_api_url: Option<String>,
+
+    /// OpenPGP keys of OpenZFS's release managers; `{fingerprint}` stands for that of the key
+    #[arg(
+        long,
+        env = "ZFS_KMODS_OPENZFS_KEY_URL",
+        value_name = "URL",
+        global = true,
+        hide_short_help = true
+    )]
+    openzfs_key_url: Option<String>,
+
+    /// Keys whose signatures of OpenZFS releases count [default: compat/openzfs-keys.toml, built in]
+    #[arg(long, env = "ZFS_KMODS_OPENZFS_KEYS", value_name = "FILE", global = true, hide_short_help = true)]
+    openzfs_keys: Option<PathBuf>,
 
     /// Fedora's package tree
     #[arg(long, env = "ZFS_KMODS_FEDORA_URL", value_name = "URL", global = true, hide_short_help = true)]
@@ -74,6 +90,10 @@ impl UpstreamArgs {
         self.cache.clone().unwrap_or_else(environment::cache_directory)
     }
 
+    pub fn openzfs_keys(&self) -> Result<ReleaseKeys, CompatFileError> {
+        compat_files::read_keys(self.openzfs_keys.as_deref().filter(|file| !file.as_os_str().is_empty()))
+    }
+
     pub fn github_api(&self) -> String {
         self.endpoints().github_api
     }
@@ -84,6 +104,7 @@ impl UpstreamArgs {
             (&mut endpoints.coreos, &self.coreos_url),
             (&mut endpoints.coreos_image, &self.coreos_image),
             (&mut endpoints.github_api, &self.github_api_url),
+            (&mut endpoints.openzfs_key, &self.openzfs_key_url),
             (&mut endpoints.fedora, &self.fedora_url),
             (&mut endpoints.updates_archive, &self.updates_archive_url),
             (&mut endpoints.coreos_pool, &self.coreos_pool_url),

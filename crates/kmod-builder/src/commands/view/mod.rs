@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod extract_rpms;
 pub mod image_diff;
 pub mod list_rpms;
+mod matrix;
 mod plan;
 pub mod promote;
 pub mod publish;
@@ -19,5 +20,6 @@ mod workflow;
 
 pub use build::{BuildReport, BuildResult, NamedImage};
 pub use check::CheckReport;
+pub use matrix::{MatrixSync, UncheckedRelease};
 pub use versions::{Versions, VersionsField};
 pub use workflow::Runs;

@@ -1,7 +1,7 @@
 use kmod_compat::{CompatMatrix, FedoraVersion, KernelRelease, ZfsVersion};
 use kmod_query::ZfsRelease;
 
-use super::{SourceImageRef, Tarball};
+use super::{Declaration, SourceImageRef, Tarball};
 use crate::model::containerfile::TEMPLATE;
 use crate::model::{Compression, Digest, Target};
 
@@ -15,6 +15,8 @@ pub struct PartialInputs {
     pub source_date_epoch: i64,
     pub compression: Compression,
     pub source_image: Option<SourceImageRef>,
+    /// The caller's to set, for a release without a row.
+    pub declared: Option<Declaration>,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -53,12 +55,13 @@ impl PartialInputs {
             source_date_epoch: zfs.published_at.as_second(),
             compression,
             source_image,
+            declared: None,
         })
     }
 }
 
-/// The tarball with the digest from the matrix or, for a release without a row, from GitHub. If both have one, they
-/// must be equal.
+/// The tarball with the digest from the matrix or, for a row without one, from GitHub. If both have one, they must be
+/// equal.
 fn tarball(matrix: &CompatMatrix, zfs: &ZfsRelease) -> Result<Tarball, PartialInputsError> {
     let expected =
         matrix.release(zfs.version).and_then(|row| row.sha256()).map(|sha256| sha256.as_str().to_owned());

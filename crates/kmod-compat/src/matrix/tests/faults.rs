@@ -35,7 +35,7 @@ fn summary(text: &str) -> String {
 /// Of a valid policy and the rows under test. The rows begin in line 2.
 #[track_caller]
 fn rows_summary(rows: &str) -> String {
-    summary(&format!("policy = {{ line = \"2.4\", unknown_release = \"use-meta\" }}\n{rows}"))
+    summary(&format!("policy = {{ line = \"2.4\", unknown_release = \"declared\" }}\n{rows}"))
 }
 
 /// A row with one value replaced, or a line added where there is no such key.
@@ -122,7 +122,7 @@ linux_max = "6.18"
       × `compat/zfs.toml` is not a valid compatibility matrix
 
     Error:
-      × `guess` is not a policy for releases without a row (expected `hold` or `use-meta`)
+      × `guess` is not a policy for releases without a row (expected `declared`, `hold` or `never`)
        ╭─[compat/zfs.toml:4:19]
      3 │ line = "2.4"
      4 │ unknown_release = "guess"
@@ -239,7 +239,7 @@ fn each_value_of_the_policy_is_checked() {
     2 "2.4.0": `2.4.0` is not a line of OpenZFS releases (expected e.g. `2.4`)
     "#);
     assert_snapshot!(summary("[policy]\nline = \"2.4\"\nunknown_release = \"\"\n"), @r#"
-    3 "": `` is not a policy for releases without a row (expected `hold` or `use-meta`)
+    3 "": `` is not a policy for releases without a row (expected `declared`, `hold` or `never`)
     "#);
 }
 
