@@ -118,7 +118,7 @@ impl<'a> Publisher<'a> {
         DesiredState::new(&sources, lines, &releases, |zfs, kernel| {
             let is_new = !self.history.released(week_ago).any(|release| release.version == zfs);
             if self.policy == Policy::HoldUnknownRelease && is_new {
-                let cause = IncompatibilityCause::UnverifiedRelease;
+                let cause = IncompatibilityCause::UnverifiedRelease { reasons: None };
                 return Verdict::Incompatible(Incompatibility { zfs, kernel: kernel.clone(), cause });
             }
             matrix.verdict(zfs, kernel)

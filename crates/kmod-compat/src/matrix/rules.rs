@@ -29,8 +29,7 @@ pub(super) fn check(
     diagnostics.extend(releases.iter().filter_map(empty_range));
     // The row that seems to be missing may be one that could not be read.
     if all_read {
-        diagnostics
-            .extend(exclusions.iter().filter_map(|exclusion| exclusion_without_row(exclusion, releases)));
+        diagnostics.extend(exclusions.iter().filter_map(|row| exclusion_without_row(policy, row, releases)));
         diagnostics.extend(policy.and_then(|policy| line_without_row(policy, releases)));
     }
 }
@@ -74,12 +73,19 @@ fn empty_range(row: &Spanned<MatrixRow>) -> Option<MatrixDiagnostic> {
     })
 }
 
+/// A newer release than all rows of its line may be in use as a declared one.
 fn exclusion_without_row(
+    policy: Option<&Spanned<MatrixPolicy>>,
     exclusion: &Spanned<Exclusion>,
     releases: &[Spanned<MatrixRow>],
 ) -> Option<MatrixDiagnostic> {
     let zfs = exclusion.get_ref().zfs?;
-    (!releases.iter().any(|row| row.get_ref().version() == zfs)).then(|| {
+    let versions = || releases.iter().map(|row| row.get_ref().version());
+    let uses_declared =
+        policy.is_some_and(|policy| policy.get_ref().unknown_release == UnlistedReleasePolicy::Declared);
+    let newest = versions().filter(|version| version.line() == zfs.line()).max();
+    let is_declared = uses_declared && newest.is_none_or(|newest| zfs > newest);
+    (!is_declared && !versions().any(|version| version == zfs)).then(|| {
         let message = format!("the exclusion names OpenZFS {zfs}, which has no row");
         let help = "an exclusion narrows the range of a row: add the row, or correct the version";
         MatrixDiagnostic::new(message, exclusion.span(), "no `[[release]]` has this `version`", help)

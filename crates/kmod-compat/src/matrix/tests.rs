@@ -256,6 +256,20 @@ fn without_a_row_the_policy_decides_whether_a_declared_release_is_used() {
 }
 
 #[test]
+fn a_declared_release_can_be_excluded_before_it_has_a_row() {
+    let excluded = format!(
+        "{}\n[[exclude]]\nzfs = \"2.4.4\"\nreason = \"it loses data\"\nsource = \"https://example.org/3\"\n",
+        SMALL.replace("hold", "declared")
+    );
+    let mut matrix = CompatMatrix::parse("small.toml", &excluded).unwrap();
+    matrix.declare(Ok(declared("2.4.4")));
+    let kernel = "7.0.1-200.fc44.x86_64".parse().unwrap();
+    assert_eq!(matrix.verdict(zfs("2.4.4"), &kernel).kind(), "excluded");
+    assert!(CompatMatrix::parse("small.toml", &excluded.replace("declared", "hold")).is_err());
+    assert!(CompatMatrix::parse("small.toml", &excluded.replace("\"2.4.4\"", "\"2.4.1\"")).is_err());
+}
+
+#[test]
 fn a_row_has_precedence_over_what_is_declared() {
     let mut matrix = CompatMatrix::parse("small.toml", &SMALL.replace("hold", "declared")).unwrap();
     matrix.declare(Ok(declared("2.4.3")));
