@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures_util::TryFutureExt as _;
 use futures_util::future::try_join3;
 use kmod_compat::{ReleaseKeys, ReleaseStatements, TarballSha256};
-use kmod_query::{QueryError, Upstream, ZfsRelease, error_chain};
+use kmod_query::{QueryError, Upstream, ZfsRelease};
 use miette::Diagnostic;
 
 use super::download::{self, DownloadError};
@@ -33,7 +33,7 @@ pub async fn read(
     Ok(ReleaseStatements {
         version,
         tag_meta,
-        tarball_meta: tarball::meta(&path, version).map_err(|error| error_chain(&error)),
+        tarball_meta: tarball::meta(&path, version).map_err(|error| error.root_cause().to_string()),
         tarball_sha256: sha256(&digest),
         asset_sha256,
         signature,

@@ -7,7 +7,7 @@ use pgp::types::{KeyDetails, KeyId, VerifyingKey};
 
 use super::{OpenZfs, ZfsRelease};
 use crate::http::HttpResponse;
-use crate::{QueryError, RequestInfo};
+use crate::{FormatError, QueryError, RequestInfo};
 
 impl OpenZfs {
     /// The checksum of the release's tarball that one of these keys signed. The inner error is the reason why there is
@@ -57,10 +57,8 @@ impl OpenZfs {
         let url = self.key_url.replace("{fingerprint}", fingerprint.as_str());
         let request = RequestInfo::new(&url, format!("the OpenPGP key {fingerprint}"));
         let parse = |response: &HttpResponse| {
-            PublicKey::parse(text(response), fingerprint).map_err(|reason| QueryError::InvalidField {
-                request: request.clone(),
-                field: "(the whole document)".to_owned(),
-                reason,
+            PublicKey::parse(text(response), fingerprint).map_err(|reason| {
+                FormatError::Invalid { field: "(the whole document)".to_owned(), reason }.at(&request)
             })
         };
         self.http.get_checked(&url, &request, parse).await
