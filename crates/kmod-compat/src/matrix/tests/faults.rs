@@ -302,10 +302,11 @@ fn a_range_is_not_empty() {
 #[test]
 fn exclusions_are_unique_and_sorted_and_name_a_row() {
     let rows = ["6.10", "6.9", "6.10"].map(|kernel| exclusion("kernel", kernel)).concat();
-    assert_snapshot!(rows_summary(&(release("version", "2.4.0") + &rows + &exclusion("zfs", "2.4.2"))), @r#"
-    12 [[exclude]] and 7 [[exclude]]: the exclusion of kernel 6.9 for OpenZFS 2.4.0 stands after the exclusion of kernel 6.10 for OpenZFS 2.4.0
-    17 [[exclude]] and 7 [[exclude]]: the exclusion of kernel 6.10 for OpenZFS 2.4.0 exists twice
-    22 [[exclude]]: the exclusion names OpenZFS 2.4.2, which has no row
+    let releases = release("version", "2.4.0") + &release("version", "2.4.3");
+    assert_snapshot!(rows_summary(&(releases + &rows + &exclusion("zfs", "2.4.2"))), @r#"
+    17 [[exclude]] and 12 [[exclude]]: the exclusion of kernel 6.9 for OpenZFS 2.4.0 stands after the exclusion of kernel 6.10 for OpenZFS 2.4.0
+    22 [[exclude]] and 12 [[exclude]]: the exclusion of kernel 6.10 for OpenZFS 2.4.0 exists twice
+    27 [[exclude]]: the exclusion names OpenZFS 2.4.2, which has no row
     "#);
 }
 
