@@ -163,6 +163,7 @@ const PURE: &[&str] = &[
     "thiserror-impl",
     "toml",
     "toml_datetime",
+    "toml_edit",
     "toml_parser",
     "toml_writer",
     "unicode-ident",
