@@ -183,7 +183,7 @@ fn commit() -> Result<String> {
     Ok(cmd!(shell, "git rev-parse --short HEAD").quiet().read()?)
 }
 
-/// Processors and memory of this machine, and its kernel's release.
+/// Processors and memory of this machine, and its kernel's series.
 fn in_words() -> String {
     let processors = thread::available_parallelism().map_or(0, usize::from);
     let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -191,7 +191,8 @@ fn in_words() -> String {
     let kilobytes: u64 =
         memory.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or_default();
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{processors} CPUs, {} GiB of memory, Linux {}", kilobytes >> 20, kernel.trim())
+    let series = kernel.split('.').take(2).collect::<Vec<_>>().join(".");
+    format!("{processors} CPUs, {} GiB of memory, Linux {series}", kilobytes >> 20)
 }
 
 /// Killed processes may take a moment to end, and write until then.
