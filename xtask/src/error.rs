@@ -1,24 +1,15 @@
 //! Errors of xtask are messages. Only [`NeedsRoot`] is handled.
 
 use std::error::Error;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
-pub(crate) type Result<T = ()> = std::result::Result<T, BoxError>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("run this as root: {command}")]
 pub(crate) struct NeedsRoot {
-    /// The command that root has to run.
     pub(crate) command: String,
 }
-
-impl Display for NeedsRoot {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "run this as root: {}", self.command)
-    }
-}
-
-impl Error for NeedsRoot {}
 
 /// Prefixes an error with the action that failed.
 pub(crate) trait Context<T> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,7 @@ pub(crate) fn need(tools: &[Tool]) -> Result {
     terminal::print_notice(format_args!("lab: installing {}", missing.join(", ")));
     let shell = xshell::Shell::new()?;
     shell.set_var("DEBIAN_FRONTEND", "noninteractive");
-    let logs = tempfile::NamedTempFile::new()?;
-    let (_, log) = logs.keep()?;
+    let (_, log) = tempfile::NamedTempFile::new()?.keep()?;
     run_logged("apt-get update", &xshell::cmd!(shell, "apt-get update").into(), &log)?;
     let install = xshell::cmd!(shell, "apt-get install --yes --no-install-recommends {missing...}");
     run_logged("apt-get install", &install.into(), &log).context(format_args!("help: run {by_hand}"))?;
@@ -87,7 +86,18 @@ pub(crate) fn run_logged(what: &str, command: &Command, log: &Path) -> Result {
     let mut command = tied(command);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     let mut child = command.spawn().context(what)?;
-    let status = wait(what, &mut child)?;
+    let begun = Instant::now();
+    let mut reminded = begun;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(50));
+        if reminded.elapsed() >= REMINDER {
+            reminded = Instant::now();
+            terminal::print_notice(format_args!("     … {what}, {}", duration(begun.elapsed())));
+        }
+    };
     if status.success() {
         return Ok(());
     }
@@ -98,13 +108,18 @@ pub(crate) fn run_logged(what: &str, command: &Command, log: &Path) -> Result {
 }
 
 /// Runs a short command and returns its standard output. A failure shows the last line of its standard error.
-pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &Command) -> Result<Vec<u8>> {
     let program = command.get_program().display().to_string();
     let output = tied(command).stdin(Stdio::null()).output().context(&program)?;
     if output.status.success() {
         return Ok(output.stdout);
     }
     Err(format!("{program}: {}", last_line(&output.stderr)).into())
+}
+
+/// The same as text.
+pub(crate) fn text(command: &Command) -> Result<String> {
+    Ok(String::from_utf8(output(command)?)?)
 }
 
 /// The last line that is not empty.
@@ -126,21 +141,6 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-fn wait(what: &str, child: &mut Child) -> Result<std::process::ExitStatus> {
-    let begun = Instant::now();
-    let mut reminded = begun;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        thread::sleep(Duration::from_millis(50));
-        if reminded.elapsed() >= REMINDER {
-            reminded = Instant::now();
-            terminal::print_notice(format_args!("     … {what}, {}", duration(begun.elapsed())));
-        }
-    }
 }
 
 pub(crate) fn duration(time: Duration) -> String {

@@ -19,7 +19,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// A private apt root with fresh lists.
 pub(crate) struct Apt {
     directory: tempfile::TempDir,
-    mirror: String,
+    pub(crate) mirror: String,
     log: PathBuf,
 }
 
@@ -53,10 +53,6 @@ impl Apt {
         Ok(apt)
     }
 
-    pub(crate) fn mirror(&self) -> &str {
-        &self.mirror
-    }
-
     /// Downloads a binary package and unpacks it into `directory`.
     pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result {
         let inside = tempfile::tempdir_in(self.directory.path())?;
@@ -75,17 +71,15 @@ impl Apt {
     }
 
     fn unpack_debs(&self, from: &Path, directory: &Path) -> Result {
-        let debs: Vec<PathBuf> = fs::read_dir(from)?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect();
+        let mut debs = tools::files_below(from)?;
+        debs.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
         if debs.is_empty() {
             return Err("apt-get downloaded no .deb".into());
         }
         for deb in debs {
+            let what = format!("unpacking {}", deb.display());
             let mut unpack = Command::new("dpkg-deb");
-            unpack.arg("--extract").arg(&deb).arg(directory);
-            tools::run_logged(&format!("unpacking {}", deb.display()), &unpack, &self.log)?;
+            tools::run_logged(&what, unpack.arg("--extract").arg(deb).arg(directory), &self.log)?;
         }
         Ok(())
     }
@@ -94,56 +88,47 @@ impl Apt {
     ///
     /// Not `apt-get source`: a mirror may still have the tarball of a release without its packaging.
     pub(crate) fn source_file(&self, package: &str, file: &str, sha256: &str, to: &Path) -> Result {
-        let output = self.command("apt-cache", &["showsrc", package], self.directory.path()).output()?;
+        let root = self.directory.path();
+        let output = self.command("apt-cache", &["showsrc", package], root).output()?;
         let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-        let place = listing
-            .split("\n\n")
-            .filter(|stanza| {
-                stanza.contains(&format!(" {sha256} ")) && stanza.contains(&format!(" {file}\n"))
-            })
-            .find_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Directory: ")))
-            .context(format_args!(
-                "no source package {package} on the mirror has {file} with sha256 {sha256}"
-            ))?;
+        let has_file = |stanza: &&str| {
+            [format!(" {sha256} "), format!(" {file}\n")].iter().all(|it| stanza.contains(it))
+        };
+        let mut stanzas = listing.split("\n\n").filter(has_file);
+        let place =
+            stanzas.find_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Directory: ")));
+        let place = place.context(format_args!(
+            "no source package {package} on the mirror has {file} with sha256 {sha256}"
+        ))?;
         let url = format!("{}/{place}/{file}", self.mirror.trim_end_matches('/'));
-        let expected = format!("SHA256:{sha256}");
         let to = to.to_str().context("the path is not UTF-8")?;
-        let download = self.command(
-            "/usr/lib/apt/apt-helper",
-            &["download-file", &url, to, &expected],
-            self.directory.path(),
-        );
+        let arguments = ["download-file", &url, to, &format!("SHA256:{sha256}")];
+        let download = self.command("/usr/lib/apt/apt-helper", &arguments, root);
         tools::run_logged(&format!("downloading {file}"), &download, &self.log)
     }
 
     fn command(&self, program: &str, arguments: &[&str], directory: &Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(directory)
-            .env("APT_CONFIG", self.directory.path().join("apt.conf"));
-        command.env("LC_ALL", "C");
+        command.args(arguments).current_dir(directory).env("LC_ALL", "C");
+        command.env("APT_CONFIG", self.directory.path().join("apt.conf"));
         command
     }
 }
 
 /// The Debian archive in the machine's apt sources: the first one with a `main` that is not for security updates.
 pub(crate) fn mirror() -> Result<String> {
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
-        .output()?;
+    let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
+    let mut targets = Command::new("apt-get");
+    let output = targets.args(["indextargets", "--format", format, "Created-By: Packages"]).output()?;
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    let archive = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [address, suite, "main", ..] if !suite.contains("security") => {
+            address.trim_end_matches('/').ends_with("/debian").then(|| address.to_owned())
+        }
+        _ => None,
+    };
     listing
         .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ');
-            Some((words.next()?, words.next()?, words.next()?))
-        })
-        .find(|(address, suite, component)| {
-            *component == "main"
-                && !suite.contains("security")
-                && address.trim_end_matches('/').ends_with("/debian")
-        })
-        .map(|(address, ..)| address.to_owned())
+        .find_map(archive)
         .context("the machine's apt sources name no Debian archive, from which the lab takes its packages")
 }

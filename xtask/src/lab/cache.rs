@@ -34,22 +34,13 @@ impl CacheKey {
     }
 
     fn short(self) -> String {
-        hex(&self.0.finalize())[..16].to_owned()
+        format!("{:x}", self.0.finalize())[..16].to_owned()
     }
-}
-
-/// Lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// SHA-256, hexadecimal.
 pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(bytes))
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 pub(crate) struct LabCache {

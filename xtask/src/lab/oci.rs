@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Result};
-use crate::lab::cache::hex;
+use crate::lab::cache;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const TAG: &str = "org.opencontainers.image.ref.name";
 /// 2023-11-14, the time of everything in the lab's images.
 pub(crate) const EPOCH: u64 = 1_700_000_000;
 /// Part of the cache keys; increment it when images are written differently.
@@ -25,14 +26,8 @@ const CREATED: &str = "2023-11-14T22:13:20Z";
 #[derive(Clone)]
 pub(crate) struct LabLayer {
     digest: String,
-    diff_id: String,
+    pub(crate) diff_id: String,
     size: u64,
-}
-
-impl LabLayer {
-    pub(crate) fn diff_id(&self) -> &str {
-        &self.diff_id
-    }
 }
 
 /// An image for one architecture (`amd64`).
@@ -43,7 +38,7 @@ pub(crate) struct Image<'a> {
 }
 
 pub(crate) struct LabLayout {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
 }
 
 impl LabLayout {
@@ -66,10 +61,8 @@ impl LabLayout {
 
     /// The same without an entry for `directory` itself, in the format of the program's layers.
     pub(crate) fn add_files(&self, directory: &Path) -> Result<LabLayer> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            names.push(entry?.file_name());
-        }
+        let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
+        let mut names = entries.collect::<io::Result<Vec<_>>>()?;
         names.sort();
         self.pack(directory, &["--format=gnu", "--hard-dereference", "--owner=0", "--group=0"], &names)
     }
@@ -85,70 +78,80 @@ impl LabLayout {
             .stdout(Stdio::piped())
             .spawn()
             .context("tar")?;
-        let mut plain = Hashing::new(tar.stdout.take().context("tar has no output")?);
-        let temporary = tempfile::NamedTempFile::new_in(&self.root)?;
-        let mut packed = GzEncoder::new(Hashing::new(temporary.as_file()), Compression::new(3));
-        io::copy(&mut plain, &mut packed)?;
-        let packed = packed.finish()?;
-        let (digest, size) = (packed.digest(), packed.count);
+        let mut stdout = BufReader::with_capacity(1 << 16, tar.stdout.take().context("tar has no output")?);
+        let mut packed = tempfile::NamedTempFile::new_in(&self.root)?;
+        let (mut gzip, mut diff_id) = (GzEncoder::new(&mut packed, Compression::new(3)), Sha256::new());
+        while let bytes = stdout.fill_buf()?
+            && !bytes.is_empty()
+        {
+            diff_id.update(bytes);
+            gzip.write_all(bytes)?;
+            let count = bytes.len();
+            stdout.consume(count);
+        }
+        gzip.finish()?;
         let status = tar.wait()?;
         if !status.success() {
             return Err(format!("tar of {} failed ({status})", directory.display()).into());
         }
-        temporary.persist(self.blob(&digest))?;
-        Ok(LabLayer { digest, diff_id: plain.digest(), size })
+        let mut digest = Sha256::new();
+        let size = io::copy(&mut packed.reopen()?, &mut digest)?;
+        let [digest, diff_id] = [digest, diff_id].map(|hash| format!("sha256:{:x}", hash.finalize()));
+        packed.persist(self.blob(&digest))?;
+        Ok(LabLayer { digest, diff_id, size })
     }
 
-    /// Links a layer from another layout.
-    pub(crate) fn adopt(&self, from: &Self, layer: &LabLayer) -> Result {
-        if !self.blob(&layer.digest).exists() {
+    /// Links the layers of the first image of the first tag from another layout.
+    pub(crate) fn adopt(&self, from: &Path) -> Result<Vec<LabLayer>> {
+        let from = Self::open(from);
+        let layers = from.first_layers()?;
+        for layer in layers.iter().filter(|layer| !self.blob(&layer.digest).exists()) {
             fs::hard_link(from.blob(&layer.digest), self.blob(&layer.digest))?;
         }
-        Ok(())
+        Ok(layers)
     }
 
     /// Writes the images and their index under `tag`. Returns the manifest digests in the order of `images`.
     pub(crate) fn add(&self, tag: &str, images: &[Image]) -> Result<Vec<String>> {
         let mut manifests = Vec::new();
-        let mut digests = Vec::new();
         for image in images {
-            let config = self.put(&json!({
+            let diff_ids: Vec<_> = image.layers.iter().map(|layer| &layer.diff_id).collect();
+            let config = json!({
                 "architecture": image.architecture,
                 "config": { "Cmd": ["/bin/bash"], "Labels": image.labels },
                 "created": CREATED,
                 // podman needs an entry for each layer.
                 "history": vec![json!({ "created": CREATED, "created_by": "the lab" }); image.layers.len()],
                 "os": "linux",
-                "rootfs": { "type": "layers", "diff_ids": diff_ids(image.layers) },
-            }))?;
-            let layers: Vec<Value> = image.layers.iter().map(layer_descriptor).collect();
-            let (digest, size) = self.put(&json!({
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1 },
-                "layers": layers,
-            }))?;
-            manifests.push(json!({
-                "mediaType": MANIFEST, "digest": digest, "size": size,
-                "platform": { "architecture": image.architecture, "os": "linux" },
-            }));
-            digests.push(digest);
+                "rootfs": { "type": "layers", "diff_ids": diff_ids },
+            });
+            let mut manifest = self.put(
+                MANIFEST,
+                &json!({
+                    "schemaVersion": 2,
+                    "mediaType": MANIFEST,
+                    "config": self.put("application/vnd.oci.image.config.v1+json", &config)?,
+                    "layers": image.layers.iter().map(layer_descriptor).collect::<Vec<_>>(),
+                }),
+            )?;
+            manifest["platform"] = json!({ "architecture": image.architecture, "os": "linux" });
+            manifests.push(manifest);
         }
-        let (digest, size) =
-            self.put(&json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }))?;
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+        self.set_tag(tag, self.put(INDEX, &index)?)?;
+        let digest = |manifest: &Value| manifest["digest"].as_str().map(str::to_owned);
+        Ok(manifests.iter().filter_map(digest).collect())
+    }
+
+    fn set_tag(&self, tag: &str, mut descriptor: Value) -> Result {
+        descriptor["annotations"] = json!({ TAG: tag });
         let mut entries = self.index()?;
-        entries.push(json!({
-            "mediaType": INDEX, "digest": digest, "size": size,
-            "annotations": { "org.opencontainers.image.ref.name": tag },
-        }));
-        self.write_index(&entries)?;
-        Ok(digests)
+        entries.push(descriptor);
+        self.write_index(&entries)
     }
 
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
-        let name = |entry: &Value| {
-            entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned)
-        };
+        let name = |entry: &Value| entry["annotations"][TAG].as_str().map(str::to_owned);
         Ok(self.index()?.iter().filter_map(name).collect())
     }
 
@@ -156,8 +159,7 @@ impl LabLayout {
         Self { root: root.to_owned() }
     }
 
-    /// The layers of the first image of the first tag.
-    pub(crate) fn first_layers(&self) -> Result<Vec<LabLayer>> {
+    fn first_layers(&self) -> Result<Vec<LabLayer>> {
         let index = self.read(self.index()?.first().context("the layout is empty")?)?;
         let manifest = self.read(&index["manifests"][0])?;
         let config = self.read(&manifest["config"])?;
@@ -174,14 +176,9 @@ impl LabLayout {
             .collect())
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub(crate) fn manifest(&self, tag: &str) -> Result<Value> {
         let index = self.index()?;
-        let entry =
-            index.iter().find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag);
+        let entry = index.iter().find(|entry| entry["annotations"][TAG] == tag);
         self.read(entry.context(format_args!("the store has no {tag}"))?)
     }
 
@@ -193,16 +190,11 @@ impl LabLayout {
 
     /// Writes the configuration and manifest of an image whose layers exist, under `tag`.
     pub(crate) fn add_manifest(&self, tag: &str, config: &Value, mut manifest: Value) -> Result {
-        let (digest, size) = self.put(config)?;
-        manifest["config"]["digest"] = digest.into();
-        manifest["config"]["size"] = size.into();
-        let (digest, size) = self.put(&manifest)?;
-        let mut entries = self.index()?;
-        entries.push(json!({
-            "mediaType": MANIFEST, "digest": digest, "size": size,
-            "annotations": { "org.opencontainers.image.ref.name": tag },
-        }));
-        self.write_index(&entries)
+        let mut config = self.put("", config)?;
+        for member in ["digest", "size"] {
+            manifest["config"][member] = config[member].take();
+        }
+        self.set_tag(tag, self.put(MANIFEST, &manifest)?)
     }
 
     fn index(&self) -> Result<Vec<Value>> {
@@ -212,15 +204,15 @@ impl LabLayout {
 
     fn write_index(&self, entries: &[Value]) -> Result {
         let index = json!({ "schemaVersion": 2, "manifests": entries });
-        fs::write(self.root.join("index.json"), index.to_string())?;
-        Ok(())
+        Ok(fs::write(self.root.join("index.json"), index.to_string())?)
     }
 
-    fn put(&self, value: &Value) -> Result<(String, usize)> {
-        let bytes = value.to_string().into_bytes();
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+    /// Returns the descriptor.
+    fn put(&self, media_type: &str, value: &Value) -> Result<Value> {
+        let bytes = value.to_string();
+        let digest = format!("sha256:{}", cache::digest(&bytes));
         fs::write(self.blob(&digest), &bytes)?;
-        Ok((digest, bytes.len()))
+        Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
     }
 
     fn blob(&self, digest: &str) -> PathBuf {
@@ -228,52 +220,6 @@ impl LabLayout {
     }
 }
 
-fn diff_ids(layers: &[LabLayer]) -> Vec<&str> {
-    layers.iter().map(|layer| layer.diff_id.as_str()).collect()
-}
-
 pub(crate) fn layer_descriptor(layer: &LabLayer) -> Value {
     json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.size })
-}
-
-/// Counts and hashes the bytes that pass through.
-struct Hashing<T> {
-    inner: T,
-    hash: Sha256,
-    count: u64,
-}
-
-impl<T> Hashing<T> {
-    fn new(inner: T) -> Self {
-        Self { inner, hash: Sha256::new(), count: 0 }
-    }
-
-    fn note(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.count += bytes.len() as u64;
-    }
-
-    fn digest(&self) -> String {
-        format!("sha256:{}", hex(&self.hash.clone().finalize()))
-    }
-}
-
-impl<T: Read> Read for Hashing<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.note(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-impl<T: Write> Write for Hashing<T> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(buffer)?;
-        self.note(&buffer[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

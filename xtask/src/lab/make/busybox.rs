@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::error::{Context, Result};
 use crate::lab::apt::{self, Apt};
 use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::fedora;
+use crate::lab::make::rpms::rpmbuild;
 use crate::tools;
 
 /// Debian's package `busybox` is linked dynamically.
@@ -25,11 +25,7 @@ pub(crate) fn package(cache: &LabCache) -> Result<PathBuf> {
             .find(|path| path.exists())
             .context(format_args!("{PACKAGE} has no busybox"))?;
         fs::write(work.path().join("busybox.spec"), spec(&program))?;
-        let define = |name: &str, path: &Path| format!("{name} {}", path.display());
-        let mut rpmbuild = Command::new("rpmbuild");
-        rpmbuild.args(["-bb", "--quiet", "--define", &define("_topdir", work.path())]);
-        rpmbuild.args(["--define", &define("_rpmdir", directory), "--define", "_build_name_fmt busybox.rpm"]);
-        rpmbuild.arg(work.path().join("busybox.spec"));
+        let rpmbuild = rpmbuild(work.path(), "busybox.spec", directory, "busybox.rpm");
         tools::run_logged("packing busybox", &rpmbuild, &cache.log("repository"))
     })?;
     Ok(entry.join("busybox.rpm"))

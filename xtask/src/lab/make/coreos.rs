@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
+use xshell::{Shell, cmd};
 
 use crate::error::Result;
 use crate::lab::cache::{CacheKey, LabCache};
@@ -47,11 +47,7 @@ pub(crate) fn images(cache: &LabCache, fedora: &Path, kernels: &Kernels) -> Resu
     let layout = cache.entry("coreos", key, |directory| {
         tools::need(&[("rpm", "rpm")])?;
         let layout = LabLayout::create(directory)?;
-        let from = LabLayout::open(fedora);
-        let base = from.first_layers()?;
-        for layer in &base {
-            layout.adopt(&from, layer)?;
-        }
+        let base = layout.adopt(fedora)?;
         let mut digests = Vec::new();
         for (stream, version, kernel) in &streams {
             let mut layers = Vec::new();
@@ -74,8 +70,7 @@ pub(crate) fn images(cache: &LabCache, fedora: &Path, kernels: &Kernels) -> Resu
             "ostree.linux": kernels.current,
         });
         layout.add(LABELLED, &[Image { architecture: "amd64", layers: &base, labels }])?;
-        fs::write(directory.join("digests.json"), json!(digests).to_string())?;
-        Ok(())
+        Ok(fs::write(directory.join("digests.json"), json!(digests).to_string())?)
     })?;
     let digests: Vec<[String; 2]> = serde_json::from_slice(&fs::read(layout.join("digests.json"))?)?;
     let releases = streams
@@ -102,10 +97,10 @@ fn labels(stream: &str, version: &str) -> Value {
 /// The files of an RPM database that lists the kernel packages as installed.
 fn package_database(cache: &LabCache, kernels: &Kernels, release: &str) -> Result<tempfile::TempDir> {
     let root = cache.scratch()?;
-    let mut install = Command::new("rpm");
-    install.arg("--root").arg(root.path()).args(["--dbpath", "/var/lib/rpm"]);
-    install.args(["--justdb", "--nodeps", "--noscripts", "--nosignature", "--install"]);
-    install.args(["kernel-core", "kernel-modules-core"].map(|package| kernels.rpm(package, release)));
-    tools::run_logged("installing a kernel in name only", &install, &cache.log("coreos"))?;
+    let options = ["--dbpath", "/var/lib/rpm", "--justdb", "--nodeps", "--noscripts", "--nosignature"];
+    let packages = ["kernel-core", "kernel-modules-core"].map(|package| kernels.rpm(package, release));
+    let (shell, directory) = (Shell::new()?, root.path());
+    let install = cmd!(shell, "rpm --root {directory} {options...} --install {packages...}");
+    tools::run_logged("installing a kernel in name only", &install.into(), &cache.log("coreos"))?;
     Ok(root)
 }

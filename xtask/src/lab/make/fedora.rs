@@ -43,15 +43,13 @@ pub(crate) fn packages(cache: &LabCache) -> Result<PathBuf> {
         let mut make = Command::new("unshare");
         // In namespaces of its own, so that its mounts and processes end with it.
         make.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
-        make.args(["sh", "-c", SCRIPT, "rootfs"]);
-        make.arg(&root).args([apt::SUITE, apt.mirror(), &packages]);
+        make.args(["sh", "-c", SCRIPT, "rootfs"]).arg(&root).args([apt::SUITE, &apt.mirror, &packages]);
         tools::run_logged("debootstrap", &make, &cache.log("packages"))?;
 
         let layout = LabLayout::create(directory)?;
         let layer = layout.add_layer(&root).context("packing the root file system")?;
         let image = Image { architecture: "amd64", layers: &[layer], labels: json!({}) };
-        layout.add(PACKAGES_TAG, &[image])?;
-        Ok(())
+        layout.add(PACKAGES_TAG, &[image]).map(drop)
     })
 }
 
@@ -71,18 +69,13 @@ pub(crate) fn image(cache: &LabCache, packages: &Path) -> Result<PathBuf> {
                     None => fs::write(path, content)?,
                 }
             }
-            let from = LabLayout::open(packages);
             let layout = LabLayout::create(directory)?;
-            let mut layers = from.first_layers()?;
-            for layer in &layers {
-                layout.adopt(&from, layer)?;
-            }
+            let mut layers = layout.adopt(packages)?;
             layers.push(layout.add_layer(root.path())?);
             let labels = json!({ "name": "fedora", "version": RELEASE, "vendor": "the lab of zfs-kmods" });
             let here = Image { architecture: "amd64", layers: &layers, labels: labels.clone() };
             let elsewhere = Image { architecture: "arm64", layers: &[], labels };
-            layout.add(RELEASE, &[here, elsewhere])?;
-            Ok(())
+            layout.add(RELEASE, &[here, elsewhere]).map(drop)
         },
     )
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use xshell::{Shell, cmd};
 
 use crate::error::{Context, Result};
 use crate::lab::apt::Apt;
@@ -48,28 +49,15 @@ pub(crate) fn kernels(cache: &LabCache, packages: &Path) -> Result<Kernels> {
         let work = cache.scratch()?;
         let tree = work.path().join("src");
         fs::create_dir(&tree)?;
-        let mut unpack = Command::new("tar");
-        unpack
-            .arg("--extract")
-            .arg("--file")
-            .arg(&source)
-            .arg("--directory")
-            .arg(&tree)
-            .arg("--strip-components=1");
         tools::need(&[("tar", "tar"), ("xz", "xz-utils")])?;
-        tools::run_logged("unpacking the kernel's source", &unpack, &cache.log("kernel"))?;
-        fs::write(work.path().join("kernel.config"), CONFIG)?;
-        fs::write(work.path().join("kernel-build.sh"), BUILD)?;
-        fs::write(work.path().join("kernel.spec"), SPEC)?;
+        let (shell, log) = (Shell::new()?, cache.log("kernel"));
+        let unpack = cmd!(shell, "tar --extract --file {source} --directory {tree} --strip-components=1");
+        tools::run_logged("unpacking the kernel's source", &unpack.into(), &log)?;
+        for (name, text) in [("kernel.config", CONFIG), ("kernel-build.sh", BUILD), ("kernel.spec", SPEC)] {
+            fs::write(work.path().join(name), text)?;
+        }
         let run = format!("SOURCE_DATE_EPOCH={} sh /mnt/kernel-build.sh {}", oci::EPOCH, SUFFIXES.join(" "));
-        podman::run(
-            "compiling two kernels",
-            packages,
-            fedora::PACKAGES_TAG,
-            &run,
-            work.path(),
-            &cache.log("kernel"),
-        )?;
+        podman::run("compiling two kernels", packages, fedora::PACKAGES_TAG, &run, work.path(), &log)?;
         for entry in fs::read_dir(work.path().join("out"))? {
             let entry = entry?;
             fs::rename(entry.path(), directory.join(entry.file_name()))?;

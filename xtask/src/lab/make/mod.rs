@@ -7,7 +7,7 @@ pub(crate) mod fedora;
 pub(crate) mod kernel;
 pub(crate) mod openzfs;
 mod podman;
-mod rpms;
+pub(crate) mod rpms;
 
 use std::path::PathBuf;
 

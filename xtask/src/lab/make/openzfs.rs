@@ -1,7 +1,8 @@
 //! A real release of OpenZFS: upstream's tarball from Debian's source archive.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use xshell::{Shell, cmd};
 
 use crate::error::Result;
 use crate::lab::apt::Apt;
@@ -28,7 +29,6 @@ pub(crate) fn tarball(cache: &LabCache) -> Result<PathBuf> {
 /// The file `META` in the tarball.
 pub(crate) fn meta(tarball: &Path) -> Result<String> {
     let member = format!("zfs-{VERSION}/META");
-    let mut tar = Command::new("tar");
-    tar.args(["--extract", "--gzip", "--to-stdout", "--file"]).arg(tarball).arg(&member);
-    Ok(String::from_utf8(tools::output(&mut tar)?)?)
+    let shell = Shell::new()?;
+    tools::text(&cmd!(shell, "tar --extract --gzip --to-stdout --file {tarball} {member}").into())
 }

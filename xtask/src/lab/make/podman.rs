@@ -5,7 +5,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+use xshell::{Shell, cmd};
 
 use crate::{error::Result, tools};
 
@@ -17,28 +18,17 @@ pub(super) fn install() -> Result {
 pub(super) fn run(what: &str, layout: &Path, tag: &str, command: &str, work: &Path, log: &Path) -> Result {
     // Not `podman pull`: it derives a name from the layout's path, which is not always a valid one.
     let image = format!("localhost/zfs-kmods-lab/base:{}", std::process::id());
-    let mut copy = Command::new("skopeo");
-    copy.args(["copy", "--quiet"]).arg(format!("oci:{}:{tag}", layout.display()));
-    copy.arg(format!("containers-storage:{image}"));
-    tools::run_logged("giving podman the image", &copy, log)?;
+    let shell = Shell::new()?;
+    let copy = cmd!(shell, "skopeo copy --quiet oci:{layout}:{tag} containers-storage:{image}");
+    tools::run_logged("giving podman the image", &copy.into(), log)?;
     let context = tempfile::tempdir()?;
     fs::write(context.path().join("Containerfile"), format!("FROM {image}\nRUN {command}\n"))?;
     let result = format!("localhost/zfs-kmods-lab/result:{}", std::process::id());
-    let mut build = Command::new("podman");
-    build.args([
-        "build",
-        "--isolation=chroot",
-        "--network=host",
-        "--no-cache",
-        "--layers=false",
-        "--pull=never",
-    ]);
-    build.arg(format!("--volume={}:/mnt", work.display())).arg(format!("--tag={result}")).arg(context.path());
-    let done = tools::run_logged(what, &build, log);
-    let _ = Command::new("podman")
-        .args(["rmi", "--force", &result, &image])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let options = ["--isolation=chroot", "--network=host", "--no-cache", "--layers=false", "--pull=never"];
+    let build =
+        cmd!(shell, "podman build {options...} --volume={work}:/mnt --tag={result}").arg(context.path());
+    let done = tools::run_logged(what, &build.into(), log);
+    let rmi = cmd!(shell, "podman rmi --force {result} {image}").quiet().ignore_stdout().ignore_stderr();
+    let _ = rmi.run();
     done
 }

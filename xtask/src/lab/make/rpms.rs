@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xshell::{Shell, cmd};
+
 use crate::error::Result;
 use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::kernel::Kernels;
@@ -14,36 +16,12 @@ use crate::tools;
 
 const KERNEL_PACKAGES: [&str; 3] = ["kernel-core", "kernel-modules-core", "kernel-devel"];
 
-/// Empty packages: name, and what it provides beside its name.
-const STUBS: [(&str, &str); 27] = [
-    ("bison", ""),
-    ("ccache", ""),
-    ("elfutils-libelf-devel", ""),
-    ("findutils", ""),
-    ("flex", ""),
-    ("gcc", ""),
-    ("libaio-devel", ""),
-    ("libattr-devel", ""),
-    ("libblkid-devel", ""),
-    ("libcurl-devel", ""),
-    ("libffi-devel", ""),
-    ("libtirpc-devel", ""),
-    ("libunwind-devel", ""),
-    ("libuuid-devel", ""),
-    ("make", ""),
-    ("ncompress", ""),
-    ("openssl", ""),
-    ("openssl-devel", ""),
-    ("perl-interpreter", ""),
-    ("python3-cffi", ""),
-    ("python3-devel", ""),
-    ("python3-packaging", ""),
-    ("python3-setuptools", ""),
-    ("rpm-build", ""),
-    ("systemd", ""),
-    ("systemd-devel", "libudev-devel"),
-    ("zlib-ng-compat-devel", "zlib-devel"),
-];
+/// Empty packages. After `=` stands what one provides beside its name.
+const STUBS: &str = "\
+    bison ccache elfutils-libelf-devel findutils flex gcc libaio-devel libattr-devel libblkid-devel libcurl-devel \
+    libffi-devel libtirpc-devel libunwind-devel libuuid-devel make ncompress openssl openssl-devel perl-interpreter \
+    python3-cffi python3-devel python3-packaging python3-setuptools rpm-build systemd systemd-devel=libudev-devel \
+    zlib-ng-compat-devel=zlib-devel";
 
 /// The server's `/fedora`.
 pub(crate) fn repository(cache: &LabCache, kernels: &Kernels) -> Result<PathBuf> {
@@ -68,19 +46,25 @@ pub(crate) fn repository(cache: &LabCache, kernels: &Kernels) -> Result<PathBuf>
         fs::hard_link(&busybox, packages.join("busybox.rpm"))?;
         let work = cache.scratch()?;
         fs::write(work.path().join("stubs.spec"), &spec)?;
-        let define = |name: &str, path: &Path| format!("{name} {}", path.display());
-        let mut rpmbuild = Command::new("rpmbuild");
-        rpmbuild.args(["-bb", "--quiet", "--define", &define("_topdir", work.path())]);
-        rpmbuild.args(["--define", &define("_rpmdir", &updates.join("Packages/stubs"))]);
-        rpmbuild.args(["--define", "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"]);
-        rpmbuild.arg(work.path().join("stubs.spec"));
-        tools::run_logged("packing the stubs", &rpmbuild, &cache.log("repository"))?;
-
-        let mut createrepo = Command::new("createrepo_c");
-        createrepo.args(["--quiet", "--no-database", "--set-timestamp-to-revision"]);
-        createrepo.arg(format!("--revision={}", oci::EPOCH)).arg(&updates);
-        tools::run_logged("indexing the repository", &createrepo, &cache.log("repository"))
+        let (log, name) = (cache.log("repository"), "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm");
+        let rpmbuild = rpmbuild(work.path(), "stubs.spec", &updates.join("Packages/stubs"), name);
+        tools::run_logged("packing the stubs", &rpmbuild, &log)?;
+        let (shell, revision) = (Shell::new()?, oci::EPOCH.to_string());
+        let options = ["--quiet", "--no-database", "--set-timestamp-to-revision"];
+        let createrepo = cmd!(shell, "createrepo_c {options...} --revision={revision} {updates}");
+        tools::run_logged("indexing the repository", &createrepo.into(), &log)
     })
+}
+
+/// Packs the spec file `spec` of the directory `work` into `to`, in files with the name `name`.
+pub(crate) fn rpmbuild(work: &Path, spec: &str, to: &Path, name: &str) -> Command {
+    let mut rpmbuild = Command::new("rpmbuild");
+    rpmbuild.args(["-bb", "--quiet"]).arg(work.join(spec));
+    let (work, to) = (work.display(), to.display());
+    for define in [format!("_topdir {work}"), format!("_rpmdir {to}"), format!("_build_name_fmt {name}")] {
+        rpmbuild.args(["--define", &define]);
+    }
+    rpmbuild
 }
 
 fn stubs() -> String {
@@ -89,7 +73,8 @@ fn stubs() -> String {
          %description\nNames only.\n",
         fedora::RELEASE
     );
-    for (name, provides) in STUBS {
+    for stub in STUBS.split(' ') {
+        let (name, provides) = stub.split_once('=').unwrap_or((stub, ""));
         let _ = writeln!(spec, "%package -n {name}\nSummary: A name only");
         if !provides.is_empty() {
             let _ = writeln!(spec, "Provides: {provides}");

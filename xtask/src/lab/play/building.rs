@@ -12,34 +12,32 @@ use crate::report::Report;
 /// Limit for `versions`: requests, bytes.
 const QUESTION: (u64, u64) = (6, 300 * 1024);
 const STORE: &str = "oci:images";
+/// Every group of packages, for `--only`.
+pub(crate) const ALL_GROUPS: &str = "main,devel,debug,other,src";
 
 pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
     let asked = report.step("versions of stable", || {
-        let output = program.run(&["versions", "--stream", "stable", "--format", "json"])?.expect(0)?;
-        let output = output.mentions(&[&kernels.current, openzfs::VERSION])?;
-        let (requests, bytes) = output.requests;
-        if requests > QUESTION.0 || bytes > QUESTION.1 {
-            return Err(
-                format!("{requests} requests and {bytes} bytes: more than `versions` may cost").into()
-            );
+        let output = program.done(&["versions", "--stream", "stable", "--format", "json"])?;
+        match output.mentions(&[&kernels.current, openzfs::VERSION])?.requests {
+            (requests, bytes) if requests > QUESTION.0 || bytes > QUESTION.1 => {
+                Err(format!("{requests} requests and {bytes} bytes: more than `versions` may cost").into())
+            }
+            (requests, bytes) => Ok(format!("{requests} requests, {} KiB", bytes.div_ceil(1024))),
         }
-        Ok(format!("{requests} requests, {} KiB", bytes.div_ceil(1024)))
     });
     let unsupported = format!("{}.x86_64", coreos::UNSUPPORTED);
     report.step("check", || {
-        program.run(&["check"])?.expect(0)?;
+        program.done(&["check"])?;
         program.run(&["check", "--zfs", openzfs::VERSION, "--kernel", &unsupported])?.expect(3)?;
         Ok("current is compatible, 7.3 is unsupported".to_owned())
     });
     report.step("plan for three streams", || {
         let arguments =
             ["plan", "--streams", "stable,testing,next", "--arches", "x86_64", "--format", "json"];
-        let plan = program.run(&arguments)?.expect(0)?.json()?;
+        let plan = program.done(&arguments)?.json()?;
+        let targets = plan["targets"].as_array().context("the plan has no targets")?;
         let decision = |kernel: &str| {
-            plan["targets"].as_array().into_iter().flatten().find(|target| {
-                [&target["kernel"], &target["target"]["kernel"]].iter().any(|of| **of == kernel)
-            })?["decision"]
-                .as_str()
+            targets.iter().find(|entry| entry["target"]["kernel"] == kernel)?["decision"].as_str()
         };
         let decisions = [&kernels.current, &kernels.newer, &unsupported].map(|kernel| decision(kernel));
         if decisions != [Some("build"), Some("build"), Some("unsupported")] {
@@ -50,21 +48,19 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
     if !asked {
         return;
     }
-    let built = report.step("build for stable", || build(program, &kernels.current));
-    if !built {
+    if !report.step("build for stable", || build(program, &kernels.current)) {
         return;
     }
     report.step("verify", || {
-        program.run(&["verify", &image(&kernels.current)])?.expect(0)?;
+        program.done(&["verify", &image(&kernels.current)])?;
         Ok(image(&kernels.current))
     });
     report.step("build again", || {
-        program.run(&["build", "--to", STORE])?.expect(0)?;
+        program.done(&["build", "--to", STORE])?;
         Ok("nothing to do".to_owned())
     });
     report.step("list and extract", || agree(program, kernels));
-    let bumped = report.step("build for testing", || build(program, &kernels.newer));
-    if bumped {
+    if report.step("build for testing", || build(program, &kernels.newer)) {
         report.step("userland is shared", || {
             let layers = [layers(program, &kernels.current)?, layers(program, &kernels.newer)?];
             match (layers[0][0] == layers[1][0], layers[0][1] == layers[1][1]) {
@@ -81,8 +77,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, kernels: &Kernels) {
 pub(crate) fn reproduce(report: &mut Report, program: &Program, kernels: &Kernels) {
     let image = image(&kernels.current);
     let reproduced = |more: &[&str]| {
-        let arguments = [&["reproduce", &image, "--format", "json"], more].concat();
-        let compared = program.run(&arguments)?.expect(0)?.json()?;
+        let compared = program.done(&[&["reproduce", &image, "--format", "json"], more].concat())?.json()?;
         match (digest_of(&compared["first"]), digest_of(&compared["second"])) {
             (Some(first), Some(second)) if first == second => Ok(first),
             digests => Err(format!("the digests are {digests:?}").into()),
@@ -118,37 +113,25 @@ pub(crate) fn digest_of(image: &Value) -> Option<String> {
 }
 
 fn build(program: &Program, kernel: &str) -> Result<String> {
-    program.run(&["build", "--kernel", kernel, "--to", STORE])?.expect(0)?;
+    program.done(&["build", "--kernel", kernel, "--to", STORE])?;
     Ok(image(kernel))
 }
 
 /// Compares `list-rpms` with what rpm reads from the extracted packages.
 fn agree(program: &Program, kernels: &Kernels) -> Result<String> {
     let image = image(&kernels.current);
-    let listed = program.run(&["list-rpms", &image, "--format", "json"])?.expect(0)?;
-    program
-        .run(&["extract-rpms", &image, "--to", "rpms", "--only", "main,devel,debug,other,src"])?
-        .expect(0)?;
-    let mut listed = rows(&listed)?;
+    let list = program.done(&["list-rpms", &image, "--format", "json"])?.json()?;
+    program.done(&["extract-rpms", &image, "--to", "rpms", "--only", ALL_GROUPS])?;
+    let row = |package: &Value| FIELDS.map(|(name, _)| in_words_of_rpm(&package[name])).to_vec();
+    let mut listed: Vec<_> = list["rpms"].as_array().context("no list of RPMs")?.iter().map(row).collect();
     listed.sort();
     let extracted = as_rpm_sees(&program.path("rpms"))?;
+    let (ours, theirs) = (listed.len(), extracted.len());
     if listed == extracted {
-        return Ok(format!("{} fields of {} packages, as rpm sees them", FIELDS.len(), listed.len()));
+        return Ok(format!("{} fields of {ours} packages, as rpm sees them", FIELDS.len()));
     }
     let differing = listed.iter().zip(&extracted).find(|(ours, theirs)| ours != theirs);
-    Err(format!(
-        "{} packages listed, {} seen by rpm; first difference: {differing:?}",
-        listed.len(),
-        extracted.len()
-    )
-    .into())
-}
-
-fn rows(listed: &Output) -> Result<Vec<Vec<String>>> {
-    let value = listed.json()?;
-    let list = value["rpms"].as_array().context("no list of RPMs")?;
-    let row = |package: &Value| FIELDS.iter().map(|(name, _)| in_words_of_rpm(&package[name])).collect();
-    Ok(list.iter().map(row).collect())
+    Err(format!("{ours} packages listed, {theirs} seen by rpm; first difference: {differing:?}").into())
 }
 
 fn in_words_of_rpm(value: &Value) -> String {
@@ -165,9 +148,9 @@ fn in_words_of_rpm(value: &Value) -> String {
 /// An image has no difference to itself. The image for the next kernel differs in the kmod only.
 fn differ(program: &Program, kernels: &Kernels) -> Result<String> {
     let (one, other) = (image(&kernels.current), image(&kernels.newer));
-    program.run(&["reproduce", &one, "--with", &one])?.expect(0)?;
-    let compared = program.run(&["reproduce", &one, "--with", &other, "--format", "json"])?.expect(3)?;
-    let compared = compared.json()?;
+    program.done(&["reproduce", &one, "--with", &one])?;
+    let arguments = ["reproduce", &one, "--with", &other, "--format", "json"];
+    let compared = program.run(&arguments)?.expect(3)?.json()?;
     let results = |list: &str| -> Vec<_> {
         let list = compared[list].as_array().into_iter().flatten();
         list.map(|entry| entry["result"].as_str().unwrap_or_default().to_owned()).collect()
@@ -177,21 +160,15 @@ fn differ(program: &Program, kernels: &Kernels) -> Result<String> {
     }
     let packages = results("packages");
     let same = packages.iter().filter(|result| *result == "same").count();
-    if same == 0 || same == packages.len() {
-        return Err(format!("{same} of {} packages are the same", packages.len()).into());
-    }
-    Ok(format!("{same} of {} packages are the same", packages.len()))
+    let remark = format!("{same} of {} packages are the same", packages.len());
+    if (1..packages.len()).contains(&same) { Ok(remark) } else { Err(remark.into()) }
 }
 
 /// Layer digests: userland, kmod.
 fn layers(program: &Program, kernel: &str) -> Result<Vec<String>> {
     let tag = tag(kernel);
     let manifest = LabLayout::open(&program.path("images")).manifest(&tag)?;
-    let list: Vec<String> = manifest["layers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|layer| layer["digest"].as_str().map(str::to_owned))
-        .collect();
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    let list: Vec<_> = layers.filter_map(|layer| layer["digest"].as_str().map(str::to_owned)).collect();
     if list.len() == 2 { Ok(list) } else { Err(format!("{tag} has {} layers, not two", list.len()).into()) }
 }

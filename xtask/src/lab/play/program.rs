@@ -61,6 +61,11 @@ impl Program {
         self.run_with(arguments, &[])
     }
 
+    /// Fails unless the exit status is 0.
+    pub(crate) fn done(&self, arguments: &[&str]) -> Result<Output> {
+        self.run(arguments)?.expect(0)
+    }
+
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<Output> {
         self.run_in(&self.work, arguments, environment)
     }
@@ -114,7 +119,6 @@ fn processor_of_children() -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
-/// Returns the path of the executable.
 pub(crate) fn compile(optimised: bool) -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "-p", "kmod-builder"])
@@ -160,10 +164,9 @@ pub(crate) fn as_rpm_sees(directory: &Path) -> Result<Vec<Vec<String>>> {
     let mut format = FIELDS.map(|(_, query)| query).join(&BETWEEN.to_string());
     format.push('\n');
     let mut rpm = Command::new("rpm");
-    rpm.args(["-qp", "--nosignature", "--qf", &format]).args(&files);
-    let text = String::from_utf8(tools::output(&mut rpm)?)?;
-    let mut rows: Vec<Vec<String>> =
-        text.lines().map(|line| line.split(BETWEEN).map(str::to_owned).collect()).collect();
+    let text = tools::text(rpm.args(["-qp", "--nosignature", "--qf", &format]).args(&files))?;
+    let row = |line: &str| line.split(BETWEEN).map(str::to_owned).collect();
+    let mut rows: Vec<Vec<String>> = text.lines().map(row).collect();
     rows.sort();
     Ok(rows)
 }

@@ -48,10 +48,8 @@ pub(crate) fn all(
     report.step("changed evidence", || scenario.tampered(&digest));
     let mut originals = None;
     report.step("images with faults", || {
-        originals = Some((
-            BuiltImage::extract(program, &kernels.current)?,
-            BuiltImage::extract(program, &kernels.newer)?,
-        ));
+        let extract = |kernel| BuiltImage::extract(program, kernel);
+        originals = Some((extract(&kernels.current)?, extract(&kernels.newer)?));
         Ok(String::new())
     });
     let Some((original, newer)) = originals else { return };
@@ -63,13 +61,12 @@ pub(crate) fn all(
         scenario.fails(&original.with(InjectedFault::Bug)?, "the kernel oopsed while")
     });
     report.step("a lost pool", || {
-        scenario
-            .fails(&original.with(InjectedFault::LostPool)?, "the pool did not come back after the reboot")
+        let image = original.with(InjectedFault::LostPool)?;
+        scenario.fails(&image, "the pool did not come back after the reboot")
     });
     report.step("a kernel without output", || {
         let silent = original.silent_kernel(&kernels.rpm("kernel-core", &kernels.current))?;
-        let image = format!("docker://{}@{digest}", publisher.repository);
-        let silent = silent.to_string_lossy();
+        let (image, silent) = (publisher.pinned(&digest), silent.to_string_lossy());
         let arguments = ["boot-test", &image, "--no-sign", "--timeout", "20s", "--kernel-core", &silent];
         let tested = program.run(&[&arguments[..], &["--format", "json"]].concat())?.expect(3)?;
         says(&tested, "the kernel never spoke within 20 s")
@@ -94,29 +91,27 @@ impl PromotionScenario<'_> {
     }
 
     fn publish(&self, image: &str) -> Result<Output> {
-        let to = format!("docker://{}", self.publisher.repository);
+        let to = self.publisher.store();
         self.run(&["publish", "--from", image, "--to", &to, "--candidate", "--replace", "--format", "json"])
     }
 
     fn boot_test(&self, digest: &str) -> Result<Output> {
-        let image = format!("docker://{}@{digest}", self.publisher.repository);
-        self.run(&["boot-test", &image, "--accel", "tcg", "--format", "json"])
+        self.run(&["boot-test", &self.publisher.pinned(digest), "--accel", "tcg", "--format", "json"])
     }
 
     fn passes(&self, digest: &str) -> Result<String> {
         let begun = std::time::Instant::now();
         self.boot_test(digest)?.expect(0)?;
-        let time = begun.elapsed();
-        if time.as_secs() > BOOT {
-            return Err(format!("the boot test took {}", tools::duration(time)).into());
+        let (seconds, time) = (begun.elapsed().as_secs(), tools::duration(begun.elapsed()));
+        if seconds > BOOT {
+            return Err(format!("the boot test took {time}").into());
         }
-        Ok(format!("a pool was made, and came back after the reboot; {}, emulated", tools::duration(time)))
+        Ok(format!("a pool was made, and came back after the reboot; {time}, emulated"))
     }
 
     /// Promotes a digest to stable.
     fn promotion(&self, digest: &str, more: &[&str]) -> Result<Output> {
-        let image = format!("docker://{}@{digest}", self.publisher.repository);
-        let key = self.publisher.key.public.to_string_lossy().into_owned();
+        let (image, key) = (self.publisher.pinned(digest), self.publisher.key.public.to_string_lossy());
         let arguments = ["promote", &image, "--channel", "stable", "--public-key", &key];
         let audit = ["--audit-tag", "stable-1-abcdef0"];
         self.run(&[&arguments[..], if more.is_empty() { &audit } else { more }].concat())
@@ -165,12 +160,11 @@ impl PromotionScenario<'_> {
     /// The RPM contract stops an image before it is published. Published by another program, it is not promoted.
     fn breaks_contract(&self, image: &str, sentence: &str) -> Result<String> {
         let before = self.tags()?;
-        let refused = self.publish(image)?.expect(3)?;
-        let remark = says(&refused, sentence)?;
+        let remark = says(&self.publish(image)?.expect(3)?, sentence)?;
         self.unmoved(&before)?;
         let mut copy = Command::new("skopeo");
         copy.args(["copy", "--quiet", "--dest-tls-verify=false", image]);
-        copy.arg(format!("docker://{}:{BY_HAND}", self.publisher.repository));
+        copy.arg(format!("{}:{BY_HAND}", self.publisher.store()));
         tools::tied(&copy).status().context("skopeo")?;
         let before = self.tags()?;
         let digest = before.get(BY_HAND).context("skopeo did not push it")?;
@@ -196,7 +190,9 @@ impl PromotionScenario<'_> {
 
     fn unmoved(&self, before: &BTreeMap<String, String>) -> Result {
         let after = self.tags()?;
-        match after.iter().find(|(tag, digest)| is_for_users(tag) && before.get(*tag) != Some(digest)) {
+        // Tags that hold evidence may move.
+        let for_users = |tag: &str| !tag.starts_with("sha256-");
+        match after.iter().find(|(tag, digest)| for_users(tag) && before.get(*tag) != Some(digest)) {
             Some((tag, _)) => Err(format!("the tag {tag} was moved").into()),
             None if after.len() < before.len() => Err("a tag was deleted".into()),
             None => Ok(()),
@@ -210,9 +206,4 @@ fn says(output: &Output, sentence: &str) -> Result<String> {
     let begin = begin.context(format_args!("the output does not contain `{sentence}`:\n{}", output.text))?;
     let line = output.text[begin..].lines().next().unwrap_or_default();
     Ok(line.trim_end_matches(['"', ',']).to_owned())
-}
-
-/// Excludes the tags that hold evidence.
-fn is_for_users(tag: &str) -> bool {
-    !tag.starts_with("sha256-")
 }

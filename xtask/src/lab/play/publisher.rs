@@ -25,6 +25,16 @@ impl Publisher {
         Self { repository: repository(name), key }
     }
 
+    /// For the program.
+    pub(crate) fn store(&self) -> String {
+        format!("docker://{}", self.repository)
+    }
+
+    /// For the program.
+    pub(crate) fn pinned(&self, digest: &str) -> String {
+        format!("docker://{}@{digest}", self.repository)
+    }
+
     pub(crate) fn image<'a>(&'a self, digest: &'a str) -> LabImage<'a> {
         LabImage { repository: &self.repository, digest }
     }

@@ -35,21 +35,19 @@ pub(crate) fn all(
     });
     let (verifiers, key, other) = made?;
     let (signed, unsigned, keyless) = (repository("signed"), repository("unsigned"), repository("keyless"));
-    let sent = report.step("publish", || {
-        let report = publish(program, &kernels.current, &signed, &with_key(&key)?, &[])?;
-        Ok(format!("{} steps", report["steps"]))
-    });
-    if !sent {
+    let publish_signed = || {
+        let file = key.private.to_string_lossy();
+        publish(program, &kernels.current, &signed, &["--key", &file], &[])
+    };
+    if !report.step("publish", || Ok(format!("{} steps", publish_signed()?["steps"]))) {
         return None;
     }
-    report.step("publish again", || {
-        match publish(program, &kernels.current, &signed, &with_key(&key)?, &[])? {
-            report if report["steps"] == 0 && report["requests"].as_u64() > Some(AGAIN) => {
-                Err(format!("{} requests with nothing to do", report["requests"]).into())
-            }
-            report if report["steps"] == 0 => Ok(format!("nothing to do, {} requests", report["requests"])),
-            report => Err(format!("{} steps were done again", report["steps"]).into()),
+    report.step("publish again", || match publish_signed()? {
+        report if report["steps"] == 0 && report["requests"].as_u64() > Some(AGAIN) => {
+            Err(format!("{} requests with nothing to do", report["requests"]).into())
         }
+        report if report["steps"] == 0 => Ok(format!("nothing to do, {} requests", report["requests"])),
+        report => Err(format!("{} steps were done again", report["steps"]).into()),
     });
     report.step("verify what is published", || {
         let image = format!("docker://{signed}:{}", building::tag(&kernels.current));
@@ -68,54 +66,33 @@ pub(crate) fn all(
         Ok(format!("{}; oras finds {} referrers", verifiers.check(&image, &key, &other)?, kinds.len()))
     });
     report.step("nothing is published twice", || {
-        let key = key.public.to_string_lossy();
-        let repository = format!("docker://{signed}");
-        let arguments = [
-            "plan",
-            "--streams",
-            "stable,testing",
-            "--repository",
-            &repository,
-            "--public-key",
-            &key,
-            "--format",
-            "json",
-        ];
-        let plan = program.run(&arguments)?.expect(0)?.json()?;
-        let decisions: Vec<_> = plan["targets"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|target| target["decision"].as_str())
-            .collect();
+        let (repository, key) = (format!("docker://{signed}"), key.public.to_string_lossy());
+        let plan = ["plan", "--streams", "stable,testing", "--format", "json"];
+        let published = ["--repository", &repository, "--public-key", &key];
+        let plan = program.done(&[&plan[..], &published].concat())?.json()?;
+        let targets = plan["targets"].as_array().into_iter().flatten();
+        let decisions: Vec<_> = targets.filter_map(|target| target["decision"].as_str()).collect();
         match decisions[..] {
             ["up-to-date", "build"] => Ok("stable is up to date, testing to build".to_owned()),
             _ => Err(format!("decisions are {decisions:?}").into()),
         }
     });
     report.step("an unsigned image", || {
-        publish(program, &kernels.newer, &unsigned, &["--no-sign".to_owned()], &[])?;
+        publish(program, &kernels.newer, &unsigned, &["--no-sign"], &[])?;
         let digest = digest(program, &unsigned, &kernels.newer)?;
         verifiers.check_unsigned(&LabImage { repository: &unsigned, digest: &digest }, &key)
     });
     report.step("built again from its own inputs", || {
         let digest = digest(program, &signed, &kernels.current)?;
         let image = format!("docker://{signed}@{digest}");
-        let again =
-            program.run(&["build", "--inputs", &image, "--discard", "--format", "json"])?.expect(0)?;
-        let again = again.json()?;
-        match building::digest_of(&again["digest"]).or_else(|| building::digest_of(&again["image"])) {
-            Some(built) if built == digest => Ok(built),
-            built => Err(format!("{digest} was built again as {built:?}").into()),
+        let again = program.done(&["build", "--inputs", &image, "--discard", "--format", "json"])?;
+        match building::digest_in(&again)? {
+            built if built == digest => Ok(built),
+            built => Err(format!("{digest} was built again as {built}").into()),
         }
     });
     report.step("keyless signing", || workflow(program, &verifiers, &kernels.current, &keyless));
     Some((verifiers, key))
-}
-
-fn with_key(key: &KeyPair) -> Result<[String; 2]> {
-    let file = key.private.to_str().context("the key's path")?;
-    Ok(["--key".to_owned(), file.to_owned()])
 }
 
 /// Returns the program's report.
@@ -123,21 +100,19 @@ fn publish(
     program: &Program,
     kernel: &str,
     repository: &str,
-    signing: &[String],
+    signing: &[&str],
     environment: &[(String, String)],
 ) -> Result<Value> {
     let (from, to) = (building::image(kernel), format!("docker://{repository}"));
-    let mut arguments = vec!["publish", "--from", &from, "--to", &to, "--format", "json"];
-    arguments.extend(signing.iter().map(String::as_str));
-    let password = [("COSIGN_PASSWORD".to_owned(), KeyPair::PASSWORD.to_owned())];
-    let environment: Vec<_> = password.iter().chain(environment).cloned().collect();
-    program.run_with(&arguments, &environment)?.expect(0)?.json()
+    let arguments = [&["publish", "--from", &from, "--to", &to, "--format", "json"], signing].concat();
+    let password = ("COSIGN_PASSWORD".to_owned(), KeyPair::PASSWORD.to_owned());
+    program.run_with(&arguments, &[&[password], environment].concat())?.expect(0)?.json()
 }
 
 /// The digest of a kernel's tag.
 fn digest(program: &Program, repository: &str, kernel: &str) -> Result<String> {
     let image = format!("docker://{repository}:{}", building::tag(kernel));
-    building::digest_in(&program.run(&["attestations", &image, "--format", "json"])?.expect(0)?)
+    building::digest_in(&program.done(&["attestations", &image, "--format", "json"])?)
 }
 
 /// Publishes with the identity of a workflow, and verifies the result.
@@ -151,10 +126,9 @@ fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: 
     verify("owner/zfs-kmods")?.expect(0)?;
     verify("somebody/else")?.expect(3)?;
     let evidence = program.path("evidence");
-    let listed = program
-        .run(&["attestations", &image, "--format", "json", "--download", &evidence.to_string_lossy()])?
-        .expect(0)?
-        .json()?;
+    let (image, evidence) = (&image, &evidence.to_string_lossy());
+    let arguments = ["attestations", image, "--format", "json", "--download", evidence];
+    let listed = program.done(&arguments)?.json()?;
     let file = listed["attestations"][0]["file"].as_str().context("no file")?;
     let digest = digest(program, repository, kernel)?;
     verifiers.check_keyless(&PathBuf::from(file), &digest, WORKFLOW, &root)

@@ -67,16 +67,15 @@ impl RetentionScenario<'_> {
         for release in OLDER {
             let kernel = format!("{version}{release}.{rest}");
             let image = original.for_kernel(&kernel)?;
-            let to = format!("docker://{}", self.publisher.repository);
-            let arguments = ["publish", "--from", &image, "--to", &to, "--format", "json"];
+            let arguments =
+                ["publish", "--from", &image, "--to", &self.publisher.store(), "--format", "json"];
             let published = self.program.run_with(&arguments, &self.publisher.environment())?.expect(0)?;
             self.targets.push((kernel, building::digest_in(&published)?));
         }
         let tags = self.verifiers.tags(&self.publisher.repository)?;
         for kernel in [&kernels.current, &kernels.newer] {
-            let digest =
-                tags.get(&building::tag(kernel)).context(format_args!("{kernel} was not promoted"))?;
-            self.targets.push((kernel.clone(), digest.clone()));
+            let digest = tags.get(&building::tag(kernel)).cloned();
+            self.targets.push((kernel.clone(), digest.context(format_args!("{kernel} was not promoted"))?));
         }
         Ok(format!("{} published with evidence, two of them promoted", self.targets.len()))
     }
@@ -124,30 +123,26 @@ impl RetentionScenario<'_> {
     /// A restored image has its evidence, and the verifiers accept it.
     fn restore(&self) -> Result<String> {
         let (kernel, digest) = self.targets.first().context("no target")?;
-        self.program.run(&["cleanup", "restore", "journal.jsonl", digest])?.expect(0)?;
+        self.program.done(&["cleanup", "restore", "journal.jsonl", digest])?;
         self.is_whole(digest)?;
         self.are_gone(&BTreeSet::from([self.targets[1].1.clone()]))?;
         Ok(format!("{kernel} is restored, and all verifiers accept it"))
     }
 
     fn cleanup(&self, more: &[&str]) -> Result<Output> {
-        let store = format!("docker://{}", self.publisher.repository);
         let library = self.faketime.display().to_string();
         let time = [("LD_PRELOAD", &*library), ("FAKETIME", LATER), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-        let time: Vec<_> =
-            time.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let time = time.map(|(name, value)| (name.to_owned(), value.to_owned()));
         // Two thirds of this repository are old; in a real one it is less.
-        let arguments = ["cleanup", &store, "--max-delete", "90%"];
+        let arguments = ["cleanup", &self.publisher.store(), "--max-delete", "90%"];
         self.program.run_with(&[&arguments[..], more].concat(), &time)
     }
 
     /// The program and the other verifiers accept an image.
     fn is_whole(&self, digest: &str) -> Result {
-        let image = format!("docker://{}@{digest}", self.publisher.repository);
         let key = self.publisher.key.public.to_string_lossy();
-        self.program.run(&["verify", &image, "--public-key", &key])?.expect(0)?;
-        self.verifiers.accept(&self.publisher.image(digest), &self.publisher.key)?;
-        Ok(())
+        self.program.done(&["verify", &self.publisher.pinned(digest), "--public-key", &key])?;
+        self.verifiers.accept(&self.publisher.image(digest), &self.publisher.key).map(drop)
     }
 
     fn are_gone(&self, digests: &BTreeSet<String>) -> Result {

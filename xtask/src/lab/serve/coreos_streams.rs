@@ -5,10 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::lab::cache::hex;
+use crate::lab::cache;
 use crate::lab::environment::{self, REGISTRY};
 use crate::lab::make::coreos::{CoreOs, LabRelease};
 use crate::lab::make::openzfs;
@@ -59,10 +58,8 @@ fn stream(directory: &Path, release: &LabRelease) -> Result {
     for architecture in ARCHITECTURES {
         let builds = builds.join(release.version).join(architecture);
         write(builds.join("commitmeta.json"), &commit_meta(release, architecture))?;
-        write(
-            builds.join(format!("manifest-lock.generated.{architecture}.json")),
-            &lock(release, architecture),
-        )?;
+        let name = format!("manifest-lock.generated.{architecture}.json");
+        write(builds.join(name), &lock(release, architecture))?;
     }
     Ok(())
 }
@@ -75,13 +72,8 @@ fn older_version(stream: &str, index: u32) -> (u32, String) {
         "testing" => 2,
         _ => 3,
     };
-    let version = format!(
-        "{fedora}.20{:02}{:02}{:02}.{kind}.0",
-        23 + index / 24,
-        1 + index / 2 % 12,
-        1 + index % 2 * 14
-    );
-    (fedora, version)
+    let (year, month, day) = (23 + index / 24, 1 + index / 2 % 12, 1 + index % 2 * 14);
+    (fedora, format!("{fedora}.20{year:02}{month:02}{day:02}.{kind}.0"))
 }
 
 fn older(stream: &str, index: u32) -> Value {
@@ -89,9 +81,8 @@ fn older(stream: &str, index: u32) -> Value {
     let digests =
         ARCHITECTURES.map(|architecture| format!("sha256:{}", digest(&[stream, &version, architecture])));
     let mut entry = entry(stream, &version, &digests);
-    if fedora < FIRST_WITH_IMAGES {
-        entry["oci-images"] = Value::Null;
-        entry.as_object_mut().map(|fields| fields.remove("oci-images"));
+    if let Some(fields) = entry.as_object_mut().filter(|_| fedora < FIRST_WITH_IMAGES) {
+        fields.remove("oci-images");
     }
     entry
 }
@@ -100,20 +91,16 @@ fn entry(stream: &str, version: &str, digests: &[String; 2]) -> Value {
     let commits = ARCHITECTURES.map(|architecture| {
         json!({ "architecture": architecture, "checksum": digest(&["commit", version, architecture]) })
     });
-    let images: Vec<Value> = ARCHITECTURES
-        .iter()
-        .zip(digests)
-        .map(|(architecture, digest)| {
-            json!({
-                "architecture": architecture,
-                "image": format!("{REGISTRY}/fedora/fedora-coreos:{stream}"),
-                "digest-ref": format!("{REGISTRY}/fedora/fedora-coreos@{digest}"),
-            })
+    let images = ARCHITECTURES.iter().zip(digests).map(|(architecture, digest)| {
+        json!({
+            "architecture": architecture,
+            "image": format!("{REGISTRY}/fedora/fedora-coreos:{stream}"),
+            "digest-ref": format!("{REGISTRY}/fedora/fedora-coreos@{digest}"),
         })
-        .collect();
+    });
     json!({
         "commits": commits,
-        "oci-images": images,
+        "oci-images": images.collect::<Vec<_>>(),
         "version": version,
         "metadata": environment::url(&format!("/coreos/prod/streams/{stream}/builds/{version}/release.json")),
     })
@@ -148,7 +135,7 @@ fn lock(release: &LabRelease, architecture: &str) -> Value {
 }
 
 /// Name, epoch, version, release of the kernel packages, and of enough others for a list of realistic size.
-fn packages(release: &LabRelease) -> Vec<(String, String, String, String)> {
+fn packages(release: &LabRelease) -> Vec<(String, &'static str, String, String)> {
     let fedora = release.version.split('.').next().unwrap_or_default();
     let (version, revision) = release.kernel.split_once('-').unwrap_or_default();
     let mut list: Vec<_> = (0..400)
@@ -161,19 +148,14 @@ fn packages(release: &LabRelease) -> Vec<(String, String, String, String)> {
     }
     list.push(("NetworkManager".to_owned(), "1", "1.54.1".to_owned(), format!("1.fc{fedora}")));
     list.sort();
-    list.into_iter()
-        .map(|(name, epoch, version, revision)| (name, epoch.to_owned(), version, revision))
-        .collect()
+    list
 }
 
 fn digest(parts: &[&str]) -> String {
-    hex(&Sha256::digest(parts.join(" ")))
+    cache::digest(parts.join(" "))
 }
 
 fn write(path: PathBuf, value: &Value) -> Result {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    fs::write(path, serde_json::to_string_pretty(value)?)?;
-    Ok(())
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    Ok(fs::write(path, serde_json::to_string_pretty(value)?)?)
 }

@@ -4,63 +4,40 @@ use std::{fs, path::Path};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::lab::cache::hex;
-use crate::lab::environment;
 use crate::lab::make::openzfs;
+use crate::lab::{cache, environment};
 
 const REPOSITORY: &str = "/github/repos/openzfs/zfs";
 
 /// Each release line with its highest patch. The lab's release is the newest of its line.
 const LINES: [(&str, u32); 4] = [("2.1", 16), ("2.2", 11), ("2.3", 9), ("2.4", 3)];
-/// Tags that are not releases: release candidates and starts of development.
-const OTHERS: [&str; 12] = [
-    "2.1.99",
-    "2.2.99",
-    "2.3.99",
-    "2.4.99",
-    "2.3.0-rc1",
-    "2.3.0-rc2",
-    "2.4.0-rc1",
-    "2.4.0-rc2",
-    "2.4.0-rc3",
-    "2.4.0-rc4",
-    "2.4.0-rc5",
-    "2.40.0-rc1",
-];
+/// Tags that are no releases: starts of development.
+const DEVELOPMENT: [&str; 4] = ["2.1.99", "2.2.99", "2.3.99", "2.4.99"];
+const CANDIDATES: &str = "2.3.0-rc1 2.3.0-rc2 2.4.0-rc1 2.4.0-rc2 2.4.0-rc3 2.4.0-rc4 2.4.0-rc5 2.40.0-rc1";
 
 /// Writes tags, releases and the `META` of the lab's release to files, from which [`answer`] serves.
 pub(crate) fn publish(directory: &Path, tarball_size: u64, meta: &str) -> Result {
     fs::create_dir_all(directory)?;
     fs::write(directory.join("META"), meta)?;
-    let mut versions: Vec<String> = Vec::new();
-    for (line, highest) in LINES {
-        versions.extend((0..=highest).map(|patch| format!("{line}.{patch}")));
-    }
+    let versions = LINES.map(|(line, highest)| (0..=highest).map(move |patch| format!("{line}.{patch}")));
+    let versions: Vec<String> = versions.into_iter().flatten().collect();
     let mut tags = versions.clone();
-    tags.extend(OTHERS.map(str::to_owned));
+    tags.extend(DEVELOPMENT.into_iter().chain(CANDIDATES.split(' ')).map(str::to_owned));
     tags.sort();
     let tags: Vec<Value> = tags.iter().map(|version| tag(version)).collect();
     fs::write(directory.join("tags.json"), json!(tags).to_string())?;
 
     // GitHub's order: newest first. Several lines are released on one day.
-    let mut releases: Vec<Value> = Vec::new();
-    releases.push(release("2.4.4", 99, 0, true));
+    let mut releases = vec![release("2.4.4", 99, 0, true)];
     for (age, version) in by_time(&versions).into_iter().enumerate() {
         let size = if version == openzfs::VERSION { tarball_size } else { 34_000_000 };
         releases.push(release(&version, age, size, false));
     }
-    releases.extend(
-        OTHERS
-            .iter()
-            .filter(|version| version.contains("rc"))
-            .enumerate()
-            .map(|(age, version)| release(version, 60 + age, 33_000_000, false)),
-    );
-    fs::write(directory.join("releases.json"), json!(releases).to_string())?;
-    Ok(())
+    let candidates = CANDIDATES.split(' ').enumerate();
+    releases.extend(candidates.map(|(age, version)| release(version, 60 + age, 33_000_000, false)));
+    Ok(fs::write(directory.join("releases.json"), json!(releases).to_string())?)
 }
 
 /// The document at `path`, and the `Link` header if there are more pages.
@@ -78,12 +55,11 @@ pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Opti
     if rest == "/contents/META" && query == format!("ref=zfs-{}", openzfs::VERSION) {
         return Some((contents(&fs::read_to_string(www.join("github/META")).ok()?), None));
     }
-    let mut releases = read("releases.json")?;
+    let releases = read("releases.json")?;
     if let Some(name) = rest.strip_prefix("/releases/tags/") {
         // A draft has no tag.
-        let found =
-            releases.into_iter().find(|release| release["tag_name"] == name && release["draft"] == false);
-        return found.map(|release| (release, None));
+        let found = |release: &Value| release["tag_name"] == name && release["draft"] == false;
+        return releases.into_iter().find(found).map(|release| (release, None));
     }
     if rest != "/releases" {
         return None;
@@ -95,34 +71,29 @@ pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Opti
     let page = number("page").unwrap_or(1).max(1);
     let last = releases.len().div_ceil(size);
     let link = (page < last).then(|| {
-        let to =
-            |page: usize| environment::url(&format!("{REPOSITORY}/releases?per_page={size}&page={page}"));
+        let to = |page| environment::url(&format!("{REPOSITORY}/releases?per_page={size}&page={page}"));
         format!("<{}>; rel=\"next\", <{}>; rel=\"last\"", to(page + 1), to(last))
     });
-    let first = ((page - 1) * size).min(releases.len());
-    let end = (first + size).min(releases.len());
-    Some((json!(releases.drain(first..end).collect::<Vec<_>>()), link))
+    let page = releases.into_iter().skip((page - 1) * size).take(size);
+    Some((page.collect(), link))
 }
 
 /// Releases with the same distance from the newest of their line have the same date.
 fn by_time(versions: &[String]) -> Vec<String> {
-    let mut ordered: Vec<(u32, &String)> = versions
-        .iter()
-        .map(|version| {
-            let (line, patch) = version.rsplit_once('.').unwrap_or_default();
-            let highest = LINES.iter().find(|(name, _)| *name == line).map_or(0, |(_, highest)| *highest);
-            (highest - patch.parse().unwrap_or(0), version)
-        })
-        .collect();
-    ordered.sort_by(|left, right| left.0.cmp(&right.0).then(right.1.cmp(left.1)));
-    ordered.into_iter().map(|(_, version)| version.clone()).collect()
+    let age = |version: &String| {
+        let (line, patch) = version.rsplit_once('.').unwrap_or_default();
+        let highest = LINES.iter().find(|(name, _)| *name == line).map_or(0, |(_, highest)| *highest);
+        highest - patch.parse().unwrap_or(0)
+    };
+    let mut ordered = versions.to_vec();
+    ordered.sort_by(|left, right| age(left).cmp(&age(right)).then(right.cmp(left)));
+    ordered
 }
 
 /// A file of the repository: Base64 in lines, as GitHub encodes it.
 fn contents(text: &str) -> Value {
     let encoded = BASE64_STANDARD.encode(text);
-    let lines: Vec<&str> =
-        encoded.as_bytes().chunks(60).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let lines: Vec<_> = encoded.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
     let address = environment::url(&format!("{REPOSITORY}/contents/META?ref=zfs-{}", openzfs::VERSION));
     json!({
         "name": "META", "path": "META", "type": "file", "sha": sha(text), "size": text.len(), "encoding": "base64",
@@ -152,12 +123,13 @@ fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
     };
     let address = |path: &str| environment::url(&format!("{REPOSITORY}{path}"));
     let author = author();
-    let checksum = if ours { openzfs::SHA256.to_owned() } else { hex(&Sha256::digest(version)) };
-    let asset = |name: String, id: usize, size: u64, digest: String| {
+    let checksum = if ours { openzfs::SHA256.to_owned() } else { cache::digest(version) };
+    let asset = |end: &str, id: usize, size: u64, digest: &str| {
+        let name = format!("zfs-{version}.{end}");
         json!({
             "url": address(&format!("/releases/assets/{id}")), "id": id, "node_id": format!("RA_{id}"), "name": name,
             "label": "", "uploader": author, "content_type": "application/gzip", "state": "uploaded", "size": size,
-            "digest": digest, "download_count": 1000, "created_at": published, "updated_at": published,
+            "digest": format!("sha256:{digest}"), "download_count": 1000, "created_at": published, "updated_at": published,
             "browser_download_url": environment::url(&format!("/openzfs/releases/download/zfs-{version}/{name}")),
         })
     };
@@ -165,14 +137,9 @@ fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
         vec![]
     } else {
         vec![
-            asset(format!("zfs-{version}.sha256.asc"), id * 10, 833, format!("sha256:{}", sha(version))),
-            asset(format!("zfs-{version}.tar.gz"), id * 10 + 1, size, format!("sha256:{checksum}")),
-            asset(
-                format!("zfs-{version}.tar.gz.asc"),
-                id * 10 + 2,
-                833,
-                format!("sha256:{}", sha(&checksum)),
-            ),
+            asset("sha256.asc", id * 10, 833, &sha(version)),
+            asset("tar.gz", id * 10 + 1, size, &checksum),
+            asset("tar.gz.asc", id * 10 + 2, 833, &sha(&checksum)),
         ]
     };
     json!({
@@ -199,12 +166,14 @@ fn author() -> Value {
 }
 
 fn sha(text: &str) -> String {
-    hex(&Sha256::digest(text))[..40].to_owned()
+    cache::digest(text)[..40].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELEASES: &str = "/github/repos/openzfs/zfs/releases";
 
     fn site() -> tempfile::TempDir {
         let www = tempfile::tempdir().unwrap();
@@ -214,14 +183,12 @@ mod tests {
 
     #[test]
     fn references_match_by_prefix() {
-        let (tags, _) =
-            answer(site().path(), "/github/repos/openzfs/zfs/git/matching-refs/tags/zfs-2.4.", "").unwrap();
-        let names: Vec<&str> =
-            tags.as_array().unwrap().iter().map(|tag| tag["ref"].as_str().unwrap()).collect();
-        assert!(
-            names.contains(&"refs/tags/zfs-2.4.3") && names.contains(&"refs/tags/zfs-2.4.99"),
-            "{names:?}"
-        );
+        let path = "/github/repos/openzfs/zfs/git/matching-refs/tags/zfs-2.4.";
+        let (tags, _) = answer(site().path(), path, "").unwrap();
+        let names: Vec<_> = tags.as_array().unwrap().iter().map(|tag| tag["ref"].as_str().unwrap()).collect();
+        for tag in ["refs/tags/zfs-2.4.3", "refs/tags/zfs-2.4.99"] {
+            assert!(names.contains(&tag), "{names:?}");
+        }
         assert!(names.iter().all(|name| name.starts_with("refs/tags/zfs-2.4.")), "{names:?}");
     }
 
@@ -231,13 +198,9 @@ mod tests {
         let mut query = "per_page=10".to_owned();
         let mut names = Vec::new();
         loop {
-            let (page, link) = answer(www.path(), "/github/repos/openzfs/zfs/releases", &query).unwrap();
-            names.extend(
-                page.as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|release| release["tag_name"].as_str().unwrap().to_owned()),
-            );
+            let (page, link) = answer(www.path(), RELEASES, &query).unwrap();
+            let name = |release: &Value| release["tag_name"].as_str().unwrap().to_owned();
+            names.extend(page.as_array().unwrap().iter().map(name));
             let Some(link) = link else { break };
             let next = link.split('>').next().unwrap();
             query = next.split_once('?').unwrap().1.to_owned();
@@ -252,9 +215,7 @@ mod tests {
     #[test]
     fn a_draft_is_not_found_by_its_tag() {
         let www = site();
-        let by_tag = |version: &str| {
-            answer(www.path(), &format!("/github/repos/openzfs/zfs/releases/tags/zfs-{version}"), "")
-        };
+        let by_tag = |version: &str| answer(www.path(), &format!("{RELEASES}/tags/zfs-{version}"), "");
         assert!(by_tag("2.4.4").is_none());
         assert_eq!(by_tag(openzfs::VERSION).unwrap().0["draft"], false);
     }

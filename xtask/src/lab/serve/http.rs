@@ -14,7 +14,9 @@ use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK,
 };
+use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
@@ -38,12 +40,8 @@ struct Site {
 /// Serves `run/www` until the process ends.
 pub(crate) fn serve(run: &Path) -> Result {
     let log = File::options().create(true).append(true).open(run.join(LOG))?;
-    let site = Site {
-        www: run.join("www"),
-        gone: run.join(GONE),
-        issues: IssueStore::new(run),
-        log: Mutex::new(log),
-    };
+    let (www, gone) = (run.join("www"), run.join(GONE));
+    let site = Site { www, gone, issues: IssueStore::new(run), log: Mutex::new(log) };
     let listener = TcpListener::bind(environment::HTTP).context(environment::HTTP)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(server::serve(listener, move |request| {
@@ -73,7 +71,8 @@ impl Site {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Ok(empty(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let path = decoded(path);
+        // dnf sends `%2B` for `+`.
+        let path = percent_decode_str(path).decode_utf8_lossy();
         if let Some((value, link)) = github::answer(&self.www, &path, query) {
             let mut answer = document(request, value.to_string().into_bytes())?;
             if let Some(link) = link {
@@ -82,9 +81,8 @@ impl Site {
             return Ok(answer);
         }
         if path.starts_with("/github/") {
-            let body = json!({
-                "message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"
-            });
+            let address = "https://docs.github.com/rest";
+            let body = json!({"message": "Not Found", "documentation_url": address, "status": "404"});
             return github_answer(StatusCode::NOT_FOUND, &body);
         }
         let Some((file, metadata)) = self.file(&path) else { return Ok(empty(StatusCode::NOT_FOUND)) };
@@ -92,12 +90,9 @@ impl Site {
             return document(request, fs::read(file)?);
         }
         let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let tag = format!("\"{:x}-{changed:x}\"", metadata.len());
-        let answer = Response::builder().header(ETAG, &tag);
-        if header_has(request, IF_NONE_MATCH, &tag) {
-            return Ok(answer.status(StatusCode::NOT_MODIFIED).body(Vec::new())?);
-        }
-        Ok(answer.body(fs::read(file)?)?)
+        tagged(request, &format!("\"{:x}-{changed:x}\"", metadata.len()), |answer| {
+            Ok(answer.body(fs::read(file)?)?)
+        })
     }
 
     /// None for paths that lead out of the site.
@@ -131,34 +126,29 @@ fn header_has(request: &Request<Bytes>, name: HeaderName, value: &str) -> bool {
     request.headers().get(name).and_then(|found| found.to_str().ok()).is_some_and(|text| text.contains(value))
 }
 
-fn document(request: &Request<Bytes>, body: Vec<u8>) -> Result<Response<Vec<u8>>> {
-    let tag = format!("\"{}\"", &cache::digest(&body)[..32]);
-    let answer = Response::builder().header(ETAG, &tag);
-    if header_has(request, IF_NONE_MATCH, &tag) {
+/// The answer with an `ETag`, or 304 if the client has it.
+fn tagged(
+    request: &Request<Bytes>,
+    tag: &str,
+    whole: impl FnOnce(Builder) -> Result<Response<Vec<u8>>>,
+) -> Result<Response<Vec<u8>>> {
+    let answer = Response::builder().header(ETAG, tag);
+    if header_has(request, IF_NONE_MATCH, tag) {
         return Ok(answer.status(StatusCode::NOT_MODIFIED).body(Vec::new())?);
     }
-    let answer = answer.header(CONTENT_TYPE, JSON);
-    if !header_has(request, ACCEPT_ENCODING, "gzip") {
-        return Ok(answer.body(body)?);
-    }
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(&body)?;
-    Ok(answer.header(CONTENT_ENCODING, "gzip").body(packed.finish()?)?)
+    whole(answer)
 }
 
-/// Decodes percent-encoding: dnf sends `%2B` for `+`.
-fn decoded(path: &str) -> String {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = (first == b'%' && after.len() >= 2)
-            .then(|| std::str::from_utf8(&after[..2]).ok())
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn document(request: &Request<Bytes>, body: Vec<u8>) -> Result<Response<Vec<u8>>> {
+    tagged(request, &format!("\"{}\"", &cache::digest(&body)[..32]), |answer| {
+        let answer = answer.header(CONTENT_TYPE, JSON);
+        if !header_has(request, ACCEPT_ENCODING, "gzip") {
+            return Ok(answer.body(body)?);
+        }
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(&body)?;
+        Ok(answer.header(CONTENT_ENCODING, "gzip").body(packed.finish()?)?)
+    })
 }
 
 /// Number of requests in the log, and bytes sent for them.

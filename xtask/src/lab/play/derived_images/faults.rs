@@ -64,35 +64,23 @@ fn write_at(file: &Path, begin: u64, instruction: [u8; 2]) -> Result {
 
 /// The file offset of the module's `init_module`.
 fn first_instruction(module: &Path) -> Result<u64> {
-    let number =
-        |text: &str| u64::from_str_radix(text, 16).context(format_args!("`{text}` is not an address"));
-    let symbols = run("nm", &[], module)?;
+    let number = |text| u64::from_str_radix(text, 16).context(format_args!("`{text}` is not an address"));
+    let symbols = tools::text(Command::new("nm").arg(module))?;
     let symbol = symbols.lines().find_map(|line| line.strip_suffix(" T init_module"));
     let symbol = number(symbol.context("the module has no init_module")?)?;
-    let sections = run("readelf", &["--section-headers", "--wide"], module)?;
+    let sections = tools::text(Command::new("readelf").args(["--section-headers", "--wide"]).arg(module))?;
     let section = sections.lines().find_map(|line| line.split_once(" .init.text ")).map(|(_, rest)| rest);
     // Columns: type, address, offset.
     let offset = section.and_then(|rest| rest.split_whitespace().nth(2)).context("no section .init.text")?;
     Ok(symbol + number(offset)?)
 }
 
-fn run(program: &str, arguments: &[&str], file: &Path) -> Result<String> {
-    let output = tools::output(Command::new(program).args(arguments).arg(file))?;
-    Ok(String::from_utf8_lossy(&output).into_owned())
-}
-
 /// Finds a binary by its name.
 fn find(directory: &Path, name: &str) -> Result<PathBuf> {
-    for file in tools::files_below(directory)? {
-        if file.file_name().is_some_and(|found| found == name) && !file.is_symlink() && !is_text(&file)? {
-            return Ok(file);
-        }
-    }
-    Err(format!("no {name} in {}", directory.display()).into())
-}
-
-/// Shell completions have the names of their programs.
-fn is_text(path: &Path) -> Result<bool> {
-    let bytes = fs::read(path)?;
-    Ok(!bytes[..bytes.len().min(512)].contains(&0))
+    // Shell completions have the names of their programs.
+    let is_binary =
+        |file: &Path| fs::read(file).is_ok_and(|bytes| bytes.iter().take(512).any(|byte| *byte == 0));
+    let mut files = tools::files_below(directory)?.into_iter();
+    let found = files.find(|file| file.ends_with(name) && !file.is_symlink() && is_binary(file));
+    found.context(format_args!("no {name} in {}", directory.display()))
 }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Context, Result};
+use crate::lab::cache;
+use crate::lab::oci::{LabLayer, LabLayout, layer_descriptor};
 use crate::lab::play::building;
 use crate::lab::play::program::Program;
-use crate::lab::{cache, oci};
 use crate::tools;
 use package::Renaming;
 
@@ -40,20 +41,14 @@ pub(crate) struct BuiltImage {
 impl BuiltImage {
     /// Extracts the packages of the image for `kernel` with the program.
     pub(crate) fn extract(program: &Program, kernel: &str) -> Result<Self> {
-        tools::need(&[
-            ("rpmbuild", "rpm"),
-            ("rpm2cpio", "rpm2cpio"),
-            ("cpio", "cpio"),
-            ("nm", "binutils"),
-            ("readelf", "binutils"),
-        ])?;
+        tools::need(&[("rpmbuild", "rpm"), ("rpm2cpio", "rpm2cpio"), ("cpio", "cpio")])?;
+        tools::need(&[("nm", "binutils"), ("readelf", "binutils")])?;
         let work = program.path("variants");
         fs::create_dir_all(&work)?;
         let packages = work.join(format!("of-{kernel}"));
         if !packages.exists() {
             let (image, to) = (building::image(kernel), packages.to_string_lossy().into_owned());
-            let all = "main,devel,debug,other,src";
-            program.run(&["extract-rpms", &image, "--to", &to, "--only", all])?.expect(0)?;
+            program.done(&["extract-rpms", &image, "--to", &to, "--only", building::ALL_GROUPS])?;
         }
         Ok(Self { kernel: kernel.to_owned(), store: program.path("images"), packages, work })
     }
@@ -63,12 +58,6 @@ impl BuiltImage {
         let silent = self.work.join("silent-kernel-core.rpm");
         package::repack(package, &silent, &Renaming::new("", "")?, &faults::silence)?;
         Ok(silent)
-    }
-
-    fn files(&self, package: &str) -> Result<tempfile::TempDir> {
-        let directory = tempfile::tempdir_in(&self.work)?;
-        package::unpack(&self.package(package)?, directory.path())?;
-        Ok(directory)
     }
 
     /// The same image for another kernel, whose name has the same length. Returns its location.
@@ -82,7 +71,8 @@ impl BuiltImage {
         let kmod = format!("kmod-zfs-{}", self.kernel);
         match fault {
             InjectedFault::ForeignModule(other) => {
-                let theirs = other.files(&format!("kmod-zfs-{}", other.kernel))?;
+                let theirs = tempfile::tempdir_in(&self.work)?;
+                package::unpack(&other.package(&format!("kmod-zfs-{}", other.kernel))?, theirs.path())?;
                 let change = |root: &Path| faults::foreign_module(root, theirs.path());
                 self.make("foreign-module", &self.kernel, &[kmod], &change)
             }
@@ -99,7 +89,8 @@ impl BuiltImage {
         let (store, tag) = (self.work.join(name), building::tag(kernel));
         let parts = [tempfile::tempdir_in(&self.work)?, tempfile::tempdir_in(&self.work)?];
         for file in tools::files_below(&self.packages)? {
-            let (package, is_kmod) = (name_of(&file)?, is_kmod(&file));
+            let package = name_of(&file)?;
+            let is_kmod = package.starts_with("kmod-zfs") || package.starts_with("zfs-kmod");
             let inside = file.strip_prefix(&self.packages)?;
             let place = parts[usize::from(is_kmod)].path().join(renaming.text(&inside.to_string_lossy()));
             fs::create_dir_all(place.parent().unwrap_or(&place))?;
@@ -110,22 +101,15 @@ impl BuiltImage {
             }
             // The other packages contain debug information of the original kernel's modules.
         }
-        let layout = oci::LabLayout::create(&store)?;
-        let tar = |part: &tempfile::TempDir| layout.add_files(part.path());
-        let layers = [tar(&parts[0])?, tar(&parts[1])?];
+        let layout = LabLayout::create(&store)?;
+        let layers = [layout.add_files(parts[0].path())?, layout.add_files(parts[1].path())?];
         self.compose(&layout, &layers, &renaming, &tag)?;
         Ok(format!("oci:{}:{tag}", store.display()))
     }
 
     /// Writes manifest, configuration and inputs of the original, renamed.
-    fn compose(
-        &self,
-        layout: &oci::LabLayout,
-        layers: &[oci::LabLayer; 2],
-        renaming: &Renaming,
-        tag: &str,
-    ) -> Result {
-        let theirs = oci::LabLayout::open(&self.store);
+    fn compose(&self, layout: &LabLayout, layers: &[LabLayer], renaming: &Renaming, tag: &str) -> Result {
+        let theirs = LabLayout::open(&self.store);
         let old_tag = building::tag(&self.kernel);
         let mut manifest = theirs.manifest(&old_tag)?;
         let inputs = fs::read_to_string(self.store.join(format!("{old_tag}.inputs.json")))?;
@@ -140,7 +124,7 @@ impl BuiltImage {
         }
         let inputs = renaming.text(&inputs);
         let identity = identity(&inputs)?;
-        fs::write(layout.root().join(format!("{tag}.inputs.json")), &inputs)?;
+        fs::write(layout.root.join(format!("{tag}.inputs.json")), &inputs)?;
         let rename = |document: &Value| -> Result<Value> {
             let text = renaming.text(&document.to_string()).replace(&old_identity, &identity);
             Ok(serde_json::from_str(&text)?)
@@ -148,18 +132,17 @@ impl BuiltImage {
         let mut config = rename(&theirs.read(&manifest["config"])?)?;
         manifest = rename(&manifest)?;
         for (number, layer) in layers.iter().enumerate() {
-            config["rootfs"]["diff_ids"][number] = layer.diff_id().into();
+            config["rootfs"]["diff_ids"][number] = layer.diff_id.as_str().into();
             let annotations = manifest["layers"][number]["annotations"].take();
-            manifest["layers"][number] = oci::layer_descriptor(layer);
+            manifest["layers"][number] = layer_descriptor(layer);
             manifest["layers"][number]["annotations"] = annotations;
         }
         layout.add_manifest(tag, &config, manifest)
     }
 
     fn package(&self, name: &str) -> Result<PathBuf> {
-        let found = tools::files_below(&self.packages)?
-            .into_iter()
-            .find(|file| name_of(file).is_ok_and(|found| found == name));
+        let mut files = tools::files_below(&self.packages)?.into_iter();
+        let found = files.find(|file| name_of(file).is_ok_and(|found| found == name));
         found.context(format_args!("the image has no package {name}"))
     }
 }
@@ -170,8 +153,4 @@ fn name_of(file: &Path) -> Result<String> {
     let source = if text.ends_with(".src.rpm") { ".src" } else { "" };
     let name = text.rsplitn(3, '-').nth(2).context(format_args!("{text} is not the name of a package"))?;
     Ok(format!("{name}{source}"))
-}
-
-fn is_kmod(file: &Path) -> bool {
-    name_of(file).is_ok_and(|name| name.starts_with("kmod-zfs") || name.starts_with("zfs-kmod"))
 }

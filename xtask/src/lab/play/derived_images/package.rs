@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Change;
 use crate::error::{Context, Result};
+use crate::lab::make::rpms;
 use crate::tools;
 
 /// Replaces a kernel's name by another one in text and in binaries.
@@ -30,10 +30,7 @@ impl Renaming {
     }
 
     pub(super) fn text(&self, text: &str) -> String {
-        if self.is_none() {
-            return text.to_owned();
-        }
-        text.replace(&self.from, &self.to)
+        if self.is_none() { text.to_owned() } else { text.replace(&self.from, &self.to) }
     }
 
     fn bytes(&self, bytes: &mut [u8]) {
@@ -50,7 +47,7 @@ pub(super) fn unpack(package: &Path, to: &Path) -> Result {
     let script = "rpm2cpio \"$1\" | cpio --extract --make-directories --preserve-modification-time --quiet";
     let mut unpack = Command::new("sh");
     unpack.args(["-c", script, "sh"]).arg(package).current_dir(to);
-    tools::output(&mut unpack).map(drop).context(package.display())
+    tools::output(&unpack).map(drop).context(package.display())
 }
 
 /// Repacks a package, renamed and with `change` applied to its files.
@@ -63,16 +60,12 @@ pub(super) fn repack(package: &Path, to: &Path, renaming: &Renaming, change: Cha
         rename_below(&root, renaming)?;
     }
     change(&root)?;
-    let spec = work.path().join("package.spec");
-    fs::write(&spec, renaming.text(&spec_of(package, &root, renaming)?))?;
+    let spec = renaming.text(&spec_of(package, &root, renaming)?);
+    fs::write(work.path().join("package.spec"), spec)?;
     let out = work.path().join("out");
     let arch = query(package, "%{ARCH}")?;
-    let mut rpmbuild = Command::new("rpmbuild");
-    rpmbuild.args(["-bb", "--quiet", "--target", &arch]);
-    for (name, value) in [("_topdir", work.path()), ("_rpmdir", &out)] {
-        rpmbuild.args(["--define", &format!("{name} {}", value.display())]);
-    }
-    rpmbuild.args(["--define", "_build_name_fmt package.rpm"]).arg(&spec);
+    let mut rpmbuild = rpms::rpmbuild(work.path(), "package.spec", &out, "package.rpm");
+    rpmbuild.args(["--target", &arch]);
     tools::run_logged("packing a package again", &rpmbuild, &work.path().join("log"))?;
     fs::rename(out.join("package.rpm"), to).or_else(|_| fs::copy(out.join("package.rpm"), to).map(drop))?;
     Ok(())
@@ -83,14 +76,10 @@ fn spec_of(package: &Path, root: &Path, renaming: &Renaming) -> Result<String> {
     let ask = |format: &str| query(package, format);
     let (name, source) = (ask("%{NAME}")?, ask("%{SOURCERPM}")?);
     // The source package has the name of the main package.
-    let main = source
-        .rsplitn(3, '-')
-        .nth(2)
-        .context(format_args!("{source} is not the name of a source package"))?;
+    let main = source.rsplitn(3, '-').nth(2).context(format_args!("{source} is no source package"))?;
     let of = if main == name { String::new() } else { format!(" -n {name}") };
-    let mut spec = String::from(
-        "%global debug_package %{nil}\n%global __os_install_post %{nil}\n%global _build_id_links none\n",
-    );
+    let globals = ["debug_package %{nil}", "__os_install_post %{nil}", "_build_id_links none"];
+    let mut spec: String = globals.iter().map(|line| format!("%global {line}\n")).collect();
     let preamble = ask("Version: %{VERSION}\nRelease: %{RELEASE}\nLicense: %{LICENSE}\nURL: %{URL}\n")?;
     let summary = ask("Summary: %{SUMMARY}\n")?;
     write!(spec, "Name: {main}\n{preamble}{summary}")?;
@@ -131,8 +120,7 @@ fn spec_of(package: &Path, root: &Path, renaming: &Renaming) -> Result<String> {
 
 fn query(package: &Path, format: &str) -> Result<String> {
     let mut rpm = Command::new("rpm");
-    rpm.args(["--query", "--package", "--nosignature", "--queryformat", format]).arg(package);
-    Ok(String::from_utf8(tools::output(&mut rpm)?)?)
+    tools::text(rpm.args(["--query", "--package", "--nosignature", "--queryformat", format]).arg(package))
 }
 
 fn rename_below(directory: &Path, renaming: &Renaming) -> Result {
@@ -143,11 +131,11 @@ fn rename_below(directory: &Path, renaming: &Renaming) -> Result {
         if kind.is_dir() {
             rename_below(&path, renaming)?;
         } else if kind.is_file() {
-            let mode = entry.metadata()?.permissions().mode();
+            let permissions = entry.metadata()?.permissions();
             let mut bytes = fs::read(&path)?;
             renaming.bytes(&mut bytes);
             fs::write(&path, bytes)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+            fs::set_permissions(&path, permissions)?;
         }
         let renamed: PathBuf = directory.join(renaming.text(&entry.file_name().to_string_lossy()));
         if renamed != path {
