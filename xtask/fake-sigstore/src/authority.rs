@@ -73,10 +73,9 @@ impl Authority {
     pub(crate) fn root(common_name: &str) -> Self {
         let key = Key::new();
         let name = name(common_name);
-        let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
         let extensions = vec![
             extension(true, &BasicConstraints { ca: true, path_len_constraint: None }),
-            extension(true, &usage),
+            extension(true, &KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign)),
             extension(false, &SubjectKeyIdentifier(key_identifier(&key.public))),
         ];
         let certificate = signed(body(&name, &name, &key.public, YEAR, extensions), &key);
@@ -104,9 +103,9 @@ impl Authority {
         SubjectPublicKeyInfoOwned::try_from(public).map_err(|error| error.to_string())?;
         let mut extensions = self.leaf_extensions(public, CODE_SIGNING, false);
         let address = Ia5String::new(identity).map_err(wrong)?;
+        let name = SubjectAltName(vec![GeneralName::UniformResourceIdentifier(address)]);
         // Critical, because the certificate names no subject.
-        extensions
-            .push(extension(true, &SubjectAltName(vec![GeneralName::UniformResourceIdentifier(address)])));
+        extensions.push(extension(true, &name));
         for (number, value) in claims {
             // Numbers below 7 are bare text; some clients read only those.
             let value = if *number < 7 {

@@ -1,7 +1,5 @@
 //! A transparency log with the interface of Rekor v1. It holds only the newest entry.
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use der::{Decode as _, DecodePem as _};
 use serde_json::{Value, json};
@@ -23,7 +21,7 @@ pub(crate) fn answer(log: &Key, proposal: &Value) -> Result<Value, String> {
     let payload = decode(parsed["payload"].as_str().ok_or("the envelope has no payload")?)?;
     let signature = parsed["signatures"][0]["sig"].as_str().ok_or("the envelope has no signature")?;
     let verifier = normalized(&decode(verifier)?)?;
-    let hash = |bytes: &[u8]| json!({"algorithm": "sha256", "value": hex(&Sha256::digest(bytes))});
+    let hash = |bytes: &[u8]| json!({"algorithm": "sha256", "value": format!("{:x}", Sha256::digest(bytes))});
     let body = json!({
         "apiVersion": "0.0.1",
         "kind": "dsse",
@@ -49,13 +47,13 @@ fn normalized(verifier: &[u8]) -> Result<String, String> {
 fn entry(log: &Key, body: &str) -> Value {
     let root = Sha256::digest([&[0], body.as_bytes()].concat());
     let time = jiff::Timestamp::now().as_second();
-    let (body, log_id) = (STANDARD.encode(body), hex(&log.id()));
+    let (body, log_id) = (STANDARD.encode(body), format!("{:x}", Sha256::digest(&log.public)));
     // Canonical: the members are in order.
     let promise = json!({"body": body, "integratedTime": time, "logID": log_id, "logIndex": 0}).to_string();
     let note = format!("{NAME} - 1\n1\n{}\n", STANDARD.encode(root));
     let signature = [&log.id()[..4], &log.sign(note.as_bytes())].concat();
     let checkpoint = format!("{note}\n\u{2014} {NAME} {}\n", STANDARD.encode(signature));
-    json!({format!("{:016x}{}", 1, hex(&root)): {
+    json!({format!("{:016x}{root:x}", 1): {
         "body": body,
         "integratedTime": time,
         "logID": log_id,
@@ -65,17 +63,10 @@ fn entry(log: &Key, body: &str) -> Value {
                 "checkpoint": checkpoint,
                 "hashes": [],
                 "logIndex": 0,
-                "rootHash": hex(&root),
+                "rootHash": format!("{root:x}"),
                 "treeSize": 1,
             },
             "signedEntryTimestamp": STANDARD.encode(log.sign(promise.as_bytes())),
         },
     }})
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
 }

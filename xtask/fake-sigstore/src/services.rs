@@ -36,15 +36,15 @@ impl Services {
 
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Vec<u8>> {
         let body = request.body();
-        let parsed = || serde_json::from_slice::<Value>(body).map_err(|error| error.to_string());
+        let parsed = serde_json::from_slice::<Value>(body).map_err(|error| error.to_string());
         let text = |value: Value| value.to_string().into_bytes();
         let answer = match (request.method(), request.uri().path()) {
             (&Method::GET, "/idtoken") => self.token(request).map(text),
             (&Method::POST, "/api/v2/signingCert") => {
-                parsed().and_then(|body| self.certificate(&body)).map(text)
+                parsed.and_then(|body| self.certificate(&body)).map(text)
             }
             (&Method::POST, "/api/v1/log/entries") => {
-                parsed().and_then(|body| rekor::answer(&self.rekor, &body)).map(text)
+                parsed.and_then(|body| rekor::answer(&self.rekor, &body)).map(text)
             }
             (&Method::POST, "/api/v1/timestamp") => {
                 timestamp::answer(&self.timestamp, body).map_err(|error| error.to_string())
@@ -81,9 +81,8 @@ impl Services {
         let payload = token.split('.').nth(1).ok_or("the token has no claims")?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|error| error.to_string())?;
         let claims: Value = serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
-        let key = request["publicKeyRequest"]["publicKey"]["content"]
-            .as_str()
-            .ok_or("the request has no public key")?;
+        let key = request["publicKeyRequest"]["publicKey"]["content"].as_str();
+        let key = key.ok_or("the request has no public key")?;
         let key: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
         let key = STANDARD.decode(key).map_err(|error| error.to_string())?;
         let (identity, extensions) = workload(&claims);
@@ -108,14 +107,11 @@ impl Services {
             })
         };
         let authority = |name: &str, path: &str, chain: &[&Authority]| {
-            let chain: Vec<_> = chain
-                .iter()
-                .map(|link| json!({"rawBytes": STANDARD.encode(link.certificate_der())}))
-                .collect();
+            let link = |link: &&Authority| json!({"rawBytes": STANDARD.encode(link.certificate_der())});
             json!({
                 "subject": {"organization": "fake-sigstore", "commonName": name},
                 "uri": format!("{url}{path}"),
-                "certChain": {"certificates": chain},
+                "certChain": {"certificates": chain.iter().map(link).collect::<Vec<_>>()},
                 "validFor": valid,
             })
         };
@@ -136,12 +132,8 @@ fn workload(claims: &Value) -> (String, Vec<(u8, String)>) {
     let claim = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
     let on_github = |name: &str| format!("https://github.com/{}", claim(name));
     let identity = on_github("job_workflow_ref");
-    let run = format!(
-        "{}/actions/runs/{}/attempts/{}",
-        on_github("repository"),
-        claim("run_id"),
-        claim("run_attempt")
-    );
+    let (repository, attempt) = (on_github("repository"), claim("run_attempt"));
+    let run = format!("{repository}/actions/runs/{}/attempts/{attempt}", claim("run_id"));
     let extensions = vec![
         (1, claim("iss")),
         (2, claim("event_name")),
@@ -153,7 +145,7 @@ fn workload(claims: &Value) -> (String, Vec<(u8, String)>) {
         (9, identity.clone()),
         (10, claim("job_workflow_sha")),
         (11, claim("runner_environment")),
-        (12, on_github("repository")),
+        (12, repository),
         (13, claim("sha")),
         (14, claim("ref")),
         (15, claim("repository_id")),

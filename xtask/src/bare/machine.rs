@@ -12,34 +12,13 @@ use crate::{lab, tools};
 /// belong to this machine alone.
 const REGISTRY_TABLES: [&str; 5] = ["source", "registries", "registry", "net", "http"];
 /// Beginnings of variables that say how a network or a registry is reached.
-const REGISTRY_VARIABLES: [&str; 7] = [
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-    "NPM_CONFIG_REGISTRY",
-    "PIP_INDEX_URL",
-];
+const REGISTRY_VARIABLES: &str = "\
+    CARGO_HTTP_ CARGO_NET_ CARGO_REGISTRIES_ CARGO_REGISTRY_ CARGO_SOURCE_ NPM_CONFIG_REGISTRY PIP_INDEX_URL";
 /// Variables that name a file or a directory of certificates.
-const CERTIFICATE_VARIABLES: [&str; 7] = [
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-];
-const FILES: [&str; 7] = [
-    "/etc/hosts",
-    "/etc/npmrc",
-    "/etc/pip.conf",
-    "/etc/resolv.conf",
-    "/etc/apt/keyrings",
-    "/etc/apt/trusted.gpg.d",
-    "/usr/local/share/ca-certificates",
-];
+const CERTIFICATE_VARIABLES: &str = "CURL_CA_BUNDLE GIT_SSL_CAINFO NODE_EXTRA_CA_CERTS PIP_CERT \
+    REQUESTS_CA_BUNDLE SSL_CERT_DIR SSL_CERT_FILE";
+const FILES: &str = "/etc/hosts /etc/npmrc /etc/pip.conf /etc/resolv.conf /etc/apt/keyrings \
+    /etc/apt/trusted.gpg.d /usr/local/share/ca-certificates";
 
 /// The environment of a command in the root, apart from `HOME` and `PATH`.
 pub(super) fn environment() -> Vec<(String, String)> {
@@ -47,17 +26,17 @@ pub(super) fn environment() -> Vec<(String, String)> {
 }
 
 fn is_passed_on(name: &str) -> bool {
-    REGISTRY_VARIABLES.iter().any(|start| name.to_uppercase().starts_with(start))
-        || CERTIFICATE_VARIABLES.contains(&name)
+    REGISTRY_VARIABLES.split(' ').any(|start| name.to_uppercase().starts_with(start))
+        || CERTIFICATE_VARIABLES.split(' ').any(|variable| variable == name)
         || name.to_lowercase().ends_with("_proxy")
         || name == "TERM"
 }
 
 pub(super) fn configure(root: &Path) -> Result {
-    for file in FILES {
+    for file in FILES.split(' ') {
         copy(Path::new(file), root)?;
     }
-    for name in CERTIFICATE_VARIABLES {
+    for name in CERTIFICATE_VARIABLES.split(' ') {
         if let Some(path) = env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
             && !inside(root, &path).exists()
         {
@@ -96,11 +75,8 @@ fn cargo_files() -> Result<Vec<PathBuf>> {
         None => env::home_dir().context("HOME is not set")?.join(".cargo"),
     };
     let above = tools::workspace().ancestors().skip(1).map(|directory| directory.join(".cargo"));
-    Ok(above
-        .chain([home])
-        .map(|directory| directory.join("config.toml"))
-        .filter(|file| file.is_file())
-        .collect())
+    let files = above.chain([home]).map(|directory| directory.join("config.toml"));
+    Ok(files.filter(|file| file.is_file()).collect())
 }
 
 fn cargo_configuration(files: &[PathBuf]) -> Result<String> {

@@ -15,7 +15,7 @@ use std::{fs, thread};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use xshell::{Shell, cmd};
 
-use crate::error::{Context, NeedsRoot, Result};
+use crate::error::{NeedsRoot, Result};
 use crate::report::Report;
 use crate::{lab, terminal, tools};
 use record::BareRun;
@@ -91,12 +91,9 @@ fn make(machine: &mut Namespaces, root: &Path) -> Result<String> {
     make.stdout(file.try_clone()?).stderr(file);
     if !machine.run(make)?.success() {
         let text = fs::read_to_string(&log)?;
-        let last: Vec<&str> = text.lines().rev().take(5).collect();
-        return Err(format!(
-            "debootstrap failed: {}",
-            last.into_iter().rev().collect::<Vec<_>>().join(" | ")
-        )
-        .into());
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(5)..].join(" | ");
+        return Err(format!("debootstrap failed: {last}").into());
     }
     machine::configure(root)?;
     let shell = Shell::new()?;
@@ -135,11 +132,9 @@ impl Namespaces {
         // One thread: the kernel ties `--pdeathsig` to the thread that started the process.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
-        let signals = [
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ];
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let signals = [interrupt?, terminate?, hangup?];
         drop(guard);
         Ok(Self { runtime, signals, interrupted: false })
     }
@@ -166,13 +161,10 @@ impl Namespaces {
 
 /// The directory of the Rust toolchain that runs this program.
 fn toolchain() -> Result<PathBuf> {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("rustc")?;
-    let directory = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    let shell = Shell::new()?;
+    let directory = PathBuf::from(cmd!(shell, "rustc --print sysroot").quiet().read()?);
     if directory == Path::new("/usr") {
-        return Err(
-            "this toolchain is spread over /usr; `bare` needs one in a directory of its own, as rustup has"
-                .into(),
-        );
+        return Err("this toolchain is spread over /usr; `bare` needs one in a directory of its own".into());
     }
     Ok(directory)
 }
@@ -188,8 +180,7 @@ fn in_words() -> String {
     let processors = thread::available_parallelism().map_or(0, usize::from);
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo");
-    let kilobytes: u64 =
-        memory.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let kilobytes = memory.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     let kernel = read("/proc/sys/kernel/osrelease");
     let series = kernel.split('.').take(2).collect::<Vec<_>>().join(".");
     format!("{processors} CPUs, {} GiB of memory, Linux {series}", kilobytes >> 20)

@@ -23,11 +23,9 @@ pub(super) struct BareRun {
 impl BareRun {
     /// A row of the page's table: command, start, commit, result, time, machine.
     pub(super) fn row(&self) -> String {
-        let result = if self.passed { "passed" } else { "failed" };
-        format!(
-            "| `{}` | {} | {} | {result} | {} | {} |",
-            self.command, self.started, self.commit, self.time, self.machine
-        )
+        let Self { command, started, commit, passed, time, machine } = self;
+        let result = if *passed { "passed" } else { "failed" };
+        format!("| `{command}` | {started} | {commit} | {result} | {time} | {machine} |")
     }
 }
 
@@ -70,14 +68,11 @@ mod tests {
 
     #[test]
     fn a_row_is_replaced_and_a_new_one_is_added_to_the_table() {
-        let page =
-            format!("# Title\n\n{RULER}\n{}\n\nText | with a bar.\n", run("cargo xtask lab", false).row());
-        let page = updated(&page, &[run("cargo xtask lab", true), run("cargo xtask test", false)]).unwrap();
-        let expected = format!(
-            "# Title\n\n{RULER}\n{}\n{}\n\nText | with a bar.\n",
-            run("cargo xtask lab", true).row(),
-            run("cargo xtask test", false).row()
-        );
-        assert_eq!(page, expected);
+        let page = |rows: &[BareRun]| {
+            let rows: String = rows.iter().map(|run| run.row() + "\n").collect();
+            format!("# Title\n\n{RULER}\n{rows}\nText | with a bar.\n")
+        };
+        let runs = [run("cargo xtask lab", true), run("cargo xtask test", false)];
+        assert_eq!(updated(&page(&[run("cargo xtask lab", false)]), &runs).unwrap(), page(&runs));
     }
 }

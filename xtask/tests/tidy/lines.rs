@@ -55,15 +55,12 @@ pub(crate) fn areas(sources: &[SourceFile]) -> BTreeMap<String, AreaLines> {
 }
 
 pub(crate) fn too_many_comments(sources: &[SourceFile]) -> Vec<String> {
-    let areas = areas(sources).into_iter();
-    areas
-        .filter(|(_, lines)| {
-            lines.production + lines.test >= MIN_LINES && lines.comment_share() > MAX_COMMENTS
-        })
-        .map(|(area, lines)| {
-            format!("{area}: {} % comment lines, at most {MAX_COMMENTS} %", lines.comment_share())
-        })
-        .collect()
+    let complaint = |(area, lines): (String, AreaLines)| {
+        let share = lines.comment_share();
+        let too_many = lines.production + lines.test >= MIN_LINES && share > MAX_COMMENTS;
+        too_many.then(|| format!("{area}: {share} % comment lines, at most {MAX_COMMENTS} %"))
+    };
+    areas(sources).into_iter().filter_map(complaint).collect()
 }
 
 #[test]

@@ -119,13 +119,9 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
     let scratch = boot_test::scratch(&cache)?;
     let (image, published) = published(&args.image, &scratch.path().join("rpms")).await?;
     let target = published.target.clone();
-    let nothing_run = |verdict| BootTest {
-        image: image.clone(),
-        target: target.clone(),
-        verdict,
-        guest: None,
-        boots: Vec::new(),
-        console: None,
+    let nothing_run = |verdict| {
+        let (image, target) = (image.clone(), target.clone());
+        BootTest { image, target, verdict, guest: None, boots: Vec::new(), console: None }
     };
 
     if let Err(failure) = published.check_modules() {
@@ -153,11 +149,8 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
     let failed = verdict != BootVerdict::Passed;
     let kept = failed || args.keep_console.is_some();
     if failed {
-        progress::print_notice(&format!(
-            "the end of the guest's console; all of it is in {}:\n\n{}\n",
-            log.display(),
-            guest.last_lines(TAIL)
-        ));
+        let (log, end) = (log.display(), guest.last_lines(TAIL));
+        progress::print_notice(&format!("the end of the guest's console; all of it is in {log}:\n\n{end}\n"));
     } else if !kept {
         guest.remove_log();
     }

@@ -13,7 +13,7 @@ use super::args::upstream::{self, UpstreamArgs};
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
 use super::{CommandContext, CommandOutcome, verify};
-use crate::io::image_build::{self, ImageBuildResult};
+use crate::io::image_build;
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
@@ -21,7 +21,7 @@ use crate::io::{inputs, resolve};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, PartialInputs};
 use crate::model::plan::NotBuilt;
-use crate::model::verify::{CheckStatus, VerificationReport, VerifiedImage};
+use crate::model::verify::{CheckResult, CheckStatus, VerificationReport};
 use crate::model::{Compression, Target};
 use crate::output::StandardOutput;
 
@@ -93,8 +93,7 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     let inputs = match resolve_inputs(&args, upstream).await? {
         Ok(inputs) => inputs,
         Err(NotBuilt { kind, reason, verdict }) => {
-            let result = BuildResult::NotBuilt { kind, reason, verdict };
-            output.show(&BuildReport::new(result))?;
+            output.show(&BuildReport::new(BuildResult::NotBuilt { kind, reason, verdict }))?;
             return Ok(CommandOutcome::Done);
         }
     };
@@ -156,10 +155,10 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
             Ok(Some(BuildResult::UpToDate { target, image }))
         }
         Err(report) => {
-            let failed =
-                report.checks().iter().filter(|check| *check.outcome() != CheckStatus::Passed).count();
+            let failed = |check: &&CheckResult| *check.outcome() != CheckStatus::Passed;
+            let failed = report.checks().iter().filter(failed).count();
             progress::print_notice(&format!(
-                "{name} exists, but {failed} of its checks do not pass: building it again"
+                "{name} exists, but fails {failed} of its checks: building it again"
             ));
             Ok(None)
         }
@@ -226,7 +225,8 @@ async fn build(
     let inputs_file = directory.map(|directory| inputs::file(directory, verified.target()));
     if let (Some(directory), Some(file)) = (directory, &inputs_file) {
         inputs::write(file, inputs).into_diagnostic()?;
-        keep(&image, &verified, directory)?;
+        let tag = verified.target().tag();
+        Layout::create(directory)?.adopt(&image.scratch, image.built.manifest(), Some(&tag))?;
     }
     Ok(Ok(BuildResult::Built {
         target: inputs.target(),
@@ -238,10 +238,4 @@ async fn build(
         inputs_digest: inputs.digest(),
         duration: started.elapsed(),
     }))
-}
-
-fn keep(image: &ImageBuildResult, verified: &VerifiedImage, directory: &Path) -> Result<()> {
-    let layout = Layout::create(directory)?;
-    layout.adopt(&image.scratch, image.built.manifest(), Some(&verified.target().tag()))?;
-    Ok(())
 }

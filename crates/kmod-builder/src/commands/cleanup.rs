@@ -225,14 +225,8 @@ async fn carry_out(
     } else {
         cleanup::check(backend, &inventory, &fresh).await?
     };
-    let report = CleanupReport {
-        schema: DocumentSchema::new("cleanup-report", 1),
-        plan,
-        result,
-        integrity,
-        requests: backend.cost(),
-        journal: path,
-    };
+    let (schema, requests) = (DocumentSchema::new("cleanup-report", 1), backend.cost());
+    let report = CleanupReport { schema, plan, result, integrity, requests, journal: path };
     output.show(&report)?;
     summary(&report.sentence());
     match report.integrity.broken.first() {
@@ -249,9 +243,8 @@ async fn carry_out(
 
 async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let (store, records) = cleanup::read_journal(&args.journal)?;
-    if let Some(unknown) =
-        args.digests.iter().find(|digest| !records.iter().any(|record| record.digest == **digest))
-    {
+    let recorded = |digest: &&Digest| records.iter().any(|record| record.digest == **digest);
+    if let Some(unknown) = args.digests.iter().find(|digest| !recorded(digest)) {
         return Err(miette::miette!("{} has no record of {unknown}", args.journal.display()));
     }
     let store = store.parse().into_diagnostic()?;

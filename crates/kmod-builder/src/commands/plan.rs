@@ -176,10 +176,8 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// A failed lookup does not stop the other targets.
     async fn plan(&self, desired: DesiredImage) -> PlannedTarget {
-        let decision = match self.decide(&desired).await {
-            Ok(decision) => decision,
-            Err(error) => BuildDecision::Unknown { reason: sentence(&error) },
-        };
+        let decision = self.decide(&desired).await;
+        let decision = decision.unwrap_or_else(|error| BuildDecision::Unknown { reason: sentence(&error) });
         let sources = desired.observed.into_iter().map(|kernel| kernel.source).collect();
         PlannedTarget { target: desired.target, sources, decision }
     }
@@ -214,24 +212,17 @@ impl Planner<'_> {
 /// The error, its causes and its help text.
 fn sentence(error: &Report) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    let text = causes.join(": ");
-    match error.help() {
-        Some(help) => format!("{text}\nhelp: {help}"),
-        None => text,
-    }
+    let help = error.help().map(|help| format!("\nhelp: {help}"));
+    causes.join(": ") + &help.unwrap_or_default()
 }
 
 /// Plans the one target whose inputs are given.
 async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<CommandOutcome> {
     let inputs = source.read().await?;
-    let planned = PlannedTarget {
-        target: inputs.target(),
-        sources: vec![Stream::Stable.to_string()],
-        decision: BuildDecision::Build {
-            inputs: Box::new(inputs),
-            reason: "requested with --inputs".to_owned(),
-        },
-    };
+    let (target, sources) = (inputs.target(), vec![Stream::Stable.to_string()]);
+    let reason = "requested with --inputs".to_owned();
+    let decision = BuildDecision::Build { inputs: Box::new(inputs), reason };
+    let planned = PlannedTarget { target, sources, decision };
     output.show(&Plan::new(vec![planned], Vec::new()))?;
     Ok(CommandOutcome::Done)
 }

@@ -90,14 +90,8 @@ impl PublishOptions {
 
 pub async fn run(args: PublishArgs, context: &CommandContext) -> Result<CommandOutcome> {
     match publish(&args.from, args.inputs, &args.to, &args.options).await? {
-        Ok(report) => {
-            context.output.show(&report)?;
-            Ok(CommandOutcome::Done)
-        }
-        Err(report) => {
-            context.output.show(&*report)?;
-            Ok(CommandOutcome::Refused)
-        }
+        Ok(report) => context.output.show(&report).map(|()| CommandOutcome::Done),
+        Err(report) => context.output.show(&*report).map(|()| CommandOutcome::Refused),
     }
 }
 
@@ -146,22 +140,13 @@ pub async fn publish(
     let mut keyless_bundles = Vec::new();
     let publication = if signer.signs() {
         let payload = simple_signing::payload(&subject.name, image.digest());
+        let signature = remote.signature.as_ref();
         let stored = StoredEvidence {
             bundles: evidence::bundles(&registry, &referrers).await,
-            simple_signatures: evidence::simple_signatures(
-                &registry,
-                remote.signature.as_ref(),
-                Some(&payload),
-            )
-            .await,
+            simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
-        let builder = EvidenceBuilder {
-            subject,
-            inspection: &inspection,
-            inputs: &inputs,
-            signer: &signer,
-            sources: &options.signing.sources,
-        };
+        let (inspection, inputs, sources) = (&inspection, &inputs, &options.signing.sources);
+        let builder = EvidenceBuilder { subject, inspection, inputs, signer: &signer, sources };
         let (evidence, bundles) = builder.build(&stored).await?;
         keyless_bundles = bundles;
         Publication::new(image, evidence, tag, conflict_policy)?
@@ -196,10 +181,8 @@ pub async fn publish(
 async fn show_difference(tagged: DigestRef, ours: &DigestRef) {
     let text = match image_diff::compare(&tagged, ours, Depth::Packages).await {
         Ok(comparison) => {
-            format!(
-                "differences from the image with the tag, which is first:\n\n{}",
-                view::image_diff::table(&comparison)
-            )
+            let table = view::image_diff::table(&comparison);
+            format!("differences from the image with the tag, which is first:\n\n{table}")
         }
         Err(error) => format!("cannot compare with the image that has the tag: {error}"),
     };

@@ -122,11 +122,8 @@ async fn update_issues(
     for action in &actions {
         issues.carry_out(action).await?;
     }
-    progress::print_notice(&format!(
-        "asked GitHub: {} requests for {} issues",
-        issues.requests(),
-        desired.len()
-    ));
+    let (requests, count) = (issues.requests(), desired.len());
+    progress::print_notice(&format!("asked GitHub: {requests} requests for {count} issues"));
     Ok(actions)
 }
 

@@ -68,15 +68,14 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
     let trust = args.trust.policy().await?;
     let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
-    if inputs.tool != env!("CARGO_PKG_VERSION") {
+    let (tool, ours) = (&inputs.tool, env!("CARGO_PKG_VERSION"));
+    if tool != ours {
         progress::print_notice(&format!(
-            "the image was composed by zfs-kmods {}, and this is {}: a difference may be of the program's making",
-            inputs.tool,
-            env!("CARGO_PKG_VERSION")
+            "the image was composed by zfs-kmods {tool}, and this is {ours}: a difference may come from the program"
         ));
     }
-    let composed =
-        image_build::build(&inputs, &args.building.options(Reuse::Nothing, &upstream.cache())).await?;
+    let cache = upstream.cache();
+    let composed = image_build::build(&inputs, &args.building.options(Reuse::Nothing, &cache)).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport::new(image, None, comparison))
 }

@@ -43,13 +43,10 @@ pub async fn run(args: VersionsArgs, context: &CommandContext) -> Result<Command
     match args.field {
         None => output.show(&versions)?,
         Some(field) => {
-            let value = versions.field(field).ok_or_else(|| {
-                miette::miette!(
-                    help = "leave --field out to see what is known",
-                    "{} does not say which release it is",
-                    versions.source
-                )
-            })?;
+            let help = "leave --field out to see what is known";
+            let unknown =
+                || miette::miette!(help = help, "{} does not say which release it is", versions.source);
+            let value = versions.field(field).ok_or_else(unknown)?;
             output.text(&format!("{value}\n"))?;
         }
     }

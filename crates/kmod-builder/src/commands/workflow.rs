@@ -113,11 +113,10 @@ async fn show(
 ) -> Result<CommandOutcome> {
     if watch && let Some(first) = runs.first_mut() {
         progress::print_notice(&format!("watching {}", first.html_url));
-        workflow
-            .wait(first, location.interval(), |run| {
-                progress::print_notice(&format!("run {} is {}", run.run_number, run.state()));
-            })
-            .await?;
+        let notice = |run: &WorkflowRun| {
+            progress::print_notice(&format!("run {} is {}", run.run_number, run.state()));
+        };
+        workflow.wait(first, location.interval(), notice).await?;
     }
     let runs = Runs(runs);
     output.show(&runs)?;
@@ -134,14 +133,9 @@ async fn show(
 
 impl WorkflowLocationArgs {
     fn open(&self, upstream: &UpstreamArgs) -> Result<Workflow> {
-        let api = upstream.github_api();
-        Ok(Workflow::new(
-            &api,
-            environment::github_token(),
-            &self.repository,
-            &self.workflow,
-            RateLimitPolicy::default(),
-        )?)
+        let (api, token, policy) =
+            (upstream.github_api(), environment::github_token(), RateLimitPolicy::default());
+        Ok(Workflow::new(&api, token, &self.repository, &self.workflow, policy)?)
     }
 
     const fn interval(&self) -> Duration {

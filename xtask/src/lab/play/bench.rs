@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use xshell::{Shell, cmd};
+
 use crate::error::{Context, Result};
 use crate::lab::cache::LabCache;
 use crate::lab::oci::LabLayout;
@@ -34,26 +36,21 @@ pub(crate) fn run() -> Result {
     let registry = services::registry_program(&cache)?;
     terminal::print_notice("bench: compiling with optimisations");
     let program = program::compile(true)?;
-    let tag = tag(&images)?;
+    let tag = LabLayout::open(&images).tags()?.into_iter().next().context("the store has no image")?;
+    let shell = Shell::new()?;
     let from = format!("oci:{}:{tag}", images.display());
-    terminal::print_notice(format_args!(
-        "bench: {from}, {PAIRS} pairs, each into a registry that holds nothing"
-    ));
+    terminal::print_notice(format_args!("bench: {from}, {PAIRS} pairs, each into an empty registry"));
     let mut ratios = Vec::new();
     for pair in 0..PAIRS {
-        let ours = |to: &str| {
-            let mut publish = Command::new(&program);
-            publish.args(["publish", "--from", &from, "--to", &format!("docker://{to}"), "--no-sign"]);
-            publish
+        let ours = |to: &str| -> Command {
+            cmd!(shell, "{program} publish --from {from} --to docker://{to} --no-sign").into()
         };
-        let theirs = |to: &str| {
-            let mut copy = Command::new("skopeo");
-            copy.args(["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
-            copy
+        let theirs = |to: &str| -> Command {
+            cmd!(shell, "skopeo copy --quiet --dest-tls-verify=false {from} docker://{to}:{tag}").into()
         };
         let push = |command: &dyn Fn(&str) -> Command| -> Result<Measurement> {
             let registry = EmptyRegistry::start(&registry)?;
-            measure(&mut command(&format!("{}/bench/zfs-kmods", registry.address)))
+            measure(command(&format!("{}/bench/zfs-kmods", registry.address)))
         };
         // The order alternates.
         let (ours, theirs) = if pair % 2 == 0 {
@@ -63,9 +60,7 @@ pub(crate) fn run() -> Result {
             let theirs = push(&theirs)?;
             (push(&ours)?, theirs)
         };
-        let mut verify = Command::new(&program);
-        verify.args(["verify", &from]);
-        let verified = measure(&mut verify)?.time;
+        let verified = measure(cmd!(shell, "{program} verify {from}").into())?.time;
         let pushed = ours.time.saturating_sub(verified);
         terminal::print_data(format_args!(
             "pair {}: zfs-kmods publish {:.2} s, {} MiB, of which verification {:.2} s; skopeo copy {:.2} s, {} MiB",
@@ -92,13 +87,8 @@ pub(crate) fn run() -> Result {
     Ok(())
 }
 
-fn tag(images: &Path) -> Result<String> {
-    let tags = LabLayout::open(images).tags()?;
-    tags.into_iter().next().context("the store has no image")
-}
-
 /// Runs a program to its end, and reads its peak memory until then.
-fn measure(command: &mut Command) -> Result<Measurement> {
+fn measure(mut command: Command) -> Result<Measurement> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
@@ -130,14 +120,10 @@ impl EmptyRegistry {
         let root = tempfile::tempdir()?;
         // The registry does not report its port, therefore the port is chosen here.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let serve =
-            services::registry(program, root.path(), &address, "level: error, accesslog: {disabled: true}")?;
-        let process = tools::tied(&serve)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("the registry")?;
+        let log = "level: error, accesslog: {disabled: true}";
+        let mut serve = tools::tied(&services::registry(program, root.path(), &address, log)?);
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = serve.spawn().context("the registry")?;
         let registry = Self { address, process, _root: root };
         let begun = Instant::now();
         while TcpStream::connect(&registry.address).is_err() {

@@ -1,7 +1,7 @@
 //! The workflows of `.github` as GitHub would run them, against the lab: a target that fails, the next run, a run with
 //! nothing to do, the cleanup.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -161,19 +161,19 @@ impl<'a> WorkflowScenario<'a> {
             "secrets": {},
         });
         let environment = [
-            ("CI", "true".to_owned()),
-            ("GITHUB_ACTIONS", "true".to_owned()),
-            ("GITHUB_ACTOR", "owner".to_owned()),
-            ("GITHUB_EVENT_NAME", event.to_owned()),
-            ("GITHUB_REF", "refs/heads/main".to_owned()),
-            ("GITHUB_REF_NAME", "main".to_owned()),
-            ("GITHUB_REPOSITORY", "owner/zfs-kmods".to_owned()),
-            ("GITHUB_RUN_ID", (1000 + number).to_string()),
-            ("GITHUB_RUN_ATTEMPT", "1".to_owned()),
-            ("GITHUB_SERVER_URL", "https://github.com".to_owned()),
-            ("GITHUB_SHA", COMMIT.to_owned()),
+            ("CI", "true"),
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_ACTOR", "owner"),
+            ("GITHUB_EVENT_NAME", event),
+            ("GITHUB_REF", "refs/heads/main"),
+            ("GITHUB_REF_NAME", "main"),
+            ("GITHUB_REPOSITORY", "owner/zfs-kmods"),
+            ("GITHUB_RUN_ID", &(1000 + number).to_string()),
+            ("GITHUB_RUN_ATTEMPT", "1"),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_SHA", COMMIT),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let workflows = tools::workspace().join(".github/workflows");
         let mut run =
             SimulatedRun { workflows: &workflows, directory: &directory, given, environment, executor: self };
@@ -181,33 +181,26 @@ impl<'a> WorkflowScenario<'a> {
             if event == "workflow_dispatch" { run.dispatched(file, inputs)? } else { inputs.clone() };
         let conclusions = run.workflow(file, &inputs)?;
         let _ = fs::remove_file(self.run.join(http::GONE));
-        Ok(FinishedRun {
-            conclusions,
-            summary: fs::read_to_string(directory.join("summary.md")).unwrap_or_default(),
-        })
+        let summary = fs::read_to_string(directory.join("summary.md")).unwrap_or_default();
+        Ok(FinishedRun { conclusions, summary })
     }
 
     /// Verifies the image for a kernel as a user who trusts the repository.
     fn verifies(&self, kernel: &str, code: i32) -> Result {
         let image = format!("docker://{}:zfs-{}_kernel-{kernel}", self.repository, openzfs::VERSION);
         let arguments = ["verify", &image, "--identity-repo", "owner/zfs-kmods"];
-        self.program.run_with(&arguments, &self.sigstore.environment())?.expect(code)?;
-        Ok(())
+        self.program.run_with(&arguments, &self.sigstore.environment())?.expect(code).map(drop)
     }
 
     /// Exactly these issues exist, and a closed one has one comment.
     fn issues(&self, expected: &[(&str, &str)]) -> Result {
         let all = issues::read(&self.run.join(issues::FILE))?;
-        let mut seen: Vec<(String, String)> = all
-            .iter()
-            .map(|issue| {
-                let class = issue["body"].as_str().and_then(|body| body.split(' ').nth(2));
-                (class.unwrap_or_default().to_owned(), issue["state"].as_str().unwrap_or_default().to_owned())
-            })
-            .collect();
-        seen.sort();
-        let expected: Vec<_> =
-            expected.iter().map(|(class, state)| ((*class).to_owned(), (*state).to_owned())).collect();
+        let mut seen = Vec::new();
+        for issue in &all {
+            let class = issue["body"].as_str().and_then(|body| body.split(' ').nth(2));
+            seen.push((class.unwrap_or_default(), issue["state"].as_str().unwrap_or_default()));
+        }
+        seen.sort_unstable();
         if seen != expected {
             return Err(format!("the issues are {seen:?}, expected {expected:?}").into());
         }
@@ -221,15 +214,14 @@ impl<'a> WorkflowScenario<'a> {
 
 impl Executor for WorkflowScenario<'_> {
     fn run(&mut self, line: &RunLine<'_>) -> Result<i32> {
-        let mut environment: BTreeMap<String, String> = self.sigstore.environment().into_iter().collect();
+        let mut environment = self.sigstore.environment();
         if !line.may_have_identity {
-            environment.retain(|name, _| !name.starts_with("ACTIONS_ID_TOKEN"));
+            environment.retain(|(name, _)| !name.starts_with("ACTIONS_ID_TOKEN"));
         }
+        // The later of two values counts.
         environment.extend(line.environment.clone());
-        environment.extend(
-            environment::variables(self.run).into_iter().map(|(name, value)| (name.to_owned(), value)),
-        );
-        let environment: Vec<_> = environment.into_iter().collect();
+        let lab = environment::variables(self.run);
+        environment.extend(lab.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let words: Vec<_> = line.words.iter().map(String::as_str).collect();
         crate::terminal::print_notice(format_args!("lab: job {}", line.job));
         let output = self.program.run_in(line.directory, &words, &environment)?;
@@ -246,19 +238,18 @@ impl Executor for WorkflowScenario<'_> {
 impl FinishedRun {
     fn ends(&self, expected: &[(&str, &str)]) -> Result {
         for (job, result) in expected {
-            if self.conclusions.of(job) != Some(*result) {
-                return Err(
-                    format!("the job {job} did not end with {result}: {:?}", self.conclusions.jobs).into()
-                );
+            let jobs = &self.conclusions;
+            if !jobs.contains(&((*job).to_owned(), result)) {
+                return Err(format!("the job {job} did not end with {result}: {jobs:?}").into());
             }
         }
         Ok(())
     }
 
     fn says(&self, words: &[&str]) -> Result {
-        let missing = words.iter().find(|word| !self.summary.contains(**word));
-        missing.map_or(Ok(()), |word| {
-            Err(format!("the summary does not contain `{word}`:\n{}", self.summary).into())
-        })
+        match words.iter().find(|word| !self.summary.contains(**word)) {
+            Some(word) => Err(format!("the summary does not contain `{word}`:\n{}", self.summary).into()),
+            None => Ok(()),
+        }
     }
 }

@@ -23,13 +23,8 @@ pub(in crate::commands) struct BootTestReport {
 
 impl BootTestReport {
     pub(in crate::commands) fn new(test: BootTest, attached: &[Digest]) -> Self {
-        let duration_seconds = test.time();
-        Self {
-            schema: DocumentSchema::new("boot-test", 1),
-            test,
-            attached: attached.to_vec(),
-            duration_seconds,
-        }
+        let (schema, duration_seconds) = (DocumentSchema::new("boot-test", 1), test.time());
+        Self { schema, test, attached: attached.to_vec(), duration_seconds }
     }
 }
 
@@ -56,33 +51,32 @@ impl Show for BootTest {
                     detail.trim().chars().take(60).collect(),
                 ]
             };
-            let made = report
-                .steps
-                .iter()
-                .map(move |made| row(made.step.as_str(), made.passed, made.at, &made.detail));
+            let steps = report.steps.iter();
+            let made = steps.map(move |made| row(made.step.as_str(), made.passed, made.at, &made.detail));
             made.chain(report.unfinished().map(|step| row(step, false, report.time, "")))
         });
         let mut text = output::columns(["BOOT", "STEP", "RESULT", "AFTER", "DETAIL"], rows);
-        let (word, reason) = match &self.verdict {
-            BootVerdict::Passed => ("passed", None),
-            BootVerdict::Failed(failure) => ("FAILED", Some(failure.to_string())),
-            BootVerdict::NotTested(reason) => ("not tested", Some(reason.clone())),
-        };
-        write!(text, "\n{word}: {}", self.target).expect("writing to a String cannot fail");
+        let (_, word, reason) = words(&self.verdict);
+        let _ = write!(text, "\n{word}: {}", self.target);
         if let Some(guest) = &self.guest {
             let (time, accelerator) = (self.time().as_secs_f64(), guest.accelerator.as_str());
-            write!(text, " ({time:.1} s, {accelerator})").expect("writing to a String cannot fail");
+            let _ = write!(text, " ({time:.1} s, {accelerator})");
         }
         let reason = reason.map_or_else(String::new, |reason| format!("\n  {reason}"));
         format!("{text}{reason}\n{}\n", self.image)
     }
 
     fn recorded(&self) -> Option<RecordedResult> {
-        let (result, reason) = match &self.verdict {
-            BootVerdict::Passed => ("passed", None),
-            BootVerdict::Failed(failure) => ("failed", Some(failure.to_string())),
-            BootVerdict::NotTested(reason) => ("not-tested", Some(reason.clone())),
-        };
+        let (result, _, reason) = words(&self.verdict);
         Some(RecordedResult::BootTest { result: result.to_owned(), reason })
+    }
+}
+
+/// The verdict in the record and in the table, and its reason.
+fn words(verdict: &BootVerdict) -> (&'static str, &'static str, Option<String>) {
+    match verdict {
+        BootVerdict::Passed => ("passed", "passed", None),
+        BootVerdict::Failed(failure) => ("failed", "FAILED", Some(failure.to_string())),
+        BootVerdict::NotTested(reason) => ("not-tested", "not tested", Some(reason.clone())),
     }
 }

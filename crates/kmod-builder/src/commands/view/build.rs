@@ -78,9 +78,7 @@ impl Show for BuildReport {
             }
             BuildResult::Built { image, inputs, duration, .. } => {
                 let kept = match (&image.reference, inputs) {
-                    (Some(reference), Some(inputs)) => {
-                        format!("image   {reference}\ninputs  {}\n", inputs.display())
-                    }
+                    (Some(image), Some(inputs)) => format!("image   {image}\ninputs  {}\n", inputs.display()),
                     _ => "image   not kept (--discard)\n".to_owned(),
                 };
                 format!("built and verified in {} s\ndigest  {}\n{kept}", duration.as_secs(), image.digest)

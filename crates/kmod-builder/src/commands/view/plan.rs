@@ -17,13 +17,17 @@ impl Show for Plan {
         let mut text = output::columns(["OPENZFS", "KERNEL", "SOURCES", "DECISION"], rows);
         // Sentences are too long for a column.
         for entry in self.targets() {
-            write!(text, "\n{}: {}\n  {}\n", entry.decision.as_str(), entry.target, entry.decision.reason())
-                .expect("writing to a String cannot fail");
+            let _ = write!(
+                text,
+                "\n{}: {}\n  {}\n",
+                entry.decision.as_str(),
+                entry.target,
+                entry.decision.reason()
+            );
         }
         for unresolved in self.unresolved() {
             let reason = unresolved.reason.replace('\n', "\n  ");
-            write!(text, "\nunresolved: {}\n  {reason}\n", unresolved.source)
-                .expect("writing to a String cannot fail");
+            let _ = write!(text, "\nunresolved: {}\n  {reason}\n", unresolved.source);
         }
         text
     }

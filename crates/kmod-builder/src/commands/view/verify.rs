@@ -1,6 +1,6 @@
 use crate::model::Target;
 use crate::model::ci_report::RecordedResult;
-use crate::model::verify::{CheckStatus, VerificationReport};
+use crate::model::verify::{CheckResult, CheckStatus, VerificationReport};
 use crate::output::{self, Show};
 
 impl Show for VerificationReport {
@@ -14,19 +14,16 @@ impl Show for VerificationReport {
             [answer.check.to_owned(), result.to_owned()]
         });
         let table = output::columns(["CHECK", "RESULT"], rows);
-        let reasons: String = self
-            .checks()
-            .iter()
-            .filter_map(|answer| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?)))
-            .collect();
+        let reason =
+            |answer: &CheckResult| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?));
+        let reasons: String = self.checks().iter().filter_map(reason).collect();
         let what = self.target().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
         let verdict = if self.passed() { "verified" } else { "NOT VERIFIED" };
         format!("{table}{reasons}\n{verdict}: {what}\n{}\n", self.image())
     }
 
     fn recorded(&self) -> Option<RecordedResult> {
-        let failed = self.checks().iter().filter_map(|check| Some((check.check, check.outcome().reason()?)));
-        let reasons = failed.map(|(check, reason)| format!("{check}: {reason}")).collect();
-        Some(RecordedResult::Rejected { reasons })
+        let reason = |answer: &CheckResult| Some(format!("{}: {}", answer.check, answer.outcome().reason()?));
+        Some(RecordedResult::Rejected { reasons: self.checks().iter().filter_map(reason).collect() })
     }
 }

@@ -79,7 +79,7 @@ fn spec_of(package: &Path, root: &Path, renaming: &Renaming) -> Result<String> {
     let main = source.rsplitn(3, '-').nth(2).context(format_args!("{source} is no source package"))?;
     let of = if main == name { String::new() } else { format!(" -n {name}") };
     let globals = ["debug_package %{nil}", "__os_install_post %{nil}", "_build_id_links none"];
-    let mut spec: String = globals.iter().map(|line| format!("%global {line}\n")).collect();
+    let mut spec = globals.map(|line| format!("%global {line}\n")).concat();
     let preamble = ask("Version: %{VERSION}\nRelease: %{RELEASE}\nLicense: %{LICENSE}\nURL: %{URL}\n")?;
     let summary = ask("Summary: %{SUMMARY}\n")?;
     write!(spec, "Name: {main}\n{preamble}{summary}")?;

@@ -22,7 +22,6 @@ const SUITE: &str = "sid";
 const STATIC: [&str; 3] = ["cosign", "oras", "sigstore-go"];
 /// skopeo needs the libraries of its release and runs in a root of its own.
 const WITH_LIBRARIES: [&str; 3] = ["skopeo", "bash", "coreutils"];
-const PASSWORD: &str = "the lab's";
 
 pub(crate) struct Verifiers {
     root: PathBuf,
@@ -37,7 +36,7 @@ pub(crate) struct KeyPair {
 
 impl KeyPair {
     /// For `COSIGN_PASSWORD`.
-    pub(crate) const PASSWORD: &str = PASSWORD;
+    pub(crate) const PASSWORD: &str = "the lab's";
 }
 
 pub(crate) struct LabImage<'a> {
@@ -72,16 +71,13 @@ impl Verifiers {
             }
             let root = directory.join("skopeo");
             apt.unpack_with_dependencies(&WITH_LIBRARIES, &root)?;
-            for name in ["bin", "lib", "lib64", "sbin"] {
-                if !root.join(name).exists() {
-                    std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
-                }
+            for name in ["bin", "lib", "lib64", "sbin"].into_iter().filter(|name| !root.join(name).exists()) {
+                std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
             }
             fs::create_dir_all(root.join("dev"))?;
             fs::create_dir_all(root.join("work"))?;
             // A file, because some file systems do not allow device nodes.
-            fs::write(root.join("dev/null"), "")?;
-            Ok(())
+            Ok(fs::write(root.join("dev/null"), "")?)
         })?;
         Ok(Self { root })
     }
@@ -89,8 +85,8 @@ impl Verifiers {
     pub(crate) fn key_pair(&self, directory: &Path) -> Result<KeyPair> {
         fs::create_dir_all(directory)?;
         let mut command = self.program("cosign");
-        command.arg("generate-key-pair").env("COSIGN_PASSWORD", PASSWORD).current_dir(directory);
-        tools::output(&mut command)?;
+        command.env("COSIGN_PASSWORD", KeyPair::PASSWORD).current_dir(directory);
+        tools::output(command.arg("generate-key-pair"))?;
         Ok(KeyPair { private: directory.join("cosign.key"), public: directory.join("cosign.pub") })
     }
 
@@ -106,12 +102,10 @@ impl Verifiers {
     /// Every program accepts the image with this key. Returns the number of programs.
     pub(crate) fn accept(&self, image: &LabImage<'_>, key: &KeyPair) -> Result<usize> {
         let verdicts = self.verdicts(image, &key.public)?;
-        match verdicts.iter().find(|(_, verdict)| verdict.is_err()) {
-            Some((program, Err(reason))) => {
-                Err(format!("{program} rejects {}: {reason}", image.pinned()).into())
-            }
-            _ => Ok(verdicts.len()),
+        for (program, verdict) in &verdicts {
+            verdict.as_ref().context(format_args!("{program} rejects {}", image.pinned()))?;
         }
+        Ok(verdicts.len())
     }
 
     /// Runs `work` while one character of each piece of the image's evidence is changed.
@@ -128,16 +122,12 @@ impl Verifiers {
 
     /// Every tag of a repository with its digest.
     pub(crate) fn tags(&self, repository: &str) -> Result<BTreeMap<String, String>> {
-        let ask = |arguments: &[&str]| -> Result<String> {
-            Ok(String::from_utf8(tools::output(self.program("oras").args(arguments).arg("--plain-http"))?)?)
+        let tags = self.oras(&["repo", "tags"], repository)?;
+        let resolve = |tag: &str| {
+            let digest = self.oras(&["resolve"], &format!("{repository}:{tag}"))?;
+            Ok((tag.to_owned(), digest.trim().to_owned()))
         };
-        let tags = ask(&["repo", "tags", repository])?;
-        tags.lines()
-            .map(|tag| {
-                let digest = ask(&["resolve", &format!("{repository}:{tag}")])?;
-                Ok((tag.to_owned(), digest.trim().to_owned()))
-            })
-            .collect()
+        tags.lines().map(resolve).collect()
     }
 
     /// Every program rejects an unsigned image.
@@ -162,15 +152,14 @@ impl Verifiers {
     }
 
     fn referring(&self, image: &LabImage<'_>) -> Result<Vec<Value>> {
-        let mut command = self.program("oras");
-        command.args(["discover", "--plain-http", "--format", "json", &image.pinned()]);
-        let tree: Value = serde_json::from_slice(&tools::output(&mut command)?)?;
+        let tree: Value =
+            serde_json::from_str(&self.oras(&["discover", "--format", "json"], &image.pinned())?)?;
         let entries = tree["referrers"].as_array().or_else(|| tree["manifests"].as_array());
         Ok(entries.context("oras lists no referrers")?.clone())
     }
 
     pub(crate) fn is_there(&self, image: &LabImage<'_>) -> Result<bool> {
-        match tools::output(self.program("oras").args(["resolve", "--plain-http", &image.pinned()])) {
+        match self.oras(&["resolve"], &image.pinned()) {
             Ok(_) => Ok(true),
             Err(error) if error.to_string().contains("not found") => Ok(false),
             Err(error) => Err(error),
@@ -187,13 +176,10 @@ impl Verifiers {
     ) -> Result<String> {
         let check = |identity: &str| {
             let mut command = self.program("sigstore-go-verification");
-            command
-                .args(["-artifact-digest", digest.trim_start_matches("sha256:")])
-                .args(["-expectedIssuer", "https://token.actions.githubusercontent.com"])
-                .args(["-expectedSAN", identity])
-                .arg("-trustedrootJSONpath")
-                .args([trusted_root, bundle]);
-            verdict(&mut command)
+            command.args(["-artifact-digest", digest.trim_start_matches("sha256:")]);
+            command.args(["-expectedIssuer", "https://token.actions.githubusercontent.com"]);
+            command.args(["-expectedSAN", identity, "-trustedrootJSONpath"]).args([trusted_root, bundle]);
+            verdict(&command)
         };
         check(workflow)??;
         if check(&format!("{workflow}-other"))?.is_ok() {
@@ -210,7 +196,7 @@ impl Verifiers {
             // The lab's registry has no TLS.
             command.args(&arguments).arg("--allow-http-registry");
             let name = arguments.iter().take_while(|word| !word.starts_with("--key")).cloned();
-            verdicts.push((format!("cosign {}", name.collect::<Vec<_>>().join(" ")), verdict(&mut command)?));
+            verdicts.push((format!("cosign {}", name.collect::<Vec<_>>().join(" ")), verdict(&command)?));
         }
         verdicts.push(("skopeo".to_owned(), self.skopeo(image, key)?));
         Ok(verdicts)
@@ -232,7 +218,12 @@ impl Verifiers {
         command.args(["--registries.d", &format!("{inside}/registries.d"), "copy", "--quiet"]);
         command.args(["--src-tls-verify=false", &format!("docker://{}", image.pinned())]);
         command.arg(format!("dir:{inside}/copy")).env("TMPDIR", &inside).env("HOME", &inside);
-        verdict(&mut command)
+        verdict(&command)
+    }
+
+    /// oras does something with `name` in the lab's registry, which has no TLS.
+    fn oras(&self, arguments: &[&str], name: &str) -> Result<String> {
+        tools::text(self.program("oras").args(arguments).args(["--plain-http", name]))
     }
 
     fn program(&self, name: &str) -> Command {
@@ -244,7 +235,7 @@ impl Verifiers {
 }
 
 /// A program that cannot be started is an error, not a rejection.
-fn verdict(command: &mut Command) -> Result<std::result::Result<(), String>> {
+fn verdict(command: &Command) -> Result<std::result::Result<(), String>> {
     let output = tools::tied(command).stdin(Stdio::null()).output()?;
     Ok(if output.status.success() { Ok(()) } else { Err(tools::last_line(&output.stderr)) })
 }

@@ -29,19 +29,18 @@ impl ReadmeSignatures {
 
     /// The first code block in a language.
     pub(super) fn block(&self, language: &str) -> Result<&str> {
-        let (_, rest) = self
-            .text
-            .split_once(&format!("```{language}\n"))
-            .context(format_args!("the chapter about signatures has no {language}"))?;
+        let block = self.text.split_once(&format!("```{language}\n"));
+        let (_, rest) = block.context(format_args!("the chapter about signatures has no {language}"))?;
         Ok(rest.split("```").next().unwrap_or_default())
     }
 
     /// The arguments of each call of a program.
     pub(super) fn commands(&self, program: &str) -> Result<Vec<Vec<String>>> {
-        let lines =
-            self.block("sh")?.lines().filter_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
-        let commands: Vec<Vec<String>> =
-            lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+        let arguments = |line: &str| {
+            let rest = line.strip_prefix(program)?.strip_prefix(' ')?;
+            Some(rest.split_whitespace().map(str::to_owned).collect())
+        };
+        let commands: Vec<Vec<String>> = self.block("sh")?.lines().filter_map(arguments).collect();
         if commands.is_empty() {
             return Err(format!("the chapter about signatures never calls {program}").into());
         }

@@ -39,16 +39,7 @@ pub(crate) struct SimulatedRun<'a> {
 }
 
 /// The conclusions of jobs by name, those of a matrix with their number.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct JobConclusions {
-    pub(crate) jobs: Vec<(String, &'static str)>,
-}
-
-impl JobConclusions {
-    pub(crate) fn of(&self, job: &str) -> Option<&'static str> {
-        self.jobs.iter().find(|(name, _)| name == job).map(|(_, result)| *result)
-    }
-}
+pub(crate) type JobConclusions = Vec<(String, &'static str)>;
 
 /// `target 2/build`: the second job of the matrix `target`, and `build` in the workflow that it calls.
 type JobPath = String;
@@ -79,12 +70,8 @@ impl SimulatedRun<'_> {
         conclusions: &mut JobConclusions,
     ) -> Result<&'static str> {
         let workflow = WorkflowFile::read(&self.workflows.join(file))?;
-        if let Some(name) = inputs
-            .as_object()
-            .into_iter()
-            .flat_map(serde_json::Map::keys)
-            .find(|name| !workflow.defaults.contains_key(*name))
-        {
+        let mut given = inputs.as_object().into_iter().flat_map(serde_json::Map::keys);
+        if let Some(name) = given.find(|name| !workflow.defaults.contains_key(*name)) {
             return Err(format!("{file} has no input `{name}`").into());
         }
         if !prefix.is_empty()
@@ -144,14 +131,14 @@ impl SimulatedRun<'_> {
                     path = format!("{path} {}", index + 1);
                 }
                 let result = self.instance(job, &mut own, &path, conclusions, &mut outputs)?;
-                conclusions.jobs.push((path, result));
+                conclusions.push((path, result));
                 if result == "failure" {
                     worst = result;
                 }
             }
             worst
         } else {
-            conclusions.jobs.push((path, "skipped"));
+            conclusions.push((path, "skipped"));
             "skipped"
         };
         contexts["needs"][&job.id] = json!({"result": result, "outputs": outputs});
@@ -258,11 +245,7 @@ fn value_of(value: &Value, contexts: &Contexts) -> Result<Value> {
 }
 
 fn evaluated(members: &BTreeMap<String, Value>, contexts: &Contexts) -> Result<Value> {
-    let mut all = serde_json::Map::new();
-    for (name, value) in members {
-        all.insert(name.clone(), value_of(value, contexts)?);
-    }
-    Ok(Value::Object(all))
+    members.iter().map(|(name, value)| Ok((name.clone(), value_of(value, contexts)?))).collect()
 }
 
 /// The words of a line as a shell would split them. The only shell syntax is a whole variable in quotation marks.
@@ -271,12 +254,10 @@ fn words(line: &str, environment: &BTreeMap<String, String>) -> Result<Vec<Strin
     for word in line.split(' ') {
         let variable = word.strip_prefix("\"$").and_then(|rest| rest.strip_suffix('"'));
         match variable {
-            Some(name) => words.push(
-                environment
-                    .get(name)
-                    .context(format_args!("the variable {name} is not set: {line}"))?
-                    .clone(),
-            ),
+            Some(name) => {
+                let value = environment.get(name).cloned();
+                words.push(value.context(format_args!("the variable {name} is not set: {line}"))?);
+            }
             None if word.contains(['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n']) => {
                 return Err(format!("shell syntax is not supported: `{word}` in {line}").into());
             }
@@ -291,23 +272,20 @@ fn words(line: &str, environment: &BTreeMap<String, String>) -> Result<Vec<Strin
 
 fn outputs(file: &Path) -> Result<Value> {
     let text = if file.exists() { fs::read_to_string(file)? } else { String::new() };
-    let mut all = serde_json::Map::new();
-    for line in text.lines() {
-        let (name, value) = line
-            .split_once('=')
-            .context(format_args!("an output that is not NAME=VALUE is not supported: {line}"))?;
-        all.insert(name.to_owned(), json!(value));
-    }
-    Ok(Value::Object(all))
+    let output = |line: &str| {
+        let (name, value) =
+            line.split_once('=').context(format_args!("an output is not NAME=VALUE: {line}"))?;
+        Ok((name.to_owned(), json!(value)))
+    };
+    text.lines().map(output).collect()
 }
 
 fn listed(directory: &Path) -> Result<Vec<PathBuf>> {
     if !directory.exists() {
         return Ok(Vec::new());
     }
-    let mut all: Vec<PathBuf> = fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()?;
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+    let mut all = entries.collect::<Result<Vec<_>>>()?;
     all.sort();
     Ok(all)
 }

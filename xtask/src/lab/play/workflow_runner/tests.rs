@@ -85,7 +85,7 @@ fn simulate(recorder: &mut Recorder, file: &str, event: &str, inputs: &Value) ->
         executor: recorder,
     };
     let inputs = if event == "workflow_dispatch" { run.dispatched(file, inputs) } else { Ok(inputs.clone()) };
-    run.workflow(file, &inputs.expect("inputs")).expect("a run").jobs
+    run.workflow(file, &inputs.expect("inputs")).expect("a run")
 }
 
 fn recorder(tags: &[&str]) -> Recorder {
@@ -127,18 +127,14 @@ fn a_target_that_fails_stops_no_other() {
     ];
     assert_eq!(recorder.lines[recorder.lines.len() - 2], records);
     let inputs = r#"{"nested":{"a":[1]},"zfs":"2.4.3"}"#;
-    assert_eq!(
-        recorder.lines[0],
-        line(
-            "plan --streams stable,testing,next --arches x86_64 --zfs newest --repository docker://ghcr.io/owner/zfs-kmods --identity-repo owner/zfs-kmods --identity-ref refs/heads/main"
-        )
-    );
-    assert_eq!(
-        recorder.lines[1],
-        line(&format!(
-            "build --inputs {inputs} --publish docker://ghcr.io/owner/zfs-kmods --candidate --channel stable --replace"
-        ))
-    );
+    let repository = "docker://ghcr.io/owner/zfs-kmods";
+    let plan =
+        format!("plan --streams stable,testing,next --arches x86_64 --zfs newest --repository {repository}");
+    let identity = "--identity-repo owner/zfs-kmods --identity-ref refs/heads/main";
+    assert_eq!(recorder.lines[0], line(&format!("{plan} {identity}")));
+    let build =
+        format!("build --inputs {inputs} --publish {repository} --candidate --channel stable --replace");
+    assert_eq!(recorder.lines[1], line(&build));
     assert_eq!(recorder.lines[3], line("boot-test docker://image/two"));
     assert_eq!(recorder.lines[4][..4], line("promote docker://image/two --channel stable"));
     assert!(recorder.identities.iter().all(|job| job.ends_with("/build") || job.ends_with("/boot-test")));

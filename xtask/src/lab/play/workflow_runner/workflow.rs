@@ -42,14 +42,9 @@ impl JobMatrix {
         match matrix {
             Value::Null => Ok(Self::None),
             Value::String(include) => Ok(Self::Include(include.clone())),
-            Value::Object(members) => match members.iter().next() {
-                Some((name, Value::String(values))) if members.len() == 1 => {
-                    Ok(Self::Values(name.clone(), values.clone()))
-                }
-                _ => {
-                    Err("a matrix with more than one name, or with a list in the YAML, is not supported"
-                        .into())
-                }
+            Value::Object(members) => match members.iter().collect::<Vec<_>>()[..] {
+                [(name, Value::String(values))] => Ok(Self::Values(name.clone(), values.clone())),
+                _ => Err("a matrix with more than one name, or with a list, is not supported".into()),
             },
             other => Err(format!("the matrix {other} is not supported").into()),
         }
@@ -88,25 +83,12 @@ pub(super) enum StepAction {
     },
 }
 
-const WORKFLOW: &[&str] = &["name", "on", "permissions", "concurrency", "jobs"];
-const TRIGGERS: &[&str] = &["pull_request", "push", "schedule", "workflow_call", "workflow_dispatch"];
-const INPUT: &[&str] = &["default", "description", "options", "required", "type"];
-const JOB: &[&str] = &[
-    "name",
-    "needs",
-    "if",
-    "strategy",
-    "env",
-    "outputs",
-    "permissions",
-    "runs-on",
-    "timeout-minutes",
-    "steps",
-    "uses",
-    "with",
-    "secrets",
-];
-const STEP: &[&str] = &["id", "if", "env", "run", "uses", "with"];
+const WORKFLOW: &str = "name on permissions concurrency jobs";
+const TRIGGERS: &str = "pull_request push schedule workflow_call workflow_dispatch";
+const INPUT: &str = "default description options required type";
+const JOB: &str =
+    "name needs if strategy env outputs permissions runs-on timeout-minutes steps uses with secrets";
+const STEP: &str = "id if env run uses with";
 
 impl WorkflowFile {
     pub(super) fn read(file: &Path) -> Result<Self> {
@@ -160,20 +142,15 @@ impl WorkflowJob {
             many => serde_json::from_value(many.clone()).context("`needs`")?,
         };
         if job["strategy"].is_object() {
-            known(&job["strategy"], &["fail-fast", "matrix"])?;
+            known(&job["strategy"], "fail-fast matrix")?;
             if job["strategy"]["fail-fast"] != false {
                 return Err("`fail-fast` must be false: with it, one target stops the others".into());
             }
         }
         let body = if let Some(file) = job["uses"].as_str() {
-            JobBody::Call {
-                file: file
-                    .strip_prefix("./.github/workflows/")
-                    .context("a workflow of another repository is not supported")?
-                    .to_owned(),
-                with: members(&job["with"])?,
-                secrets: members(&job["secrets"])?,
-            }
+            let file = file.strip_prefix("./.github/workflows/");
+            let file = file.context("a workflow of another repository is not supported")?.to_owned();
+            JobBody::Call { file, with: members(&job["with"])?, secrets: members(&job["secrets"])? }
         } else {
             let steps = job["steps"].as_array().context("the job has neither `steps` nor `uses`")?;
             JobBody::Steps(steps.iter().map(WorkflowStep::parse).collect::<Result<_>>()?)
@@ -204,11 +181,11 @@ impl WorkflowStep {
                 // The lab keeps the program's cache between runs.
                 Some("actions/checkout" | "actions/cache") => StepAction::Prepare,
                 Some("actions/upload-artifact") => {
-                    known(with, &["name", "path", "retention-days"])?;
+                    known(with, "name path retention-days")?;
                     StepAction::Upload { name: argument("name")?, path: argument("path")? }
                 }
                 Some("actions/download-artifact") => {
-                    known(with, &["pattern", "path", "merge-multiple"])?;
+                    known(with, "pattern path merge-multiple")?;
                     if with["merge-multiple"] != true {
                         return Err("download-artifact is only supported with `merge-multiple`".into());
                     }
@@ -227,8 +204,10 @@ impl WorkflowStep {
     }
 }
 
-fn known(value: &Value, keys: &[&str]) -> Result {
-    let unknown = value.as_object().into_iter().flatten().find(|(key, _)| !keys.contains(&key.as_str()));
+/// Refuses other keys than these, which are separated by spaces.
+fn known(value: &Value, keys: &str) -> Result {
+    let unknown = |key: &str| keys.split(' ').all(|known| known != key);
+    let unknown = value.as_object().into_iter().flatten().find(|(key, _)| unknown(key));
     unknown.map_or(Ok(()), |(key, _)| Err(format!("the key `{key}` is not supported").into()))
 }
 
