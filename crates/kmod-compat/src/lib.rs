@@ -25,7 +25,7 @@ pub use kernel::{
 pub use keys::{KeyFingerprint, ParseKeyFingerprintError, ReleaseKey, ReleaseKeys, ReleaseKeysError};
 pub use matrix::{
     AddRowError, CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MetaConflict, MissingRows,
-    ParseUnlistedReleasePolicyError, Severity, UnlistedReleasePolicy,
+    Severity, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
 pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};

@@ -10,8 +10,6 @@ mod rules;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 pub use edit::AddRowError;
 pub use error::MatrixError;
@@ -21,7 +19,7 @@ pub use release::{MatrixRow, MetaConflict};
 
 use crate::{
     DeclaredRelease, Disagreement, Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict,
-    ZfsLine, ZfsVersion, serde_as_text,
+    ZfsLine, ZfsVersion,
 };
 
 /// Every release has one row, every row a range that is not empty, every exclusion a row.
@@ -144,41 +142,13 @@ pub struct MatrixPolicy {
 }
 
 /// What to do with a release that has no row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum UnlistedReleasePolicy {
-    /// `declared`: use it if upstream's statements about it agree, see [`ReleaseStatements`](crate::ReleaseStatements).
+    /// Use it if upstream's statements about it agree, see [`ReleaseStatements`](crate::ReleaseStatements).
     Declared,
-    /// `hold`: build nothing until a row is added.
+    /// Build nothing until a row is added.
     Hold,
-    /// `never`: use the newest release that has a row.
+    /// Use the newest release that has a row.
     Never,
 }
-
-impl UnlistedReleasePolicy {
-    const ALL: [Self; 3] = [Self::Declared, Self::Hold, Self::Never];
-}
-
-impl fmt::Display for UnlistedReleasePolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Declared => "declared",
-            Self::Hold => "hold",
-            Self::Never => "never",
-        })
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a policy for releases without a row (expected `declared`, `hold` or `never`)")]
-pub struct ParseUnlistedReleasePolicyError(String);
-
-impl FromStr for UnlistedReleasePolicy {
-    type Err = ParseUnlistedReleasePolicyError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|policy| policy.to_string() == text);
-        found.ok_or_else(|| ParseUnlistedReleasePolicyError(text.to_owned()))
-    }
-}
-
-serde_as_text!(UnlistedReleasePolicy);

@@ -1,4 +1,4 @@
-use crate::{KernelSeries, ParseKernelSeriesError, ParseZfsVersionError, ZfsVersion};
+use crate::{KernelSeries, ZfsVersion};
 
 /// The file `META` at the root of an OpenZFS source tree.
 ///
@@ -20,11 +20,14 @@ impl Meta {
         let number = fields.required("Version")?;
         // The release candidates of 2.3.0 all have `Version: 2.3.0`; only `Release` differs.
         let version = if release.starts_with("rc") { &format!("{number}-{release}") } else { number };
-        let version = version.parse().map_err(MetaError::Version)?;
+        let not_released = |error| MetaError(format!("META is not that of a released version: {error}"));
+        let version = version.parse().map_err(not_released)?;
         let linux_min = fields.series("Linux-Minimum")?;
         let linux_max = fields.series("Linux-Maximum")?;
         if linux_min > linux_max {
-            return Err(MetaError::EmptyRange { min: linux_min, max: linux_max });
+            let bounds =
+                format!("`Linux-Maximum` {linux_max} of META is below its `Linux-Minimum` {linux_min}");
+            return Err(MetaError(bounds));
         }
         Ok(Self { version, release, linux_min, linux_max })
     }
@@ -48,29 +51,11 @@ impl Meta {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-pub enum MetaError {
-    #[error("line {number} of META is not `Key: value`: `{line}`")]
-    #[diagnostic(help("expected the file META of an OpenZFS source tree; check the source of this file"))]
-    Line {
-        /// Counted from 1.
-        number: usize,
-        line: String,
-    },
-    #[error("META has no `{0}`")]
-    Missing(&'static str),
-    #[error("META has `{0}` twice")]
-    Repeated(String),
-    #[error("META is not that of a released version: {0}")]
-    Version(ParseZfsVersionError),
-    #[error("`{key}` of META cannot be read: {reason}")]
-    Series {
-        /// `Linux-Minimum` or `Linux-Maximum`.
-        key: &'static str,
-        reason: ParseKernelSeriesError,
-    },
-    #[error("`Linux-Maximum` {max} of META is below its `Linux-Minimum` {min}")]
-    EmptyRange { min: KernelSeries, max: KernelSeries },
-}
+#[error("{0}")]
+#[diagnostic(help(
+    "expected the file META of a released OpenZFS source tree; check the source of this file"
+))]
+pub struct MetaError(String);
 
 /// Where upstream shows the `META` of a release.
 pub(crate) fn meta_url(zfs: ZfsVersion) -> String {
@@ -85,23 +70,25 @@ impl<'a> Fields<'a> {
         let mut fields: Vec<(&str, &str)> = Vec::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let (key, value) = line.split_once(':').filter(|(key, _)| is_key(key)).ok_or_else(|| {
-                MetaError::Line { number: index + 1, line: line.chars().take(60).collect() }
+                let line: String = line.chars().take(60).collect();
+                MetaError(format!("line {} of META is not `Key: value`: `{line}`", index + 1))
             })?;
             if fields.iter().any(|(known, _)| *known == key) {
-                return Err(MetaError::Repeated(key.to_owned()));
+                return Err(MetaError(format!("META has `{key}` twice")));
             }
             fields.push((key, value.trim()));
         }
         Ok(Self(fields))
     }
 
-    fn required(&self, key: &'static str) -> Result<&'a str, MetaError> {
+    fn required(&self, key: &str) -> Result<&'a str, MetaError> {
         let found = self.0.iter().find(|(known, value)| *known == key && !value.is_empty());
-        found.map(|(_, value)| *value).ok_or(MetaError::Missing(key))
+        found.map(|(_, value)| *value).ok_or_else(|| MetaError(format!("META has no `{key}`")))
     }
 
-    fn series(&self, key: &'static str) -> Result<KernelSeries, MetaError> {
-        self.required(key)?.parse().map_err(|reason| MetaError::Series { key, reason })
+    fn series(&self, key: &str) -> Result<KernelSeries, MetaError> {
+        let invalid = |reason| MetaError(format!("`{key}` of META cannot be read: {reason}"));
+        self.required(key)?.parse().map_err(invalid)
     }
 }
 

@@ -1,13 +1,15 @@
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::{KernelRelease, KernelSeries, ZfsVersion};
 
 /// Whether a release of OpenZFS may be built for a kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Verdict {
     Compatible,
+    #[serde(untagged)]
     Incompatible(Incompatibility),
 }
 
@@ -30,19 +32,6 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Serialize for Verdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Compatible => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("kind", self.kind())?;
-                map.end()
-            }
-            Self::Incompatible(incompatibility) => incompatibility.serialize(serializer),
-        }
-    }
-}
-
 /// Why a release is not built for a kernel. An expected answer, not an error; its text is one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incompatibility {
@@ -52,7 +41,7 @@ pub struct Incompatibility {
 }
 
 /// `source` is a link to where the bound is declared or the exclusion was reported.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum IncompatibilityCause {
     /// The matrix has no row for the release.
@@ -130,7 +119,7 @@ impl fmt::Display for Incompatibility {
 /// `kind`, what the kind has (`max`, `min`, `reason`, `source`), `zfs`, `kernel`, `message`.
 impl Serialize for Incompatibility {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
+        #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]
             cause: &'a IncompatibilityCause,

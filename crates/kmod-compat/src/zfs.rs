@@ -46,11 +46,8 @@ impl FromStr for ZfsVersion {
     type Err = ParseZfsVersionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let version =
-            semver::Version::parse(text).map_err(|_| ParseZfsVersionError::Malformed(text.to_owned()))?;
-        if !version.build.is_empty() {
-            return Err(ParseZfsVersionError::Malformed(text.to_owned()));
-        }
+        let version = semver::Version::parse(text).ok().filter(|version| version.build.is_empty());
+        let Some(version) = version else { return Err(ParseZfsVersionError::Malformed(text.to_owned())) };
         if is_release_candidate(&version.pre) {
             return Err(ParseZfsVersionError::ReleaseCandidate(text.to_owned()));
         }

@@ -76,19 +76,8 @@ pub async fn fetch_index(
     Ok(ReleaseIndex { stream, releases, skipped, request })
 }
 
-/// [`QueryError::KernelUnknown`] if no document names the kernel; the image itself can still be inspected.
-pub async fn fetch(
-    http: &Http,
-    registries: &Registries,
-    endpoints: &Endpoints,
-    stream: Stream,
-    arch: Arch,
-) -> Result<CoreOsRelease, QueryError> {
-    let index = fetch_index(http, endpoints, stream).await?;
-    fetch_newest(http, registries, endpoints, &index, arch).await
-}
-
-/// Like [`fetch`]; one index serves every architecture.
+/// [`QueryError::KernelUnknown`] if no document names the kernel; the image itself can still be inspected. One index
+/// serves every architecture.
 pub async fn fetch_newest(
     http: &Http,
     registries: &Registries,
@@ -103,7 +92,8 @@ pub async fn fetch_newest(
     let Some((kernel, kernel_source)) =
         detect_kernel(http, registries, &folder, image, arch, &mut tried).await?
     else {
-        let unknown = KernelUnknown::new(image.clone(), arch, tried).of(stream, version);
+        let (image, release) = (image.clone(), Some((stream, version)));
+        let unknown = KernelUnknown { image, arch, tried, release, version: None, created: None };
         return Err(QueryError::KernelUnknown(Box::new(unknown)));
     };
     let (fedora, image) = (version.fedora(), image.clone());

@@ -65,7 +65,7 @@ impl ResolvedImage {
         let Self { image, arch, created, .. } = self;
         let Some(kernel) = kernel else {
             let tried = vec![RequestInfo::new(&image.to_string(), "the image's label `ostree.linux`")];
-            let unknown = KernelUnknown::new(image, arch, tried).labelled(version, created);
+            let unknown = KernelUnknown { image, arch, tried, release: None, version, created };
             return Err(QueryError::KernelUnknown(Box::new(unknown)));
         };
         let fedora = crate::coreos::fedora_of(&kernel, version.as_deref());

@@ -42,14 +42,11 @@ impl PackageRepository {
 
     fn url(self, endpoints: &Endpoints, kernel: &KernelRelease, fedora: FedoraVersion, file: &str) -> String {
         let arch = kernel.arch();
+        let tree = |kind: &str| format!("{kind}/{fedora}/Everything/{arch}/os/Packages/k");
         let (base, folder) = match self {
             Self::Updates => (&endpoints.fedora, format!("updates/{fedora}/Everything/{arch}/Packages/k")),
-            Self::Releases => {
-                (&endpoints.fedora, format!("releases/{fedora}/Everything/{arch}/os/Packages/k"))
-            }
-            Self::Development => {
-                (&endpoints.fedora, format!("development/{fedora}/Everything/{arch}/os/Packages/k"))
-            }
+            Self::Releases => (&endpoints.fedora, tree("releases")),
+            Self::Development => (&endpoints.fedora, tree("development")),
             Self::UpdatesArchive => (&endpoints.updates_archive, format!("{fedora}/{arch}")),
             Self::CoreOsPool => (&endpoints.coreos_pool, format!("{arch}/Packages/k")),
             Self::Koji => {

@@ -23,7 +23,7 @@ use crate::reference::is_loopback;
 use crate::{Endpoints, FormatError, Http, QueryError, RequestInfo};
 
 pub use meta::parse_meta;
-pub use release::{Listed, Unusable, ZfsRelease, newest, parse_release, parse_releases, parse_tags};
+pub use release::{Listed, ZfsRelease, newest, parse_release, parse_releases, parse_tags};
 
 const REPOSITORY: &str = "repos/openzfs/zfs";
 
@@ -93,7 +93,7 @@ impl OpenZfs {
         for version in versions.into_iter().rev() {
             match self.listed(version).await {
                 Ok((_, Listed::Published(release))) => return Ok(release),
-                Ok((_, Listed::Unusable { why, .. })) => tracing::debug!(%version, %why, "passed over"),
+                Ok((_, Listed::Unusable(why))) => tracing::debug!(%version, %why, "passed over"),
                 // A tag is pushed before its release is published.
                 Err(QueryError::NotFound { .. }) => tracing::debug!(%version, "passed over: no release"),
                 Err(error) => return Err(error),
@@ -105,10 +105,10 @@ impl OpenZfs {
     pub async fn fetch_version(&self, version: ZfsVersion) -> Result<ZfsRelease, QueryError> {
         match self.listed(version).await? {
             (_, Listed::Published(release)) => Ok(release),
-            (request, Listed::Unusable { why, .. }) => Err(QueryError::NoRelease {
-                request,
-                reason: format!("OpenZFS {version} cannot be used: {why}"),
-            }),
+            (request, Listed::Unusable(why)) => {
+                let reason = format!("OpenZFS {version} cannot be used: {why}");
+                Err(QueryError::NoRelease { request, reason })
+            }
         }
     }
 

@@ -50,14 +50,6 @@ impl Upstream {
         image::resolve_digest(&self.registries, &image).await
     }
 
-    pub async fn kernel_devel(
-        &self,
-        kernel: &KernelRelease,
-        fedora: FedoraVersion,
-    ) -> Result<KernelRpm, QueryError> {
-        self.kernel_package(KernelPackage::Devel, kernel, fedora).await
-    }
-
     pub async fn kernel_package(
         &self,
         package: KernelPackage,

@@ -7,7 +7,7 @@ use kmod_compat::{
     ZfsVersion,
 };
 use kmod_query::coreos::SkippedEntries;
-use kmod_query::{KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
+use kmod_query::{KernelPackage, KernelUnknown, QueryError, Stream, Upstream, ZfsRelease};
 use miette::Diagnostic;
 
 use super::environment;
@@ -126,7 +126,7 @@ pub async fn declare(
 /// Resolves and pins everything that a build depends on.
 pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
     let (headers, builder_image) = futures_util::future::try_join(
-        upstream.kernel_devel(&known.target.kernel, known.fedora),
+        upstream.kernel_package(KernelPackage::Devel, &known.target.kernel, known.fedora),
         upstream.builder_image(known.fedora),
     )
     .await?;

@@ -3,7 +3,7 @@
 //! podman would run the C preprocessor on a file named `.in` and interpret comments as directives (podman-build(1),
 //! `--file`), so it gets only the rendered file.
 
-use miette::{LabeledSpan, NamedSource, SourceSpan};
+use miette::{LabeledSpan, NamedSource};
 
 use super::Digest;
 use super::inputs::BuildInputs;
@@ -64,86 +64,53 @@ pub fn containerfile(inputs: &BuildInputs) -> Result<String, TemplateError> {
 }
 
 /// Contains every fault, not only the first.
-#[derive(Debug, thiserror::Error)]
-#[error("`{name}` cannot be rendered")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{}` cannot be rendered", .template.name())]
 pub struct TemplateError {
-    name: String,
-    source_code: NamedSource<String>,
-    faults: Vec<TemplateErrorKind>,
-}
-
-#[derive(Debug)]
-enum TemplateErrorKind {
-    Unknown { placeholder: String, span: SourceSpan },
-    Unused { placeholder: String },
-    Unsafe { placeholder: String, value: String },
-}
-
-impl miette::Diagnostic for TemplateError {
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source_code)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.faults.iter().filter_map(|fault| match fault {
-            TemplateErrorKind::Unknown { placeholder, span } => {
-                Some(LabeledSpan::new_with_span(Some(format!("no value is called `{placeholder}`")), *span))
-            }
-            TemplateErrorKind::Unused { .. } | TemplateErrorKind::Unsafe { .. } => None,
-        })))
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        let sentences = self.faults.iter().filter_map(|fault| match fault {
-            TemplateErrorKind::Unknown { .. } => None,
-            TemplateErrorKind::Unused { placeholder } => {
-                Some(format!("the value `{placeholder}` is used nowhere: add `@{placeholder}@` or drop it"))
-            }
-            TemplateErrorKind::Unsafe { placeholder, value } => Some(format!(
-                "the value of `{placeholder}` has a character that a shell would act on: {value:?}"
-            )),
-        });
-        let text = sentences.collect::<Vec<_>>().join("\n");
-        (!text.is_empty()).then(|| Box::new(text) as Box<dyn std::fmt::Display>)
-    }
+    #[source_code]
+    template: NamedSource<String>,
+    /// Unknown placeholders.
+    #[label(collection)]
+    labels: Vec<LabeledSpan>,
+    /// About values.
+    #[help]
+    help: Option<String>,
 }
 
 /// Replaces each `@NAME@` by its value. Unknown placeholders, unused values, and values that a shell would split or
 /// expand are errors.
 pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<String, TemplateError> {
-    let mut faults = Vec::new();
+    let (mut labels, mut help) = (Vec::new(), Vec::new());
     let mut used = vec![false; values.len()];
     let mut rendered = String::with_capacity(template.len());
     let mut rest = 0;
     while let Some((start, end)) = next_placeholder(template, rest) {
         rendered.push_str(&template[rest..start]);
         let placeholder = &template[start + 1..end - 1];
-        match values.iter().position(|(name, _)| *name == placeholder) {
-            Some(position) => {
-                used[position] = true;
-                rendered.push_str(values[position].1);
-            }
-            None => faults.push(TemplateErrorKind::Unknown {
-                placeholder: placeholder.to_owned(),
-                span: (start, end - start).into(),
-            }),
+        if let Some(position) = values.iter().position(|(name, _)| *name == placeholder) {
+            used[position] = true;
+            rendered.push_str(values[position].1);
+        } else {
+            let label = format!("no value is called `{placeholder}`");
+            labels.push(LabeledSpan::new_with_span(Some(label), start..end));
         }
         rest = end;
     }
     rendered.push_str(&template[rest..]);
     for ((placeholder, value), used) in values.iter().zip(used) {
-        let placeholder = (*placeholder).to_owned();
         if !used {
-            faults.push(TemplateErrorKind::Unused { placeholder });
+            help.push(format!("the value `{placeholder}` is used nowhere: add `@{placeholder}@` or drop it"));
         } else if !is_plain_word(value) {
-            faults.push(TemplateErrorKind::Unsafe { placeholder, value: (*value).to_owned() });
+            help.push(format!(
+                "the value of `{placeholder}` has a character that a shell would act on: {value:?}"
+            ));
         }
     }
-    if faults.is_empty() {
+    if labels.is_empty() && help.is_empty() {
         return Ok(rendered);
     }
-    let source_code = NamedSource::new(name, template.to_owned());
-    Err(TemplateError { name: name.to_owned(), source_code, faults })
+    let help = (!help.is_empty()).then(|| help.join("\n"));
+    Err(TemplateError { template: NamedSource::new(name, template.to_owned()), labels, help })
 }
 
 /// The range of the next `@NAME@` at or after `from`.
@@ -213,17 +180,7 @@ mod tests {
 
     #[test]
     fn the_shipped_template_fits_its_values() {
-        let names = [
-            "ARCH",
-            "BUILDER_IMAGE",
-            "FEDORA",
-            "KERNEL_DEVEL_RPM",
-            "KERNEL_RELEASE",
-            "SOURCE_DATE_EPOCH",
-            "TARBALL",
-            "ZFS_VERSION",
-        ];
-        let rendered = render(TEMPLATE_NAME, TEMPLATE, &names.map(|name| (name, "value"))).unwrap();
+        let rendered = containerfile(&crate::model::inputs::tests::inputs()).unwrap();
         for stage in [USERLAND_STAGE, KMOD_STAGE] {
             assert!(rendered.lines().any(|line| line == format!("FROM scratch AS {stage}")), "{stage}");
         }

@@ -48,7 +48,7 @@ impl Publication {
         if evidence.accepted.is_empty() && evidence.made.is_empty() {
             return Err(PublicationError::NoEvidence { tag });
         }
-        evidence.made.iter().try_for_each(|manifest_with_blobs| refers_to(&image, manifest_with_blobs))?;
+        evidence.made.iter().try_for_each(|attachment| refers_to(&image, attachment))?;
         Ok(Self { image, evidence, inputs: None, tag, conflict_policy })
     }
 
@@ -81,7 +81,7 @@ impl Publication {
 
     /// Every referrer that the image must have before it gets its tag.
     pub fn referrers(&self) -> BTreeSet<Digest> {
-        let made = self.attachments().map(|manifest_with_blobs| manifest_with_blobs.digest().clone());
+        let made = self.attachments().map(|attachment| attachment.digest().clone());
         made.chain(self.evidence.accepted.iter().cloned()).collect()
     }
 
@@ -93,16 +93,11 @@ impl Publication {
         if !remote.image {
             steps.extend([PublishStep::UploadBlobs(image.clone()), PublishStep::PutManifest(image.clone())]);
         }
-        let missing: Vec<_> = self
-            .attachments()
-            .map(ManifestWithBlobs::digest)
-            .filter(|made| !remote.referrers.contains(*made))
-            .collect();
+        let attached = self.attachments().map(ManifestWithBlobs::digest);
+        let missing: Vec<_> = attached.filter(|made| !remote.referrers.contains(*made)).cloned().collect();
         for digest in &missing {
-            steps.extend([
-                PublishStep::UploadBlobs((*digest).clone()),
-                PublishStep::PutManifest((*digest).clone()),
-            ]);
+            steps
+                .extend([PublishStep::UploadBlobs(digest.clone()), PublishStep::PutManifest(digest.clone())]);
         }
         if !missing.is_empty() {
             steps.push(PublishStep::UpdateReferrersIndex(image.clone()));
@@ -131,24 +126,20 @@ impl Publication {
 impl TagConflictPolicy {
     pub fn may_tag(self, tag: &Tag, there: Option<&Digest>, ours: &Digest) -> Result<(), PublicationError> {
         match there {
-            Some(there) if there != ours && self == Self::Refuse => Err(PublicationError::TagConflict {
-                tag: tag.clone(),
-                there: there.clone(),
-                ours: ours.clone(),
-            }),
+            Some(there) if there != ours && self == Self::Refuse => {
+                let (tag, there, ours) = (tag.clone(), there.clone(), ours.clone());
+                Err(PublicationError::TagConflict { tag, there, ours })
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn refers_to(
-    image: &ManifestWithBlobs,
-    manifest_with_blobs: &ManifestWithBlobs,
-) -> Result<(), PublicationError> {
-    if manifest_with_blobs.subject() == Some(image.digest()) {
+fn refers_to(image: &ManifestWithBlobs, attachment: &ManifestWithBlobs) -> Result<(), PublicationError> {
+    if attachment.subject() == Some(image.digest()) {
         return Ok(());
     }
-    let (evidence, image) = (manifest_with_blobs.digest().clone(), image.digest().clone());
+    let (evidence, image) = (attachment.digest().clone(), image.digest().clone());
     Err(PublicationError::OtherSubject { evidence, image })
 }
 
@@ -263,6 +254,10 @@ mod tests {
         publication.with_inputs(inputs).unwrap()
     }
 
+    fn signature(publication: &Publication) -> Option<RawManifest> {
+        publication.evidence().signature.as_ref().map(|(_, signed)| signed.manifest().clone())
+    }
+
     #[test]
     fn rejects_missing_evidence_and_attachments_of_other_images() {
         let image = manifest_with_blobs("image", None);
@@ -296,11 +291,7 @@ mod tests {
             tag: Some(publication.image().digest().clone()),
             image: true,
             referrers: publication.referrers(),
-            signature: publication
-                .evidence()
-                .signature
-                .as_ref()
-                .map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone()),
+            signature: signature(&publication),
         };
         assert_eq!(publication.steps(&remote).unwrap(), []);
     }
@@ -310,12 +301,11 @@ mod tests {
         fn sets_the_tag_last_after_reading_back(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
             let publication = publication(TagConflictPolicy::Refuse);
             let digests: Vec<_> = publication.attachments().map(|made| made.digest().clone()).collect();
-            let signature = publication.evidence().signature.as_ref().map(|(_, manifest_with_blobs)| manifest_with_blobs.manifest().clone());
             let remote = RemoteState {
                 tag: tagged.then(|| publication.image().digest().clone()),
                 image,
                 referrers: digests.into_iter().zip(here).filter(|(_, here)| *here).map(|(it, _)| it).collect(),
-                signature: signature.filter(|_| signed),
+                signature: signature(&publication).filter(|_| signed),
             };
             let steps = publication.steps(&remote).unwrap();
             let complete = image && here == [true; 3] && signed;

@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::ops::Deref;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kmod_builder::model::Compression;
 use kmod_builder::model::boot_test::{Boot, BootStep};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::command_output::{CommandOutput, program, write_program};
+use crate::command_output::{CommandOutput, Program, write_program};
 use crate::images::Rpms;
 use crate::rpms::{self, KERNEL, Recipe};
 
@@ -20,7 +19,15 @@ const DIGEST: &str = "6060caa0ed47c948c35847b504575aa9c42d675eb7c0868494eb217d4f
 type Variables = [(&'static str, String)];
 
 pub(crate) struct World {
-    directory: TempDir,
+    program: Program,
+}
+
+impl Deref for World {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
 }
 
 pub(crate) fn with_tools(zfs: Recipe) -> Recipe {
@@ -37,20 +44,18 @@ impl World {
     }
 
     pub(crate) async fn of(packages: (Vec<Recipe>, Vec<Recipe>)) -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let mut program = Program::new();
+        program.set("PATH", format!("{}:/usr/bin:/bin", program.path("programs").display()));
+        let world = Self { program };
         let rpms = Rpms::new(packages);
         let (layout, built) = rpms.compose(Compression::Zstd, &world.path("images")).await;
         layout.list(built.manifest(), Some(&rpms::target().tag())).unwrap();
-        rpms::kernel_core(world.directory.path());
-        rpms::kernel_modules(world.directory.path());
+        rpms::kernel_core(&world.path(""));
+        rpms::kernel_modules(&world.path(""));
         fs::create_dir_all(world.path("root/bin")).unwrap();
         fs::write(world.path("root/bin/busybox"), rpms::module_file(62, KERNEL)).unwrap();
         fs::create_dir(world.path("programs")).unwrap();
         world
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
     }
 
     /// An emulator that prints what the guest of each boot says; `change` may change the lines.
@@ -80,23 +85,31 @@ impl World {
         write_program(&self.path("programs/qemu-system-x86_64"), &script);
     }
 
-    fn run(&self, arguments: &[&str]) -> CommandOutput {
-        self.test(&format!("oci:{}", self.path("images").display()), arguments, &[])
+    async fn boot(&self, arguments: &[&str]) -> CommandOutput {
+        self.test("oci:images", arguments, &[]).await
     }
 
-    pub(crate) fn test(&self, image: &str, arguments: &[&str], environment: &Variables) -> CommandOutput {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zfs-kmods"));
-        command.arg("boot-test").arg(image).args(arguments);
-        command.arg("--root").arg(self.path("root"));
-        command.arg("--kernel-core").arg(self.path("kernel-core.rpm"));
-        command.arg("--kernel-modules").arg(self.path("kernel-modules-core.rpm"));
-        let path = format!("{}:/usr/bin:/bin", self.path("programs").display());
-        command.env_clear().env("PATH", path).env("ZFS_KMODS_CACHE", self.path("cache"));
-        command.envs(environment.iter().cloned()).output().unwrap().into()
+    pub(crate) async fn test(
+        &self,
+        image: &str,
+        arguments: &[&str],
+        environment: &Variables,
+    ) -> CommandOutput {
+        let packages = [
+            "--root",
+            "root",
+            "--kernel-core",
+            "kernel-core.rpm",
+            "--kernel-modules",
+            "kernel-modules-core.rpm",
+        ];
+        let mut command = self.command(&[&["boot-test", image], arguments, &packages].concat());
+        command.envs(environment.iter().cloned()).output().await.unwrap().into()
     }
 
-    fn json(&self, arguments: &[&str], status: i32) -> Value {
-        self.run(&[arguments, &["--format", "json", "--accel", "tcg"]].concat()).with(status).json()
+    async fn json(&self, arguments: &[&str], status: i32) -> Value {
+        let arguments = [arguments, &["--format", "json", "--accel", "tcg"]].concat();
+        self.boot(&arguments).await.with(status).json()
     }
 }
 
@@ -108,7 +121,7 @@ fn entries(directory: &Path) -> usize {
 async fn passes_when_every_step_passes() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, _, line| line);
-    let test = world.json(&["--memory", "2G"], 0);
+    let test = world.json(&["--memory", "2G"], 0).await;
     assert_eq!((&test["target"]["zfs"], &test["target"]["kernel"]), (&"2.4.3".into(), &KERNEL.into()));
     assert_eq!(test["result"], "passed");
     assert_eq!((&test["guest"]["accelerator"], &test["guest"]["memory"]), (&"tcg".into(), &2048.into()));
@@ -117,10 +130,10 @@ async fn passes_when_every_step_passes() {
     assert_eq!(test["console"], Value::Null);
     assert_eq!(entries(&world.path("cache/logs")), 0, "a console log was kept without --keep-console");
     assert_eq!(entries(&world.path("cache")), 1, "files of the guest were left");
-    assert_eq!(test["guest"]["initramfs"], world.json(&[], 0)["guest"]["initramfs"]);
+    assert_eq!(test["guest"]["initramfs"], world.json(&[], 0).await["guest"]["initramfs"]);
 
     let kept = world.path("console.log");
-    let test = world.json(&["--keep-console", kept.to_str().unwrap()], 0);
+    let test = world.json(&["--keep-console", kept.to_str().unwrap()], 0).await;
     assert_eq!(test["console"], kept.display().to_string());
     assert!(fs::read_to_string(kept).unwrap().contains("reboot: Power down"));
 }
@@ -133,7 +146,7 @@ async fn fails_when_the_pool_cannot_be_imported() {
         (Boot::Second, BootStep::Import) => format!("say 2 import failed \"{reason}\"; exit 0"),
         _ => line,
     });
-    let output = world.run(&["--accel", "tcg"]).with(3).says(&[
+    let output = world.boot(&["--accel", "tcg"]).await.with(3).says(&[
         &format!("\n  the pool did not come back after the reboot: {reason}\n"),
         "FAILED: OpenZFS 2.4.3 for 6.17.8-300.fc43.x86_64",
     ]);
@@ -160,7 +173,7 @@ async fn stops_a_guest_that_hangs_or_has_an_oops() {
         let world = World::new(KERNEL).await;
         world.emulator(|_, found, good| if found == step { line.to_owned() } else { good });
         let started = Instant::now();
-        let test = world.json(&["--timeout", timeout], 3);
+        let test = world.json(&["--timeout", timeout], 3).await;
         assert!(started.elapsed() < Duration::from_mins(1), "{step}");
         assert_eq!((&test["reason"], test["boots"].as_array().unwrap().len()), (&reason.into(), 1));
     }
@@ -169,7 +182,7 @@ async fn stops_a_guest_that_hangs_or_has_an_oops() {
 #[tokio::test]
 async fn does_not_boot_modules_of_another_kernel() {
     let world = World::new("6.17.8-301.fc43.x86_64").await;
-    let test = world.json(&[], 3);
+    let test = world.json(&[], 3).await;
     let says = "it says 6.17.8-301.fc43.x86_64, the image is for 6.17.8-300.fc43.x86_64";
     assert_eq!(test["reason"], format!("spl.ko was built for another kernel: {says}"));
 }
@@ -178,9 +191,8 @@ async fn does_not_boot_modules_of_another_kernel() {
 async fn tests_nothing_without_an_emulator() {
     let world = World::new(KERNEL).await;
     // Nothing else is on the search path either, wherever this test runs.
-    let mut command = program(world.directory.path());
-    let image = format!("oci:{}", world.path("images").display());
-    command.args(["boot-test", "--format", "json", &image]).env("PATH", world.path("programs"));
+    let mut command = world.command(&["boot-test", "--format", "json", "oci:images"]);
+    command.env("PATH", world.path("programs"));
     let output = CommandOutput::from(command.output().await.unwrap()).with(1);
     assert_eq!(output.json()["result"], "not-tested");
     assert_eq!(output.json()["reason"], "qemu-system-x86_64 is not installed");
@@ -192,7 +204,7 @@ async fn rejects_a_kernel_package_of_another_kernel() {
     let world = World::new(KERNEL).await;
     world.emulator(|_, _, line| line);
     fs::rename(world.path("kernel-modules-core.rpm"), world.path("kernel-core.rpm")).unwrap();
-    rpms::kernel_package(world.directory.path(), "kernel-modules-core", &[]);
-    let output = world.run(&["--accel", "tcg"]).with(1);
+    rpms::kernel_package(&world.path(""), "kernel-modules-core", &[]);
+    let output = world.boot(&["--accel", "tcg"]).await.with(1);
     output.explains(&["test with the exact kernel of the image"]);
 }

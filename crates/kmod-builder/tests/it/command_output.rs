@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub(crate) fn program(home: &Path) -> Command {
 /// [`program`] in a directory of its own, with more variables.
 pub(crate) struct Program {
     pub(crate) directory: TempDir,
-    environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Program {
@@ -45,13 +46,13 @@ impl Program {
         self.directory.path().join(name)
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = program(self.directory.path());
         command.args(arguments).envs(self.environment.iter().cloned()).current_dir(self.directory.path());
         command
     }
 
-    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandOutput {
+    pub(crate) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> CommandOutput {
         self.command(arguments).output().await.unwrap().into()
     }
 }

@@ -19,7 +19,7 @@ use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 
 use crate::command_output::write_program;
-use crate::publish::{image, impatient, open, referrer};
+use crate::publish::{image, impatient, open, referrer, serve};
 use crate::registry_server::{Fault, Options, Server};
 
 #[tokio::test]
@@ -48,8 +48,7 @@ async fn a_token_endpoint_that_is_down_is_no_refusal() {
 
 #[tokio::test]
 async fn lists_are_read_to_their_end() {
-    let server = Server::start(Options { referrers_api: true, ..Options::default() }).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options { referrers_api: true, ..Options::default() }).await;
     assert_eq!(registry.tags().await.unwrap(), [], "`tags: null` is no tags");
     let directory = tempfile::tempdir().unwrap();
     let image = image(directory.path(), 10);
@@ -93,8 +92,7 @@ async fn no_failure_is_taken_for_none() {
 
 #[tokio::test]
 async fn stored_evidence_is_found_and_a_rejection_is_unknown() {
-    let server = Server::start(Options { referrers_api: true, ..Options::default() }).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options { referrers_api: true, ..Options::default() }).await;
     let key = SigningKey::generate().unwrap();
     let (repository, digest) = (server.repository().to_string(), Digest::of(b"image"));
     let subject = StatementSubject::image(&repository, digest.clone(), 5);
@@ -126,8 +124,7 @@ async fn stored_evidence_is_found_and_a_rejection_is_unknown() {
 
 #[tokio::test]
 async fn a_download_is_resumed_and_its_end_checked() {
-    let server = Server::start(Options::default()).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options::default()).await;
     let content = vec![7_u8; 300_000];
     let blob = Blob::of(content.clone());
     registry.send_blobs(std::slice::from_ref(&blob), &UploadProgress::none()).await.unwrap();
@@ -158,8 +155,7 @@ async fn a_download_is_resumed_and_its_end_checked() {
 
 #[tokio::test]
 async fn a_manifest_is_what_its_digest_says() {
-    let server = Server::start(Options::default()).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options::default()).await;
     let manifest = RawManifest::new(&b"{}"[..], "application/vnd.oci.image.index.v1+json");
     registry.put_tag(&"tag".parse().unwrap(), &manifest).await.unwrap();
     let selectors = [TagOrDigest::Tag("tag".parse().unwrap()), TagOrDigest::Digest(manifest.digest.clone())];

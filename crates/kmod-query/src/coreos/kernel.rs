@@ -107,24 +107,12 @@ pub struct KernelUnknown {
     pub image: PinnedImage,
     pub arch: Arch,
     pub tried: Vec<RequestInfo>,
-    release: Option<(Stream, CoreOsVersion)>,
-    version: Option<String>,
-    created: Option<Timestamp>,
+    pub(crate) release: Option<(Stream, CoreOsVersion)>,
+    pub(crate) version: Option<String>,
+    pub(crate) created: Option<Timestamp>,
 }
 
 impl KernelUnknown {
-    pub(crate) const fn new(image: PinnedImage, arch: Arch, tried: Vec<RequestInfo>) -> Self {
-        Self { image, arch, tried, release: None, version: None, created: None }
-    }
-
-    pub(super) fn of(self, stream: Stream, version: CoreOsVersion) -> Self {
-        Self { release: Some((stream, version)), ..self }
-    }
-
-    pub(crate) fn labelled(self, version: Option<String>, created: Option<Timestamp>) -> Self {
-        Self { version, created, ..self }
-    }
-
     /// The release with the kernel from the RPM database of its image. `None` if the image is not from a stream, or
     /// if the kernel is for another architecture.
     pub fn release(self, kernel: KernelRelease) -> Option<CoreOsRelease> {

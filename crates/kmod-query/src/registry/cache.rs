@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,21 +26,22 @@ impl Registry {
     /// Caches content by digest for a week. Tags and lists are always requested.
     #[must_use]
     pub fn cached_by(&self, content: ContentCache) -> Self {
-        self.with_cache(RegistryCache { content, lacks_referrers_api: Mutex::new(None) })
+        let cache = RegistryCache { content, lacks_referrers_api: Mutex::new(None) };
+        Self { cache: Some(Arc::new(cache)), ..self.clone() }
     }
 
     pub(super) fn cached(&self, digest: &Digest) -> Option<RawManifest> {
-        self.cache()?.content.read_younger(digest, FRESH)
+        self.cache.as_ref()?.content.read_younger(digest, FRESH)
     }
 
     pub(super) fn cache_manifest(&self, manifest: &RawManifest) {
-        if let Some(cache) = self.cache() {
+        if let Some(cache) = &self.cache {
             cache.content.keep(manifest);
         }
     }
 
     pub(super) fn cache_blob(&self, bytes: &Bytes) {
-        if let Some(cache) = self.cache() {
+        if let Some(cache) = &self.cache {
             cache.content.keep(&RawManifest::new(bytes.clone(), BLOB));
         }
     }
@@ -49,7 +51,7 @@ impl Registry {
         &self,
         request: impl AsyncFnOnce() -> Result<Option<T>, RegistryError>,
     ) -> Result<Option<T>, RegistryError> {
-        let Some(cache) = self.cache() else { return request().await };
+        let Some(cache) = &self.cache else { return request().await };
         // Held during the first request, whose result all others use.
         let mut lacks = cache.lacks_referrers_api.lock().await;
         match *lacks {

@@ -109,7 +109,7 @@ impl Registries {
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
-    cache: Option<Arc<RegistryCache>>,
+    pub(super) cache: Option<Arc<RegistryCache>>,
 }
 
 #[derive(Debug)]
@@ -123,14 +123,6 @@ struct Inner {
 }
 
 impl Registry {
-    pub(super) fn with_cache(&self, cache: RegistryCache) -> Self {
-        Self { inner: Arc::clone(&self.inner), cache: Some(Arc::new(cache)) }
-    }
-
-    pub(super) fn cache(&self) -> Option<&RegistryCache> {
-        self.cache.as_deref()
-    }
-
     pub fn repository(&self) -> &Repository {
         &self.inner.repository
     }

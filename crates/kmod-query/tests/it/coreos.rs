@@ -1,10 +1,10 @@
 use kmod_compat::Arch;
-use kmod_query::coreos::fetch;
-use kmod_query::{CoreOsRelease, Http, HttpOptions, KernelSource, QueryError, Stream};
+use kmod_query::coreos::{fetch_index, fetch_newest};
+use kmod_query::{CoreOsRelease, Http, KernelSource, QueryError, Stream};
 use wiremock::{MockServer, ResponseTemplate};
 
 use crate::image::{digest, serve_image};
-use crate::support::{asked, endpoints, get, http, json, options, registries};
+use crate::support::{asked, cached_http, endpoints, get, http, json, registries};
 
 const BUILD: &str = "/coreos/prod/streams/stable/builds/43.20260301.3.1/x86_64";
 const KERNEL: &str = "6.18.13-200.fc43.x86_64";
@@ -20,7 +20,13 @@ async fn server(config: &str) -> MockServer {
 }
 
 async fn ask(server: &MockServer) -> Result<CoreOsRelease, QueryError> {
-    fetch(&http(), &registries(), &endpoints(server), Stream::Stable, Arch::X86_64).await
+    ask_with(&http(), server).await
+}
+
+async fn ask_with(http: &Http, server: &MockServer) -> Result<CoreOsRelease, QueryError> {
+    let endpoints = endpoints(server);
+    let index = fetch_index(http, &endpoints, Stream::Stable).await?;
+    fetch_newest(http, &registries(), &endpoints, &index, Arch::X86_64).await
 }
 
 const NO_LABEL: &str = r#"{"architecture": "amd64", "config": {"Labels": {"containers.bootc": "1"}}}"#;
@@ -38,8 +44,7 @@ async fn the_usual_way_takes_two_requests() {
     let server = server(NO_LABEL).await;
     get(&server, &format!("{BUILD}/commitmeta.json"), commit_meta()).await;
     let http = http();
-    let release =
-        fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
+    let release = ask_with(&http, &server).await.unwrap();
     assert_eq!(release.kernel.to_string(), KERNEL);
     assert_eq!(release.kernel_source, KernelSource::CommitMeta);
     assert_eq!((release.version.to_string().as_str(), release.fedora.number()), ("43.20260301.3.1", 43));
@@ -50,24 +55,26 @@ async fn the_usual_way_takes_two_requests() {
 
 #[tokio::test]
 async fn the_documents_of_a_build_are_asked_for_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = HttpOptions { cache: Some(directory.path().to_owned()), ..options() };
-    let http = Http::new(options).unwrap();
+    let (_directory, http) = cached_http();
     let server = server(NO_LABEL).await;
     let at = format!("{BUILD}/commitmeta.json");
     // What a server in trouble says is no answer for ever.
     get(&server, &at, json("{\"ostree.linux\": 1}").insert_header("ETag", "\"one\"")).await;
-    assert!(fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.is_err());
+    assert!(ask_with(&http, &server).await.is_err());
     server.reset().await;
     let index = include_str!("../fixtures/coreos-releases.json");
     get(&server, "/coreos/prod/streams/stable/releases.json", json(index)).await;
     get(&server, &at, commit_meta().insert_header("ETag", "\"two\"")).await;
     for _ in 0..3 {
-        let release =
-            fetch(&http, &registries(), &endpoints(&server), Stream::Stable, Arch::X86_64).await.unwrap();
-        assert_eq!(release.kernel.to_string(), KERNEL);
+        assert_eq!(ask_with(&http, &server).await.unwrap().kernel.to_string(), KERNEL);
     }
     assert_eq!(asked(&server, &at).await, 1);
+}
+
+/// The kernel, and where it was found.
+async fn found(server: &MockServer) -> (String, KernelSource) {
+    let release = ask(server).await.unwrap();
+    (release.kernel.to_string(), release.kernel_source)
 }
 
 #[tokio::test]
@@ -75,7 +82,7 @@ async fn the_metadata_has_the_package_list_too() {
     let server = server(NO_LABEL).await;
     let text = r#"{"rpmostree.rpmdb.pkglist": [["kernel-core", "0", "6.18.13", "200.fc43", "x86_64"]]}"#;
     get(&server, &format!("{BUILD}/commitmeta.json"), json(text)).await;
-    assert_eq!(ask(&server).await.unwrap().kernel_source, KernelSource::PackageList);
+    assert_eq!(found(&server).await, (KERNEL.to_owned(), KernelSource::PackageList));
 }
 
 #[tokio::test]
@@ -84,11 +91,7 @@ async fn missing_metadata_leads_to_the_lockfile() {
         let server = server(NO_LABEL).await;
         get(&server, &format!("{BUILD}/commitmeta.json"), missing).await;
         get(&server, &format!("{BUILD}/manifest-lock.generated.x86_64.json"), lockfile()).await;
-        let release = ask(&server).await.unwrap();
-        assert_eq!(
-            (release.kernel_source, release.kernel.to_string().as_str()),
-            (KernelSource::Lockfile, KERNEL)
-        );
+        assert_eq!(found(&server).await, (KERNEL.to_owned(), KernelSource::Lockfile));
     }
 }
 
@@ -96,12 +99,7 @@ async fn missing_metadata_leads_to_the_lockfile() {
 async fn then_the_image_is_asked() {
     let config =
         format!(r#"{{"architecture": "amd64", "config": {{"Labels": {{"ostree.linux": "{KERNEL}"}}}}}}"#);
-    let server = server(&config).await;
-    let release = ask(&server).await.unwrap();
-    assert_eq!(
-        (release.kernel_source, release.kernel.to_string().as_str()),
-        (KernelSource::ImageLabel, KERNEL)
-    );
+    assert_eq!(found(&server(&config).await).await, (KERNEL.to_owned(), KernelSource::ImageLabel));
 }
 
 #[tokio::test]

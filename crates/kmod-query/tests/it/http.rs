@@ -7,7 +7,7 @@ use kmod_query::{Http, HttpOptions, QueryError, RetryPolicy, Stream};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{asked, endpoints, get, http, json, options, retry_policy};
+use crate::support::{asked, cached_http, endpoints, get, http, json, options, retry_policy};
 
 const INDEX: &str = "/coreos/prod/streams/stable/releases.json";
 /// One release with an image.
@@ -180,8 +180,7 @@ async fn an_unusable_base_url_is_said_to_be_one() {
 
 #[tokio::test]
 async fn an_unchanged_document_comes_from_the_cache() {
-    let directory = tempfile::tempdir().unwrap();
-    let http = Http::new(HttpOptions { cache: Some(directory.path().to_owned()), ..options() }).unwrap();
+    let (directory, http) = cached_http();
     let server = MockServer::start().await;
     let unchanged = Mock::given(method("GET")).and(path(INDEX)).and(header("If-None-Match", "\"one\""));
     unchanged.respond_with(ResponseTemplate::new(304)).with_priority(1).mount(&server).await;
@@ -200,10 +199,7 @@ async fn an_unchanged_document_comes_from_the_cache() {
 
 #[tokio::test]
 async fn without_a_server_the_cache_is_no_answer() {
-    let directory = tempfile::tempdir().unwrap();
-    let retry_policy = RetryPolicy { attempts: 1, ..retry_policy() };
-    let options = HttpOptions { retry_policy, cache: Some(directory.path().to_owned()), ..options() };
-    let http = Http::new(options).unwrap();
+    let (_directory, http) = cached_http();
     let server = MockServer::start().await;
     get(&server, INDEX, json(SMALL).insert_header("ETag", "\"one\"")).await;
     ask(&http, &server).await.unwrap();

@@ -1,8 +1,8 @@
-use kmod_query::{Http, HttpOptions, OpenZfs, QueryError, ZfsRelease};
+use kmod_query::{Http, OpenZfs, QueryError, ZfsRelease};
 use wiremock::matchers::{bearer_token, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{asked, endpoints, get, http, json, options};
+use crate::support::{asked, cached_http, endpoints, get, http, json};
 
 const TAGS: &str = "/github/repos/openzfs/zfs/git/matching-refs/tags/zfs-2.4.";
 const RELEASES: &str = "/github/repos/openzfs/zfs/releases";
@@ -21,8 +21,12 @@ fn release(version: &str) -> String {
     )
 }
 
+fn openzfs(http: &Http, server: &MockServer) -> OpenZfs {
+    OpenZfs::new(http, &endpoints(server), None).unwrap()
+}
+
 async fn newest(http: &Http, server: &MockServer) -> Result<ZfsRelease, QueryError> {
-    OpenZfs::new(http, &endpoints(server), None)?.fetch_newest("2.4".parse().unwrap()).await
+    openzfs(http, server).fetch_newest("2.4".parse().unwrap()).await
 }
 
 #[tokio::test]
@@ -75,8 +79,7 @@ async fn without_tags_the_list_of_releases_serves_with_all_its_pages() {
     get(&server, RELEASES, first).await;
     assert_eq!(newest(&http(), &server).await.unwrap().version.to_string(), "2.4.10");
 
-    let openzfs = OpenZfs::new(&http(), &endpoints(&server), None).unwrap();
-    let all = openzfs.fetch_all().await.unwrap();
+    let all = openzfs(&http(), &server).fetch_all().await.unwrap();
     let all: Vec<String> = all.iter().map(|release| release.version.to_string()).collect();
     assert_eq!(all, ["2.40.1", "2.4.10", "2.4.3", "2.4.2", "2.3.8", "2.2.10", "2.2.9"]);
 }
@@ -86,8 +89,7 @@ async fn a_list_without_end_is_left() {
     let server = MockServer::start().await;
     let next = format!("<{}{RELEASES}?page=2>; rel=\"next\"", server.uri());
     get(&server, RELEASES, json("[]").insert_header("Link", next.as_str())).await;
-    let openzfs = OpenZfs::new(&http(), &endpoints(&server), None).unwrap();
-    assert!(matches!(openzfs.fetch_all().await, Err(QueryError::Format { .. })));
+    assert!(matches!(openzfs(&http(), &server).fetch_all().await, Err(QueryError::Format { .. })));
 }
 
 #[tokio::test]
@@ -96,7 +98,7 @@ async fn a_version_is_asked_for_by_name() {
     get(&server, &by_tag("2.4.3"), json(release("2.4.3"))).await;
     get(&server, &by_tag("2.4.4"), json(release("2.4.4").replace("uploaded", "starter"))).await;
     get(&server, &by_tag("2.4.2"), json(release("2.4.1"))).await;
-    let openzfs = OpenZfs::new(&http(), &endpoints(&server), None).unwrap();
+    let openzfs = openzfs(&http(), &server);
     let ask = async |version: &str| openzfs.fetch_version(version.parse().unwrap()).await;
     assert_eq!(ask("2.4.3").await.unwrap().version.to_string(), "2.4.3");
     let error = ask("2.4.4").await.unwrap_err().to_string();
@@ -144,14 +146,13 @@ async fn the_token_is_sent_only_where_it_is_safe() {
 
 #[tokio::test]
 async fn unchanged_answers_of_github_come_from_the_cache() {
-    let directory = tempfile::tempdir().unwrap();
-    let http = Http::new(HttpOptions { cache: Some(directory.path().to_owned()), ..options() }).unwrap();
+    let (_directory, http) = cached_http();
     let server = MockServer::start().await;
     let at = by_tag("2.4.3");
     let unchanged = Mock::given(path(&at)).and(header("If-None-Match", "W/\"one\""));
     unchanged.respond_with(ResponseTemplate::new(304)).with_priority(1).mount(&server).await;
     get(&server, &at, json(release("2.4.3")).insert_header("ETag", "W/\"one\"")).await;
-    let openzfs = OpenZfs::new(&http, &endpoints(&server), None).unwrap();
+    let openzfs = openzfs(&http, &server);
     let first = openzfs.fetch_version("2.4.3".parse().unwrap()).await.unwrap();
     let bytes = http.stats().bytes;
     assert_eq!(openzfs.fetch_version("2.4.3".parse().unwrap()).await.unwrap(), first);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use kmod_query::registry::NoCredentials;
 use kmod_query::{Endpoints, Http, HttpOptions, Registries, RetryPolicy};
+use tempfile::TempDir;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -25,6 +26,13 @@ pub(crate) fn registries() -> Registries {
 
 pub(crate) fn http() -> Http {
     Http::new(options()).unwrap()
+}
+
+/// With a cache.
+pub(crate) fn cached_http() -> (TempDir, Http) {
+    let directory = tempfile::tempdir().unwrap();
+    let http = Http::new(HttpOptions { cache: Some(directory.path().to_owned()), ..options() });
+    (directory, http.unwrap())
 }
 
 pub(crate) fn endpoints(server: &MockServer) -> Endpoints {

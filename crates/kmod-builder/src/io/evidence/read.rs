@@ -59,7 +59,7 @@ pub async fn simple_signatures(
     known: Option<&[u8]>,
 ) -> Lookup<Vec<SimpleSignature>> {
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
-    let layers = simple_signing::signature_layers(&manifest.bytes).map_err(|error| error.to_string())?;
+    let layers = simple_signing::signature_layers(&manifest.bytes)?;
     stream::iter(layers)
         .map(async |layer| {
             let payload = match known {

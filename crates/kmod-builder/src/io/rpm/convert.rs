@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use rpm::{Dependency, DependencyFlags, Error, IndexTag, PackageMetadata};
 
 use super::RpmError;
 use crate::model::Digest;
-use crate::model::packages::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
+use crate::model::packages::{Capability, Package, VersionOperator};
 
 pub(super) fn package(metadata: &PackageMetadata, digest: Digest, size: u64) -> Result<Package, RpmError> {
     let text = |value: Result<&str, Error>| value.map(str::to_owned).map_err(RpmError::from_crate);
@@ -60,19 +62,15 @@ fn capabilities(dependencies: Result<Vec<Dependency>, Error>) -> Result<Vec<Capa
     Ok(dependencies.map_err(RpmError::from_crate)?.into_iter().map(capability).collect())
 }
 
-fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, RpmError> {
+fn scriptlets(metadata: &PackageMetadata) -> Result<BTreeMap<&'static str, String>, RpmError> {
     let tags = [
-        (ScriptletKind::BeforeInstall, IndexTag::RPMTAG_PREIN),
-        (ScriptletKind::AfterInstall, IndexTag::RPMTAG_POSTIN),
-        (ScriptletKind::BeforeRemoval, IndexTag::RPMTAG_PREUN),
-        (ScriptletKind::AfterRemoval, IndexTag::RPMTAG_POSTUN),
-        (ScriptletKind::AfterTransaction, IndexTag::RPMTAG_POSTTRANS),
+        ("%pre", IndexTag::RPMTAG_PREIN),
+        ("%post", IndexTag::RPMTAG_POSTIN),
+        ("%preun", IndexTag::RPMTAG_PREUN),
+        ("%postun", IndexTag::RPMTAG_POSTUN),
+        ("%posttrans", IndexTag::RPMTAG_POSTTRANS),
     ];
-    let mut scriptlets = Vec::new();
-    for (kind, tag) in tags {
-        if let Some(text) = optional(metadata.header.get_entry_data_as_string(tag))? {
-            scriptlets.push(Scriptlet { kind, text: text.to_owned() });
-        }
-    }
-    Ok(scriptlets)
+    let text = |tag| Ok(optional(metadata.header.get_entry_data_as_string(tag))?.map(str::to_owned));
+    let found = tags.into_iter().map(|(name, tag)| Ok(text(tag)?.map(|text| (name, text))));
+    found.filter_map(Result::transpose).collect()
 }

@@ -63,7 +63,7 @@ fn artifact(
     let config = Blob::of(EMPTY_BYTES);
     let manifest = Manifest {
         artifact_type: Some(artifact_type.to_owned()),
-        subject: Some(Descriptor::new(&subject.media_type, subject.digest.clone(), subject.size)),
+        subject: Some(Descriptor::new(oci::MANIFEST, subject.digest.clone(), subject.size)),
         annotations,
         ..Manifest::new(config.descriptor(EMPTY), vec![descriptor])
     };

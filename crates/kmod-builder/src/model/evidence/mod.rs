@@ -16,19 +16,17 @@ pub mod summary;
 pub mod test_result;
 pub mod verify;
 
-pub use claims::{Claims, ParseClaimsError};
+pub use claims::Claims;
 pub use key::{KeyError, PublicKey};
 pub use signing_key::{SigningKey, SigningKeyError};
-pub use statement::{EvidenceKind, ParsedStatement, Statement, StatementError};
+pub use statement::{EvidenceKind, ParsedStatement, Statement};
 
-use super::{Digest, oci};
+use super::Digest;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementSubject {
     /// The repository, without tag or digest: `ghcr.io/owner/zfs-kmods`.
     pub name: String,
-    /// Of the image's manifest.
-    pub media_type: String,
     /// Of the image's manifest.
     pub digest: Digest,
     /// Of the image's manifest, in bytes.
@@ -38,7 +36,7 @@ pub struct StatementSubject {
 impl StatementSubject {
     /// An image with an OCI image manifest.
     pub fn image(name: impl Into<String>, digest: Digest, size: u64) -> Self {
-        Self { name: name.into(), media_type: oci::MANIFEST.to_owned(), digest, size }
+        Self { name: name.into(), digest, size }
     }
 }
 

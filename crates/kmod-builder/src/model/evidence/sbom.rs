@@ -239,17 +239,12 @@ pub(super) fn id_part(text: &str) -> String {
     text.chars().map(|char| if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }).collect()
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the SBOM {0}")]
-pub struct SbomError(String);
-
-/// The names and digests of the files that a document lists.
-pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomError> {
-    let fail = |what: &str| SbomError(what.to_owned());
+/// The names and digests of the files that a document lists. The error continues "the SBOM".
+pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, String> {
     if document["spdxVersion"] != "SPDX-2.3" {
-        return Err(fail("is not an SPDX 2.3 document"));
+        return Err("is not an SPDX 2.3 document".to_owned());
     }
-    let array = |name| document[name].as_array().ok_or_else(|| SbomError(format!("has no `{name}`")));
+    let array = |name| document[name].as_array().ok_or_else(|| format!("has no `{name}`"));
     let contained: BTreeSet<_> = array("relationships")?
         .iter()
         .filter(|relation| relation["spdxElementId"] == IMAGE && relation["relationshipType"] == "CONTAINS")
@@ -264,16 +259,16 @@ pub fn listed_files(document: &Value) -> Result<BTreeMap<String, Digest>, SbomEr
             format!("sha256:{value}").parse::<Digest>().ok()
         });
         let (Some(name), Some(digest)) = (name, digest) else {
-            return Err(SbomError(format!("lacks the file name or SHA-256 of {id}")));
+            return Err(format!("lacks the file name or SHA-256 of {id}"));
         };
         if files.insert(name.to_owned(), digest).is_some() {
-            return Err(SbomError(format!("lists {name} twice")));
+            return Err(format!("lists {name} twice"));
         }
     }
     if files.len() == contained.len() {
         Ok(files)
     } else {
-        Err(fail("names packages that it does not describe"))
+        Err("names packages that it does not describe".to_owned())
     }
 }
 

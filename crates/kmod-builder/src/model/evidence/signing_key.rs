@@ -64,13 +64,11 @@ impl SigningKey {
     }
 
     pub fn generate() -> Result<Self, SigningKeyError> {
-        Self::new(
-            KeyPair::generate_ecdsa_p256().map_err(|error| SigningKeyError::Signing(error.to_string()))?,
-        )
+        Self::new(KeyPair::generate_ecdsa_p256().map_err(signing)?)
     }
 
     fn new(pair: KeyPair) -> Result<Self, SigningKeyError> {
-        let public = pair.public_key_der().map_err(|error| SigningKeyError::Signing(error.to_string()))?;
+        let public = pair.public_key_der().map_err(signing)?;
         let public = PublicKey::from_der(public).map_err(|_| SigningKeyError::OtherAlgorithm)?;
         Ok(Self { pair, public })
     }
@@ -81,9 +79,8 @@ impl SigningKey {
 
     /// Returns the Sigstore bundle as JSON, without log entry and timestamp.
     pub fn sign(&self, statement: &Statement) -> Result<Vec<u8>, SigningKeyError> {
-        let fail = |error: &dyn ToString| SigningKeyError::Signing(error.to_string());
         let message = dsse::pae(PAYLOAD_TYPE, statement.json());
-        let signature = self.pair.sign(&message).map_err(|error| fail(&error))?;
+        let signature = self.pair.sign(&message).map_err(signing)?;
         let envelope = DsseEnvelope::new(
             PAYLOAD_TYPE,
             PayloadBytes::from_bytes(statement.json()),
@@ -91,16 +88,20 @@ impl SigningKey {
         );
         let material = VerificationMaterialV03::PublicKey { hint: self.public.hint() };
         let bundle = BundleV03::new(material, SignatureContent::DsseEnvelope(envelope)).into_bundle();
-        Ok(bundle.to_json().map_err(|error| fail(&error))?.into_bytes())
+        Ok(bundle.to_json().map_err(signing)?.into_bytes())
     }
 
     /// For podman, skopeo, bootc and rpm-ostree (see [`simple_signing`]).
     pub fn sign_simple(&self, subject: &StatementSubject) -> Result<SimpleSignature, SigningKeyError> {
         let payload = simple_signing::payload(&subject.name, &subject.digest);
-        let signature =
-            self.pair.sign(&payload).map_err(|error| SigningKeyError::Signing(error.to_string()))?;
+        let signature = self.pair.sign(&payload).map_err(signing)?;
         Ok(SimpleSignature { payload, signature })
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn signing(error: impl ToString) -> SigningKeyError {
+    SigningKeyError::Signing(error.to_string())
 }
 
 /// The label and the decoded content.

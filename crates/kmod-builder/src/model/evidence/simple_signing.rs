@@ -99,21 +99,17 @@ pub struct SignatureLayer {
     pub signature: SignatureBytes,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the signature tag does not point to a manifest of signatures: {0}")]
-pub struct SignatureManifestError(String);
-
-/// Layers of other kinds are skipped.
-pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, SignatureManifestError> {
-    let manifest: Manifest =
-        serde_json::from_slice(manifest).map_err(|error| SignatureManifestError(error.to_string()))?;
+/// Layers of other kinds are skipped. The error is a sentence.
+pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, String> {
+    let fail =
+        |reason: &str| format!("the signature tag does not point to a manifest of signatures: {reason}");
+    let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| fail(&error.to_string()))?;
     let signatures = manifest.layers.into_iter().filter(|layer| layer.media_type == PAYLOAD);
     signatures
         .map(|layer| {
             let signature = layer.annotations.get(SIGNATURE).map(String::as_str).unwrap_or_default();
-            let signature = SignatureBytes::from_base64(signature).map_err(|_| {
-                SignatureManifestError(format!("the layer {} has no signature", layer.digest))
-            })?;
+            let signature = SignatureBytes::from_base64(signature)
+                .map_err(|_| fail(&format!("the layer {} has no signature", layer.digest)))?;
             Ok(SignatureLayer { payload: layer.digest, signature })
         })
         .collect()

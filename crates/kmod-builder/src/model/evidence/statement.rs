@@ -102,18 +102,9 @@ pub struct ParsedStatement {
     subjects: Vec<Digest>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum StatementError {
-    /// Not JSON, or a member is missing, duplicated or of the wrong type.
-    #[error("the payload is no in-toto statement: {0}")]
-    Malformed(#[from] serde_json::Error),
-    #[error("the payload's `_type` is `{0}` (expected `{STATEMENT_TYPE}`)")]
-    OtherType(String),
-}
-
 impl ParsedStatement {
-    /// `json` is the payload of an envelope.
-    pub fn parse(json: &[u8]) -> Result<Self, StatementError> {
+    /// `json` is the payload of an envelope. The error is a sentence.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Wire {
@@ -132,9 +123,10 @@ impl ParsedStatement {
         struct WireDigest {
             sha256: Option<String>,
         }
-        let Wire { kind, subject, predicate_type, predicate } = serde_json::from_slice(json)?;
+        let Wire { kind, subject, predicate_type, predicate } = serde_json::from_slice(json)
+            .map_err(|error| format!("the payload is no in-toto statement: {error}"))?;
         if kind != STATEMENT_TYPE {
-            return Err(StatementError::OtherType(kind));
+            return Err(format!("the payload's `_type` is `{kind}` (expected `{STATEMENT_TYPE}`)"));
         }
         let subjects = subject
             .into_iter()

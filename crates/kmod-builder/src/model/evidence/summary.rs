@@ -30,7 +30,7 @@ pub enum ClaimedSigner {
 /// Fails with a sentence if the bytes are not a bundle.
 pub fn summary(bundle: &[u8], image: &Digest) -> Result<BundleSummary, String> {
     let (bundle, envelope) = verify::read_bundle(bundle)?;
-    let statement = ParsedStatement::parse(envelope.payload.as_bytes()).map_err(|error| error.to_string())?;
+    let statement = ParsedStatement::parse(envelope.payload.as_bytes())?;
     let signer = match (&bundle.verification_material.content, bundle.signing_certificate()) {
         (VerificationMaterialContent::PublicKey(key), _) => ClaimedSigner::Key(key.hint.clone()),
         (_, certificate) => {

@@ -52,7 +52,8 @@ pub struct ParsedTestResult {
     pub failure: Option<String>,
 }
 
-pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
+/// The error is a sentence.
+pub fn read(predicate: &Value) -> Result<ParsedTestResult, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire {
@@ -64,7 +65,8 @@ pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
         finished_on: Timestamp,
         reason: Option<String>,
     }
-    let Wire { result, passed_tests, failed_tests, finished_on, reason } = Wire::deserialize(predicate)?;
+    let Wire { result, passed_tests, failed_tests, finished_on, reason } =
+        Wire::deserialize(predicate).map_err(|error| format!("the test result cannot be read: {error}"))?;
     let passed = result == PASSED && failed_tests.is_empty() && !passed_tests.is_empty();
     let failure = (!passed).then(|| {
         let steps = if failed_tests.is_empty() { "no step".to_owned() } else { failed_tests.join(", ") };
@@ -72,10 +74,6 @@ pub fn read(predicate: &Value) -> Result<ParsedTestResult, TestResultError> {
     });
     Ok(ParsedTestResult { finished: finished_on, failure })
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the test result cannot be read: {0}")]
-pub struct TestResultError(#[from] serde_json::Error);
 
 #[cfg(test)]
 mod tests {

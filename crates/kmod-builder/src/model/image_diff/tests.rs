@@ -58,7 +58,7 @@ fn package(name: &str, content: &[u8]) -> Package {
         build_time: None,
         provides: Vec::new(),
         requires: Vec::new(),
-        scriptlets: Vec::new(),
+        scriptlets: BTreeMap::new(),
         files: Vec::new(),
     }
 }

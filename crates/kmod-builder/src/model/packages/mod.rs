@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use expected::{ExpectedPackages, so_version};
-pub use package::{Capability, Package, Scriptlet, ScriptletKind, VersionOperator};
+pub use package::{Capability, Package, VersionOperator};
 
 /// Each is a layer and a build of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -30,8 +31,9 @@ pub struct Package {
     pub build_time: Option<u64>,
     pub provides: Vec<Capability>,
     pub requires: Vec<Capability>,
+    /// By the directive of the spec file: `%post`.
     #[serde(skip)]
-    pub scriptlets: Vec<Scriptlet>,
+    pub scriptlets: BTreeMap<&'static str, String>,
     /// Absolute paths.
     #[serde(skip)]
     pub files: Vec<String>,
@@ -142,33 +144,6 @@ impl VersionOperator {
             Self::Equal => "=",
             Self::GreaterOrEqual => ">=",
             Self::Greater => ">",
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scriptlet {
-    pub kind: ScriptletKind,
-    pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScriptletKind {
-    BeforeInstall,
-    AfterInstall,
-    BeforeRemoval,
-    AfterRemoval,
-    AfterTransaction,
-}
-
-impl ScriptletKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BeforeInstall => "%pre",
-            Self::AfterInstall => "%post",
-            Self::BeforeRemoval => "%preun",
-            Self::AfterRemoval => "%postun",
-            Self::AfterTransaction => "%posttrans",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{CheckSubject, Failures};
 use crate::model::compose::FEDORA;
-use crate::model::packages::{ExpectedPackages, LayerKind, Package, ScriptletKind};
+use crate::model::packages::{ExpectedPackages, LayerKind, Package};
 
 pub(super) fn whole(subject: &CheckSubject<'_>) -> Vec<String> {
     let failures = subject.inspection.packages.iter().filter_map(|found| {
@@ -129,18 +129,16 @@ pub(super) fn depmod(subject: &CheckSubject<'_>) -> Failures {
     let kmod = subject.kmod()?;
     let kernel = subject.target.kernel.to_string();
     let mut failures = Vec::new();
-    for kind in [ScriptletKind::AfterInstall, ScriptletKind::AfterRemoval] {
-        let text = kmod.scriptlets.iter().find(|scriptlet| scriptlet.kind == kind);
-        let text = text.map(|scriptlet| scriptlet.text.as_str()).unwrap_or_default();
+    for name in ["%post", "%postun"] {
+        let text = kmod.scriptlets.get(name).map(String::as_str).unwrap_or_default();
         if text.contains("uname -r") {
             failures.push(format!(
-                "the {} of {} runs depmod only on a host that runs {kernel} already: kernel-core was present in \
+                "the {name} of {} runs depmod only on a host that runs {kernel} already: kernel-core was present in \
                  the builder; installed into an image, the modules would not be found",
-                kind.as_str(),
                 kmod.name
             ));
         } else if !(text.contains("depmod") && text.contains(&kernel)) {
-            failures.push(format!("the {} of {} does not run depmod for {kernel}", kind.as_str(), kmod.name));
+            failures.push(format!("the {name} of {} does not run depmod for {kernel}", kmod.name));
         }
     }
     Ok(failures)

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use wiremock::matchers::{any, header};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
+use crate::command_output::Program;
+
 const REPOSITORY: &str = "/repos/owner/zfs-kmods";
 
 pub(super) struct Github {
@@ -59,6 +61,13 @@ impl Github {
             .mount(&server)
             .await;
         Self { server, state }
+    }
+
+    /// With a program that uses it.
+    pub(super) async fn with_program() -> (Self, Program) {
+        let github = Self::start().await;
+        let program = Program::at(&github.server.uri());
+        (github, program)
     }
 
     pub(super) fn address(&self) -> String {

@@ -79,8 +79,7 @@ fn summary(program: &Program) -> String {
 
 #[tokio::test]
 async fn an_issue_is_opened_updated_closed_and_opened_again() {
-    let github = Github::start().await;
-    let mut program = Program::at(&github.address());
+    let (github, mut program) = Github::with_program().await;
     program.set("GITHUB_ACTIONS", "true");
     write(&program, true);
     report(&mut program, "1").await.with(3).explains(&[
@@ -141,9 +140,8 @@ async fn two_concurrent_reports_leave_one_issue() {
 
 #[tokio::test]
 async fn an_issue_that_gets_no_label_is_opened_once_and_closed() {
-    let github = Github::start().await;
+    let (github, mut program) = Github::with_program().await;
     github.state().refuses_labels = true;
-    let mut program = Program::at(&github.address());
     write(&program, true);
     let command_output = report(&mut program, "1").await;
     assert_eq!(command_output.status, Some(3), "{command_output:?}");
@@ -167,8 +165,7 @@ async fn an_issue_that_gets_no_label_is_opened_once_and_closed() {
 
 #[tokio::test]
 async fn the_label_is_created_before_the_first_issue() {
-    let github = Github::start().await;
-    let mut program = Program::at(&github.address());
+    let (github, mut program) = Github::with_program().await;
     write(&program, true);
     for run in ["1", "2"] {
         report(&mut program, run).await;
@@ -182,8 +179,7 @@ async fn the_label_is_created_before_the_first_issue() {
 
 #[tokio::test]
 async fn old_issues_are_found_on_later_pages() {
-    let github = Github::start().await;
-    let mut program = Program::at(&github.address());
+    let (github, mut program) = Github::with_program().await;
     write(&program, true);
     report(&mut program, "1").await;
     for number in 0..150 {
@@ -208,9 +204,8 @@ async fn a_rejected_change_of_issues_is_a_warning_in_the_summary() {
         (404, "Not Found"),
         (410, "Issues are disabled for this repo"),
     ] {
-        let github = Github::start().await;
+        let (github, mut program) = Github::with_program().await;
         github.state().refuses = Some((code, message));
-        let mut program = Program::at(&github.address());
         write(&program, false);
         report(&mut program, "1").await.with(0);
         let summary = summary(&program);
@@ -222,8 +217,7 @@ async fn a_rejected_change_of_issues_is_a_warning_in_the_summary() {
 
 #[tokio::test]
 async fn github_is_contacted_only_with_the_flag_for_issues() {
-    let github = Github::start().await;
-    let program = Program::at(&github.address());
+    let (github, program) = Github::with_program().await;
     write(&program, true);
     let output = program.run(&[&REPORT[..], &["--format", "json"]].concat()).await.with(3);
     assert!(github.state().log.is_empty());

@@ -3,16 +3,14 @@
 use serde_json::json;
 
 use super::github::{Dispatch, Github, run};
-use crate::command_output::Program;
 
 #[tokio::test]
 async fn a_run_is_started_and_watched_to_its_end() {
     for (conclusion, status) in [("success", 0), ("failure", 1), ("cancelled", 1)] {
-        let github = Github::start().await;
+        let (github, program) = Github::with_program().await;
         github.state().runs = vec![run(99, "workflow_dispatch", "completed", Some("success"))];
         github.state().states =
             vec![("queued", None), ("in_progress", None), ("completed", Some(conclusion))];
-        let program = Program::at(&github.address());
         let inputs = ["--input", "streams=testing", "--input", "force=true"];
         let arguments = [&["workflow", "run"], &inputs[..], &["--watch", "--interval", "10"]].concat();
         let output = program.run(&arguments).await.with(status).says(&[conclusion, "/actions/runs/101"]);
@@ -26,10 +24,9 @@ async fn a_run_is_started_and_watched_to_its_end() {
 #[tokio::test]
 async fn a_run_whose_id_is_not_returned_is_found_in_the_list() {
     for (dispatch, requests) in [(Dispatch::ReturnsNothing, 1), (Dispatch::Strict, 2)] {
-        let github = Github::start().await;
+        let (github, program) = Github::with_program().await;
         github.state().dispatch = dispatch;
         github.state().runs = vec![run(99, "workflow_dispatch", "completed", Some("success"))];
-        let program = Program::at(&github.address());
         program.run(&["workflow", "run", "--interval", "10"]).await.with(0).says(&["/actions/runs/101"]);
         assert_eq!(github.state().dispatched.len(), requests);
         assert_eq!(github.state().runs.len(), 2, "started once");
@@ -38,10 +35,9 @@ async fn a_run_whose_id_is_not_returned_is_found_in_the_list() {
 
 #[tokio::test]
 async fn recent_runs_are_listed() {
-    let github = Github::start().await;
+    let (github, program) = Github::with_program().await;
     github.state().runs =
         vec![run(102, "schedule", "in_progress", None), run(101, "push", "completed", Some("failure"))];
-    let program = Program::at(&github.address());
     program.run(&["workflow", "status"]).await.with(0).says(&[
         "3    in_progress  schedule",
         "2    failure      push",
@@ -55,8 +51,7 @@ async fn recent_runs_are_listed() {
 
 #[tokio::test]
 async fn a_rejection_by_github_is_reported_with_help() {
-    let github = Github::start().await;
-    let program = Program::at(&github.address());
+    let (github, program) = Github::with_program().await;
     let output = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await.with(1);
     output.explains(&["actions: write"]);
     program.run(&["workflow", "run", "--input", "streams"]).await.with(2);

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,11 +15,9 @@ use kmod_builder::model::referrers::ReferrersIndex;
 use kmod_builder::model::{Compression, Digest};
 use kmod_query::registry::referrers_tag;
 use secrecy::SecretString;
-use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::proxy::RegistryProxy;
-use crate::command_output::{CommandOutput, program};
+use crate::command_output::{CommandOutput, Program};
 use crate::docker::DockerRegistry;
 use crate::images::{Rpms, inputs_for};
 use crate::rpms::{self, KERNEL};
@@ -37,9 +35,21 @@ pub(super) enum TestKey {
 pub(super) struct PromoteEnvironment {
     pub(super) registry: DockerRegistry,
     pub(super) proxy: RegistryProxy,
-    /// Environment variables, such as those of GitHub Actions.
-    pub(super) environment: Vec<(&'static str, String)>,
-    directory: TempDir,
+    program: Program,
+}
+
+impl Deref for PromoteEnvironment {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl DerefMut for PromoteEnvironment {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
 }
 
 pub(super) fn key(test_key: TestKey) -> SigningKey {
@@ -51,8 +61,7 @@ impl PromoteEnvironment {
     pub(super) async fn new() -> Self {
         let registry = DockerRegistry::start().await;
         let proxy = RegistryProxy::start(&registry).await;
-        let (directory, environment) = (tempfile::tempdir().unwrap(), Vec::new());
-        let world = Self { registry, proxy, environment, directory };
+        let world = Self { registry, proxy, program: Program::new() };
         fs::write(world.path("Ours.pem"), OURS).unwrap();
         fs::write(world.path("Strangers.pem"), STRANGERS).unwrap();
         fs::write(world.path("ours.pub"), key(TestKey::Ours).public().to_pem()).unwrap();
@@ -66,10 +75,6 @@ impl PromoteEnvironment {
         (world, digest)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     pub(super) fn repository(&self) -> Repository {
         format!("{}/owner/zfs-kmods", self.proxy.address()).parse().unwrap()
     }
@@ -81,16 +86,6 @@ impl PromoteEnvironment {
 
     pub(super) fn image(&self, digest: &Digest) -> String {
         format!("docker://{}@{digest}", self.repository())
-    }
-
-    pub(super) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = program(self.directory.path());
-        command.args(arguments).envs(self.environment.iter().cloned());
-        command
-    }
-
-    pub(super) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> CommandOutput {
-        self.command(arguments).output().await.unwrap().into()
     }
 
     pub(super) fn promotion(&self, digest: &Digest, more: &[&str]) -> Vec<String> {

@@ -36,10 +36,10 @@ impl Bench {
         Self { world, booting, digest }
     }
 
-    fn test(&self, more: &[&str], status: i32) -> (Value, String) {
+    async fn test(&self, more: &[&str], status: i32) -> (Value, String) {
         let image = self.world.image(&self.digest);
         let arguments = [&["--accel", "tcg", "--format", "json"], more].concat();
-        let output = self.booting.test(&image, &arguments, &self.world.environment).with(status);
+        let output = self.booting.test(&image, &arguments, &self.world.environment).await.with(status);
         (output.json(), output.stderr)
     }
 
@@ -60,7 +60,7 @@ async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
     assert!(bench.world.tags().await.contains_key(&candidate));
     bench.booting.emulator(|_, _, line| line);
     let key = bench.world.key_file(TestKey::Ours);
-    let (test, _) = bench.test(&["--key", &key], 0);
+    let (test, _) = bench.test(&["--key", &key], 0).await;
     assert_eq!((&test["result"], test["attached"].as_array().unwrap().len()), (&json!("passed"), 1));
     assert_eq!(bench.results().await, 1);
     bench.world.promote(&bench.digest, &["--dry-run"]).await.with(0);
@@ -71,7 +71,7 @@ async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
         (Boot::Second, BootStep::Import) => "say 2 import failed no such pool; exit 0".to_owned(),
         _ => line,
     });
-    bench.test(&["--key", &key], 3);
+    bench.test(&["--key", &key], 3).await;
     assert_eq!(bench.results().await, 2, "a failure is known, too");
     let report = bench.world.promote(&bench.digest, &[]).await.with(3).json();
     let last = report["checks"].as_array().unwrap().last().unwrap();
@@ -80,7 +80,7 @@ async fn an_image_that_boots_is_promoted_and_one_that_stops_booting_is_not() {
 
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     bench.booting.emulator(|_, _, line| line);
-    bench.test(&["--key", &key], 0);
+    bench.test(&["--key", &key], 0).await;
     bench.world.promote(&bench.digest, &[]).await.with(0);
     assert_eq!(bench.world.users_tags().await.len(), 5);
 }
@@ -92,10 +92,10 @@ async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
     let candidate = tags.keys().find(|tag| tag.starts_with("candidate-beta-fix_scrub."));
     assert!(candidate.is_some_and(|tag| tag.ends_with(&format!("-zfs-2.4.3_kernel-{KERNEL}"))), "{tags:?}");
     bench.booting.emulator(|_, _, line| line);
-    let (test, stderr) = bench.test(&[], 0);
+    let (test, stderr) = bench.test(&[], 0).await;
     assert_eq!(test["attached"], json!([]));
     assert_eq!(stderr.matches("The result will not be attached").count(), 1, "{stderr}");
-    let (test, stderr) = bench.test(&["--no-sign"], 0);
+    let (test, stderr) = bench.test(&["--no-sign"], 0).await;
     assert_eq!((&test["attached"], stderr.contains("attached")), (&json!([]), false), "{stderr}");
     std::fs::remove_file(bench.booting.path("programs/qemu-system-x86_64")).unwrap();
     let (image, key) = (bench.world.image(&bench.digest), bench.world.key_file(TestKey::Ours));
@@ -128,7 +128,7 @@ async fn a_workflow_tests_and_promotes_without_any_key() {
     let image = bench.world.image(&bench.digest);
     let promote = ["promote", &image, "--format", "json", "--identity-repo", "owner/zfs-kmods"];
     bench.world.run(&promote).await.with(3);
-    let (test, _) = bench.test(&[], 0);
+    let (test, _) = bench.test(&[], 0).await;
     assert_eq!(test["attached"].as_array().unwrap().len(), 1);
     for other in [["--identity-ref", "refs/heads/other"], ["--identity-workflow", "other.yaml"]] {
         let report = bench.world.run(&[&promote[..], &other].concat()).await.with(3).json();

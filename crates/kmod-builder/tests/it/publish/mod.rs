@@ -41,6 +41,12 @@ pub(crate) fn open(repository: &Repository, retry_policy: RetryPolicy) -> Regist
     sign_in(&Registries::new(NoCredentials, retry_policy), repository)
 }
 
+pub(crate) async fn serve(options: Options) -> (Server, RegistryWriter) {
+    let server = Server::start(options).await;
+    let registry = open(&server.repository(), impatient());
+    (server, registry)
+}
+
 /// Reuses connections.
 fn sign_in(registries: &Registries, repository: &Repository) -> RegistryWriter {
     let secret = Secret::Password { user: USER.into(), password: PASSWORD.into() };

@@ -70,8 +70,7 @@ async fn a_reader_who_remembers_asks_for_tags_and_lists_only() {
 #[tokio::test]
 async fn a_tag_of_another_image_is_not_moved_unless_told() {
     let ((_one, first), (_two, second)) = (publication_of(10), publication_of(20));
-    let server = Server::start(Options::default()).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options::default()).await;
     run(&registry, &first, |_| {}).await.unwrap();
     let before = server.stored();
     let error = run(&registry, &second, |_| {}).await.unwrap_err().to_string();
@@ -96,8 +95,7 @@ async fn a_token_that_runs_out_is_renewed() {
 async fn what_other_clients_wrote_stays() {
     let directory = tempfile::tempdir().unwrap();
     let image = image(directory.path(), 10);
-    let server = Server::start(Options::default()).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options::default()).await;
     // Another client: a referrer of its own, its entry as go-containerregistry writes it, and a signature.
     let theirs = referrer(&image, "theirs");
     let (signature_tag, signed) = signature(&image, "theirs");
@@ -153,8 +151,7 @@ async fn a_reused_layer_is_neither_read_nor_uploaded() {
         _ => blob,
     });
     let thin = ManifestWithBlobs::new(whole.manifest().clone(), blobs.collect()).unwrap();
-    let server = Server::start(Options::default()).await;
-    let registry = open(&server.repository(), impatient());
+    let (server, registry) = serve(Options::default()).await;
     let error = run(&registry, &publication(&thin), |_| {}).await.unwrap_err().to_string();
     assert!(error.contains("there is no local copy"), "{error}");
     registry.send_blobs(whole.blobs(), &UploadProgress::none()).await.unwrap();

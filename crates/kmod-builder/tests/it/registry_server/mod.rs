@@ -95,6 +95,10 @@ impl Server {
         format!("{}/owner/zfs-kmods", self.address).parse().unwrap()
     }
 
+    pub(crate) fn location(&self) -> String {
+        format!("docker://{}", self.repository())
+    }
+
     /// Schedules a fault at a request, counted from 0 and from the last [`Server::forget_log`].
     pub(crate) fn fault_at(&self, request: usize, fault: Fault) {
         self.state().faults.insert(request, fault);

@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Deref;
 
 use kmod_builder::model::Digest;
 use kmod_builder::model::containerfile::TEMPLATE;
 use kmod_builder::model::inputs::BuildInputs;
-use tempfile::TempDir;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::command_output::{CommandOutput, program, write_program};
+use crate::command_output::{CommandOutput, Program, write_program};
 use crate::images::{self, Rpms, files};
 use crate::rpms::{self, Recipe};
 
@@ -33,10 +32,18 @@ pub(super) const TARBALL: &str = "/zfs-2.4.3.tar.gz";
 pub(super) const KERNEL_DEVEL: &str = "/kernel-devel.rpm";
 
 pub(super) struct ReproduceBench {
-    pub(super) directory: TempDir,
+    program: Program,
     pub(super) inputs: BuildInputs,
     pub(super) digest: Digest,
     upstream: MockServer,
+}
+
+impl Deref for ReproduceBench {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
 }
 
 impl ReproduceBench {
@@ -45,12 +52,21 @@ impl ReproduceBench {
     }
 
     pub(super) async fn of(recipes: (Vec<Recipe>, Vec<Recipe>)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
+        let mut program = Program::new();
+        let directory = program.path("");
+        let at = |name: &str| directory.join(name);
         for name in ["bin", "headers"] {
             fs::create_dir(at(name)).unwrap();
         }
         write_program(&at("bin/podman"), PODMAN);
+        let search = std::env::var("PATH").unwrap();
+        program.set("PATH", format!("{}:{search}", at("bin").display()));
+        program.set("BUILDAH_ISOLATION", "chroot");
+        for (variable, name) in
+            [("PODMAN_LOG", "podman.log"), ("PODMAN_RPMS", "rpms"), ("PODMAN_SAYS", "podman-says")]
+        {
+            program.set(variable, at(name).display().to_string());
+        }
 
         let tarball = tarball();
         let headers = rpms::package("kernel-devel", "x86_64").write(&at("headers"));
@@ -74,7 +90,7 @@ impl ReproduceBench {
         layout.list(built.manifest(), Some(&tag)).unwrap();
         fs::write(at("images").join(format!("{tag}.inputs.json")), inputs.canonical_json()).unwrap();
         let digest = built.digest().clone();
-        let bench = Self { directory, inputs, digest, upstream };
+        let bench = Self { program, inputs, digest, upstream };
         bench.will_build(rpms::good());
         bench
     }
@@ -94,30 +110,8 @@ impl ReproduceBench {
         fs::write(self.path("podman-says"), sentence).unwrap();
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     pub(super) fn store(&self) -> String {
         format!("oci:{}", self.path("images").display())
-    }
-
-    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
-        self.run_with(arguments, &[]).await
-    }
-
-    pub(super) async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
-        let search = std::env::var("PATH").unwrap();
-        let mut command = program(self.directory.path());
-        command
-            .args(arguments)
-            .env("PATH", format!("{}:{search}", self.path("bin").display()))
-            .env("BUILDAH_ISOLATION", "chroot")
-            .env("PODMAN_LOG", self.path("podman.log"))
-            .env("PODMAN_RPMS", self.path("rpms"))
-            .env("PODMAN_SAYS", self.path("podman-says"))
-            .envs(environment.iter().copied());
-        command.output().await.unwrap().into()
     }
 
     /// Runs `reproduce` and checks that it leaves no files and does not change the store.

@@ -38,8 +38,8 @@ async fn the_boot_test_uses_the_builder_image_of_the_inputs() {
     let bench = ReproduceBench::of((vec![zfs], vec![rpms::kmod(KERNEL, &rpms::modules(KERNEL))])).await;
     let emulator = bench.path("bin/qemu-system-x86_64");
     write_program(&emulator, "#!/bin/sh\necho 'QEMU emulator version 0.0'\n");
-    let directory = bench.directory.path();
-    let [core, modules] = [rpms::kernel_core(directory), rpms::kernel_modules(directory)]
+    let directory = bench.path("");
+    let [core, modules] = [rpms::kernel_core(&directory), rpms::kernel_modules(&directory)]
         .map(|path| path.to_str().unwrap().to_owned());
 
     let says = "Error: initializing source: reading manifest sha256:0 in registry.example.org/fedora: manifest unknown";

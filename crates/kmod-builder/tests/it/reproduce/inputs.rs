@@ -2,6 +2,7 @@ use std::fs;
 
 use super::bench::ReproduceBench;
 use super::differences::kmod_with;
+use crate::command_output::CommandOutput;
 use crate::registry_server::{Options, Server};
 use crate::rpms;
 
@@ -14,7 +15,7 @@ fn inputs_file(bench: &ReproduceBench) -> std::path::PathBuf {
 }
 
 async fn published(bench: &ReproduceBench, server: &Server) -> String {
-    let to = format!("docker://{}", server.repository());
+    let to = server.location();
     bench.run(&["publish", "--from", &bench.store(), "--to", &to, "--no-sign"]).await.with(0);
     format!("{to}@{}", bench.digest)
 }
@@ -83,7 +84,7 @@ async fn fails_when_the_inputs_of_an_image_are_missing() {
 async fn prints_one_document_for_build_and_publish() {
     let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
-    let to = format!("docker://{}", server.repository());
+    let to = server.location();
     let file = inputs_file(&bench);
     let store = format!("oci:{}", bench.path("new").display());
     let arguments =
@@ -110,7 +111,7 @@ async fn shows_the_difference_when_a_tag_is_taken() {
     let devel = rpms::package("kmod-zfs-devel", "x86_64");
     let changed = rpms::with_files(devel, &[("/usr/src/x".into(), b"x".to_vec())]);
     let other = ReproduceBench::of(kmod_with(changed)).await;
-    let to = format!("docker://{}", server.repository());
+    let to = server.location();
     let publish = ["publish", "--from", &other.store(), "--to", &to, "--no-sign"];
     other.run(&publish).await.with(1).explains(&[
         "devel/kmod-zfs-devel-2.4.3-1.fc43.x86_64.rpm different",
@@ -132,13 +133,16 @@ async fn shows_the_difference_when_a_tag_is_taken() {
 async fn signed_inputs_are_read_from_the_provenance() {
     let bench = ReproduceBench::new().await;
     let server = Server::start(Options { page: 100, ..Options::default() }).await;
-    let to = format!("docker://{}", server.repository());
+    let to = server.location();
     let key = format!("{FIXTURE}.key");
     let publish = ["publish", "--from", &bench.store(), "--to", &to, "--key", &key, "--format", "json"];
-    let password = [("COSIGN_PASSWORD", "open-sesame")];
-    bench.run_with(&publish, &password).await.with(0);
+    let publish = async || {
+        let output = bench.command(&publish).env("COSIGN_PASSWORD", "open-sesame").output().await;
+        CommandOutput::from(output.unwrap()).with(0)
+    };
+    publish().await;
     server.forget_log();
-    let second = bench.run_with(&publish, &password).await.with(0).json();
+    let second = publish().await.json();
     assert_eq!(second["steps"], 0, "what is attached is attached once");
     let requests: Vec<_> = server.log().into_iter().filter(|line| line != "GET /v2/").collect();
     assert!(requests.len() <= REQUESTS, "{requests:#?}");

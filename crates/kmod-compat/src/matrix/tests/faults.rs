@@ -90,103 +90,17 @@ fn truncated_text_is_reported_at_its_end() {
 /// One of each kind: value, key, missing key, range, order.
 #[test]
 fn the_faults_of_all_rows_are_reported_in_one_run() {
-    assert_snapshot!(render(&parse(r#"
-[policy]
-line = "2.4"
-unknown_release = "guess"
+    let policy = "policy = { line = \"2.4\", unknown_release = \"guess\" }\n";
+    let range = release("version", "2.4.1").replace("6.18", "4.9");
+    let without_source = release("version", "2.4.3").replace("source = \"https://example.org/\"\n", "");
+    let rows = [&range, &release("version", "2.4.0"), &release("linux_mx", "6.19"), &without_source];
+    assert_snapshot!(summary(&rows.into_iter().fold(policy.to_owned(), |text, row| text + row)), @"");
+}
 
-[[release]]
-version = "2.4.1"
-linux_min = "6.12"
-linux_max = "6.9"
-source = "https://example.org/"
-
-[[release]]
-version = "2.4.0"
-linux_min = "4.18"
-linux_max = "6.18"
-source = "https://example.org/"
-
-[[release]]
-version = "2.4.2"
-linux_min = "6.12"
-linux_max = "6.13"
-linux_mx = "6.19"
-source = "https://example.org/"
-
-[[release]]
-version = "2.4.3"
-linux_min = "4.18"
-linux_max = "6.18"
-"#)), @r#"
-      × `compat/zfs.toml` is not a valid compatibility matrix
-
-    Error:
-      × `guess` is not a policy for releases without a row (expected `declared`, `hold` or `never`)
-       ╭─[compat/zfs.toml:4:19]
-     3 │ line = "2.4"
-     4 │ unknown_release = "guess"
-       ·                   ───┬───
-       ·                      ╰── here
-     5 │
-       ╰────
-      help: `[policy]` has `line` and `unknown_release`, both strings
-
-    Error:
-      × `linux_max` 6.9 is below `linux_min` 6.12
-       ╭─[compat/zfs.toml:6:1]
-     5 │
-     6 │ [[release]]
-       · ─────┬─────
-       ·      ╰── in this row
-     7 │ version = "2.4.1"
-       ╰────
-      help: versions are compared as numbers: 6.10 is above 6.9
-
-    Error:
-      × the row of OpenZFS 2.4.0 stands after the row of OpenZFS 2.4.1
-        ╭─[compat/zfs.toml:6:1]
-      5 │
-      6 │ [[release]]
-        · ─────┬─────
-        ·      ╰── before this
-      7 │ version = "2.4.1"
-      8 │ linux_min = "6.12"
-      9 │ linux_max = "6.9"
-     10 │ source = "https://example.org/"
-     11 │
-     12 │ [[release]]
-        · ─────┬─────
-        ·      ╰── move this up
-     13 │ version = "2.4.0"
-        ╰────
-      help: sort them by version, the oldest first
-
-    Error:
-      × unknown field `linux_mx`, expected one of `version`, `linux_min`, `linux_max`, `sha256`,
-      │ `source`
-        ╭─[compat/zfs.toml:22:1]
-     21 │ linux_max = "6.13"
-     22 │ linux_mx = "6.19"
-        · ────┬───
-        ·     ╰── here
-     23 │ source = "https://example.org/"
-        ╰────
-      help: `[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all
-            strings, because the number 6.10 is 6.1
-
-    Error:
-      × missing field `source`
-        ╭─[compat/zfs.toml:25:1]
-     24 │
-     25 │ [[release]]
-        · ─────┬─────
-        ·      ╰── here
-     26 │ version = "2.4.3"
-        ╰────
-      help: `[[release]]` has `version`, `linux_min`, `linux_max`, `source` and maybe `sha256`: all
-            strings, because the number 6.10 is 6.1
-    "#);
+#[test]
+fn a_diagnostic_shows_every_place_and_what_to_do() {
+    let rows = ["2.4.1", "2.4.0"].map(|version| release("version", version)).concat();
+    assert_snapshot!(render(&parse(&format!("policy = {{ line = \"2.4\", unknown_release = \"hold\" }}\n{rows}"))), @"");
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl TokenSource {
             .map_err(|error| SignerError::TokenRequest(error.without_url()))?;
         let token = token.expose_secret();
         Ok(ActionsToken {
-            claims: Claims::from_token(token).map_err(|error| SignerError::Token(error.to_string()))?,
+            claims: Claims::from_token(token).map_err(SignerError::Token)?,
             identity: IdentityToken::from_jwt(token)
                 .map_err(|error| SignerError::Token(error.to_string()))?,
         })

@@ -3,53 +3,18 @@ use crate::model::evidence::tests::{inputs, subject};
 
 /// The RPMs of a small image: a module, a library of the userland in a folder, and the module's source.
 pub(in crate::model::evidence) fn packages() -> Vec<SbomPackage> {
-    let package = |file_name: &str, name: &str, evr: &str, arch: &str, source: Option<&str>| SbomPackage {
-        file_name: file_name.into(),
-        name: name.into(),
-        evr: evr.into(),
-        arch: arch.into(),
-        license: "CDDL".into(),
-        digest: Digest::of(file_name.as_bytes()),
-        source_rpm: source.map(str::to_owned),
+    let package = |directory: &str, name: &str, evr: &str, arch: &str, source: Option<&str>| {
+        let file_name = format!("{directory}{name}-2.4.3-1.fc43.{arch}.rpm");
+        let (name, evr, arch, license) = (name.into(), evr.into(), arch.into(), "CDDL".into());
+        let (digest, source_rpm) = (Digest::of(file_name.as_bytes()), source.map(str::to_owned));
+        SbomPackage { file_name, name, evr, arch, license, digest, source_rpm }
     };
+    let (kmod, sources) = ("kmod-zfs-6.17.8-300.fc43.x86_64", Some("zfs-kmod-2.4.3-1.fc43.src.rpm"));
     vec![
-        package(
-            "kmod-zfs-6.17.8-300.fc43.x86_64-2.4.3-1.fc43.x86_64.rpm",
-            "kmod-zfs-6.17.8-300.fc43.x86_64",
-            "2.4.3-1.fc43",
-            "x86_64",
-            Some("zfs-kmod-2.4.3-1.fc43.src.rpm"),
-        ),
-        package(
-            "devel/libzfs6-devel-2.4.3-1.fc43.x86_64.rpm",
-            "libzfs6-devel",
-            "1:2.4.3-1.fc43",
-            "x86_64",
-            Some("zfs-2.4.3-1.fc43.src.rpm"),
-        ),
-        package("src/zfs-kmod-2.4.3-1.fc43.src.rpm", "zfs-kmod", "2.4.3-1.fc43", "src", None),
+        package("", kmod, "2.4.3-1.fc43", "x86_64", sources),
+        package("devel/", "libzfs6-devel", "1:2.4.3-1.fc43", "x86_64", Some("zfs-2.4.3-1.fc43.src.rpm")),
+        package("src/", "zfs-kmod", "2.4.3-1.fc43", "src", None),
     ]
-}
-
-#[test]
-fn a_document_describes_each_rpm() {
-    let document = document(&subject(), &inputs(), &packages());
-    let of = |name: &str| {
-        let packages = document["packages"].as_array().unwrap();
-        packages.iter().find(|package| package["name"] == name).unwrap().clone()
-    };
-    let purl = |name: &str| of(name)["externalRefs"][0]["referenceLocator"].as_str().unwrap().to_owned();
-    assert_eq!(
-        purl("kmod-zfs-6.17.8-300.fc43.x86_64"),
-        "pkg:rpm/fedora/kmod-zfs-6.17.8-300.fc43.x86_64@2.4.3-1.fc43?arch=x86_64&distro=fedora-43&upstream=zfs-kmod-2.4.3-1.fc43.src.rpm"
-    );
-    assert_eq!(
-        purl("libzfs6-devel"),
-        "pkg:rpm/fedora/libzfs6-devel@2.4.3-1.fc43?arch=x86_64&distro=fedora-43&epoch=1&upstream=zfs-2.4.3-1.fc43.src.rpm"
-    );
-    assert_eq!(purl("zfs-kmod"), "pkg:rpm/fedora/zfs-kmod@2.4.3-1.fc43?arch=src&distro=fedora-43");
-    assert_eq!(of("libzfs6-devel")["licenseDeclared"], "CDDL-1.0");
-    assert_eq!(document["creationInfo"]["created"], "2026-09-21T14:13:20Z");
 }
 
 #[test]

@@ -30,9 +30,9 @@ pub enum BundleRejection {
     Invalid(String),
 }
 
-impl BundleRejection {
-    fn invalid(reason: &impl ToString) -> Self {
-        Self::Invalid(reason.to_string())
+impl From<String> for BundleRejection {
+    fn from(reason: String) -> Self {
+        Self::Invalid(reason)
     }
 }
 
@@ -43,24 +43,23 @@ pub fn verify_bundle(
     image: &Digest,
     trust: &TrustPolicy,
 ) -> Result<VerifiedBundle, BundleRejection> {
-    let (bundle, envelope) = read(&stored.json).map_err(BundleRejection::Invalid)?;
-    let statement = ParsedStatement::parse(envelope.payload.as_bytes())
-        .map_err(|error| BundleRejection::invalid(&error))?;
+    let (bundle, envelope) = read(&stored.json)?;
+    let statement = ParsedStatement::parse(envelope.payload.as_bytes())?;
     if statement.predicate_type != kind.predicate_type() {
         return Err(BundleRejection::OtherKind);
     }
     if !statement.is_about(image) {
-        return Err(BundleRejection::invalid(&"it is about another image"));
+        return Err(BundleRejection::Invalid("it is about another image".to_owned()));
     }
     let claims = match trust {
         TrustPolicy::Unverified => None,
         TrustPolicy::Key(key) => {
-            check_key(key, &bundle, &envelope).map_err(BundleRejection::Invalid)?;
+            check_key(key, &bundle, &envelope)?;
             None
         }
         TrustPolicy::Identity(identity) => {
-            let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| BundleRejection::invalid(&error))?;
-            Some(Box::new(identity.check(&bundle, hash).map_err(BundleRejection::Invalid)?))
+            let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| error.to_string())?;
+            Some(Box::new(identity.check(&bundle, hash)?))
         }
     };
     Ok(VerifiedBundle { referrer: stored.referrer.clone(), statement, claims })

@@ -10,8 +10,7 @@ pub(super) fn read_provenance(
     verified: &VerifiedBundle,
     trust: &TrustPolicy,
 ) -> Result<ProvenanceInputs, CheckStatus> {
-    let stated_inputs = provenance::read(&verified.statement.predicate)
-        .map_err(|error| CheckStatus::Failed(error.to_string()))?;
+    let stated_inputs = provenance::read(&verified.statement.predicate).map_err(CheckStatus::Failed)?;
     match trust {
         TrustPolicy::Identity(_) => {
             identity::provenance_is_of_signer(verified).map_err(CheckStatus::Failed)?;
@@ -44,7 +43,7 @@ pub(super) fn packages_match(image: &ImageFacts, sbom: Option<&VerifiedBundle>) 
     };
     let listed = match sbom::listed_files(&sbom.statement.predicate) {
         Ok(listed) => listed,
-        Err(error) => return CheckStatus::Failed(error.to_string()),
+        Err(error) => return CheckStatus::Failed(format!("the SBOM {error}")),
     };
     let rpms = match &image.rpms {
         Ok(rpms) => rpms,
