@@ -49,3 +49,26 @@ macro_rules! serde_as_text {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+    use std::str::FromStr;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    /// The value of a text, which is also its JSON.
+    #[track_caller]
+    pub(crate) fn round_trip<T>(text: &str) -> T
+    where
+        T: FromStr<Err: Debug> + Display + Serialize + DeserializeOwned + PartialEq + Debug,
+    {
+        let value: T = text.parse().unwrap();
+        assert_eq!(value.to_string(), text);
+        let json = serde_json::to_string(&value).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<T>(&json).unwrap(), value);
+        value
+    }
+}

@@ -69,15 +69,8 @@ impl ResolvedImage {
             return Err(QueryError::KernelUnknown(Box::new(unknown)));
         };
         let fedora = crate::coreos::fedora_of(&kernel, version.as_deref());
-        Ok(SourceImage {
-            image,
-            arch,
-            fedora,
-            version,
-            created,
-            kernel,
-            kernel_source: KernelSource::ImageLabel,
-        })
+        let kernel_source = KernelSource::ImageLabel;
+        Ok(SourceImage { image, arch, fedora, version, created, kernel, kernel_source })
     }
 }
 

@@ -165,11 +165,8 @@ pub async fn find(
             Err(error) => error,
         };
         gone &= is_gone(repository, &error);
-        tried.push(FailedLookup {
-            repository,
-            url: RequestInfo::new(&url, "").url,
-            reason: short_reason(&error),
-        });
+        let (url, reason) = (RequestInfo::new(&url, "").url, short_reason(&error));
+        tried.push(FailedLookup { repository, url, reason });
     }
     if gone {
         Err(QueryError::KernelRpmGone { nevra, tried })

@@ -243,14 +243,15 @@ mod tests {
         ManifestWithBlobs::new(RawManifest::new(manifest.to_string(), MANIFEST), vec![blob]).unwrap()
     }
 
-    fn publication(conflict_policy: TagConflictPolicy) -> Publication {
+    fn publication() -> Publication {
         let image = manifest_with_blobs("image", None);
         let made =
             ["provenance", "sbom"].map(|kind| manifest_with_blobs(kind, Some(image.digest()))).to_vec();
         let signature = Some(("sha256-0.sig".parse().unwrap(), manifest_with_blobs("signature", None)));
         let inputs = manifest_with_blobs("inputs", Some(image.digest()));
         let evidence = Evidence { made, signature, ..Evidence::default() };
-        let publication = Publication::new(image, evidence, "tag".parse().unwrap(), conflict_policy).unwrap();
+        let publication =
+            Publication::new(image, evidence, "tag".parse().unwrap(), TagConflictPolicy::Refuse).unwrap();
         publication.with_inputs(inputs).unwrap()
     }
 
@@ -275,16 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_tag_of_another_image_unless_replacing() {
-        let remote = RemoteState { tag: Some(Digest::of(b"other")), ..RemoteState::default() };
-        let error = publication(TagConflictPolicy::Refuse).steps(&remote).unwrap_err();
-        assert!(matches!(error, PublicationError::TagConflict { .. }));
-        assert!(publication(TagConflictPolicy::Replace).steps(&remote).is_ok());
-    }
-
-    #[test]
     fn plans_every_step_or_none() {
-        let publication = publication(TagConflictPolicy::Refuse);
+        let publication = publication();
         let steps = publication.steps(&RemoteState::default()).unwrap();
         assert_eq!(steps.len(), 12);
         let remote = RemoteState {
@@ -299,7 +292,7 @@ mod tests {
     proptest! {
         #[test]
         fn sets_the_tag_last_after_reading_back(image: bool, here: [bool; 3], signed: bool, tagged: bool) {
-            let publication = publication(TagConflictPolicy::Refuse);
+            let publication = publication();
             let digests: Vec<_> = publication.attachments().map(|made| made.digest().clone()).collect();
             let remote = RemoteState {
                 tag: tagged.then(|| publication.image().digest().clone()),

@@ -18,7 +18,7 @@ pub(crate) fn program(home: &Path) -> Command {
 
 /// [`program`] in a directory of its own, with more variables.
 pub(crate) struct Program {
-    pub(crate) directory: TempDir,
+    directory: TempDir,
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 

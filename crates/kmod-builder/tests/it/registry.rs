@@ -48,7 +48,7 @@ async fn a_token_endpoint_that_is_down_is_no_refusal() {
 
 #[tokio::test]
 async fn lists_are_read_to_their_end() {
-    let (server, registry) = serve(Options { referrers_api: true, ..Options::default() }).await;
+    let (_server, registry) = serve(Options { referrers_api: true, ..Options::default() }).await;
     assert_eq!(registry.tags().await.unwrap(), [], "`tags: null` is no tags");
     let directory = tempfile::tempdir().unwrap();
     let image = image(directory.path(), 10);

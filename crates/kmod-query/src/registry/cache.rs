@@ -26,8 +26,9 @@ impl Registry {
     /// Caches content by digest for a week. Tags and lists are always requested.
     #[must_use]
     pub fn cached_by(&self, content: ContentCache) -> Self {
-        let cache = RegistryCache { content, lacks_referrers_api: Mutex::new(None) };
-        Self { cache: Some(Arc::new(cache)), ..self.clone() }
+        let mut cached = self.clone();
+        cached.cache = Some(Arc::new(RegistryCache { content, lacks_referrers_api: Mutex::new(None) }));
+        cached
     }
 
     pub(super) fn cached(&self, digest: &Digest) -> Option<RawManifest> {

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use kmod_query::PinnedImage;
 
 /// The directory of the libraries, in the guest and in the last stage of [`containerfile`].
@@ -35,7 +33,6 @@ pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String
         return Err(format!("invalid library name `{other}`"));
     }
     let libraries = libraries.join(" ");
-    let mut text = format!("FROM {image} AS distribution\n");
     // podman 4.3 does not support here-documents, so this is one long line.
     let script = [
         "set -eu",
@@ -53,13 +50,10 @@ pub fn containerfile(image: &PinnedImage, libraries: &[String]) -> Result<String
              while read -r found; do case $found in */busybox) ;; *) cp -L \"$found\" /guest/{DIRECTORY_OF_LIBRARIES}/ ;; esac; done; done"
         ),
     ];
-    write!(
-        text,
-        "RUN {}\n\nFROM scratch AS {STAGE}\nCOPY --from=distribution /guest/ /\n",
-        script.join(" \\\n    && ")
-    )
-    .expect("writing to a String cannot fail");
-    Ok(text)
+    let script = script.join(" \\\n    && ");
+    Ok(format!(
+        "FROM {image} AS distribution\nRUN {script}\n\nFROM scratch AS {STAGE}\nCOPY --from=distribution /guest/ /\n"
+    ))
 }
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-use std::str::FromStr;
-
 use kmod_compat::Arch;
 use serde::Serialize;
 
@@ -116,7 +114,7 @@ pub fn parse_memory(text: &str) -> Result<u32, String> {
             Some(number) => (number, 1024),
             None => (text.strip_suffix('M')?, 1),
         };
-        u32::from_str(number).ok()?.checked_mul(factor).filter(|amount| (512..=65536).contains(amount))
+        number.parse::<u32>().ok()?.checked_mul(factor).filter(|amount| (512..=65536).contains(amount))
     };
     amount().ok_or_else(|| format!("`{text}` is not a memory size (expected from `512M` to `64G`)"))
 }

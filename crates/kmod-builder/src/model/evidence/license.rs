@@ -4,18 +4,8 @@ use super::sbom::id_part;
 use crate::model::Digest;
 
 /// The SPDX identifiers of OpenZFS and its build dependencies.
-const SPDX: [&str; 10] = [
-    "Apache-2.0",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "CDDL-1.0",
-    "GPL-2.0-only",
-    "GPL-2.0-or-later",
-    "ISC",
-    "LGPL-2.1-or-later",
-    "MIT",
-    "OpenSSL",
-];
+const SPDX: &str = "Apache-2.0 BSD-2-Clause BSD-3-Clause CDDL-1.0 GPL-2.0-only GPL-2.0-or-later ISC \
+                    LGPL-2.1-or-later MIT OpenSSL";
 
 /// Fedora's identifiers from before SPDX, which OpenZFS's spec files still use, and their SPDX identifiers (Fedora's
 /// licence data, `fedora_abbrev`).
@@ -43,7 +33,7 @@ pub(super) fn expression(words: &str) -> SpdxLicense {
             "OR" | "or" => Some("OR"),
             _ => {
                 let old = FEDORA.iter().find(|(name, _)| *name == word).map(|(_, id)| *id);
-                old.or_else(|| SPDX.into_iter().find(|id| *id == word))
+                old.or_else(|| SPDX.split(' ').find(|id| *id == word))
             }
         })
         .collect();

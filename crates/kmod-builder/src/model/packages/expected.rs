@@ -26,26 +26,16 @@ impl ExpectedPackages {
     pub fn new<'a>(target: &Target, found: impl IntoIterator<Item = &'a str>) -> Self {
         let number = library_number(target.zfs, found);
         let kernel = &target.kernel;
-        let binary = [
-            "zfs".to_owned(),
-            "libnvpair3".to_owned(),
-            "libuutil3".to_owned(),
-            format!("libzfs{number}"),
-            format!("libzpool{number}"),
-            format!("libzfs{number}-devel"),
-            "zfs-test".to_owned(),
-            "zfs-dracut".to_owned(),
-            "python3-pyzfs".to_owned(),
-            format!("kmod-zfs-{kernel}"),
-            "kmod-zfs-devel".to_owned(),
-            format!("kmod-zfs-devel-{kernel}"),
-        ];
-        let names = binary.iter().map(String::as_str).chain(["pam_zfs_key", "zfs-kmod"]);
+        let binary = format!(
+            "zfs libnvpair3 libuutil3 libzfs{number} libzpool{number} libzfs{number}-devel zfs-test zfs-dracut \
+             python3-pyzfs kmod-zfs-{kernel} kmod-zfs-devel kmod-zfs-devel-{kernel}"
+        );
+        let names = binary.split(' ').chain(["pam_zfs_key", "zfs-kmod"]);
         let debug = names.flat_map(|name| [format!("{name}-debuginfo"), format!("{name}-debugsource")]);
         // Built if PAM's headers are installed.
         let optional = debug.chain(["pam_zfs_key".to_owned()]).collect();
         let sources = ["zfs", "zfs-kmod"].map(|name| (name.to_owned(), true));
-        let required = binary.into_iter().map(|name| (name, false)).chain(sources).collect();
+        let required = binary.split(' ').map(|name| (name.to_owned(), false)).chain(sources).collect();
         Self { required, optional }
     }
 

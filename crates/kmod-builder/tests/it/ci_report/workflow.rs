@@ -51,7 +51,7 @@ async fn recent_runs_are_listed() {
 
 #[tokio::test]
 async fn a_rejection_by_github_is_reported_with_help() {
-    let (github, program) = Github::with_program().await;
+    let (_github, program) = Github::with_program().await;
     let output = program.run(&["workflow", "run", "--workflow", "nowhere.yml"]).await.with(1);
     output.explains(&["actions: write"]);
     program.run(&["workflow", "run", "--input", "streams"]).await.with(2);

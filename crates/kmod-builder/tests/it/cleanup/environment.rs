@@ -169,13 +169,15 @@ pub(super) struct CleanupEnvironment {
 
 impl CleanupEnvironment {
     pub(super) async fn real() -> Self {
-        let github = Github::start(Some(DockerRegistry::start().await)).await;
-        let pusher = Pusher::new(&github.address());
-        Self { github, pusher }
+        Self::with(Some(DockerRegistry::start().await)).await
     }
 
     pub(super) async fn memory() -> Self {
-        let github = Github::start(None).await;
+        Self::with(None).await
+    }
+
+    async fn with(registry: Option<DockerRegistry>) -> Self {
+        let github = Github::start(registry).await;
         let pusher = Pusher::new(&github.address());
         Self { github, pusher }
     }

@@ -151,7 +151,7 @@ async fn a_reused_layer_is_neither_read_nor_uploaded() {
         _ => blob,
     });
     let thin = ManifestWithBlobs::new(whole.manifest().clone(), blobs.collect()).unwrap();
-    let (server, registry) = serve(Options::default()).await;
+    let (_server, registry) = serve(Options::default()).await;
     let error = run(&registry, &publication(&thin), |_| {}).await.unwrap_err().to_string();
     assert!(error.contains("there is no local copy"), "{error}");
     registry.send_blobs(whole.blobs(), &UploadProgress::none()).await.unwrap();

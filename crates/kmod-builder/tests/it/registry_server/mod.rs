@@ -18,6 +18,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use hyper::http::response;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -168,6 +169,11 @@ impl Reply {
         Self::new(status).body(errors.to_string())
     }
 
+    fn builder(&self) -> response::Builder {
+        let builder = Response::builder().status(self.status);
+        self.headers.iter().fold(builder, |builder, (name, value)| builder.header(name, value))
+    }
+
     fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(key, _)| key != name);
         self
@@ -280,13 +286,9 @@ fn instead(shared: &Shared, fault: Fault, asked: &store::Asked<'_>) -> Option<Re
         }
         Fault::UploadLost if is_commit => Some(Reply::error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN")),
         Fault::BlobGone if is_manifest => {
-            let document: serde_json::Value =
-                serde_json::from_slice(asked.body.as_deref().unwrap_or_default()).unwrap_or_default();
-            let config =
-                document["config"]["digest"].as_str().and_then(|digest| digest.parse::<Digest>().ok());
-            if let Some(config) = config {
-                shared.state.lock().unwrap().store.blobs.remove(&config);
-            }
+            let document: serde_json::Value = serde_json::from_slice(asked.body.as_ref()?).ok()?;
+            let config = document["config"]["digest"].as_str()?.parse().ok()?;
+            shared.state.lock().unwrap().store.blobs.remove::<Digest>(&config);
             Some(Reply::error(StatusCode::NOT_FOUND, "UNKNOWN"))
         }
         _ => None,
@@ -326,16 +328,13 @@ fn carry_out(shared: &Shared, asked: &store::Asked<'_>, authorization: &str) -> 
 }
 
 fn send(method: &Method, reply: Reply) -> Response<Body> {
-    let mut builder = Response::builder().status(reply.status);
-    for (name, value) in &reply.headers {
-        builder = builder.header(name, value);
-    }
+    let mut builder = reply.builder();
+    let mut body = reply.body;
     if *method == Method::HEAD {
-        let length = reply.body.len();
-        let empty = Full::default().map_err(|error: Infallible| match error {}).boxed();
-        return builder.header(CONTENT_LENGTH, length).body(empty).unwrap();
+        builder = builder.header(CONTENT_LENGTH, body.len());
+        body = Bytes::new();
     }
-    builder.body(Full::new(reply.body).map_err(|error| match error {}).boxed()).unwrap()
+    builder.body(Full::new(body).map_err(|error: Infallible| match error {}).boxed()).unwrap()
 }
 
 /// Sends half of the body, then closes the connection.
@@ -343,10 +342,7 @@ fn half(reply: &Reply) -> Result<Response<Body>, io::Error> {
     if reply.body.is_empty() {
         return Err(io::Error::other("the connection ends here"));
     }
-    let mut builder = Response::builder().status(reply.status).header(CONTENT_LENGTH, reply.body.len());
-    for (name, value) in &reply.headers {
-        builder = builder.header(name, value);
-    }
+    let builder = reply.builder().header(CONTENT_LENGTH, reply.body.len());
     let first = reply.body.slice(..reply.body.len() / 2);
     let frames = stream::iter([Ok(Frame::data(first)), Err(io::Error::other("cut"))]).then(async |frame| {
         if frame.is_err() {
