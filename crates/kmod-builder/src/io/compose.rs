@@ -8,12 +8,12 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _, miette};
 
 use super::blocking;
 use super::layer::{self, LayerFile};
-use super::layout::{Layout, LayoutError};
+use super::layout::Layout;
 use super::rpm;
-use crate::model::compose::{self, Composition, EpochError, Layer, USERLAND};
+use crate::model::compose::{self, Composition, EpochError, Layer};
 use crate::model::image::{DigestRef, ImageLocation};
 use crate::model::inputs::BuildInputs;
-use crate::model::oci::{self, Config, Descriptor, Manifest};
+use crate::model::oci::{self, Descriptor};
 use crate::model::packages::LayerKind;
 use crate::model::{Compression, Digest};
 
@@ -110,26 +110,6 @@ pub fn image(inputs: &BuildInputs, userland: &Layer, kmod: &Layer, layout: &Layo
     let manifest = layout.put(oci::MANIFEST, &manifest)?;
     let directory = layout.directory().to_owned();
     Ok(ComposedImage { manifest, directory })
-}
-
-/// The userland layer of another image in the layout with the same inputs.
-///
-/// Unreadable images are skipped: at worst, the layer is written again.
-pub fn find_userland(layout: &Layout, userland_digest: &Digest) -> Result<Option<Layer>, LayoutError> {
-    let images = layout.index()?.manifests;
-    Ok(images.iter().find_map(|image| userland_of(layout, &image.digest, userland_digest)))
-}
-
-fn userland_of(layout: &Layout, image: &Digest, userland_digest: &Digest) -> Option<Layer> {
-    let manifest = Manifest::parse(&layout.read_blob(image).ok()?).ok()?;
-    if manifest.annotations.get(USERLAND)? != userland_digest.as_str() {
-        return None;
-    }
-    let config: Config = serde_json::from_slice(&layout.read_blob(&manifest.config.digest).ok()?).ok()?;
-    let number = manifest.layers.iter().position(|layer| compose::is_part(layer, LayerKind::Userland))?;
-    let (descriptor, diff_id) =
-        (manifest.layers.get(number)?.clone(), config.rootfs.diff_ids.get(number)?.clone());
-    layout.has(&descriptor.digest).then_some(Layer { descriptor, diff_id })
 }
 
 fn rpms(directory: &Path) -> Result<Vec<(PathBuf, u64)>> {

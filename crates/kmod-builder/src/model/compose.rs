@@ -57,10 +57,6 @@ pub fn target(labels: &Annotations) -> Option<Target> {
     Some(Target { zfs: labels.get(ZFS)?.parse().ok()?, kernel: labels.get(KERNEL)?.parse().ok()? })
 }
 
-pub fn is_part(layer: &Descriptor, part: LayerKind) -> bool {
-    layer.annotations.get(PART).is_some_and(|said| said == part.as_str())
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composition {
     pub config: Vec<u8>,

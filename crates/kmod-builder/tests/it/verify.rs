@@ -305,17 +305,6 @@ async fn rejects_what_is_not_an_image() {
 }
 
 #[tokio::test]
-async fn finds_a_userland_layer_by_its_inputs() {
-    let bench = VerifyBench::new(rpms::good()).await;
-    let digest = inputs().userland_digest();
-    assert_eq!(compose::find_userland(&bench.layout, &digest).unwrap(), None);
-    bench.layout.list(bench.built.manifest(), None).unwrap();
-    let [userland, _] = bench.layers();
-    assert_eq!(compose::find_userland(&bench.layout, &digest).unwrap(), Some(userland));
-    assert_eq!(compose::find_userland(&bench.layout, &Digest::of(b"")).unwrap(), None);
-}
-
-#[tokio::test]
 async fn copies_an_image_from_another_layout() {
     let bench = VerifyBench::new(rpms::good()).await;
     let other = tempfile::tempdir().unwrap();

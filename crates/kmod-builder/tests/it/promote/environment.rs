@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -35,7 +35,7 @@ pub(super) enum TestKey {
 pub(super) struct PromoteEnvironment {
     pub(super) registry: DockerRegistry,
     pub(super) proxy: RegistryProxy,
-    program: Program,
+    pub(super) program: Program,
 }
 
 impl Deref for PromoteEnvironment {
@@ -43,12 +43,6 @@ impl Deref for PromoteEnvironment {
 
     fn deref(&self) -> &Program {
         &self.program
-    }
-}
-
-impl DerefMut for PromoteEnvironment {
-    fn deref_mut(&mut self) -> &mut Program {
-        &mut self.program
     }
 }
 

@@ -31,7 +31,7 @@ impl Bench {
         let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
         let (digest, _) = Layout::open(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
         let test_key = environment.is_empty().then_some(TestKey::Ours);
-        world.environment = environment;
+        world.program.environment = environment;
         world.publish_from(&images, KERNEL, &digest, test_key, publish).await;
         Self { world, booting, digest }
     }
