@@ -128,8 +128,8 @@ fn a_diagnostic_shows_every_place_and_what_to_do() {
        · ─────┬─────
        ·      ╰── before this
      3 │ version = "2.4.1"
-     4 │ linux_min = "4.18"
-     5 │ linux_max = "6.18"
+       ╰────
+       ╭─[compat/zfs.toml:7:1]
      6 │ source = "https://example.org/"
      7 │ [[release]]
        · ─────┬─────
