@@ -59,6 +59,8 @@ pub(crate) struct Publisher<'a> {
     matrices: BTreeMap<(usize, Vec<ZfsVersion>), CompatMatrix>,
     /// Writes until the run is killed.
     budget: Option<usize>,
+    /// Executes the plan of another publisher.
+    is_second: bool,
 }
 
 /// The result of a day's run.
@@ -77,7 +79,17 @@ pub(crate) fn morning(day: Date) -> Timestamp {
 impl<'a> Publisher<'a> {
     pub(crate) fn new(history: &'a History, faults: &'a Faults, policy: Policy, planner: Planner) -> Self {
         let (registry, matrices) = (Registry::default(), BTreeMap::new());
-        Self { history, faults, policy, planner, registry, recipe: 0, matrices, budget: None }
+        Self {
+            history,
+            faults,
+            policy,
+            planner,
+            registry,
+            recipe: 0,
+            matrices,
+            budget: None,
+            is_second: false,
+        }
     }
 
     pub(crate) fn streams(&self) -> &'static [&'static str] {
@@ -164,7 +176,9 @@ impl<'a> Publisher<'a> {
         let mut is_whole = self.execute(&plan, day).is_ok();
         self.budget = None;
         if self.faults.has_second_publisher(day) {
+            self.is_second = true;
             is_whole &= self.execute(&plan, day).is_ok();
+            self.is_second = false;
         }
         is_whole &= !self.faults.is_untestable(day);
         let after = self.plan(day, &desired, &matrix);
@@ -202,7 +216,7 @@ impl<'a> Publisher<'a> {
                 }
                 let built = self.registry.add(target, recipe);
                 self.write()?;
-                self.registry.set_candidate(target, recipe, &built);
+                self.registry.set_candidate(target, recipe, &built, !self.is_second);
                 digest = Some(built);
                 continue;
             }

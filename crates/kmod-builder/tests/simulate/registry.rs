@@ -62,8 +62,9 @@ impl Registry {
         digest
     }
 
-    pub(crate) fn set_candidate(&mut self, target: &Target, recipe: Recipe, digest: &Digest) {
-        *self.builds.entry((target.clone(), recipe)).or_default() += 1;
+    /// `counts`: not by a second publisher at the same time.
+    pub(crate) fn set_candidate(&mut self, target: &Target, recipe: Recipe, digest: &Digest, counts: bool) {
+        *self.builds.entry((target.clone(), recipe)).or_default() += usize::from(counts);
         self.tags.insert(candidate_tag(target), digest.clone());
     }
 
