@@ -128,7 +128,7 @@ impl OpenZfs {
         let request = RequestInfo::new(&url, format!("the META of OpenZFS {version}"));
         let response = match self.get(&url, &request).await {
             Err(QueryError::NotFound { .. }) => {
-                return Ok(Err(format!("there is none at {}", version.tag())));
+                return Ok(Err(format!("the tag {} has no META", version.tag())));
             }
             response => response?,
         };

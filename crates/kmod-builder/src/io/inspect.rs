@@ -63,7 +63,7 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
     Ok(Inspection { image: pinned(digest), tag, manifest: Ok(manifest), config, layers, packages })
 }
 
-/// The target that the image's labels state; no layer is read. The inner error says why there is none.
+/// The target that the image's labels state; no layer is read. The inner error says why they name no target.
 pub async fn labelled_target(
     images: &ImageStore,
     digest: &Digest,

@@ -42,7 +42,7 @@ fn table(row: &MatrixRow) -> Table {
     table
 }
 
-/// A table without a position follows the one before it, which here is none.
+/// A table without a position is written after the table before it; the first one has no such table.
 fn put_before_the_first(releases: &mut ArrayOfTables) {
     if let Some(position) = releases.get(1).and_then(Table::position)
         && let Some(first) = releases.get_mut(0)

@@ -83,7 +83,8 @@ fn target(package: &Package) -> Result<Target, GuestError> {
     if let (Ok(zfs), Some(kernel)) = (package.version.parse(), kernel) {
         return Ok(Target { zfs, kernel });
     }
-    let reason = format!("{} does not require exactly one kernel, so there is none to boot", package.nevra());
+    let reason =
+        format!("{} does not require exactly one kernel: which one to boot is not known", package.nevra());
     Err(GuestError::Incomplete(reason))
 }
 
