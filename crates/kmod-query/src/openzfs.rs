@@ -80,7 +80,7 @@ impl OpenZfs {
         let mut versions = match self.pages(&url, &request, parse_tags).await {
             Ok(versions) => versions,
             Err(error) if is_worth_the_list(&error) => {
-                tracing::warn!(%error, "the tags cannot be had, going through all releases");
+                tracing::warn!(%error, "the tags could not be read, reading all releases");
                 let mut releases = self.fetch_all().await?;
                 releases.retain(|release| accepts(release.version));
                 return newest(releases, line).ok_or_else(|| nothing_of(request, line));
