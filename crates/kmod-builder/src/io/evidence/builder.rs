@@ -84,7 +84,7 @@ impl EvidenceBuilder<'_> {
                 sbom::document(&self.subject, self.inputs, &readable.collect::<Vec<_>>())
             }
             EvidenceKind::Signature => return Ok(Statement::signature(&self.subject)),
-            EvidenceKind::BootTest => unreachable!("EvidenceKind::REQUIRED has no boot test"),
+            _ => unreachable!("EvidenceKind::REQUIRED has no other kind"),
         };
         Ok(Statement::new(kind, &self.subject, &predicate))
     }

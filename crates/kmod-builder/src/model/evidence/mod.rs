@@ -7,6 +7,7 @@ pub mod artifact;
 mod claims;
 mod key;
 mod license;
+pub mod lifecycle;
 pub mod provenance;
 pub mod sbom;
 mod signing_key;

@@ -23,10 +23,26 @@ pub enum EvidenceKind {
     Signature,
     /// That the modules of the image were booted and used: an in-toto test result.
     BootTest,
+    /// That the image was promoted after all checks.
+    #[value(skip)]
+    Promotion,
+    /// That the image is withdrawn, or reinstated.
+    #[value(skip)]
+    Withdrawal,
+    /// That upstream went back, or did not after all, while a channel tag pointed to the image.
+    #[value(skip)]
+    Rollback,
+    /// Which builds of the same inputs failed. The subject is the inputs, not an image.
+    #[value(skip)]
+    FailedBuilds,
 }
 
 impl EvidenceKind {
+    /// What may be required of an image before its promotion.
     pub const ALL: [Self; 4] = [Self::Provenance, Self::Sbom, Self::Signature, Self::BootTest];
+
+    /// What happened to it later, and what happened before it existed.
+    const HISTORY: [Self; 4] = [Self::Promotion, Self::Withdrawal, Self::Rollback, Self::FailedBuilds];
 
     /// Required before a tag may point to the image.
     pub const REQUIRED: [Self; 3] = [Self::Provenance, Self::Sbom, Self::Signature];
@@ -38,11 +54,15 @@ impl EvidenceKind {
             Self::Sbom => "https://spdx.dev/Document",
             Self::Signature => "https://sigstore.dev/cosign/sign/v1",
             Self::BootTest => "https://in-toto.io/attestation/test-result/v0.1",
+            Self::Promotion => "urn:zfs-kmods:promotion:v1",
+            Self::Withdrawal => "urn:zfs-kmods:withdrawal:v1",
+            Self::Rollback => "urn:zfs-kmods:rollback:v1",
+            Self::FailedBuilds => "urn:zfs-kmods:failed-builds:v1",
         }
     }
 
     pub fn from_predicate_type(predicate_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.predicate_type() == predicate_type)
+        Self::ALL.into_iter().chain(Self::HISTORY).find(|kind| kind.predicate_type() == predicate_type)
     }
 }
 
@@ -53,6 +73,10 @@ impl fmt::Display for EvidenceKind {
             Self::Sbom => "SBOM",
             Self::Signature => "signature",
             Self::BootTest => "boot test",
+            Self::Promotion => "promotion",
+            Self::Withdrawal => "withdrawal",
+            Self::Rollback => "rollback",
+            Self::FailedBuilds => "failed builds",
         })
     }
 }
@@ -148,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let subject = subject();
-        for kind in EvidenceKind::ALL {
+        for kind in EvidenceKind::ALL.into_iter().chain(EvidenceKind::HISTORY) {
             let statement = Statement::new(kind, &subject, &serde_json::json!({"b": 1, "a": 2}));
             let read = ParsedStatement::parse(statement.json()).unwrap();
             assert_eq!(EvidenceKind::from_predicate_type(&read.predicate_type), Some(kind));

@@ -60,6 +60,18 @@ impl PartialInputs {
     }
 }
 
+impl PartialInputs {
+    /// The digest of what is known: builds of the same partial inputs are repeated attempts of one build.
+    pub fn identity(&self) -> Digest {
+        let known = serde_json::json!({
+            "template": self.template, "target": self.target, "tarball": self.tarball, "fedora": self.fedora,
+            "tool": env!("CARGO_PKG_VERSION"), "sourceDateEpoch": self.source_date_epoch,
+            "compression": self.compression,
+        });
+        Digest::of(known.to_string().as_bytes())
+    }
+}
+
 /// The tarball with the digest from the matrix or, for a row without one, from GitHub. If both have one, they must be
 /// equal.
 fn tarball(matrix: &CompatMatrix, zfs: &ZfsRelease) -> Result<Tarball, PartialInputsError> {

@@ -17,7 +17,7 @@ pub use identity::{CertificateIdentity, CertificateIdentityError};
 pub use test_results::newest_boot_test;
 
 use super::simple_signing::SimpleSignature;
-use super::{EvidenceKind, PublicKey};
+use super::{EvidenceKind, ParsedStatement, PublicKey};
 use crate::model::inputs::BuildInputs;
 use crate::model::verify::{CheckStatus, Inspection};
 use crate::model::{Digest, compose};
@@ -104,7 +104,7 @@ pub fn evidence_status(
                     content::inputs_match(image, Some(&stated_inputs))
                 }
                 EvidenceKind::Sbom => content::packages_match(image, Some(&verified)),
-                EvidenceKind::Signature | EvidenceKind::BootTest => CheckStatus::Passed,
+                _ => CheckStatus::Passed,
             };
             if outcome == CheckStatus::Passed { Ok(verified) } else { Err(outcome) }
         };
@@ -153,6 +153,18 @@ pub fn find(
         }
     }
     Err(none_accepted(kind, &reasons))
+}
+
+/// The statements of trusted signers about the subject. Others are skipped.
+pub fn trusted_statements(
+    kind: EvidenceKind,
+    subject: &Digest,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+) -> Lookup<Vec<ParsedStatement>> {
+    let bundles = evidence.bundles.as_ref().map_err(Clone::clone)?;
+    let verified = bundles.iter().filter_map(|stored| verify_bundle(stored, kind, subject, trust).ok());
+    Ok(verified.map(|verified| verified.statement).collect())
 }
 
 /// Every bundle of this kind, verified or with the reason of its rejection.
