@@ -21,6 +21,14 @@ impl Verdict {
             Self::Incompatible(incompatibility) => incompatibility.kind(),
         }
     }
+
+    /// The row of the matrix that recalls the pair.
+    pub fn exclusion(&self) -> Option<&Incompatibility> {
+        match self {
+            Self::Incompatible(reason) if reason.is_exclusion() => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Verdict {

@@ -102,6 +102,24 @@ impl OpenZfs {
         Err(nothing_of(request, line))
     }
 
+    /// The versions of the line that have a tag, published or not; the newest first.
+    pub async fn fetch_versions(&self, line: ZfsLine) -> Result<Vec<ZfsVersion>, QueryError> {
+        let url = join(&self.base, &format!("{REPOSITORY}/git/matching-refs/tags/zfs-{line}."));
+        let request = RequestInfo::new(&url, format!("the tags of OpenZFS {line}"));
+        let mut versions = match self.pages(&url, &request, parse_tags).await {
+            Ok(versions) => versions,
+            Err(error) if is_worth_the_list(&error) => {
+                tracing::warn!(%error, "the tags could not be read, reading all releases");
+                self.fetch_all().await?.into_iter().map(|release| release.version).collect()
+            }
+            Err(error) => return Err(error),
+        };
+        versions.retain(|version| version.line() == line);
+        versions.sort_unstable_by(|one, other| other.cmp(one));
+        versions.dedup();
+        Ok(versions)
+    }
+
     pub async fn fetch_version(&self, version: ZfsVersion) -> Result<ZfsRelease, QueryError> {
         match self.listed(version).await? {
             (_, Listed::Published(release)) => Ok(release),

@@ -93,7 +93,7 @@ pub async fn run(args: BootTestArgs, context: &CommandContext) -> Result<Command
     let publisher = if args.signing.no_sign {
         None
     } else {
-        TestResultPublisher::find(&args.image.store, &args.signing.sources).await?
+        TestResultPublisher::find(&args.image.store, &args.signing.sources()).await?
     };
     let test = test(&args, upstream).await?;
     let attached = match &publisher {

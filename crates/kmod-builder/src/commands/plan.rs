@@ -1,10 +1,8 @@
-use std::collections::BTreeSet;
-
 use clap::Args;
-use futures_util::future::{join, join_all};
-use kmod_compat::{Arch, CompatMatrix, Verdict, ZfsVersion};
-use kmod_query::{Stream, Upstream, ZfsRelease};
-use miette::{IntoDiagnostic as _, Report, Result};
+use jiff::Timestamp;
+use kmod_compat::{Arch, CompatMatrix, ZfsLine, ZfsVersion};
+use kmod_query::Stream;
+use miette::{IntoDiagnostic as _, Result};
 
 use super::args::inputs::InputsSource;
 use super::args::source::this_arch;
@@ -12,20 +10,20 @@ use super::args::trust::TrustArgs;
 use super::args::upstream;
 use super::{CommandContext, CommandOutcome};
 use crate::io::published_images::PublishedImages;
-use crate::io::{environment, progress, resolve};
-use crate::model::Compression;
+use crate::io::reconcile::{self, Planner, ReleaseChoice};
+use crate::io::{environment, progress};
 use crate::model::image::ImageLocation;
-use crate::model::inputs::{Declaration, PartialInputs};
-use crate::model::plan::{
-    self, BuildDecision, DesiredImage, ObservedKernel, Plan, PlannedTarget, UnresolvedSource,
-};
+use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
+use crate::model::reconcile::{Source, assign_channels};
+use crate::model::tags::Channel;
 use crate::output::StandardOutput;
 
-/// Show which images should exist, and whether and why each is built
+/// Show which images should exist, what is missing, and why
 ///
-/// The JSON holds the complete inputs of every build: give one to `build --inputs`. With `--repository`, what is published
-/// is compared first, and upstream is asked for packages and images only where something is to be built; evidence that was
-/// read within a week is not read again, only listed.
+/// For each stream and line of OpenZFS, the newest usable release is chosen. With `--repository`, the remaining steps
+/// follow from what is published: build, boot-test, promote, withdraw. A proven image is never built again. Upstream is asked
+/// for packages and images only where something is to be built; evidence that was read within a week is not read again,
+/// only listed. The JSON holds the complete inputs of every build: give one to `build --inputs`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --repository docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
@@ -42,6 +40,11 @@ pub struct PlanArgs {
     /// OpenZFS release; `newest` of the line that is followed
     #[arg(long, value_name = "VERSION", default_value = "newest", value_parser = release)]
     zfs: ZfsSelection,
+
+    /// Lines of OpenZFS, separated by commas; the first one has the channels without a line [default: the one in the
+    /// compatibility matrix]
+    #[arg(long, value_delimiter = ',', value_name = "LINES", conflicts_with = "zfs")]
+    lines: Vec<ZfsLine>,
 
     /// Plan to build exactly these inputs and nothing else, and ask nothing upstream: a file, an image, or `-` for
     /// standard input
@@ -82,6 +85,14 @@ impl PlanArgs {
         let given = self.inputs.clone().filter(|inputs| !inputs.trim().is_empty());
         given.or_else(|| environment::variable("ZFS_KMODS_LOCK").filter(|inputs| !inputs.trim().is_empty()))
     }
+
+    fn release_choice(&self, matrix: &CompatMatrix) -> ReleaseChoice {
+        match self.zfs {
+            ZfsSelection::Exactly(version) => ReleaseChoice::Exactly(version),
+            ZfsSelection::Newest if self.lines.is_empty() => ReleaseChoice::Lines(vec![matrix.policy().line]),
+            ZfsSelection::Newest => ReleaseChoice::Lines(self.lines.clone()),
+        }
+    }
 }
 
 pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutcome> {
@@ -91,32 +102,32 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
     }
     let (cache, keys, upstream) = (upstream.cache(), upstream.openzfs_keys()?, upstream.connect()?);
     let mut matrix = CompatMatrix::embedded()?;
+    let now = Timestamp::now();
     let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches.clone() };
-    let version = match args.zfs {
-        ZfsSelection::Newest => None,
-        ZfsSelection::Exactly(version) => Some(version),
-    };
-    let (streams, zfs) =
-        join(observe(&upstream, &args.streams, &arches), resolve::openzfs(&upstream, &matrix, version)).await;
-    let ((observed, unresolved), zfs) = (streams, zfs?);
+    let channel = environment::promotion_channel().map(|channel| channel.parse::<Channel>());
+    let channel = channel.transpose().into_diagnostic()?;
     let published = match &args.repository {
         Some(store) => {
-            Some(PublishedImages::open(store, args.trust.policy_or_unverified().await?, &cache).await?)
+            let trust = args.trust.policy_or_unverified().await?;
+            Some(PublishedImages::open(store, trust, &cache, now).await?)
         }
         None => None,
     };
-    let declared = resolve::declare(&upstream, &keys, &mut matrix, &zfs, &cache).await;
+    let sources: Vec<Source> = args.streams.iter().copied().map(Source::from).collect();
+    let (mut sources, unresolved) = reconcile::observe_sources(&upstream, &sources, &arches).await;
+    let choice = args.release_choice(&matrix);
+    let only_own_tags = matches!(choice, ReleaseChoice::Exactly(_));
+    assign_channels(&mut sources, channel.as_ref(), only_own_tags);
     let planner = Planner {
-        declared: declared.map_err(|error| sentence(&error.into())),
         upstream: &upstream,
-        matrix: &matrix,
-        zfs: &zfs,
+        keys: &keys,
+        cache: &cache,
         published: published.as_ref(),
+        channel: channel.unwrap_or(Channel::Stream(Stream::Stable)),
+        now,
         force: args.force,
     };
-    let targets =
-        join_all(plan::targets(zfs.version, observed).into_iter().map(|desired| planner.plan(desired)));
-    let plan = Plan::new(targets.await, unresolved);
+    let plan = planner.plan(&sources, &choice, &mut matrix, unresolved).await?;
     upstream::report_usage(&upstream);
     if let Some(published) = &published {
         let usage = published.stats();
@@ -133,96 +144,13 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
     ))
 }
 
-/// Queries all streams concurrently; a failed stream does not stop the others.
-async fn observe(
-    upstream: &Upstream,
-    streams: &[Stream],
-    arches: &[Arch],
-) -> (Vec<ObservedKernel>, Vec<UnresolvedSource>) {
-    let sources = streams.iter().flat_map(|stream| arches.iter().map(move |arch| (*stream, *arch)));
-    let answers = sources.map(|(stream, arch)| async move {
-        let answer = resolve::stream(upstream, stream, arch).await;
-        answer.map_err(|error| UnresolvedSource {
-            source: format!("{stream} ({arch})"),
-            reason: sentence(&error.into()),
-        })
-    });
-    let (mut observed, mut unresolved) = (Vec::new(), Vec::new());
-    let mut reported = BTreeSet::new();
-    for answer in join_all(answers).await {
-        match answer {
-            Ok(source) => {
-                if reported.insert(source.source.clone()) {
-                    resolve::report_skipped(&source.source, &source.skipped);
-                }
-                observed.push(ObservedKernel::from(source));
-            }
-            Err(source) => unresolved.push(source),
-        }
-    }
-    (observed, unresolved)
-}
-
-struct Planner<'a> {
-    upstream: &'a Upstream,
-    matrix: &'a CompatMatrix,
-    zfs: &'a ZfsRelease,
-    published: Option<&'a PublishedImages>,
-    force: bool,
-    /// For a release without a row. The error says why nothing is known about it.
-    declared: Result<Option<Declaration>, String>,
-}
-
-impl Planner<'_> {
-    /// A failed lookup does not stop the other targets.
-    async fn plan(&self, desired: DesiredImage) -> PlannedTarget {
-        let decision = self.decide(&desired).await;
-        let decision = decision.unwrap_or_else(|error| BuildDecision::Unknown { reason: sentence(&error) });
-        let sources = desired.observed.into_iter().map(|kernel| kernel.source).collect();
-        PlannedTarget { target: desired.target, sources, decision }
-    }
-
-    async fn decide(&self, desired: &DesiredImage) -> Result<BuildDecision> {
-        let kernel = &desired.target.kernel;
-        let declared = self.declared.clone().map_err(Report::msg)?;
-        match self.matrix.verdict(self.zfs.version, kernel) {
-            Verdict::Incompatible(reason) => Ok(BuildDecision::NotBuilt((&reason).into())),
-            Verdict::Compatible => {
-                let image = desired.observed.first().map(|kernel| kernel.image.clone());
-                let compression = Compression::default();
-                let known = PartialInputs::new(self.matrix, self.zfs, kernel, None, compression, image)?;
-                let known = PartialInputs { declared, ..known };
-                let existing = match self.published {
-                    Some(published) => Some(published.existing(&desired.target).await?),
-                    None => None,
-                };
-                // Most runs end here: packages and images are looked up only for a build.
-                match plan::needed(&known, existing, self.force) {
-                    Ok(digest) => Ok(BuildDecision::UpToDate(digest)),
-                    Err(reason) => {
-                        let inputs = Box::new(resolve::inputs(self.upstream, known).await?);
-                        Ok(BuildDecision::Build { inputs, reason })
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The error, its causes and its help text.
-fn sentence(error: &Report) -> String {
-    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    let help = error.help().map(|help| format!("\nhelp: {help}"));
-    causes.join(": ") + &help.unwrap_or_default()
-}
-
 /// Plans the one target whose inputs are given.
 async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<CommandOutcome> {
     let inputs = source.read().await?;
-    let (target, sources) = (inputs.target(), vec![Stream::Stable.to_string()]);
-    let reason = "requested with --inputs".to_owned();
+    let (target, reason) = (inputs.target(), "requested with --inputs".to_owned());
     let decision = BuildDecision::Build { inputs: Box::new(inputs), reason };
-    let planned = PlannedTarget { target, sources, decision };
-    output.show(&Plan::new(vec![planned], Vec::new()))?;
+    // An older target must not move a channel.
+    let planned = PlannedTarget { target, sources: Vec::new(), channels: Some(Vec::new()), decision };
+    output.show(&Plan::new(vec![planned], Vec::new(), Vec::new()))?;
     Ok(CommandOutcome::Done)
 }

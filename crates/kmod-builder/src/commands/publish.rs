@@ -145,7 +145,7 @@ pub async fn publish(
             bundles: evidence::bundles(&registry, &referrers).await,
             simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
-        let (inspection, inputs, sources) = (&inspection, &inputs, &options.signing.sources);
+        let (inspection, inputs, sources) = (&inspection, &inputs, &options.signing.sources());
         let builder = EvidenceBuilder { subject, inspection, inputs, signer: &signer, sources };
         let (evidence, bundles) = builder.build(&stored).await?;
         keyless_bundles = bundles;
@@ -160,7 +160,7 @@ pub async fn publish(
         publish::publish(&registry, &publication, &remote, &progress, |step| section.line(&step.to_string()))
             .await?;
     if options.github_attestations {
-        let github = options.signing.sources.github_attestations().await?;
+        let github = options.signing.sources().github_attestations().await?;
         for bundle in &keyless_bundles {
             let id = github.upload(bundle).await?;
             section.line(&format!("uploaded attestation {id} to GitHub"));

@@ -13,7 +13,6 @@ use crate::io::github::GithubError;
 use crate::io::image_rpms::ImageRpmsError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
-use crate::io::published_images::UnknownImage;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
 use crate::io::resolve::ResolveError;
 use crate::io::statements::StatementsError;
@@ -71,7 +70,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
         FindingKind::Upstream
     } else if error.is::<ImageRpmsError>() {
         FindingKind::Contract
-    } else if evidence_is_unknown || error.is::<PublishError>() || error.is::<UnknownImage>() {
+    } else if evidence_is_unknown || error.is::<PublishError>() {
         FindingKind::Registry
     } else if error.is::<SignerError>() {
         // Neither an identity nor a signing key.

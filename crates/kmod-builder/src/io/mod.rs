@@ -24,6 +24,7 @@ pub mod progress;
 pub mod promote;
 pub mod publish;
 pub mod published_images;
+pub mod reconcile;
 pub mod records;
 pub mod registry;
 pub mod resolve;

@@ -1,54 +1,90 @@
-//! Promotes an image in a registry, in the order of [`Promotion::updates`].
+//! Promotes an image in a registry, in the order of [`Promotion::plan`].
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 
-use super::inspect;
 use super::registry::{Registry, RegistryError, RegistryWriter};
 use super::store::{ImageStore, StoreError};
-use crate::model::Digest;
+use super::{evidence, inspect};
+use crate::model::evidence::lifecycle::{self, ImageHistory};
+use crate::model::evidence::verify::{StoredEvidence, TrustPolicy};
 use crate::model::image::{Tag, TagOrDigest};
-use crate::model::promote::{PromotedImage, Promotion, PromotionRejection, TagState, TagUpdate, TaggedImage};
+use crate::model::promote::{PromotedImage, Promotion, TagState, TagUpdate, TaggedImage};
+use crate::model::reconcile::RollbackNote;
+use crate::model::{Digest, Target};
 
 const CONCURRENT: usize = 4;
 
-/// One request per tag, and two more for each channel tag of another image.
-pub async fn tag_state(registry: &Registry, promotion: &Promotion) -> Result<TagState, PromoteError> {
+/// One request per tag, and a few more for each moving tag of another image. `ours` is what trusted signers stated about the
+/// promoted image. `is_recalled` says for which targets the matrix has an exclusion.
+pub async fn tag_state(
+    registry: &Registry,
+    promotion: &Promotion,
+    ours: &ImageHistory,
+    trust: &TrustPolicy,
+    is_recalled: impl Fn(&Target) -> bool,
+) -> Result<TagState, PromoteError> {
     let images = ImageStore::Registry(registry.clone());
-    let ours = &promotion.proven().image().digest;
-    let asked = stream::iter(promotion.tags().cloned().collect::<Vec<_>>())
+    let digest_of_ours = &promotion.proven().image().digest;
+    let moving = promotion.moving_tags();
+    let asked: Vec<_> = stream::iter(promotion.tags())
         .map(async |tag| {
             let Some(digest) = registry.resolve(&TagOrDigest::Tag(tag.clone())).await? else {
-                return Ok((tag, None));
+                return Ok((tag, None, None));
             };
-            let target = if promotion.moves(&tag) && digest != *ours {
-                inspect::labelled_target(&images, &digest).await?
-            } else {
-                Err("not read".to_owned())
-            };
-            Ok::<_, PromoteError>((tag, Some(TaggedImage { digest, target })))
+            if digest == *digest_of_ours || !moving.contains(&tag) {
+                let target = Err("not read".to_owned());
+                return Ok((tag, Some(TaggedImage { digest, target }), None));
+            }
+            let target = inspect::labelled_target(&images, &digest).await?;
+            let note = rollback(registry, &digest, &tag, trust, promotion.now()).await?;
+            Ok::<_, PromoteError>((tag, Some(TaggedImage { digest, target }), note))
         })
-        .buffered(CONCURRENT);
-    Ok(TagState(asked.try_collect().await?))
+        .buffered(CONCURRENT)
+        .try_collect()
+        .await?;
+    let mut state = TagState { noted: ours.rollbacks.keys().cloned().collect(), ..TagState::default() };
+    for (tag, there, note) in asked {
+        let target = there.as_ref().and_then(|there| there.target.as_ref().ok());
+        if target.is_some_and(&is_recalled) {
+            state.recalled.insert(tag.clone());
+        }
+        state.rollbacks.extend(note.map(|note| (tag.clone(), note)));
+        state.tags.insert(tag, there);
+    }
+    Ok(state)
 }
 
-/// Sets the tags that do not point to the image yet, moving tags last.
+async fn rollback(
+    registry: &Registry,
+    image: &Digest,
+    tag: &Tag,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Result<Option<RollbackNote>, PromoteError> {
+    let bundles = evidence::stored_bundles(registry, image).await;
+    let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
+    let history = lifecycle::image_history(image, &evidence, trust, now);
+    let mut history = history.map_err(|reason| PromoteError::Unknown { image: image.clone(), reason })?;
+    Ok(history.rollbacks.remove(tag))
+}
+
+/// Sets the tags that do not point to the image yet, in the order of the plan.
 ///
 /// Calls `on_step` before each update. After an interruption, the next run does the remaining updates; if none remain,
 /// no request is made.
 pub async fn promote(
     registry: &RegistryWriter,
-    promotion: &Promotion,
-    found: &TagState,
+    image: &Digest,
+    updates: &[TagUpdate],
     mut on_step: impl FnMut(&TagUpdate),
 ) -> Result<PromotedImage, PromoteError> {
-    let updates = promotion.updates(found).map_err(PromoteError::Refused)?;
     if updates.is_empty() {
         return Ok(PromotedImage::new(0));
     }
-    let image = &promotion.proven().image().digest;
     let manifest = registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
     let manifest = manifest.ok_or_else(|| PromoteError::Gone(image.clone()))?;
-    for update in &updates {
+    for update in updates {
         tracing::debug!(%update, "promoting");
         on_step(update);
         let tag_or_digest = TagOrDigest::Tag(update.tag.clone());
@@ -70,8 +106,9 @@ pub async fn promote(
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PromoteError {
-    #[error("the image may not be promoted")]
-    Refused(#[related] Vec<PromotionRejection>),
+    #[error("cannot read the history of {image}: {reason}")]
+    #[diagnostic(help("run the command again when the registry responds; no tag was moved"))]
+    Unknown { image: Digest, reason: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),

@@ -1,25 +1,53 @@
-//! Published images of planned targets.
+//! Reads what a repository has, for reconciliation.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::evidence;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use kmod_query::error_chain;
+
 use super::registry::{self, Access, ContentCache, Registries, Registry, RequestStats};
-use crate::model::Target;
+use super::store::ImageStore;
+use super::{evidence, inspect};
+use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
-use crate::model::image::{ImageLocation, TagOrDigest};
-use crate::model::plan::Existing;
+use crate::model::image::{ImageLocation, ParseImageRefError, Tag, TagOrDigest};
+use crate::model::inputs::PartialInputs;
+use crate::model::promote::TaggedImage;
+use crate::model::reconcile::{
+    BootTestFact, DesiredState, EvidenceTrust, FailedAttempt, Observation, ObservedImage, ObservedState,
+    ObservedTarget, RollbackNote,
+};
+use crate::model::tags::{Channel, TagClass};
 use crate::model::verify::CheckStatus;
+use crate::model::{Digest, Target};
+
+const CONCURRENT: usize = 4;
 
 /// A repository of published images, with its trusted signers.
 pub struct PublishedImages {
     registries: Registries,
     registry: Registry,
     trust: TrustPolicy,
+    now: Timestamp,
+}
+
+/// An image with what trusted signers state about it.
+struct Read {
+    trust: EvidenceTrust,
+    is_current: bool,
+    history: ImageHistory,
 }
 
 impl PublishedImages {
     /// Keeps evidence in `cache`, so that an unchanged image costs three small requests.
-    pub async fn open(store: &ImageLocation, trust: TrustPolicy, cache: &Path) -> miette::Result<Self> {
+    pub async fn open(
+        store: &ImageLocation,
+        trust: TrustPolicy,
+        cache: &Path,
+        now: Timestamp,
+    ) -> miette::Result<Self> {
         let ImageLocation::Registry(repository) = store else {
             return Err(miette::miette!(
                 help = "name a repository in a registry: --repository docker://HOST/NAME",
@@ -29,33 +57,158 @@ impl PublishedImages {
         let registries = registry::connect();
         let registry = registries.open(repository, Access::Pull).await?;
         let registry = registry.cached_by(ContentCache::new(cache.join("evidence")));
-        Ok(Self { registries, registry, trust })
+        Ok(Self { registries, registry, trust, now })
     }
 
     pub fn stats(&self) -> RequestStats {
         self.registries.stats()
     }
 
-    /// Costs one HEAD, and a few small documents if the image exists.
-    pub async fn existing(&self, target: &Target) -> Result<Existing, UnknownImage> {
-        let tag = TagOrDigest::Tag(target.tag());
-        let resolved = self.registry.resolve(&tag).await.map_err(|error| UnknownImage(error.to_string()))?;
-        let Some(digest) = resolved else { return Ok(Existing::Nothing) };
-        let bundles = evidence::stored_bundles(&self.registry, &digest).await;
+    /// `known` are the inputs of today of each desired target. `channel` names the images' own tags. `is_recalled` says for
+    /// which targets the matrix has an exclusion.
+    ///
+    /// A failed request makes what it asked for unknown, and nothing else.
+    pub async fn observe(
+        &self,
+        desired: &DesiredState,
+        known: &BTreeMap<Target, PartialInputs>,
+        channel: &Channel,
+        is_recalled: impl Fn(&Target) -> bool,
+    ) -> ObservedState {
+        let tags = match self.registry.tags().await {
+            Ok(tags) => tags.into_iter().collect::<BTreeSet<_>>(),
+            Err(error) => {
+                let reason = error_chain(&error);
+                let unknown = |desired: &crate::model::reconcile::DesiredTarget| {
+                    (desired.target.clone(), Err(reason.clone()))
+                };
+                let targets = desired.targets.iter().map(unknown).collect();
+                return ObservedState { targets, ..ObservedState::default() };
+            }
+        };
+        let recalled = tags.iter().filter_map(|tag| match TagClass::of(tag.as_str()) {
+            TagClass::Version(target) if is_recalled(&target) => Some(target),
+            TagClass::Withdrawn(target) => Some(target),
+            _ => None,
+        });
+        let targets: BTreeSet<Target> =
+            desired.targets.iter().map(|desired| desired.target.clone()).chain(recalled).collect();
+        let targets: BTreeMap<Target, Observation<ObservedTarget>> = stream::iter(targets)
+            .map(async |target| {
+                let observed = self.target(&target, known.get(&target), channel, &tags).await;
+                (target, observed)
+            })
+            .buffered(CONCURRENT)
+            .collect()
+            .await;
+        let mut observed = ObservedState { targets, ..ObservedState::default() };
+        let wanted: Vec<(Tag, Target)> = desired
+            .channels
+            .iter()
+            .flat_map(|channel| channel.wanted.iter().map(move |target| (channel, target)))
+            .flat_map(|(channel, target)| channel.tags(target).into_iter().map(|tag| (tag, target.clone())))
+            .collect();
+        let answers: Vec<_> = stream::iter(wanted)
+            .map(async |(tag, target)| {
+                let answer = self.tag(&tag, observed.targets.get(&target)).await;
+                (tag, answer)
+            })
+            .buffered(CONCURRENT)
+            .collect()
+            .await;
+        for (tag, answer) in answers {
+            let there = answer.map(|(there, note)| {
+                if let Some(note) = note {
+                    observed.rollbacks.insert(tag.clone(), note);
+                }
+                there
+            });
+            observed.tags.insert(tag, there);
+        }
+        observed
+    }
+
+    async fn target(
+        &self,
+        target: &Target,
+        known: Option<&PartialInputs>,
+        channel: &Channel,
+        tags: &BTreeSet<Tag>,
+    ) -> Observation<ObservedTarget> {
+        let tag = |tag: Result<Tag, ParseImageRefError>| tag.map_err(|error| error.to_string());
+        let own = self.image(&tag(channel.image_tag(target))?, known).await?;
+        let is_done = own.as_ref().is_some_and(ObservedImage::is_proven);
+        let candidate = tag(channel.candidate_tag(target))?;
+        let candidate =
+            if is_done || !tags.contains(&candidate) { None } else { self.image(&candidate, known).await? };
+        let failed_builds = match known {
+            Some(known) if !is_done && candidate.is_none() => self.failed_builds(&known.identity()).await?,
+            _ => Vec::new(),
+        };
+        Ok(ObservedTarget { own, candidate, failed_builds })
+    }
+
+    async fn image(&self, tag: &Tag, known: Option<&PartialInputs>) -> Observation<Option<ObservedImage>> {
+        let Some(digest) = self.resolve(tag).await? else { return Ok(None) };
+        let Read { trust, is_current, history } = self.read(&digest, known).await?;
+        let boot_tests = history.boot_tests.into_iter();
+        Ok(Some(ObservedImage {
+            digest,
+            evidence: trust,
+            is_current,
+            is_faulty: false,
+            boot_tests: boot_tests
+                .map(|test| BootTestFact { finished: test.finished, failure: test.failure })
+                .collect(),
+            is_promoted: history.is_promoted,
+            withdrawn: history.withdrawn.map(|withdrawal| withdrawal.reason),
+            noted: history.rollbacks.into_keys().collect(),
+        }))
+    }
+
+    async fn read(&self, digest: &Digest, known: Option<&PartialInputs>) -> Observation<Read> {
+        let bundles = evidence::stored_bundles(&self.registry, digest).await;
         // Simple signatures do not state inputs.
         let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
-        match proven_inputs(&digest, &evidence, &self.trust) {
-            Ok(inputs) => Ok(Existing::Proven { digest, inputs: Box::new(inputs) }),
-            Err(CheckStatus::Unknown(reason)) => Err(UnknownImage(reason)),
+        let (trust, is_current) = match proven_inputs(digest, &evidence, &self.trust) {
+            Ok(inputs) => (EvidenceTrust::Trusted, known.is_some_and(|known| inputs.is_build_of(known))),
+            Err(CheckStatus::Unknown(reason)) => return Err(reason),
             Err(outcome) => {
                 let why = outcome.reason().unwrap_or("it is not valid").to_owned();
-                Ok(Existing::Unproven { digest, why })
+                (EvidenceTrust::Untrusted(why), false)
             }
+        };
+        let history = lifecycle::image_history(digest, &evidence, &self.trust, self.now)?;
+        Ok(Read { trust, is_current, history })
+    }
+
+    /// The image that the tag points to, and the rollback that is noted there.
+    async fn tag(
+        &self,
+        tag: &Tag,
+        wanted: Option<&Observation<ObservedTarget>>,
+    ) -> Observation<(Option<TaggedImage>, Option<RollbackNote>)> {
+        let Some(digest) = self.resolve(tag).await? else { return Ok((None, None)) };
+        let own = wanted.and_then(|wanted| wanted.as_ref().ok()).and_then(|wanted| wanted.own.as_ref());
+        if own.is_some_and(|own| own.digest == digest) {
+            // Its target is not needed: the tag stays.
+            return Ok((Some(TaggedImage { digest, target: Err("not read".to_owned()) }), None));
         }
+        let images = ImageStore::Registry(self.registry.clone());
+        let target = inspect::labelled_target(&images, &digest).await.map_err(|error| error_chain(&error))?;
+        let history = self.read(&digest, None).await?.history;
+        let note = history.rollbacks.get(tag).cloned();
+        Ok((Some(TaggedImage { digest, target }), note))
+    }
+
+    /// They are attached to the identity of the inputs, which is no manifest.
+    async fn failed_builds(&self, identity: &Digest) -> Observation<Vec<FailedAttempt>> {
+        let bundles = evidence::stored_bundles(&self.registry, identity).await;
+        let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
+        lifecycle::failed_attempts(identity, &evidence, &self.trust)
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Observation<Option<Digest>> {
+        self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await.map_err(|error| error_chain(&error))
     }
 }
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot read the published images: {0}")]
-#[diagnostic(help("run the command again when the registry responds; nothing was built"))]
-pub struct UnknownImage(String);

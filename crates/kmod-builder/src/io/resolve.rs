@@ -15,7 +15,7 @@ use super::podman::{Podman, PodmanError};
 use super::progress::{self, ProgressOutput, ProgressSection};
 use super::statements::{self, StatementsError};
 use crate::model::inputs::{BuildInputs, Declaration, KernelDevel, PartialInputs, SourceImageRef};
-use crate::model::plan::ObservedKernel;
+use crate::model::reconcile::SourceState;
 
 #[derive(Clone, Debug)]
 pub struct ResolvedSource {
@@ -31,9 +31,9 @@ pub struct ResolvedSource {
     pub skipped: Vec<SkippedEntries>,
 }
 
-impl From<ResolvedSource> for ObservedKernel {
+impl From<ResolvedSource> for SourceState {
     fn from(found: ResolvedSource) -> Self {
-        Self { source: found.source, kernel: found.kernel, image: found.image }
+        Self::Kernel { kernel: found.kernel, fedora: found.fedora, image: found.image }
     }
 }
 
@@ -161,4 +161,19 @@ pub enum ResolveError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Statements(#[from] StatementsError),
+}
+
+impl ResolveError {
+    /// Upstream answered that it does not have an input of the build, or not yet.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Query(QueryError::KernelRpmGone { .. }) => true,
+            _ => self.is_gone(),
+        }
+    }
+
+    /// Upstream answered that it does not have the source any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Query(QueryError::NotFound { .. } | QueryError::NoImage { .. }))
+    }
 }

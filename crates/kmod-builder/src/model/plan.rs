@@ -1,47 +1,16 @@
 //! What should exist: each target once, with its decision and the reason.
 
 mod document;
+mod reconciled;
 
-use std::collections::BTreeMap;
-
-use kmod_compat::{Incompatibility, KernelRelease, ZfsVersion};
+use kmod_compat::Incompatibility;
+use miette::Diagnostic as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs::{BuildInputs, PartialInputs, SourceImageRef};
+use super::inputs::{BuildInputs, PartialInputsError};
+use super::reconcile::Backoff;
 use super::{Digest, DocumentSchema, Target};
-
-/// A kernel that hosts run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedKernel {
-    /// A Fedora CoreOS stream, or a named image.
-    pub source: String,
-    pub kernel: KernelRelease,
-    pub image: SourceImageRef,
-}
-
-/// A target with every source of its kernel: at least one, in the order of the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredImage {
-    pub target: Target,
-    pub observed: Vec<ObservedKernel>,
-}
-
-/// One target per kernel, in the order of first occurrence.
-pub fn targets(zfs: ZfsVersion, observed: Vec<ObservedKernel>) -> Vec<DesiredImage> {
-    let mut positions = BTreeMap::new();
-    let mut all: Vec<DesiredImage> = Vec::new();
-    for kernel in observed {
-        let position = *positions.entry(kernel.kernel.clone()).or_insert(all.len());
-        if let Some(desired) = all.get_mut(position) {
-            desired.observed.push(kernel);
-        } else {
-            let target = Target { zfs, kernel: kernel.kernel.clone() };
-            all.push(DesiredImage { target, observed: vec![kernel] });
-        }
-    }
-    all
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildDecision {
@@ -50,12 +19,43 @@ pub enum BuildDecision {
         /// Why the existing image is not up to date.
         reason: String,
     },
-    /// An image with the same inputs exists.
+    /// The image exists, and these steps are missing.
+    Continue { image: Digest, steps: Vec<TargetStep>, reason: String },
+    /// The image is proven, and every channel of the target points to it.
     UpToDate(Digest),
+    /// An input of the build is not there yet.
+    Waiting { reason: String },
+    /// A failed build or boot test is repeated later.
+    BackingOff(Backoff),
     /// Expected, not an error.
     NotBuilt(NotBuilt),
     /// The inputs or the published image could not be determined.
     Unknown { reason: String },
+}
+
+/// A step of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetStep {
+    Build,
+    Sign,
+    BootTest,
+    Promote,
+    Withdraw,
+    Reinstate,
+}
+
+impl TargetStep {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Sign => "sign",
+            Self::BootTest => "boot-test",
+            Self::Promote => "promote",
+            Self::Withdraw => "withdraw",
+            Self::Reinstate => "reinstate",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,19 @@ impl NotBuilt {
     }
 }
 
+impl From<&PartialInputsError> for NotBuilt {
+    fn from(error: &PartialInputsError) -> Self {
+        let kind = match error {
+            PartialInputsError::NoFedora(_) => NotBuiltKind::Unsupported,
+            PartialInputsError::NoChecksum(_) | PartialInputsError::OtherTarball { .. } => {
+                NotBuiltKind::UnverifiedRelease
+            }
+        };
+        let help = error.help().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+        Self { kind, reason: format!("{error}{help}"), verdict: Value::Null }
+    }
+}
+
 impl From<&Incompatibility> for NotBuilt {
     fn from(reason: &Incompatibility) -> Self {
         let verdict = serde_json::to_value(reason).unwrap_or_default();
@@ -113,11 +126,26 @@ impl From<&Incompatibility> for NotBuilt {
 }
 
 impl BuildDecision {
+    /// What a job has to do, in this order.
+    pub fn steps(&self) -> Vec<TargetStep> {
+        match self {
+            Self::Build { .. } => vec![TargetStep::Build, TargetStep::BootTest, TargetStep::Promote],
+            Self::Continue { steps, .. } => steps.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// In tables and JSON.
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Build { .. } => "build",
+            Self::Continue { steps, .. } => match steps.first() {
+                Some(step) => step.as_str(),
+                None => "up-to-date",
+            },
             Self::UpToDate(_) => "up-to-date",
+            Self::Waiting { .. } => "waiting",
+            Self::BackingOff(_) => "backing-off",
             Self::NotBuilt(not_built) => not_built.kind.as_str(),
             Self::Unknown { .. } => "unknown",
         }
@@ -126,42 +154,13 @@ impl BuildDecision {
     /// A sentence.
     pub fn reason(&self) -> String {
         match self {
-            Self::Build { reason, .. } | Self::Unknown { reason } => reason.clone(),
-            Self::UpToDate(digest) => format!("{digest} was made from the same inputs"),
+            Self::Build { reason, .. }
+            | Self::Continue { reason, .. }
+            | Self::Waiting { reason }
+            | Self::Unknown { reason } => reason.clone(),
+            Self::UpToDate(digest) => format!("{digest} is proven, and its channels point to it"),
+            Self::BackingOff(backoff) => backoff.to_string(),
             Self::NotBuilt(not_built) => not_built.reason.clone(),
-        }
-    }
-}
-
-/// The image at a target's tag. A failed lookup is not a value of this type: nothing is built without knowing what is
-/// published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Existing {
-    Nothing,
-    Unproven {
-        digest: Digest,
-        why: String,
-    },
-    /// With the inputs in its provenance.
-    Proven {
-        digest: Digest,
-        inputs: Box<BuildInputs>,
-    },
-}
-
-/// The digest of the up-to-date image, or the reason to build. `existing` is `None` without a repository to compare
-/// with.
-pub fn needed(known: &PartialInputs, existing: Option<Existing>, force: bool) -> Result<Digest, String> {
-    let Some(existing) = existing else {
-        return Err("no repository was given to compare with (--repository)".to_owned());
-    };
-    match existing {
-        _ if force => Err("requested with --force".to_owned()),
-        Existing::Nothing => Err("the image does not exist yet".to_owned()),
-        Existing::Unproven { digest, why } => Err(format!("{digest} has no valid evidence: {why}")),
-        Existing::Proven { digest, inputs } if inputs.is_build_of(known) => Ok(digest),
-        Existing::Proven { digest, inputs } => {
-            Err(format!("{digest} was made from other inputs ({})", inputs.digest()))
         }
     }
 }
@@ -172,6 +171,9 @@ pub struct PlannedTarget {
     pub target: Target,
     /// Of the kernel.
     pub sources: Vec<String>,
+    /// The channels that the promotion moves, or notes a rollback of: `stable`, `zfs-2.3_stable`. Plans of version 2 have
+    /// none; their channels are the sources.
+    pub channels: Option<Vec<String>>,
     pub decision: BuildDecision,
 }
 
@@ -191,28 +193,53 @@ pub struct Plan {
     #[serde(default = "Plan::schema")]
     schema: DocumentSchema,
     targets: Vec<PlannedTarget>,
+    /// Empty in version 2.
+    #[serde(default)]
+    channels: Vec<PlannedChannel>,
     #[serde(alias = "unknown")]
     unresolved: Vec<UnresolvedSource>,
 }
 
+/// A channel before the steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedChannel {
+    /// `stable`, `zfs-2.3_stable`.
+    pub channel: String,
+    pub source: String,
+    pub target: Option<Target>,
+    /// `right`, `moving`, `rollback-seen`, `backing-off`, `waiting`, `unsupported`, `excluded`, `unverified-release`,
+    /// `source-gone` or `unknown`.
+    pub status: String,
+    /// A sentence; empty for `right`.
+    pub reason: String,
+}
+
 impl Plan {
     fn schema() -> DocumentSchema {
-        DocumentSchema::new("plan", 2)
+        DocumentSchema::new("plan", 3)
     }
 
     /// Duplicate targets are merged.
-    pub fn new(planned: Vec<PlannedTarget>, unresolved: Vec<UnresolvedSource>) -> Self {
+    pub fn new(
+        planned: Vec<PlannedTarget>,
+        channels: Vec<PlannedChannel>,
+        unresolved: Vec<UnresolvedSource>,
+    ) -> Self {
         let mut targets: Vec<PlannedTarget> = Vec::new();
         for entry in planned {
             if !targets.iter().any(|other| other.target == entry.target) {
                 targets.push(entry);
             }
         }
-        Self { schema: Self::schema(), targets, unresolved }
+        Self { schema: Self::schema(), targets, channels, unresolved }
     }
 
     pub fn targets(&self) -> &[PlannedTarget] {
         &self.targets
+    }
+
+    pub fn channels(&self) -> &[PlannedChannel] {
+        &self.channels
     }
 
     pub fn unresolved(&self) -> &[UnresolvedSource] {
@@ -229,64 +256,6 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::tests::{inputs, known};
-
-    fn seen(source: &str, kernel: &str) -> ObservedKernel {
-        let image =
-            format!("quay.io/fedora/fedora-coreos@{}", Digest::of(source.as_bytes())).parse().unwrap();
-        ObservedKernel {
-            source: source.into(),
-            kernel: kernel.parse().unwrap(),
-            image: SourceImageRef { image, version: None },
-        }
-    }
-
-    #[test]
-    fn a_kernel_of_two_streams_is_one_target() {
-        let kernels = ["6.17.9-300.fc43.x86_64", "6.17.8-300.fc43.x86_64"];
-        let zfs = "2.4.3".parse().unwrap();
-        let all = targets(
-            zfs,
-            vec![seen("testing", kernels[0]), seen("stable", kernels[1]), seen("next", kernels[0])],
-        );
-        let summary: Vec<_> = all
-            .iter()
-            .map(|desired| {
-                (
-                    desired.target.kernel.to_string(),
-                    desired.observed.iter().map(|kernel| &*kernel.source).collect::<Vec<_>>(),
-                )
-            })
-            .collect();
-        assert_eq!(
-            summary,
-            [(kernels[0].to_owned(), vec!["testing", "next"]), (kernels[1].to_owned(), vec!["stable"])]
-        );
-    }
-
-    #[test]
-    fn only_a_proven_image_of_the_same_inputs_is_up_to_date() {
-        let (planned, known) = (inputs(), known());
-        let digest = Digest::of(b"image");
-        let proven = |inputs: &BuildInputs| Existing::Proven {
-            digest: digest.clone(),
-            inputs: Box::new(inputs.clone()),
-        };
-        let up_to_date = |existing, force| needed(&known, Some(existing), force) == Ok(digest.clone());
-        assert!(up_to_date(proven(&planned), false));
-        assert!(!up_to_date(proven(&planned), true));
-        assert!(!up_to_date(Existing::Nothing, false));
-        let unproven = Existing::Unproven { digest: digest.clone(), why: "nothing is attached".into() };
-        let reason = needed(&known, Some(unproven), false).unwrap_err();
-        assert!(reason.contains("nothing is attached"), "{reason}");
-        let mut other = planned.clone();
-        other.builder_image =
-            format!("registry.example.org/fedora@{}", Digest::of(b"newer")).parse().unwrap();
-        other.kernel_devel.url = "https://example.org/archive/kernel-devel.rpm".into();
-        assert!(up_to_date(proven(&other), false));
-        other.source_date_epoch = 1;
-        assert!(!up_to_date(proven(&other), false));
-    }
 
     #[test]
     fn what_is_not_known_makes_a_plan_incomplete() {
@@ -296,14 +265,15 @@ mod tests {
                 kernel: "6.17.8-300.fc43.x86_64".parse().unwrap(),
             },
             sources: vec!["stable".into()],
+            channels: None,
             decision: BuildDecision::UpToDate(Digest::of(b"")),
         };
-        assert!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).is_complete());
-        assert_eq!(Plan::new(vec![entry.clone(), entry.clone()], vec![]).targets().len(), 1);
+        assert!(Plan::new(vec![entry.clone(), entry.clone()], vec![], vec![]).is_complete());
+        assert_eq!(Plan::new(vec![entry.clone(), entry.clone()], vec![], vec![]).targets().len(), 1);
         let blind = UnresolvedSource { source: "next".into(), reason: "no network".into() };
-        assert!(!Plan::new(vec![entry.clone()], vec![blind]).is_complete());
+        assert!(!Plan::new(vec![entry.clone()], vec![], vec![blind]).is_complete());
         let unknown =
             PlannedTarget { decision: BuildDecision::Unknown { reason: "no network".into() }, ..entry };
-        assert!(!Plan::new(vec![unknown], vec![]).is_complete());
+        assert!(!Plan::new(vec![unknown], vec![], vec![]).is_complete());
     }
 }

@@ -169,8 +169,9 @@ fn the_matrix_has_every_input_of_its_jobs() {
     // The same members that `plan` writes.
     let inputs = images::inputs();
     let decision = BuildDecision::Build { inputs: Box::new(inputs.clone()), reason: String::new() };
-    let planned = PlannedTarget { target: inputs.target(), sources: vec!["stable".into()], decision };
-    let plan = Plan::new(vec![planned], Vec::new());
+    let planned =
+        PlannedTarget { target: inputs.target(), sources: vec!["stable".into()], channels: None, decision };
+    let plan = Plan::new(vec![planned], Vec::new(), Vec::new());
     let members = names(&serde_json::to_value(&ci_report::jobs(&plan, None)[0]).unwrap());
     for expression in expressions(job) {
         for path in expression.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("matrix.")) {

@@ -114,9 +114,9 @@ impl<'a> Publisher<'a> {
                 let kernel = self.kernel(stream, day)?.clone();
                 Some(FollowedSource {
                     name: (*stream).to_owned(),
-                    channel: stream.parse().unwrap(),
+                    channel: Some(stream.parse().unwrap()),
                     arch: Arch::X86_64,
-                    state: SourceState::Kernel { kernel, image: image.clone() },
+                    state: SourceState::Kernel { kernel, fedora: None, image: image.clone() },
                 })
             })
             .collect();
@@ -131,9 +131,9 @@ impl<'a> Publisher<'a> {
             let is_new = !self.history.released(week_ago).any(|release| release.version == zfs);
             if self.policy == Policy::HoldUnknownRelease && is_new {
                 let cause = IncompatibilityCause::UnverifiedRelease { reasons: None };
-                return Verdict::Incompatible(Incompatibility { zfs, kernel: kernel.clone(), cause });
+                return Ok(Verdict::Incompatible(Incompatibility { zfs, kernel: kernel.clone(), cause }));
             }
-            matrix.verdict(zfs, kernel)
+            Ok(matrix.verdict(zfs, kernel))
         })
     }
 

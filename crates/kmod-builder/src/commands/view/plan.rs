@@ -25,6 +25,15 @@ impl Show for Plan {
                 entry.decision.reason()
             );
         }
+        let rows = self.channels().iter().map(|channel| {
+            let target =
+                channel.target.as_ref().map_or_else(|| "-".to_owned(), |target| target.tag().to_string());
+            [channel.channel.clone(), channel.status.clone(), target]
+        });
+        if !self.channels().is_empty() {
+            write!(text, "\n{}", output::columns(["CHANNEL", "STATUS", "TARGET"], rows))
+                .expect("writing to a String cannot fail");
+        }
         for unresolved in self.unresolved() {
             let reason = unresolved.reason.replace('\n', "\n  ");
             let _ = write!(text, "\nunresolved: {}\n  {reason}\n", unresolved.source);

@@ -8,18 +8,20 @@ use crate::model::ci_report::RecordedResult;
 use crate::model::document::{self, DocumentSchema};
 use crate::model::evidence::EvidenceKind;
 use crate::model::image::{DigestRef, Tag};
-use crate::model::promote::{PromotedImage, PromotionCheck, PromotionChecks, PromotionRejection, TagUpdate};
-use crate::model::tags::Channel;
+use crate::model::promote::{
+    PromotedImage, PromotionCheck, PromotionChecks, PromotionPlan, PromotionRejection, RollbackUpdate,
+    TagUpdate,
+};
+use crate::model::tags::LineChannel;
 use crate::model::verify::CheckStatus;
 use crate::output::{self, Show};
 
 pub(in crate::commands) enum PromotionOutcome {
     /// A required check failed.
     Unproven,
-    Refused(Vec<PromotionRejection>),
     /// With `--dry-run`.
-    Planned(Vec<TagUpdate>),
-    Promoted(PromotedImage, Vec<TagUpdate>),
+    Planned(PromotionPlan),
+    Promoted(PromotedImage, PromotionPlan),
 }
 
 #[derive(Serialize)]
@@ -27,7 +29,8 @@ pub(in crate::commands) struct PromotionReport {
     schema: DocumentSchema,
     #[serde(serialize_with = "document::image")]
     image: DigestRef,
-    channel: Channel,
+    /// `None`: only the image's own tag.
+    channel: Option<LineChannel>,
     #[serde(serialize_with = "document::optional_target")]
     target: Option<Target>,
     result: &'static str,
@@ -39,19 +42,21 @@ pub(in crate::commands) struct PromotionReport {
     tags: Vec<Tag>,
     /// Updates of the tags that did not point to the image.
     updates: Vec<TagUpdate>,
+    /// Statements about rollbacks.
+    notes: Vec<RollbackUpdate>,
 }
 
 impl PromotionReport {
     pub(in crate::commands) fn new(
         image: &DigestRef,
-        channel: &Channel,
+        channel: Option<&LineChannel>,
         checks: &PromotionChecks,
         required: &BTreeSet<EvidenceKind>,
     ) -> Self {
         Self {
             schema: DocumentSchema::new("promotion", 1),
             image: image.clone(),
-            channel: channel.clone(),
+            channel: channel.cloned(),
             target: checks.target().cloned(),
             result: "not-proven",
             waived: EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect(),
@@ -59,24 +64,31 @@ impl PromotionReport {
             rejections: Vec::new(),
             tags: Vec::new(),
             updates: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
-    pub(in crate::commands) fn with_tags<'a>(mut self, tags: impl Iterator<Item = &'a Tag>) -> Self {
-        self.tags = tags.cloned().collect();
+    pub(in crate::commands) fn with_tags(mut self, tags: Vec<Tag>) -> Self {
+        self.tags = tags;
         self
     }
 
     pub(in crate::commands) fn end(mut self, outcome: PromotionOutcome) -> Self {
-        match outcome {
-            PromotionOutcome::Unproven => {}
-            PromotionOutcome::Refused(rejections) => (self.result, self.rejections) = ("refused", rejections),
-            PromotionOutcome::Planned(updates) => (self.result, self.updates) = ("planned", updates),
-            PromotionOutcome::Promoted(promoted, updates) => {
-                self.result = if promoted.updates() == 0 { "nothing-to-do" } else { "promoted" };
-                self.updates = updates;
+        let plan = match outcome {
+            PromotionOutcome::Unproven => return self,
+            PromotionOutcome::Planned(plan) => {
+                self.result = "planned";
+                plan
             }
+            PromotionOutcome::Promoted(promoted, plan) => {
+                self.result = if promoted.updates() == 0 { "nothing-to-do" } else { "promoted" };
+                plan
+            }
+        };
+        if !plan.rejections.is_empty() {
+            self.result = "refused";
         }
+        PromotionPlan { updates: self.updates, rejections: self.rejections, notes: self.notes } = plan;
         self
     }
 
@@ -87,7 +99,7 @@ impl PromotionReport {
     fn sentence(&self) -> String {
         match self.result {
             "not-proven" => "NOT PROVEN: no tag was changed".to_owned(),
-            "refused" => "REFUSED: no tag was changed".to_owned(),
+            "refused" => "REFUSED: no tag of the channel was changed".to_owned(),
             "planned" => format!("{} of {} tags would be set", self.updates.len(), self.tags.len()),
             "nothing-to-do" => "already promoted, nothing to do".to_owned(),
             _ => "promoted".to_owned(),
@@ -133,12 +145,16 @@ impl Show for PromotionReport {
             let update = self.updates.iter().find(|update| update.tag == *tag);
             line(update.map_or_else(|| format!("leave {tag}"), TagUpdate::to_string));
         }
+        for note in &self.notes {
+            line(note.to_string());
+        }
         if !self.waived.is_empty() {
             let waived: Vec<_> = self.waived.iter().map(EvidenceKind::to_string).collect();
             line(format!("\nNOT REQUIRED: {}", waived.join(", ")));
         }
         let what = self.target.as_ref().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
-        line(format!("\n{}: {what}, to {}\n{}", self.sentence(), self.channel, self.image));
+        let channel = self.channel.as_ref().map_or_else(|| "no channel".to_owned(), LineChannel::to_string);
+        line(format!("\n{}: {what}, to {channel}\n{}", self.sentence(), self.image));
         text
     }
 }

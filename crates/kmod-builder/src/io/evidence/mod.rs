@@ -4,5 +4,6 @@ pub mod attach;
 pub mod builder;
 mod read;
 pub mod signer;
+pub mod statement_publisher;
 
 pub use read::{bundles, simple_signatures, stored_bundles, stored_evidence, summaries, write_bundles};

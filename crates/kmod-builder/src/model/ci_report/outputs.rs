@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::RecordedResult;
 use crate::model::inputs::BuildInputs;
-use crate::model::plan::{BuildDecision, Plan};
+use crate::model::plan::{BuildDecision, Plan, PlannedTarget, TargetStep};
 use crate::model::tags::Channel;
 
 /// The outputs that each command writes to `GITHUB_OUTPUT`. Other commands write none.
@@ -30,9 +30,13 @@ pub struct MatrixJob<'a> {
     pub tag: String,
     pub runner: &'static str,
     pub channel: Option<&'a str>,
-    /// The channels that it is promoted to.
+    /// The channels that it is promoted to. `none` stands for its own tag alone.
     pub channels: Vec<&'a str>,
-    pub inputs: &'a BuildInputs,
+    pub steps: Vec<TargetStep>,
+    /// Of a job that builds.
+    pub inputs: Option<&'a BuildInputs>,
+    /// The digest of the image; empty in a job that builds.
+    pub digest: String,
 }
 
 /// Outputs without a value are left out.
@@ -64,18 +68,30 @@ pub fn outputs(
     }
 }
 
-/// One job per target to build. A kernel of two streams is built once and promoted to both.
+/// One job per target with steps. A kernel of two streams is built once and promoted to both.
 pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> {
-    let job = |planned: &'a crate::model::plan::PlannedTarget| {
-        let BuildDecision::Build { inputs, .. } = &planned.decision else { return None };
+    let job = |planned: &'a PlannedTarget| {
+        let steps = planned.decision.steps();
+        let (inputs, digest) = match &planned.decision {
+            BuildDecision::Build { inputs, .. } => (Some(&**inputs), String::new()),
+            BuildDecision::Continue { image, .. } => (None, image.to_string()),
+            _ => return None,
+        };
         let (_, runner) = RUNNERS.into_iter().find(|(arch, _)| planned.target.arch().rpm() == *arch)?;
         let sources: Vec<_> = planned.sources.iter().map(String::as_str).collect();
+        let channels = match &planned.channels {
+            Some(none) if none.is_empty() => vec!["none"],
+            Some(channels) => channels.iter().map(String::as_str).collect(),
+            None => channel.map_or(sources.clone(), |channel| vec![channel]),
+        };
         Some(MatrixJob {
             tag: planned.target.tag().to_string(),
             runner,
-            channel: channel.or_else(|| sources.first().copied()),
-            channels: channel.map_or(sources, |channel| vec![channel]),
+            channel: channel.or_else(|| sources.first().copied()).or(Some("stable")),
+            channels,
+            steps,
             inputs,
+            digest,
         })
     };
     plan.targets().iter().filter_map(job).collect()

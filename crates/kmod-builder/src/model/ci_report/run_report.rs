@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
-use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
+use crate::model::plan::{BuildDecision, Plan, PlannedTarget, TargetStep};
 use crate::model::{Digest, DocumentSchema, document};
 
 /// The command with which a run is complete.
@@ -170,9 +170,20 @@ fn target_result(
         BuildDecision::NotBuilt(not_built) => {
             vec![Finding::new(FindingKind::Unsupported, &tag, &*not_built.reason)]
         }
-        BuildDecision::Build { .. } => {
-            let promotions = if one_channel { 1 } else { planned.sources.len().max(1) };
-            target_findings(last_stage, &tag, promotions, &own)
+        BuildDecision::Build { .. } | BuildDecision::Continue { .. } => {
+            let promotions = match &planned.channels {
+                Some(channels) => channels.len().max(1),
+                None if one_channel => 1,
+                None => planned.sources.len().max(1),
+            };
+            let steps = planned.decision.steps();
+            target_findings(last_stage, &steps, &tag, promotions, &own)
+        }
+        BuildDecision::Waiting { reason } => {
+            vec![Finding::new(FindingKind::KernelDevelMissing, &tag, &**reason)]
+        }
+        BuildDecision::BackingOff(backoff) => {
+            vec![Finding::new(FindingKind::Build, &tag, backoff.to_string())]
         }
         BuildDecision::Unknown { reason } => vec![Finding::new(FindingKind::Upstream, &tag, &**reason)],
     };
@@ -189,7 +200,8 @@ fn target_result(
         promoted: promoted(&own),
         commands: own.iter().map(command_time).collect(),
     };
-    if let BuildDecision::UpToDate(digest) = &planned.decision {
+    if let BuildDecision::UpToDate(digest) | BuildDecision::Continue { image: digest, .. } = &planned.decision
+    {
         result.digest = Some(digest.clone());
     }
     for recorded in own.iter().flat_map(|record| &record.results) {
@@ -213,11 +225,13 @@ fn promoted(own: &[&CommandRecord]) -> bool {
 /// The failures of the first command that has any. If none has and a record is missing, its job was lost.
 fn target_findings(
     last_stage: LastStage,
+    steps: &[TargetStep],
     tag: &str,
     promotions: usize,
     own: &[&CommandRecord],
 ) -> Vec<Finding> {
-    for command in last_stage.commands() {
+    let is_step = |command: &&&str| steps.iter().any(|step| step.as_str() == **command);
+    for command in last_stage.commands().iter().filter(is_step) {
         let left: Vec<_> = own.iter().filter(|record| record.command == *command).collect();
         let failed: Vec<_> = left
             .iter()

@@ -38,7 +38,12 @@ fn planned(
     let target = Target::from_tag(&tag.parse().unwrap()).unwrap();
     let inputs = inputs().canonical_json().replace("6.17.8-300.fc43.x86_64", &target.kernel.to_string());
     let decision = decision(BuildInputs::parse(&inputs).unwrap());
-    PlannedTarget { target, sources: sources.iter().map(|source| (*source).to_owned()).collect(), decision }
+    PlannedTarget {
+        target,
+        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+        channels: None,
+        decision,
+    }
 }
 
 fn plan() -> CommandRecord {
@@ -53,7 +58,7 @@ fn plan() -> CommandRecord {
         planned(OTHER, &["testing", "next"], build),
         planned(UNSUPPORTED, &["next"], not_built),
     ];
-    record("plan", None, None, &[RecordedResult::Plan(Plan::new(targets, Vec::new()))])
+    record("plan", None, None, &[RecordedResult::Plan(Plan::new(targets, Vec::new(), Vec::new()))])
 }
 
 fn image() -> RecordedResult {
@@ -144,7 +149,7 @@ fn a_job_without_a_record_is_a_failure() {
 fn reports_each_unresolved_source() {
     let source = UnresolvedSource { source: "next (x86_64)".into(), reason: "no answer".into() };
     let failed = failure(FindingKind::Other, "some sources or targets could not be resolved");
-    let plan = RecordedResult::Plan(Plan::new(Vec::new(), vec![source]));
+    let plan = RecordedResult::Plan(Plan::new(Vec::new(), Vec::new(), vec![source]));
     let plan = record("plan", None, Some(&failed), &[plan]);
     let results = report(&[plan]);
     let classes: Vec<_> = results.all().map(|finding| (&*finding.subject, finding.kind)).collect();

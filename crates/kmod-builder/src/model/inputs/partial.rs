@@ -19,7 +19,7 @@ pub struct PartialInputs {
     pub declared: Option<Declaration>,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PartialInputsError {
     #[error("the kernel release `{0}` does not name a Fedora release")]
     #[diagnostic(help("name a kernel with `.fcNN` in its release, as Fedora's have"))]

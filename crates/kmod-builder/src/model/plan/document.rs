@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
-use super::{BuildDecision, NotBuilt, NotBuiltKind, PlannedTarget};
+use super::{BuildDecision, NotBuilt, NotBuiltKind, PlannedTarget, TargetStep};
 use crate::model::inputs::BuildInputs;
+use crate::model::reconcile::Backoff;
 use crate::model::{Digest, Target};
 
 /// A target in the JSON of a plan.
@@ -22,8 +23,14 @@ pub(super) struct TargetDocument {
     tag: String,
     #[serde(alias = "streams")]
     sources: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channels: Option<Vec<String>>,
     decision: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<TargetStep>,
     reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
     #[serde(alias = "held", default, skip_serializing_if = "Option::is_none")]
     verdict: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,15 +50,19 @@ enum ImageDocument {
 
 impl From<PlannedTarget> for TargetDocument {
     fn from(planned: PlannedTarget) -> Self {
-        let PlannedTarget { target, sources, decision } = planned;
-        let (tag, reason) = (target.tag().to_string(), decision.reason());
+        let PlannedTarget { target, sources, channels, decision } = planned;
+        let (tag, reason, steps) = (target.tag().to_string(), decision.reason(), decision.steps());
+        let mut backoff = None;
         let word = decision.as_str().to_owned();
         let (mut inputs, mut image, mut verdict) = (None, None, None);
         match decision {
             BuildDecision::Build { inputs: all, .. } => inputs = Some(all),
-            BuildDecision::UpToDate(digest) => image = Some(ImageDocument::Image { digest }),
+            BuildDecision::UpToDate(digest) | BuildDecision::Continue { image: digest, .. } => {
+                image = Some(ImageDocument::Image { digest });
+            }
+            BuildDecision::BackingOff(known) => backoff = Some(known),
             BuildDecision::NotBuilt(not_built) => verdict = Some(not_built.verdict),
-            BuildDecision::Unknown { .. } => {}
+            BuildDecision::Waiting { .. } | BuildDecision::Unknown { .. } => {}
         }
         Self {
             target: Some(target),
@@ -59,8 +70,11 @@ impl From<PlannedTarget> for TargetDocument {
             kernel: None,
             tag,
             sources,
+            channels,
             decision: word,
+            steps,
             reason,
+            backoff,
             verdict,
             image,
             inputs_digest: inputs.as_ref().map(|inputs| inputs.digest()),
@@ -73,8 +87,8 @@ impl TryFrom<TargetDocument> for PlannedTarget {
     type Error = String;
 
     fn try_from(document: TargetDocument) -> Result<Self, Self::Error> {
-        let TargetDocument { target, zfs, kernel, sources, decision, reason, verdict, image, inputs, .. } =
-            document;
+        let TargetDocument { target, zfs, kernel, sources, channels, decision, steps, reason, .. } = document;
+        let TargetDocument { verdict, image, inputs, backoff, .. } = document;
         let target = match (target, zfs, kernel) {
             (Some(target), ..) => target,
             (None, Some(zfs), Some(kernel)) => Target { zfs, kernel },
@@ -89,12 +103,19 @@ impl TryFrom<TargetDocument> for PlannedTarget {
                 }
             },
             "unknown" => BuildDecision::Unknown { reason },
+            "waiting" => BuildDecision::Waiting { reason },
+            "backing-off" => BuildDecision::BackingOff(backoff.ok_or_else(|| missing("backoff"))?),
+            _ if !steps.is_empty() => match image.ok_or_else(|| missing("image"))? {
+                ImageDocument::Image { digest: image } | ImageDocument::Version1(image) => {
+                    BuildDecision::Continue { image, steps, reason }
+                }
+            },
             word => {
                 let verdict = verdict.unwrap_or_default();
                 let class = if word == "held" { verdict["class"].as_str().unwrap_or(word) } else { word };
                 BuildDecision::NotBuilt(NotBuilt { kind: NotBuiltKind::of_class(class), reason, verdict })
             }
         };
-        Ok(Self { target, sources, decision })
+        Ok(Self { target, sources, channels, decision })
     }
 }

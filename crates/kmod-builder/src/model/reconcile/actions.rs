@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::Backoff;
 use crate::model::image::Tag;
 use crate::model::plan::NotBuilt;
-use crate::model::tags::Channel;
+use crate::model::tags::{Channel, LineChannel};
 use crate::model::{Digest, Target};
 
 /// A remaining step of a target, in the order of execution.
@@ -23,17 +23,17 @@ pub enum Action {
     },
     /// Set the image's own tag and these tags of the channels.
     Promote {
-        channels: Vec<Channel>,
+        channels: Vec<LineChannel>,
         tags: Vec<Tag>,
     },
     /// Record that upstream went back, at the images that these tags point to.
     NoteRollback {
-        channels: Vec<Channel>,
+        channels: Vec<LineChannel>,
         tags: Vec<Tag>,
     },
     /// Record that upstream did not go back after all.
     ClearRollback {
-        channels: Vec<Channel>,
+        channels: Vec<LineChannel>,
         tags: Vec<Tag>,
     },
     Withdraw {
@@ -67,6 +67,12 @@ pub struct TargetPlan {
     pub steps: Vec<Action>,
 }
 
+impl TargetPlan {
+    pub fn is_built(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Action::Build { .. }))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetStatus {
     /// There are steps.
@@ -78,6 +84,8 @@ pub enum TargetStatus {
     Waiting {
         reason: String,
     },
+    /// The release or the kernel cannot be used.
+    NotBuilt(NotBuilt),
     /// The repository did not answer.
     Unknown {
         reason: String,
@@ -132,12 +140,31 @@ impl ReconcilePlan {
 
     /// Withholds the steps of a target that cannot be built, because an input of the build is missing.
     pub fn wait(&mut self, target: &Target, reason: &str) {
+        let reason = reason.to_owned();
+        let status = ChannelStatus::Waiting { reason: reason.clone() };
+        self.withhold(target, TargetStatus::Waiting { reason }, &status);
+    }
+
+    /// Withholds the steps of a target whose inputs could not be determined.
+    pub fn fail(&mut self, target: &Target, reason: &str) {
+        let reason = reason.to_owned();
+        let status = ChannelStatus::Unknown { reason: reason.clone() };
+        self.withhold(target, TargetStatus::Unknown { reason }, &status);
+    }
+
+    /// Withholds the steps of a target that must not be built.
+    pub fn reject(&mut self, target: &Target, not_built: &NotBuilt) {
+        let status = ChannelStatus::NotBuilt(not_built.clone());
+        self.withhold(target, TargetStatus::NotBuilt(not_built.clone()), &status);
+    }
+
+    fn withhold(&mut self, target: &Target, status: TargetStatus, of_channels: &ChannelStatus) {
         for planned in self.targets.iter_mut().filter(|planned| planned.target == *target) {
             planned.steps.clear();
-            planned.status = TargetStatus::Waiting { reason: reason.to_owned() };
+            planned.status = status.clone();
         }
         for channel in self.channels.iter_mut().filter(|channel| channel.target.as_ref() == Some(target)) {
-            channel.status = ChannelStatus::Waiting { reason: reason.to_owned() };
+            channel.status = of_channels.clone();
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ const DAYS: [i64; 4] = [1, 2, 4, 7];
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(6);
 
 /// The state of repeated attempts with the same inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     pub attempts: usize,
     /// The first failure.
@@ -38,5 +40,15 @@ impl Backoff {
 
     pub fn is_due(&self, now: Timestamp) -> bool {
         now >= self.next
+    }
+}
+
+/// A sentence.
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attempts, since, next, reason } = self;
+        let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+        let day = |time: &Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
+        write!(f, "it failed {times} since {}, and is tried again after {}: {reason}", day(since), day(next))
     }
 }

@@ -1,17 +1,54 @@
-use kmod_compat::{Arch, Incompatibility, KernelRelease, Verdict, ZfsLine, ZfsVersion};
+use std::collections::BTreeSet;
+use std::fmt;
+
+use kmod_compat::{Arch, FedoraVersion, Incompatibility, KernelRelease, Verdict, ZfsLine, ZfsVersion};
+
+use kmod_query::Stream;
 
 use crate::model::Target;
 use crate::model::image::Tag;
 use crate::model::inputs::SourceImageRef;
-use crate::model::plan::{NotBuilt, ObservedKernel};
-use crate::model::tags::Channel;
+use crate::model::plan::NotBuilt;
+use crate::model::tags::{Channel, LineChannel};
+
+/// A source of kernels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub origin: SourceOrigin,
+    /// `None`: its images get their own tags only.
+    pub channel: Option<Channel>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceOrigin {
+    Stream(Stream),
+    /// A bootable image: `quay.io/fedora/fedora-bootc:43`.
+    Image(String),
+}
+
+impl fmt::Display for SourceOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(stream) => f.pad(&stream.to_string()),
+            Self::Image(reference) => f.pad(reference),
+        }
+    }
+}
+
+impl From<Stream> for Source {
+    fn from(stream: Stream) -> Self {
+        let channel = stream.has_channel().then_some(Channel::Stream(stream));
+        Self { origin: SourceOrigin::Stream(stream), channel }
+    }
+}
 
 /// A stream or a bootable image, on one architecture, and the channel of its hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowedSource {
     /// As shown: `stable`, `quay.io/fedora/fedora-bootc:43`.
     pub name: String,
-    pub channel: Channel,
+    /// `None`: images get their own tags only.
+    pub channel: Option<Channel>,
     pub arch: Arch,
     pub state: SourceState,
 }
@@ -20,21 +57,26 @@ pub struct FollowedSource {
 pub enum SourceState {
     Kernel {
         kernel: KernelRelease,
+        /// Of the image, if the kernel names none.
+        fedora: Option<FedoraVersion>,
         image: SourceImageRef,
     },
     /// The source answered that it does not exist any more. Its tags stay.
-    Gone {
-        reason: String,
-    },
+    Gone { reason: String },
     /// The source did not answer.
-    Unknown {
-        reason: String,
-    },
+    Unknown { reason: String },
 }
 
-impl From<ObservedKernel> for SourceState {
-    fn from(observed: ObservedKernel) -> Self {
-        Self::Kernel { kernel: observed.kernel, image: observed.image }
+/// A branch, or a channel that was asked for, has one channel for each architecture: that of the first source. The images
+/// of the other sources get their own tags only, as do those of a release that was asked for.
+pub fn assign_channels(sources: &mut [FollowedSource], asked: Option<&Channel>, only_own_tags: bool) {
+    let mut taken = BTreeSet::new();
+    for source in sources {
+        match asked {
+            _ if only_own_tags => source.channel = None,
+            Some(channel) => source.channel = Some(channel.clone()).filter(|_| taken.insert(source.arch)),
+            None => {}
+        }
     }
 }
 
@@ -50,6 +92,8 @@ pub struct DesiredTarget {
     pub target: Target,
     /// Of the kernel.
     pub sources: Vec<String>,
+    /// Of the image of the first source, if the kernel names none.
+    pub fedora: Option<FedoraVersion>,
     /// The bootable image of the first source.
     pub image: SourceImageRef,
 }
@@ -71,6 +115,8 @@ pub struct DesiredChannel {
 pub enum BlockedChannel {
     /// No release of the line may be built for the kernel. The reason is that of the newest release.
     NotBuilt {
+        /// `None` if the line has no release.
+        zfs: Option<ZfsVersion>,
         kernel: KernelRelease,
         not_built: Box<NotBuilt>,
     },
@@ -78,6 +124,10 @@ pub enum BlockedChannel {
         reason: String,
     },
     SourceUnknown {
+        reason: String,
+    },
+    /// Whether a release may be built could not be found out.
+    VerdictUnknown {
         reason: String,
     },
 }
@@ -88,10 +138,15 @@ impl DesiredChannel {
         self.channel.moving_tags_of_line(target, self.is_default_line)
     }
 
-    /// `stable`, for another line than the first `zfs-2.3_stable`.
+    /// The argument of a promotion.
+    pub fn line_channel(&self) -> LineChannel {
+        let line = (!self.is_default_line).then_some(self.line);
+        LineChannel { channel: self.channel.clone(), line }
+    }
+
+    /// As shown: `stable`, `zfs-2.3_stable_aarch64`.
     pub fn name(&self) -> String {
-        let followed = self.channel.followed_on(self.arch);
-        if self.is_default_line { followed } else { format!("zfs-{}_{followed}", self.line) }
+        self.line_channel().followed_on(self.arch)
     }
 }
 
@@ -100,11 +155,12 @@ impl DesiredState {
     ///
     /// `releases` are in any order. A release that may not be used does not stop an older one. Of several sources with
     /// one channel and architecture the first counts; a configuration with such sources is rejected when it is read.
+    /// The error of `verdict` is a sentence: why it is not known. Nothing is then desired for the kernel and line.
     pub fn new(
         sources: &[FollowedSource],
         lines: &[ZfsLine],
         releases: &[ZfsVersion],
-        verdict: impl Fn(ZfsVersion, &KernelRelease) -> Verdict,
+        verdict: impl Fn(ZfsVersion, &KernelRelease) -> Result<Verdict, String>,
     ) -> Self {
         let mut newest_first = releases.to_vec();
         newest_first.sort_unstable_by(|one, other| other.cmp(one));
@@ -121,29 +177,36 @@ impl DesiredState {
                     }
                     SourceState::Kernel { kernel, .. } => newest_usable(of_line, kernel, &verdict),
                 };
-                if let (Ok(target), SourceState::Kernel { image, .. }) = (&wanted, &source.state) {
-                    desired.add(target, source, image);
+                if let (Ok(target), SourceState::Kernel { image, fedora, .. }) = (&wanted, &source.state) {
+                    desired.add(target, source, *fedora, image);
                 }
-                desired.channels.push(DesiredChannel {
-                    channel: source.channel.clone(),
+                desired.channels.extend(source.channel.clone().map(|channel| DesiredChannel {
+                    channel,
                     source: source.name.clone(),
                     line: *line,
                     arch: source.arch,
                     is_default_line: position == 0,
                     wanted,
-                });
+                }));
             }
         }
         desired
     }
 
-    fn add(&mut self, target: &Target, source: &FollowedSource, image: &SourceImageRef) {
+    fn add(
+        &mut self,
+        target: &Target,
+        source: &FollowedSource,
+        fedora: Option<FedoraVersion>,
+        image: &SourceImageRef,
+    ) {
         if let Some(known) = self.targets.iter_mut().find(|known| known.target == *target) {
             known.sources.push(source.name.clone());
         } else {
             self.targets.push(DesiredTarget {
                 target: target.clone(),
                 sources: vec![source.name.clone()],
+                fedora,
                 image: image.clone(),
             });
         }
@@ -153,15 +216,16 @@ impl DesiredState {
 fn newest_usable<'a>(
     releases: impl Iterator<Item = &'a ZfsVersion>,
     kernel: &KernelRelease,
-    verdict: &impl Fn(ZfsVersion, &KernelRelease) -> Verdict,
+    verdict: &impl Fn(ZfsVersion, &KernelRelease) -> Result<Verdict, String>,
 ) -> Result<Target, BlockedChannel> {
     let mut newest: Option<Incompatibility> = None;
     for zfs in releases {
-        match verdict(*zfs, kernel) {
+        match verdict(*zfs, kernel).map_err(|reason| BlockedChannel::VerdictUnknown { reason })? {
             Verdict::Compatible => return Ok(Target { zfs: *zfs, kernel: kernel.clone() }),
             Verdict::Incompatible(reason) => drop(newest.get_or_insert(reason)),
         }
     }
     let not_built = Box::new(newest.as_ref().map_or_else(NotBuilt::without_a_release, NotBuilt::from));
-    Err(BlockedChannel::NotBuilt { kernel: kernel.clone(), not_built })
+    let zfs = newest.map(|reason| reason.zfs);
+    Err(BlockedChannel::NotBuilt { zfs, kernel: kernel.clone(), not_built })
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::image::Tag;
 use crate::model::promote::TaggedImage;
-use crate::model::tags::Channel;
+use crate::model::tags::LineChannel;
 use crate::model::{Digest, Target};
 
 /// The least time between two runs that see a rollback before channels follow it: an outdated mirror is no rollback.
@@ -53,14 +53,15 @@ struct Chosen {
 
 #[derive(Default)]
 struct TagList {
-    channels: Vec<Channel>,
+    channels: Vec<LineChannel>,
     tags: Vec<Tag>,
 }
 
 impl TagList {
-    fn add(&mut self, channel: &Channel, tag: Tag) {
-        if !self.channels.contains(channel) {
-            self.channels.push(channel.clone());
+    fn add(&mut self, channel: &DesiredChannel, tag: Tag) {
+        let channel = channel.line_channel();
+        if !self.channels.contains(&channel) {
+            self.channels.push(channel);
         }
         self.tags.push(tag);
     }
@@ -185,22 +186,22 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
                     TagMove::Move => true,
                     TagMove::Rollback(Some(seen)) => self.is_confirmed(seen),
                     TagMove::Rollback(None) => {
-                        noted.add(&channel.channel, tag.clone());
+                        noted.add(channel, tag.clone());
                         false
                     }
                     TagMove::None => false,
                     TagMove::Unknown(_) => continue,
                 };
                 if is_noted {
-                    cleared.add(&channel.channel, tag.clone());
+                    cleared.add(channel, tag.clone());
                 }
                 if moved {
-                    promoted.add(&channel.channel, tag);
+                    promoted.add(channel, tag);
                 }
             }
         }
         let own = observed.own.as_ref().map(|own| &own.digest);
-        let is_promoted = image.is_some_and(|image| image.is_promoted && own == Some(&image.digest));
+        let is_promoted = image.is_some_and(|image| own == Some(&image.digest));
         let promote = (!promoted.tags.is_empty() || !is_promoted)
             .then_some(Action::Promote { channels: promoted.channels, tags: promoted.tags });
         let note = (!noted.tags.is_empty())
@@ -231,10 +232,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
     /// Forwards, or away from an image that is recalled or not ours.
     fn may_leave(&self, there: &TaggedImage, target: &Target) -> bool {
         let Ok(theirs) = &there.target else { return true };
-        let is_recalled = matches!(
-            (self.verdict)(theirs.zfs, &theirs.kernel),
-            Verdict::Incompatible(reason) if reason.is_exclusion()
-        );
+        let is_recalled = (self.verdict)(theirs.zfs, &theirs.kernel).exclusion().is_some();
         let same_build = theirs.arch() == target.arch() && theirs.kernel.variant() == target.kernel.variant();
         is_recalled || (same_build && target.kernel >= theirs.kernel && target.zfs >= theirs.zfs)
     }
@@ -259,7 +257,8 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
                     match blocked.clone() {
                         BlockedChannel::NotBuilt { not_built, .. } => ChannelStatus::NotBuilt(*not_built),
                         BlockedChannel::SourceGone { reason } => ChannelStatus::SourceGone { reason },
-                        BlockedChannel::SourceUnknown { reason } => ChannelStatus::Unknown { reason },
+                        BlockedChannel::SourceUnknown { reason }
+                        | BlockedChannel::VerdictUnknown { reason } => ChannelStatus::Unknown { reason },
                     },
                 );
             }
@@ -272,6 +271,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
             TargetStatus::Unknown { reason } => ChannelStatus::Unknown { reason: reason.clone() },
             TargetStatus::BackingOff(backoff) => ChannelStatus::BackingOff(backoff.clone()),
             TargetStatus::Waiting { reason } => ChannelStatus::Waiting { reason: reason.clone() },
+            TargetStatus::NotBuilt(not_built) => ChannelStatus::NotBuilt(not_built.clone()),
             TargetStatus::Pending | TargetStatus::UpToDate => self.channel_status(desired, target, planned),
         };
         plan(Some(target), status)
@@ -321,10 +321,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
             Ok(observed) => observed.own.as_ref().filter(|image| image.is_trusted())?,
             Err(reason) => return plan(None, TargetStatus::Unknown { reason: reason.clone() }, Vec::new()),
         };
-        let excluded = match (self.verdict)(target.zfs, &target.kernel) {
-            Verdict::Incompatible(reason) if reason.is_exclusion() => Some(reason.to_string()),
-            _ => None,
-        };
+        let excluded = (self.verdict)(target.zfs, &target.kernel).exclusion().map(ToString::to_string);
         let step = match (excluded, &image.withdrawn) {
             (Some(reason), None) => Action::Withdraw { reason },
             (None, Some(_)) => Action::Reinstate,

@@ -14,7 +14,10 @@ mod tests;
 
 pub use actions::{Action, ChannelPlan, ChannelStatus, ReconcilePlan, TargetPlan, TargetStatus};
 pub use backoff::{Backoff, FailedAttempt};
-pub use desired::{BlockedChannel, DesiredChannel, DesiredState, DesiredTarget, FollowedSource, SourceState};
+pub use desired::{
+    BlockedChannel, DesiredChannel, DesiredState, DesiredTarget, FollowedSource, Source, SourceOrigin,
+    SourceState, assign_channels,
+};
 pub use engine::{ROLLBACK_CONFIRMATION, ROLLBACK_NOTE_AGE, ReconcileOptions, reconcile};
 pub use observed::{
     BootTestFact, EvidenceTrust, Observation, ObservedImage, ObservedState, ObservedTarget, RollbackNote,

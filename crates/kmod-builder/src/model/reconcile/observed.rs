@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::FailedAttempt;
+use super::{DesiredState, FailedAttempt};
 use crate::model::image::Tag;
 use crate::model::promote::TaggedImage;
 use crate::model::{Digest, Target};
@@ -26,6 +26,21 @@ pub struct ObservedState {
 pub struct RollbackNote {
     pub to: Target,
     pub seen: Timestamp,
+}
+
+impl ObservedState {
+    /// Of a repository that does not exist.
+    pub fn nothing_published(desired: &DesiredState) -> Self {
+        let targets = desired.targets.iter();
+        let tags = desired.channels.iter().filter_map(|channel| {
+            Some(channel.tags(channel.wanted.as_ref().ok()?).into_iter().map(|tag| (tag, Ok(None))))
+        });
+        Self {
+            targets: targets.map(|desired| (desired.target.clone(), Ok(ObservedTarget::default()))).collect(),
+            tags: tags.flatten().collect(),
+            rollbacks: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

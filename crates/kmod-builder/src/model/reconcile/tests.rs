@@ -88,16 +88,18 @@ impl World {
             .iter()
             .map(|(name, state)| FollowedSource {
                 name: (*name).to_owned(),
-                channel: name.parse().unwrap(),
+                channel: Some(name.parse().unwrap()),
                 arch: kmod_compat::Arch::X86_64,
                 state: match state {
-                    Ok(kernel) => SourceState::Kernel { kernel: kernel.parse().unwrap(), image: image() },
+                    Ok(kernel) => {
+                        SourceState::Kernel { kernel: kernel.parse().unwrap(), fedora: None, image: image() }
+                    }
                     Err(state) => state.clone(),
                 },
             })
             .collect();
         DesiredState::new(&sources, &self.lines, &self.releases, |zfs, kernel| {
-            self.matrix.verdict(zfs, kernel)
+            Ok(self.matrix.verdict(zfs, kernel))
         })
     }
 
@@ -153,6 +155,7 @@ fn steps(plan: &ReconcilePlan) -> Vec<String> {
             TargetStatus::UpToDate => "up-to-date".to_owned(),
             TargetStatus::BackingOff(backoff) => format!("backing off after {}", backoff.attempts),
             TargetStatus::Waiting { .. } => "waiting".to_owned(),
+            TargetStatus::NotBuilt(not_built) => not_built.kind.as_str().to_owned(),
             TargetStatus::Unknown { .. } => "unknown".to_owned(),
         };
         format!("{} {}: {status}", planned.target.zfs, planned.target.kernel.version())
@@ -289,7 +292,7 @@ fn a_proven_image_stays_right_with_other_inputs_and_a_later_failure_unproves_it(
     };
     for (change, expected) in [
         (&(|own: &mut ObservedImage| own.is_current = false) as &dyn Fn(&mut ObservedImage), "up-to-date"),
-        (&|own| own.is_promoted = false, "boot-test, promote"),
+        (&|own| own.is_promoted = false, "boot-test"),
         (&|own| own.evidence = EvidenceTrust::Rotated, "sign"),
         (&|own| own.is_faulty = true, "build, boot-test, promote stable zfs-2.4_stable fedora-43_stable"),
         (

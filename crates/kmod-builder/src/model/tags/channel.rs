@@ -11,6 +11,12 @@ use crate::model::image::{ParseImageRefError, Tag};
 
 pub(super) const CANDIDATE: &str = "candidate-";
 pub(super) const BRANCH: &str = "beta-";
+pub(super) const WITHDRAWN: &str = "withdrawn-";
+
+/// `withdrawn-zfs-X_kernel-Y`.
+pub fn withdrawn_tag(target: &Target) -> Tag {
+    format!("{WITHDRAWN}{}", target.tag()).parse().expect("the image's tag is short enough for a prefix")
+}
 
 /// The target of promotions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

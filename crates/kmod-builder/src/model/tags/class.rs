@@ -1,13 +1,15 @@
 use kmod_compat::{Arch, FedoraVersion, ZfsLine};
 
 use super::branch::Branch;
-use super::channel::{BRANCH, CANDIDATE, is_run_and_commit, stream};
+use super::channel::{BRANCH, CANDIDATE, WITHDRAWN, is_run_and_commit, stream};
 use crate::model::{Digest, Target};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagClass {
     /// `zfs-X_kernel-Y`: the public name of an image.
     Version(Target),
+    /// `withdrawn-zfs-X_kernel-Y`: points to the image whose withdrawal is attached to it.
+    Withdrawn(Target),
     /// `candidate-zfs-X_kernel-Y`, `candidate-beta-BRANCH-zfs-X_kernel-Y`: published, but not yet promoted.
     Candidate,
     /// `beta-…`: built from a branch.
@@ -27,7 +29,8 @@ pub enum TagClass {
 
 impl TagClass {
     pub fn of(tag: &str) -> Self {
-        match evidence(tag).or_else(|| target(tag).map(Self::Version)) {
+        let withdrawn = || tag.strip_prefix(WITHDRAWN).and_then(target).map(Self::Withdrawn);
+        match evidence(tag).or_else(|| target(tag).map(Self::Version)).or_else(withdrawn) {
             Some(class) => class,
             None if tag
                 .strip_prefix(CANDIDATE)
@@ -74,6 +77,9 @@ fn is_channel(tag: &str) -> bool {
 }
 
 fn is_audit(tag: &str) -> bool {
+    // Of another line than the first: `zfs-2.3_stable-RUN-COMMIT`.
+    let of_line = tag.strip_prefix("zfs-").and_then(|rest| rest.split_once('_'));
+    let tag = of_line.filter(|(line, _)| line.parse::<ZfsLine>().is_ok()).map_or(tag, |(_, rest)| rest);
     tag.split_once('-')
         .is_some_and(|(channel, rest)| stream(without_arch(channel)).is_some() && is_run_and_commit(rest))
 }
@@ -96,6 +102,7 @@ mod tests {
             ("zfs-2.4_stable", TagClass::Channel),
             ("fedora-44_next", TagClass::Channel),
             ("stable-1234-0123abc", TagClass::Audit),
+            ("zfs-2.3_stable-1234-0123abc", TagClass::Audit),
             ("candidate-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
             ("candidate-beta-main-zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64", TagClass::Candidate),
             ("beta-main", TagClass::Branch),

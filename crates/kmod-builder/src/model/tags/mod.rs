@@ -10,7 +10,9 @@
 mod branch;
 mod channel;
 mod class;
+mod line_channel;
 
 pub use branch::{Branch, ParseBranchError};
-pub use channel::{Channel, ParseChannelError};
+pub use channel::{Channel, ParseChannelError, withdrawn_tag};
 pub use class::TagClass;
+pub use line_channel::LineChannel;

@@ -33,7 +33,7 @@ fn record(
 
 fn planned(tag: &str, decision: BuildDecision) -> PlannedTarget {
     let target = Target::from_tag(&tag.parse().unwrap()).unwrap();
-    PlannedTarget { target, sources: vec!["stable".into()], decision }
+    PlannedTarget { target, sources: vec!["stable".into()], channels: None, decision }
 }
 
 /// The records of a run with one good target, one unsupported, and one that fails or not.
@@ -49,7 +49,7 @@ fn write(program: &Program, fails: bool) {
         planned(OTHER, build),
         planned(UNSUPPORTED, BuildDecision::NotBuilt(not_built)),
     ];
-    let plan = RecordedResult::Plan(Plan::new(targets, Vec::new()));
+    let plan = RecordedResult::Plan(Plan::new(targets, Vec::new(), Vec::new()));
     let mut all = vec![record("plan", None, None, &[plan])];
     if fails {
         let failure = Failure { kind: FindingKind::Build, message: "stage kmod".into(), help: None };

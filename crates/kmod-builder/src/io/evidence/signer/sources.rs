@@ -37,9 +37,9 @@ pub struct SignerSources {
     #[arg(long, value_name = "URL", env = "ZFS_KMODS_TIMESTAMP_URL", hide_short_help = true)]
     timestamp_url: Option<String>,
 
-    /// Check existing signatures against this root of trust [default: Sigstore's, built in]
-    #[arg(long, value_name = "FILE", env = "ZFS_KMODS_TRUSTED_ROOT", hide_short_help = true)]
-    trusted_root: Option<PathBuf>,
+    /// For existing signatures; `None`: Sigstore's, built in.
+    #[arg(skip)]
+    pub trusted_root: Option<PathBuf>,
 }
 
 impl SignerSources {
