@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
+use jiff::Timestamp;
 use kmod_compat::{CompatMatrix, KernelRelease, ReleaseKeys, Verdict, ZfsVersion};
 use kmod_query::Upstream;
 use miette::{IntoDiagnostic as _, Result};
@@ -13,14 +14,18 @@ use super::args::upstream::{self, UpstreamArgs};
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
 use super::{CommandContext, CommandOutcome, verify};
-use crate::io::image_build;
+use crate::io::evidence::statement_publisher::StatementPublisher;
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
+use crate::io::{failure, image_build};
 use crate::io::{inputs, resolve};
+use crate::model::ci_report::FindingKind;
+use crate::model::evidence::{EvidenceKind, lifecycle};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, PartialInputs};
 use crate::model::plan::NotBuilt;
+use crate::model::reconcile::FailedAttempt;
 use crate::model::verify::{CheckResult, CheckStatus, VerificationReport};
 use crate::model::{Compression, Target};
 use crate::output::StandardOutput;
@@ -103,13 +108,51 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     {
         return publish_and_show(&args, inputs.target(), directory, result, output).await;
     }
-    match build(&inputs, kept, &args, &upstream.cache()).await? {
+    let built = build(&inputs, kept, &args, &upstream.cache()).await;
+    if let Some(reason) = failed_attempt(&built) {
+        record_attempt(&args, &inputs, reason).await;
+    }
+    match built? {
         Ok(result) => publish_and_show(&args, inputs.target(), directory, result, output).await,
         Err(report) => {
             output.show(&*report)?;
             progress::print_notice("the image broke the RPM contract and was not kept");
             Ok(CommandOutcome::Refused)
         }
+    }
+}
+
+/// Why the inputs do not give an image. `None` if they do, or if it could not be found out here.
+fn failed_attempt(built: &Result<Result<BuildResult, Box<VerificationReport>>>) -> Option<String> {
+    match built {
+        Ok(Ok(_)) => None,
+        Ok(Err(report)) => {
+            let failed = report.checks().iter().find(|check| *check.outcome() != CheckStatus::Passed);
+            failed.map(|check| format!("the RPM contract is broken: {}", check.check))
+        }
+        Err(error) => {
+            let failure = failure::failure(error);
+            let first_line = failure.message.lines().next().unwrap_or_default().to_owned();
+            (failure.kind == FindingKind::Build).then_some(first_line)
+        }
+    }
+}
+
+/// So that the same build is not repeated every day. The build's failure is reported even if this fails, too.
+async fn record_attempt(args: &BuildArgs, inputs: &BuildInputs, reason: String) {
+    let (Some(store), Some(signing)) = (&args.publish, args.options.signer_sources()) else { return };
+    let recorded = async {
+        let Some(statements) = StatementPublisher::find(store, &signing).await? else {
+            return Ok(());
+        };
+        let now = Timestamp::now();
+        let predicate = lifecycle::failed_builds(&[FailedAttempt { at: now, reason }]);
+        let (identity, kind) = (inputs.partial_identity(), EvidenceKind::FailedBuilds);
+        statements.attach_to_inputs(&identity, kind, &predicate, now).await.map(drop)
+    };
+    let recorded: Result<()> = recorded.await;
+    if let Err(error) = recorded {
+        progress::print_notice(&format!("the failed build could not be recorded in {store}: {error}"));
     }
 }
 

@@ -17,6 +17,7 @@ pub mod matrix;
 pub mod plan;
 pub mod promote;
 pub mod publish;
+pub mod recall;
 pub mod report;
 pub mod reproduce;
 pub mod verify;

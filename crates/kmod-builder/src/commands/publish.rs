@@ -8,6 +8,7 @@ use super::view;
 use super::view::publish::PublishReport;
 use super::{CommandContext, CommandOutcome};
 use crate::io::evidence::builder::EvidenceBuilder;
+use crate::io::evidence::signer::SignerSources;
 use crate::io::evidence::{self, signer};
 use crate::io::image_diff::{self, Depth};
 use crate::io::layout::Layout;
@@ -26,12 +27,13 @@ use crate::model::{DocumentSchema, Target};
 
 /// Publish an image of a local store in a registry, with provenance, SBOM and signatures
 ///
-/// Uploads blobs, manifest and evidence, reads everything back, and sets the tag last. Existing content is not uploaded
-/// again: run it again after an interruption.
+/// Uploads blobs, manifest and evidence, reads everything back, and sets the tag of a candidate last:
+/// candidate-zfs-VERSION_kernel-RELEASE. `boot-test` and `promote` make it an image for users. Existing content is not
+/// uploaded again: run it again after an interruption.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   COSIGN_PASSWORD=… zfs-kmods publish --from oci:images --to docker://ghcr.io/OWNER/zfs-kmods --key cosign.key
-  zfs-kmods publish --from oci:images:TAG --to docker://127.0.0.1:5000/zfs-kmods --candidate --no-sign")]
+  zfs-kmods publish --from oci:images:TAG --to docker://127.0.0.1:5000/zfs-kmods --no-sign")]
 pub struct PublishArgs {
     /// Image to publish; DIR alone means its only image
     #[arg(long, value_name = "oci:DIR[:TAG]", default_value = "oci:./images")]
@@ -52,12 +54,12 @@ pub struct PublishArgs {
 /// Options of `publish` and of `build --publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishOptions {
-    /// Publish as a candidate, under the tag candidate-zfs-VERSION_kernel-RELEASE
-    #[arg(long)]
+    /// Every image is published as a candidate
+    #[arg(long, hide = true)]
     candidate: bool,
 
-    /// Publish for a branch, under the tag beta-BRANCH-zfs-…, as a candidate candidate-beta-BRANCH-zfs-…; the streams,
-    /// stable, testing and next, share the users' tags
+    /// Publish for a branch, under the tag candidate-beta-BRANCH-zfs-VERSION_kernel-RELEASE; the streams, stable, testing
+    /// and next, share the candidates without beta-
     #[arg(long, value_name = "CHANNEL", default_value = "stable")]
     channel: Channel,
 
@@ -80,11 +82,14 @@ impl PublishOptions {
         Ok(())
     }
 
-    /// Release candidates and branches never get a tag that users follow.
+    /// `None` with `--no-sign`.
+    pub fn signer_sources(&self) -> Option<SignerSources> {
+        (!self.signing.no_sign).then(|| self.signing.sources())
+    }
+
+    /// Only a promotion gives tags that users follow.
     fn tag(&self, target: &Target) -> Result<Tag> {
-        let tag =
-            if self.candidate { self.channel.candidate_tag(target) } else { self.channel.image_tag(target) };
-        tag.into_diagnostic()
+        self.channel.candidate_tag(target).into_diagnostic()
     }
 }
 

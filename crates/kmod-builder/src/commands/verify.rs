@@ -1,4 +1,5 @@
 use clap::Args;
+use jiff::Timestamp;
 use miette::Result;
 
 use super::args::trust::TrustArgs;
@@ -80,12 +81,16 @@ async fn evidence_of(
         (EvidenceLevel::Off, _) => Ok(Vec::new()),
         (EvidenceLevel::Present, _) => {
             let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
-            Ok(evidence_checks::verify_evidence_presence(&inspection.image.digest, &stored_evidence))
+            Ok(evidence_checks::verify_evidence_presence(
+                &inspection.image.digest,
+                &stored_evidence,
+                Timestamp::now(),
+            ))
         }
         (EvidenceLevel::Required, Some(trust)) => {
             let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
             let image = evidence_checks::ImageFacts::of(&registry.repository().to_string(), inspection);
-            Ok(evidence_checks::verify_evidence(&image, &stored_evidence, trust))
+            Ok(evidence_checks::verify_evidence(&image, &stored_evidence, trust, Timestamp::now()))
         }
         (EvidenceLevel::Required, None) => Err(miette::miette!(
             help = "name a key with --public-key, or a repository on GitHub with --identity-repo",

@@ -38,6 +38,9 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
     if let Some(inner) = transparent(error) {
         return of(inner);
     }
+    if is_disk_full(error) {
+        return Some(FindingKind::DiskFull);
+    }
     if let Some(error) = error.downcast_ref() {
         return Some(match error {
             QueryError::KernelRpmGone { .. } => FindingKind::KernelDevelMissing,
@@ -66,7 +69,11 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
     let build_failed = matches!(error.downcast_ref(), Some(PodmanError::Stage { .. }));
     let kind = if build_failed {
         FindingKind::Build
-    } else if error.is::<ResolveError>() || error.is::<PartialInputsError>() {
+    } else if matches!(error.downcast_ref(), Some(DownloadError::OtherContent { .. }))
+        || error.is::<PartialInputsError>()
+    {
+        FindingKind::UnverifiedRelease
+    } else if error.is::<ResolveError>() {
         FindingKind::Upstream
     } else if error.is::<ImageRpmsError>() {
         FindingKind::Contract
@@ -79,6 +86,11 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
         return None;
     };
     Some(kind)
+}
+
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    error.downcast_ref().is_some_and(is_full)
 }
 
 /// The inner error of a transparent one, which leaves it out of the chain.
@@ -124,7 +136,7 @@ fn denies(problem: &RegistryErrorKind) -> bool {
 mod tests {
     use std::path::PathBuf;
 
-    use miette::WrapErr as _;
+    use miette::{IntoDiagnostic as _, WrapErr as _};
 
     use super::*;
 
@@ -153,7 +165,16 @@ mod tests {
                 FindingKind::KernelDevelMissing,
             ),
             (Report::from(ResolveError::OtherArch), FindingKind::Upstream),
-            (Report::from(PartialInputsError::NoChecksum("2.4.3".parse().unwrap())), FindingKind::Upstream),
+            (
+                Report::from(PartialInputsError::NoChecksum("2.4.3".parse().unwrap())),
+                FindingKind::UnverifiedRelease,
+            ),
+            (
+                Err::<(), _>(std::io::Error::from(std::io::ErrorKind::StorageFull))
+                    .into_diagnostic()
+                    .unwrap_err(),
+                FindingKind::DiskFull,
+            ),
             (Report::from(rejected), FindingKind::Permission),
             (Report::from(limited), FindingKind::Upstream),
             (miette::miette!("no idea"), FindingKind::Other),

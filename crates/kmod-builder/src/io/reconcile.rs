@@ -74,8 +74,11 @@ pub async fn observe_sources(
             }
             Err(error) => {
                 let (is_gone, reason) = (error.is_gone(), sentence(error));
-                unresolved
-                    .push(UnresolvedSource { source: format!("{name} ({arch})"), reason: reason.clone() });
+                unresolved.push(UnresolvedSource {
+                    source: format!("{name} ({arch})"),
+                    gone: is_gone,
+                    reason: reason.clone(),
+                });
                 if is_gone { SourceState::Gone { reason } } else { SourceState::Unknown { reason } }
             }
         };
@@ -219,8 +222,10 @@ impl Planner<'_> {
         for (target, answer) in answers.await {
             match answer {
                 Ok(Ok(found)) => drop(inputs.insert(target, found)),
-                Ok(Err(error)) if error.is_missing() => reconciled.wait(&target, &sentence(error)),
-                Ok(Err(error)) => reconciled.fail(&target, &sentence(error)),
+                Ok(Err(error)) => match error.missing_input() {
+                    Some(missing) => reconciled.wait(&target, missing, &sentence(error)),
+                    None => reconciled.fail(&target, &sentence(error)),
+                },
                 Err(error) => reconciled.reject(&target, &NotBuilt::from(&error)),
             }
         }

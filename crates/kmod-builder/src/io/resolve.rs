@@ -15,7 +15,7 @@ use super::podman::{Podman, PodmanError};
 use super::progress::{self, ProgressOutput, ProgressSection};
 use super::statements::{self, StatementsError};
 use crate::model::inputs::{BuildInputs, Declaration, KernelDevel, PartialInputs, SourceImageRef};
-use crate::model::reconcile::SourceState;
+use crate::model::reconcile::{MissingInput, SourceState};
 
 #[derive(Clone, Debug)]
 pub struct ResolvedSource {
@@ -164,11 +164,11 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// Upstream answered that it does not have an input of the build, or not yet.
-    pub fn is_missing(&self) -> bool {
+    /// The input of a build that upstream answered it does not have, or not yet.
+    pub fn missing_input(&self) -> Option<MissingInput> {
         match self {
-            Self::Query(QueryError::KernelRpmGone { .. }) => true,
-            _ => self.is_gone(),
+            Self::Query(QueryError::KernelRpmGone { .. }) => Some(MissingInput::KernelDevel),
+            _ => self.is_gone().then_some(MissingInput::BuilderImage),
         }
     }
 

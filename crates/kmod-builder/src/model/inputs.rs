@@ -147,6 +147,21 @@ impl BuildInputs {
         adopted.digest() == self.digest()
     }
 
+    /// The [identity](PartialInputs::identity) of the partial inputs that this is a build of.
+    pub fn partial_identity(&self) -> Digest {
+        PartialInputs {
+            template: self.template.clone(),
+            target: self.target(),
+            tarball: self.tarball.clone(),
+            fedora: self.fedora,
+            source_date_epoch: self.source_date_epoch,
+            compression: self.compression,
+            source_image: None,
+            declared: None,
+        }
+        .identity_with(&self.tool)
+    }
+
     pub fn target(&self) -> Target {
         Target { zfs: self.zfs, kernel: self.kernel.clone() }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::inputs::{BuildInputs, PartialInputsError};
-use super::reconcile::Backoff;
+use super::reconcile::{Backoff, MissingInput};
 use super::{Digest, DocumentSchema, Target};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +24,11 @@ pub enum BuildDecision {
     /// The image is proven, and every channel of the target points to it.
     UpToDate(Digest),
     /// An input of the build is not there yet.
-    Waiting { reason: String },
-    /// A failed build or boot test is repeated later.
-    BackingOff(Backoff),
+    Waiting { missing: MissingInput, reason: String },
+    /// A failed build, or boot test of this image, is repeated later.
+    BackingOff { image: Option<Digest>, backoff: Backoff },
+    /// The image is withdrawn, and nothing is left to do about it.
+    Withdrawn { image: Digest, reason: String },
     /// Expected, not an error.
     NotBuilt(NotBuilt),
     /// The inputs or the published image could not be determined.
@@ -54,6 +56,14 @@ impl TargetStep {
             Self::Promote => "promote",
             Self::Withdraw => "withdraw",
             Self::Reinstate => "reinstate",
+        }
+    }
+
+    /// That does it.
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Withdraw | Self::Reinstate => "recall",
+            step => step.as_str(),
         }
     }
 }
@@ -145,7 +155,8 @@ impl BuildDecision {
             },
             Self::UpToDate(_) => "up-to-date",
             Self::Waiting { .. } => "waiting",
-            Self::BackingOff(_) => "backing-off",
+            Self::BackingOff { .. } => "backing-off",
+            Self::Withdrawn { .. } => "withdrawn",
             Self::NotBuilt(not_built) => not_built.kind.as_str(),
             Self::Unknown { .. } => "unknown",
         }
@@ -156,10 +167,11 @@ impl BuildDecision {
         match self {
             Self::Build { reason, .. }
             | Self::Continue { reason, .. }
-            | Self::Waiting { reason }
+            | Self::Waiting { reason, .. }
+            | Self::Withdrawn { reason, .. }
             | Self::Unknown { reason } => reason.clone(),
             Self::UpToDate(digest) => format!("{digest} is proven, and its channels point to it"),
-            Self::BackingOff(backoff) => backoff.to_string(),
+            Self::BackingOff { backoff, .. } => backoff.to_string(),
             Self::NotBuilt(not_built) => not_built.reason.clone(),
         }
     }
@@ -183,6 +195,9 @@ pub struct UnresolvedSource {
     /// A stream or an image.
     #[serde(alias = "place")]
     pub source: String,
+    /// It does not exist any more. Its tags stay.
+    #[serde(default)]
+    pub gone: bool,
     pub reason: String,
 }
 
@@ -246,9 +261,9 @@ impl Plan {
         &self.unresolved
     }
 
-    /// Whether every source was resolved and every decision made.
+    /// Whether every source answered and every decision was made.
     pub fn is_complete(&self) -> bool {
-        self.unresolved.is_empty()
+        self.unresolved.iter().all(|source| source.gone)
             && !self.targets.iter().any(|entry| matches!(entry.decision, BuildDecision::Unknown { .. }))
     }
 }
@@ -270,7 +285,7 @@ mod tests {
         };
         assert!(Plan::new(vec![entry.clone(), entry.clone()], vec![], vec![]).is_complete());
         assert_eq!(Plan::new(vec![entry.clone(), entry.clone()], vec![], vec![]).targets().len(), 1);
-        let blind = UnresolvedSource { source: "next".into(), reason: "no network".into() };
+        let blind = UnresolvedSource { source: "next".into(), gone: false, reason: "no network".into() };
         assert!(!Plan::new(vec![entry.clone()], vec![], vec![blind]).is_complete());
         let unknown =
             PlannedTarget { decision: BuildDecision::Unknown { reason: "no network".into() }, ..entry };

@@ -8,8 +8,8 @@ use kmod_builder::model::Digest;
 use kmod_builder::model::image::Tag;
 use kmod_builder::model::inputs::SourceImageRef;
 use kmod_builder::model::reconcile::{
-    Action, BootTestFact, DesiredState, FollowedSource, ObservedState, ReconcileOptions, ReconcilePlan,
-    RollbackNote, SourceState, TargetPlan, reconcile,
+    Action, BootTestFact, DesiredState, FollowedSource, MissingInput, ObservedState, ReconcileOptions,
+    ReconcilePlan, RollbackNote, SourceState, TargetPlan, reconcile,
 };
 use kmod_compat::{
     Arch, CompatMatrix, Incompatibility, IncompatibilityCause, KernelRelease, Verdict, ZfsVersion,
@@ -156,7 +156,7 @@ impl<'a> Publisher<'a> {
         for target in
             plan.targets.iter().filter(builds).map(|planned| planned.target.clone()).collect::<Vec<_>>()
         {
-            plan.wait(&target, "kernel-devel is not there yet");
+            plan.wait(&target, MissingInput::KernelDevel, "kernel-devel is not there yet");
         }
         plan
     }

@@ -12,6 +12,7 @@ mod matrix;
 mod plan;
 pub mod promote;
 pub mod publish;
+pub(in crate::commands) mod recall;
 mod report;
 pub mod reproduce;
 pub mod verify;

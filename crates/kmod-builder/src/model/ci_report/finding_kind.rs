@@ -18,6 +18,13 @@ pub enum FindingKind {
     Boot,
     Registry,
     Permission,
+    /// Upstream's statements about a release disagree, or its tarball was replaced. Somebody must look.
+    UnverifiedRelease,
+    /// A followed source does not exist any more. Its tags stay. Somebody must look.
+    SourceGone,
+    /// An image was recalled. Not a failure.
+    Withdrawn,
+    DiskFull,
     /// A job left no record: its machine was lost, it was cancelled, or it timed out.
     Lost,
     Other,
@@ -68,7 +75,7 @@ const OTHER: FindingRow = FindingRow {
 
 impl FindingKind {
     /// In the order of the summary.
-    pub const TABLE: [FindingRow; 10] = [
+    pub const TABLE: [FindingRow; 14] = [
         FindingRow {
             kind: Self::Unsupported,
             id: "unsupported",
@@ -139,6 +146,39 @@ impl FindingKind {
             advice: "In GitHub: the package's settings, Manage Actions access, must give this repository the role Write, \
                      and Admin for the clean-up; the repository's settings must let workflows request the permissions \
                      that the jobs declare.",
+            ..OTHER
+        },
+        FindingRow {
+            kind: Self::UnverifiedRelease,
+            id: "unverified-release",
+            title: "a release cannot be verified",
+            advice: "Find out why upstream's statements about the release disagree; `zfs-kmods matrix sync` shows them. Older \
+                     releases stay in use. When it is clear, add the release's row to compat/zfs.toml.",
+            stage: Some(0),
+            ..OTHER
+        },
+        FindingRow {
+            kind: Self::SourceGone,
+            id: "source-gone",
+            title: "a source is gone",
+            advice: "Its channel stays where it is. Follow another source, or remove it from the configuration.",
+            ..OTHER
+        },
+        FindingRow {
+            kind: Self::Withdrawn,
+            id: "withdrawn",
+            title: "an image is withdrawn",
+            advice: "Hosts with it should move to another image; its channels moved already if there is one. Removing the \
+                     `[[exclude]]` row reinstates it.",
+            level: FindingLevel::Notice,
+            stage: Some(0),
+            ..OTHER
+        },
+        FindingRow {
+            kind: Self::DiskFull,
+            id: "disk-full",
+            title: "the disk is full",
+            advice: "Free space on the machine of the job: a build needs 12 GB, half of them for the cache.",
             ..OTHER
         },
         FindingRow {

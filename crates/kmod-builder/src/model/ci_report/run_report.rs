@@ -3,7 +3,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{CommandRecord, CommandStatus, Failure, FindingKind, RecordedResult};
-use crate::model::plan::{BuildDecision, Plan, PlannedTarget, TargetStep};
+use crate::model::plan::{BuildDecision, NotBuiltKind, Plan, PlannedTarget, TargetStep};
+use crate::model::reconcile::MissingInput;
 use crate::model::{Digest, DocumentSchema, document};
 
 /// The command with which a run is complete.
@@ -23,8 +24,8 @@ impl LastStage {
     /// The commands that run for every target to build.
     const fn commands(self) -> &'static [&'static str] {
         match self {
-            Self::Promote => &["build", "boot-test", "promote"],
-            Self::BootTest => &["build", "boot-test"],
+            Self::Promote => &["recall", "build", "boot-test", "promote"],
+            Self::BootTest => &["recall", "build", "boot-test"],
             Self::Cleanup => &[],
         }
     }
@@ -138,7 +139,10 @@ impl RunReport {
 fn plan_findings(plan: &Plan, records: &[CommandRecord]) -> (Vec<Finding>, bool) {
     let unresolved = plan.unresolved().iter();
     let mut findings: Vec<_> = unresolved
-        .map(|source| Finding::new(FindingKind::Upstream, &source.source, &*source.reason))
+        .map(|source| {
+            let kind = if source.gone { FindingKind::SourceGone } else { FindingKind::Upstream };
+            Finding::new(kind, &source.source, &*source.reason)
+        })
         .collect();
     // An incomplete plan is already reported by source and target.
     if plan.is_complete() {
@@ -168,7 +172,11 @@ fn target_result(
     let findings = match &planned.decision {
         BuildDecision::UpToDate(_) => Vec::new(),
         BuildDecision::NotBuilt(not_built) => {
-            vec![Finding::new(FindingKind::Unsupported, &tag, &*not_built.reason)]
+            let kind = match not_built.kind {
+                NotBuiltKind::UnverifiedRelease => FindingKind::UnverifiedRelease,
+                NotBuiltKind::Unsupported | NotBuiltKind::Excluded => FindingKind::Unsupported,
+            };
+            vec![Finding::new(kind, &tag, &*not_built.reason)]
         }
         BuildDecision::Build { .. } | BuildDecision::Continue { .. } => {
             let promotions = match &planned.channels {
@@ -177,13 +185,25 @@ fn target_result(
                 None => planned.sources.len().max(1),
             };
             let steps = planned.decision.steps();
-            target_findings(last_stage, &steps, &tag, promotions, &own)
+            let mut findings = target_findings(last_stage, &steps, &tag, promotions, &own);
+            if findings.is_empty() && steps.contains(&TargetStep::Withdraw) {
+                findings.push(Finding::new(FindingKind::Withdrawn, &tag, planned.decision.reason()));
+            }
+            findings
         }
-        BuildDecision::Waiting { reason } => {
-            vec![Finding::new(FindingKind::KernelDevelMissing, &tag, &**reason)]
+        BuildDecision::Waiting { missing, reason } => {
+            let kind = match missing {
+                MissingInput::KernelDevel => FindingKind::KernelDevelMissing,
+                MissingInput::BuilderImage => FindingKind::Upstream,
+            };
+            vec![Finding::new(kind, &tag, &**reason)]
         }
-        BuildDecision::BackingOff(backoff) => {
-            vec![Finding::new(FindingKind::Build, &tag, backoff.to_string())]
+        BuildDecision::BackingOff { image, backoff } => {
+            let kind = if image.is_some() { FindingKind::Boot } else { FindingKind::Build };
+            vec![Finding::new(kind, &tag, backoff.to_string())]
+        }
+        BuildDecision::Withdrawn { reason, .. } => {
+            vec![Finding::new(FindingKind::Withdrawn, &tag, &**reason)]
         }
         BuildDecision::Unknown { reason } => vec![Finding::new(FindingKind::Upstream, &tag, &**reason)],
     };
@@ -230,7 +250,7 @@ fn target_findings(
     promotions: usize,
     own: &[&CommandRecord],
 ) -> Vec<Finding> {
-    let is_step = |command: &&&str| steps.iter().any(|step| step.as_str() == **command);
+    let is_step = |command: &&&str| steps.iter().any(|step| step.command() == **command);
     for command in last_stage.commands().iter().filter(is_step) {
         let left: Vec<_> = own.iter().filter(|record| record.command == *command).collect();
         let failed: Vec<_> = left

@@ -147,7 +147,7 @@ fn a_job_without_a_record_is_a_failure() {
 
 #[test]
 fn reports_each_unresolved_source() {
-    let source = UnresolvedSource { source: "next (x86_64)".into(), reason: "no answer".into() };
+    let source = UnresolvedSource { source: "next (x86_64)".into(), gone: false, reason: "no answer".into() };
     let failed = failure(FindingKind::Other, "some sources or targets could not be resolved");
     let plan = RecordedResult::Plan(Plan::new(Vec::new(), Vec::new(), vec![source]));
     let plan = record("plan", None, Some(&failed), &[plan]);

@@ -1,6 +1,6 @@
 //! The in-toto test result predicate (in-toto attestation framework, `spec/predicates/test-result.md`, v0.1).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -51,6 +51,19 @@ pub struct ParsedTestResult {
     /// Why the test did not pass, in a sentence; `None` if it passed.
     pub failure: Option<String>,
 }
+
+impl ParsedTestResult {
+    /// A failure in the future counts as now. A pass in the future counts for nothing (`None`), because it would stay the
+    /// newest result.
+    pub fn as_of(self, now: Timestamp) -> Option<Self> {
+        let latest = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+        let counts = self.finished <= latest || self.failure.is_some();
+        counts.then(|| Self { finished: self.finished.min(now), ..self })
+    }
+}
+
+/// Tolerated clock difference between the test machine and this one.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// The error is a sentence.
 pub fn read(predicate: &Value) -> Result<ParsedTestResult, String> {

@@ -63,9 +63,13 @@ impl PartialInputs {
 impl PartialInputs {
     /// The digest of what is known: builds of the same partial inputs are repeated attempts of one build.
     pub fn identity(&self) -> Digest {
+        self.identity_with(env!("CARGO_PKG_VERSION"))
+    }
+
+    pub(super) fn identity_with(&self, tool: &str) -> Digest {
         let known = serde_json::json!({
             "template": self.template, "target": self.target, "tarball": self.tarball, "fedora": self.fedora,
-            "tool": env!("CARGO_PKG_VERSION"), "sourceDateEpoch": self.source_date_epoch,
+            "tool": tool, "sourceDateEpoch": self.source_date_epoch,
             "compression": self.compression,
         });
         Digest::of(known.to_string().as_bytes())

@@ -98,9 +98,10 @@ fn planned_target(target: TargetPlan, inputs: Option<BuildInputs>) -> PlannedTar
     let reason = reasons.join("; ");
     let decision = match (status, image, inputs) {
         (TargetStatus::Unknown { reason }, ..) => BuildDecision::Unknown { reason },
-        (TargetStatus::Waiting { reason }, ..) => BuildDecision::Waiting { reason },
+        (TargetStatus::Waiting { missing, reason }, ..) => BuildDecision::Waiting { missing, reason },
         (TargetStatus::NotBuilt(not_built), ..) => BuildDecision::NotBuilt(not_built),
-        (TargetStatus::BackingOff(backoff), ..) => BuildDecision::BackingOff(backoff),
+        (TargetStatus::BackingOff(backoff), image, _) => BuildDecision::BackingOff { image, backoff },
+        (TargetStatus::Withdrawn { reason }, Some(image), _) => BuildDecision::Withdrawn { image, reason },
         (TargetStatus::UpToDate, Some(image), _) => BuildDecision::UpToDate(image),
         (_, Some(image), _) => BuildDecision::Continue { image, steps: wanted, reason },
         (_, None, Some(inputs)) => BuildDecision::Build { inputs: Box::new(inputs), reason },

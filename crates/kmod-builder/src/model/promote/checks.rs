@@ -35,10 +35,11 @@ impl PromotionChecks {
         self.contract.target()
     }
 
-    /// Each check, and whether it is required. The contract always is.
+    /// Each check, and whether it is required. The contract always is, and that the image is not withdrawn.
     pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
         let contract = self.contract.checks().iter().map(|answer| (answer, true));
-        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required.contains(kind)));
+        let required = |kind: &EvidenceKind| *kind == EvidenceKind::Withdrawal || required.contains(kind);
+        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required(kind)));
         let check =
             |(answer, required): (&CheckResult, bool)| PromotionCheck { answer: answer.clone(), required };
         contract.chain(evidence).map(check).collect()
@@ -52,7 +53,11 @@ impl PromotionChecks {
         };
         let verified = self.contract.clone().verified().ok()?;
         let waived = EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect();
-        required.iter().all(holds).then_some(ProvenImage { verified, waived })
+        required
+            .iter()
+            .chain([&EvidenceKind::Withdrawal])
+            .all(holds)
+            .then_some(ProvenImage { verified, waived })
     }
 }
 

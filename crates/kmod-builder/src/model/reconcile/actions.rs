@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Backoff;
 use crate::model::image::Tag;
@@ -82,6 +82,11 @@ pub enum TargetStatus {
     BackingOff(Backoff),
     /// An input of the build is not there yet.
     Waiting {
+        missing: MissingInput,
+        reason: String,
+    },
+    /// Nothing is left to do about an image that was recalled.
+    Withdrawn {
         reason: String,
     },
     /// The release or the kernel cannot be used.
@@ -90,6 +95,14 @@ pub enum TargetStatus {
     Unknown {
         reason: String,
     },
+}
+
+/// What a build waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingInput {
+    KernelDevel,
+    BuilderImage,
 }
 
 /// The state of a channel before the steps.
@@ -139,10 +152,10 @@ impl ReconcilePlan {
     }
 
     /// Withholds the steps of a target that cannot be built, because an input of the build is missing.
-    pub fn wait(&mut self, target: &Target, reason: &str) {
+    pub fn wait(&mut self, target: &Target, missing: MissingInput, reason: &str) {
         let reason = reason.to_owned();
         let status = ChannelStatus::Waiting { reason: reason.clone() };
-        self.withhold(target, TargetStatus::Waiting { reason }, &status);
+        self.withhold(target, TargetStatus::Waiting { missing, reason }, &status);
     }
 
     /// Withholds the steps of a target whose inputs could not be determined.

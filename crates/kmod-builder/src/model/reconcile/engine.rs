@@ -270,9 +270,11 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
         let status = match &planned.status {
             TargetStatus::Unknown { reason } => ChannelStatus::Unknown { reason: reason.clone() },
             TargetStatus::BackingOff(backoff) => ChannelStatus::BackingOff(backoff.clone()),
-            TargetStatus::Waiting { reason } => ChannelStatus::Waiting { reason: reason.clone() },
+            TargetStatus::Waiting { reason, .. } => ChannelStatus::Waiting { reason: reason.clone() },
             TargetStatus::NotBuilt(not_built) => ChannelStatus::NotBuilt(not_built.clone()),
-            TargetStatus::Pending | TargetStatus::UpToDate => self.channel_status(desired, target, planned),
+            TargetStatus::Pending | TargetStatus::UpToDate | TargetStatus::Withdrawn { .. } => {
+                self.channel_status(desired, target, planned)
+            }
         };
         plan(Some(target), status)
     }
@@ -325,7 +327,10 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
         let step = match (excluded, &image.withdrawn) {
             (Some(reason), None) => Action::Withdraw { reason },
             (None, Some(_)) => Action::Reinstate,
-            _ => return None,
+            (Some(reason), Some(_)) => {
+                return plan(Some(image.digest.clone()), TargetStatus::Withdrawn { reason }, Vec::new());
+            }
+            (None, None) => return None,
         };
         plan(Some(image.digest.clone()), TargetStatus::Pending, vec![step])
     }

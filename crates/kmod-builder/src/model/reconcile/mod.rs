@@ -12,7 +12,9 @@ mod observed;
 #[cfg(test)]
 mod tests;
 
-pub use actions::{Action, ChannelPlan, ChannelStatus, ReconcilePlan, TargetPlan, TargetStatus};
+pub use actions::{
+    Action, ChannelPlan, ChannelStatus, MissingInput, ReconcilePlan, TargetPlan, TargetStatus,
+};
 pub use backoff::{Backoff, FailedAttempt};
 pub use desired::{
     BlockedChannel, DesiredChannel, DesiredState, DesiredTarget, FollowedSource, Source, SourceOrigin,

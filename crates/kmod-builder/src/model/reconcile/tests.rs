@@ -155,6 +155,7 @@ fn steps(plan: &ReconcilePlan) -> Vec<String> {
             TargetStatus::UpToDate => "up-to-date".to_owned(),
             TargetStatus::BackingOff(backoff) => format!("backing off after {}", backoff.attempts),
             TargetStatus::Waiting { .. } => "waiting".to_owned(),
+            TargetStatus::Withdrawn { .. } => "withdrawn".to_owned(),
             TargetStatus::NotBuilt(not_built) => not_built.kind.as_str().to_owned(),
             TargetStatus::Unknown { .. } => "unknown".to_owned(),
         };

@@ -34,7 +34,7 @@ fn a_plan_without_a_schema_is_read() {
     let BuildDecision::Build { inputs, .. } = &planned.decision else { panic!("{planned:?}") };
     assert_eq!(inputs.digest().as_str(), DIGEST);
     let written = serde_json::to_value(&plan).unwrap();
-    assert_eq!(written["schema"], json!({"name": "plan", "version": 2}));
+    assert_eq!(written["schema"], json!({"name": "plan", "version": 3}));
     assert_eq!(written["targets"][0]["target"]["arch"], "x86_64");
     assert_eq!(serde_json::from_value::<Plan>(written).unwrap(), plan);
 }

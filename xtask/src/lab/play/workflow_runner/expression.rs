@@ -197,9 +197,17 @@ impl Parser<'_> {
         match (name, arguments.as_slice()) {
             ("always", []) => Ok(json!(true)),
             ("cancelled", []) => Ok(json!(false)),
+            ("failure", []) => Ok(self.contexts["job"]["needs_failed"].clone()),
+            ("contains", [Value::Array(list), value]) => Ok(json!(list.contains(value))),
             ("toJSON", [value]) => Ok(json!(value.to_string())),
             ("fromJSON", [Value::String(text)]) => Ok(serde_json::from_str(text)?),
-            ("format", [Value::String(form), value]) => Ok(json!(form.replace("{0}", &as_text(value)))),
+            ("format", [Value::String(form), values @ ..]) => {
+                let mut text = form.clone();
+                for (number, value) in values.iter().enumerate() {
+                    text = text.replace(&format!("{{{number}}}"), &as_text(value));
+                }
+                Ok(json!(text))
+            }
             _ => Err(format!("the function `{name}` is not supported").into()),
         }
     }
@@ -215,6 +223,7 @@ mod tests {
             "inputs": {"force": true, "until": ""},
             "vars": {},
             "needs": {"plan": {"outputs": {"build": "true"}}},
+            "job": {"needs_failed": false},
         })
     }
 
@@ -233,6 +242,10 @@ mod tests {
             ("${{ github.event_name != 'push' }}", json!(true)),
             ("record-${{ github.event_name }}-x", json!("record-schedule-x")),
             ("${{ fromJSON('[1]') }}", json!([1])),
+            ("${{ contains(fromJSON('[\"a\", \"b\"]'), 'b') }}", json!(true)),
+            ("${{ contains(fromJSON('[\"a\"]'), 'b') }}", json!(false)),
+            ("${{ format('{0}@{1}', 'a', github.event_name) }}", json!("a@schedule")),
+            ("${{ !cancelled() && !failure() }}", json!(true)),
             ("plain", json!("plain")),
         ] {
             assert_eq!(interpolate(text, &contexts()).expect(text), value, "{text}");
@@ -244,7 +257,6 @@ mod tests {
         for (text, named) in [
             ("matrix.x", "context `matrix`"),
             ("hashFiles('x')", "function `hashFiles`"),
-            ("failure()", "function `failure`"),
             ("contains(github.repository, 'x')", "function `contains`"),
             ("inputs.force == 'x'", "only the comparison of texts"),
             ("github.x +", "`+`"),

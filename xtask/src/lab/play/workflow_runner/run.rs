@@ -102,9 +102,16 @@ impl SimulatedRun<'_> {
         conclusions: &mut JobConclusions,
     ) -> Result<&'static str> {
         let needs_succeeded = job.needs.iter().all(|need| contexts["needs"][need]["result"] == "success");
+        // `failure()` asks about all jobs before, not only those that are needed directly.
+        let needs_failed = job.needs.iter().any(|need| {
+            contexts["needs"][need]["result"] == "failure" || contexts["needs"][need]["needs_failed"] == true
+        });
+        contexts["job"] = json!({"needs_failed": needs_failed});
         let condition = job.condition.as_deref().unwrap_or_default();
         // Without one of these functions, a condition implies that all needed jobs succeeded.
-        let status_function = condition.contains("always()") || condition.contains("cancelled()");
+        let status_function = condition.contains("always()")
+            || condition.contains("cancelled()")
+            || condition.contains("failure()");
         let inner = condition.trim().trim_start_matches("${{").trim_end_matches("}}");
         let wanted = condition.is_empty() || is_true(&evaluate(inner, contexts)?);
         let path = format!("{prefix}{}", job.id);
@@ -141,7 +148,8 @@ impl SimulatedRun<'_> {
             conclusions.push((path, "skipped"));
             "skipped"
         };
-        contexts["needs"][&job.id] = json!({"result": result, "outputs": outputs});
+        contexts["needs"][&job.id] =
+            json!({"result": result, "outputs": outputs, "needs_failed": needs_failed});
         Ok(result)
     }
 

@@ -62,6 +62,7 @@ impl Executor for Recorder {
 
 fn target(tag: &str) -> Value {
     json!({"tag": tag, "runner": "ubuntu-24.04", "channel": "stable", "channels": ["stable", "testing"],
+           "steps": ["build", "boot-test", "promote"], "digest": "",
            "inputs": {"zfs": "2.4.3", "nested": {"a": [1]}}})
 }
 
@@ -104,10 +105,12 @@ fn a_target_that_fails_stops_no_other() {
     let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
     let expected = [
         ("plan", "success"),
+        ("target 1/recall", "skipped"),
         ("target 1/build", "failure"),
         ("target 1/boot-test", "skipped"),
         ("target 1/promote", "skipped"),
         ("target 1", "failure"),
+        ("target 2/recall", "skipped"),
         ("target 2/build", "success"),
         ("target 2/boot-test", "success"),
         ("target 2/promote 1", "success"),
@@ -132,14 +135,42 @@ fn a_target_that_fails_stops_no_other() {
         format!("plan --streams stable,testing,next --arches x86_64 --zfs newest --repository {repository}");
     let identity = "--identity-repo owner/zfs-kmods --identity-ref refs/heads/main";
     assert_eq!(recorder.lines[0], line(&format!("{plan} {identity}")));
-    let build =
-        format!("build --inputs {inputs} --publish {repository} --candidate --channel stable --replace");
+    let build = format!("build --inputs {inputs} --publish {repository} --channel stable --replace");
     assert_eq!(recorder.lines[1], line(&build));
     assert_eq!(recorder.lines[3], line("boot-test docker://image/two"));
     assert_eq!(recorder.lines[4][..4], line("promote docker://image/two --channel stable"));
-    assert!(recorder.identities.iter().all(|job| job.ends_with("/build") || job.ends_with("/boot-test")));
+    assert!(recorder.identities.iter().all(|job| job.starts_with("target ")), "{:?}", recorder.identities);
     assert!(recorder.identities.contains(&"target 2/build".to_owned()));
     assert_eq!(recorder.tokens, ["plan", "build", "build", "boot-test", "promote", "promote", "report"]);
+}
+
+#[test]
+fn a_job_does_only_the_steps_of_its_target() {
+    let image = "docker://ghcr.io/owner/zfs-kmods@sha256:d";
+    for (steps, ran) in [
+        (vec!["promote"], vec!["promote 1", "promote 2"]),
+        (vec!["boot-test", "promote"], vec!["boot-test", "promote 1", "promote 2"]),
+        (vec!["withdraw"], vec!["recall"]),
+        (vec!["reinstate", "boot-test"], vec!["recall", "boot-test"]),
+    ] {
+        let mut recorder = recorder(&["one"]);
+        let job = &mut recorder.matrix["include"][0];
+        (job["steps"], job["digest"], job["inputs"]) = (json!(steps), json!("sha256:d"), Value::Null);
+        let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
+        let succeeded = jobs.iter().filter(|(_, result)| *result == "success");
+        let own: Vec<_> = succeeded.filter_map(|(job, _)| job.strip_prefix("target 1/")).collect();
+        assert_eq!(own, ran, "{steps:?}");
+        let of_image = recorder.lines.iter().filter(|line| line.get(1).is_some_and(|word| word == image));
+        assert_eq!(of_image.count(), ran.len(), "{:?}", recorder.lines);
+    }
+}
+
+#[test]
+fn what_fails_its_boot_test_is_not_promoted() {
+    let mut recorder = recorder(&["one"]);
+    recorder.fails = Some(("boot-test", "target 1/boot-test"));
+    let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
+    assert!(jobs.contains(&("target 1/promote".to_owned(), "skipped")), "{jobs:?}");
 }
 
 #[test]

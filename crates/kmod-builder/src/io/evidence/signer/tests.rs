@@ -3,6 +3,8 @@ use std::time::Duration;
 use fake_sigstore::FakeSigstore;
 use secrecy::SecretString;
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::model::Digest;
 use crate::model::evidence::tests::subject;
@@ -53,8 +55,9 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     let signer = Signer::new(None, Some(keyless(&sigstore)));
     let attached = attach(&signer).await;
     let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&sigstore)).unwrap();
-    let verify_evidence =
-        |identity| verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)));
+    let verify_evidence = |identity| {
+        verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)), Timestamp::now())
+    };
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
         let answers = verify_evidence(accepted);
         assert_eq!(answers.len(), 5);
@@ -81,7 +84,7 @@ async fn both_parties_make_evidence_that_is_complete_for_each() {
     assert_eq!(signer.signer_kinds(), [SignerKind::Key, SignerKind::Keyless]);
     for signer_kind in signer.signer_kinds() {
         let trust = signer.trust(signer_kind, root(&sigstore)).await.unwrap().unwrap();
-        let answers = verify_evidence(&image(), &attached, &trust);
+        let answers = verify_evidence(&image(), &attached, &trust, Timestamp::now());
         assert!(
             answers.iter().all(|answer| *answer.outcome() == CheckStatus::Passed),
             "{signer_kind:?} {answers:?}"

@@ -5,15 +5,15 @@ use super::{
     simple_signature,
 };
 use crate::model::Digest;
-use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::provenance::ProvenanceInputs;
+use crate::model::evidence::{EvidenceKind, lifecycle};
 use crate::model::verify::{CheckResult, CheckStatus};
 
 /// Kind, id and text, and the check; `None` where it does not apply.
 type EvidenceCheck = (EvidenceKind, (&'static str, &'static str), fn(&Context<'_>) -> Option<CheckStatus>);
 
 /// In the order of results.
-const CHECKS: [EvidenceCheck; 7] = [
+const CHECKS: [EvidenceCheck; 8] = [
     (EvidenceKind::Provenance, ("provenance-signed", "provenance is signed and whole"), |context| {
         Some(outcome(context.provenance.as_ref()))
     }),
@@ -39,9 +39,15 @@ const CHECKS: [EvidenceCheck; 7] = [
         },
     ),
     (EvidenceKind::BootTest, ("newest-boot-test-passed", "newest boot test passed"), |context| {
-        Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, context.now?))
+        let now = context.checks_boot_test.then_some(context.now)?;
+        Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, now))
+    }),
+    (EvidenceKind::Withdrawal, NOT_WITHDRAWN, |context| {
+        Some(not_withdrawn(&context.image.digest, context.evidence, context.trust, context.now))
     }),
 ];
+
+const NOT_WITHDRAWN: (&str, &str) = ("not-withdrawn", "image is not withdrawn");
 
 /// Each required kind of evidence must be stored, by any signer.
 const PRESENCE_CHECKS: [(EvidenceKind, (&str, &str)); 3] = [
@@ -54,8 +60,8 @@ struct Context<'a> {
     image: &'a ImageFacts,
     evidence: &'a StoredEvidence,
     trust: &'a TrustPolicy,
-    /// Boot tests must not be newer. `None`: boot tests are not checked.
-    now: Option<Timestamp>,
+    now: Timestamp,
+    checks_boot_test: bool,
     provenance: Result<ProvenanceInputs, CheckStatus>,
     sbom: Result<VerifiedBundle, CheckStatus>,
 }
@@ -65,13 +71,14 @@ impl<'a> Context<'a> {
         image: &'a ImageFacts,
         evidence: &'a StoredEvidence,
         trust: &'a TrustPolicy,
-        now: Option<Timestamp>,
+        now: Timestamp,
+        checks_boot_test: bool,
     ) -> Self {
         let find = |kind| find(kind, &image.digest, evidence, trust);
         let provenance =
             find(EvidenceKind::Provenance).and_then(|verified| content::read_provenance(&verified, trust));
         let sbom = find(EvidenceKind::Sbom);
-        Self { image, evidence, trust, now, provenance, sbom }
+        Self { image, evidence, trust, now, checks_boot_test, provenance, sbom }
     }
 
     fn find(&self, kind: EvidenceKind) -> Result<VerifiedBundle, CheckStatus> {
@@ -87,24 +94,48 @@ pub fn verify_evidence(
     image: &ImageFacts,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
+    now: Timestamp,
 ) -> Vec<CheckResult> {
-    Context::new(image, evidence, trust, None).run().map(|(_, answer)| answer).collect()
+    Context::new(image, evidence, trust, now, false).run().map(|(_, answer)| answer).collect()
 }
 
-/// Also checks boot tests, none of which may be newer than `now`.
+/// Also checks boot tests.
 pub fn verify_evidence_and_boot_test(
     image: &ImageFacts,
     evidence: &StoredEvidence,
     trust: &TrustPolicy,
     now: Timestamp,
 ) -> Vec<(EvidenceKind, CheckResult)> {
-    Context::new(image, evidence, trust, Some(now)).run().collect()
+    Context::new(image, evidence, trust, now, true).run().collect()
 }
 
-/// Checks only that evidence of each required kind is stored for the image, by any signer.
-pub fn verify_evidence_presence(image: &Digest, evidence: &StoredEvidence) -> Vec<CheckResult> {
-    let found = |kind| outcome(find(kind, image, evidence, &TrustPolicy::Unverified).as_ref());
-    PRESENCE_CHECKS.into_iter().map(|(kind, name)| CheckResult::new(name, found(kind))).collect()
+/// Checks only that evidence of each required kind is stored for the image and that it is not withdrawn, by any signer.
+pub fn verify_evidence_presence(
+    image: &Digest,
+    evidence: &StoredEvidence,
+    now: Timestamp,
+) -> Vec<CheckResult> {
+    let anybody = &TrustPolicy::Unverified;
+    let found = |kind| outcome(find(kind, image, evidence, anybody).as_ref());
+    let present = PRESENCE_CHECKS.into_iter().map(|(kind, name)| CheckResult::new(name, found(kind)));
+    let withdrawn = CheckResult::new(NOT_WITHDRAWN, not_withdrawn(image, evidence, anybody, now));
+    present.chain([withdrawn]).collect()
+}
+
+fn not_withdrawn(
+    image: &Digest,
+    evidence: &StoredEvidence,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> CheckStatus {
+    match lifecycle::withdrawal_of(image, evidence, trust, now) {
+        Ok(None) => CheckStatus::Passed,
+        Ok(Some(withdrawal)) => {
+            let (day, reason) = (withdrawal.decided_on.strftime("%Y-%m-%d"), withdrawal.reason);
+            CheckStatus::Failed(format!("it was withdrawn on {day}: {reason}"))
+        }
+        Err(reason) => CheckStatus::Unknown(reason),
+    }
 }
 
 fn outcome<T>(found: Result<&T, &CheckStatus>) -> CheckStatus {

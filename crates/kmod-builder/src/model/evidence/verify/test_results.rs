@@ -1,15 +1,12 @@
 //! Whether an image counts as tested, based on every attached result.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{StoredEvidence, TrustPolicy, none_accepted, verified_bundles};
+use super::{StoredEvidence, TrustPolicy, none_accepted, trusted_statements, verified_bundles};
 use crate::model::Digest;
 use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::test_result::{self, ParsedTestResult};
 use crate::model::verify::CheckStatus;
-
-/// Tolerated clock difference between the test machine and this one.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whether the newest boot test passed.
 ///
@@ -17,8 +14,9 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// * The newest is determined by the time in the signed statement: anyone with write access to the repository can
 ///   change annotations, order and manifest age.
 /// * If two results have the same second, the failure decides.
-/// * An unreadable trusted result, or one from the future, makes the check unknown: the former might be the newest,
-///   and the latter would remain the newest.
+/// * An unreadable trusted result makes the check unknown: it might be the newest.
+/// * A failure in the future counts as now, and a pass in the future for nothing.
+/// * A promotion by a trusted signer stands for results that are no longer stored.
 ///
 /// Signatures do not prevent hiding a failure by deleting its result from the repository.
 pub fn newest_boot_test(
@@ -47,17 +45,21 @@ pub fn newest_boot_test(
             Ok(result) => result,
             Err(error) => return CheckStatus::Unknown(format!("{}: {error}", verified.referrer)),
         };
-        if result.finished > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX) {
-            let (referrer, finished) = (&verified.referrer, result.finished);
-            return CheckStatus::Unknown(format!("{referrer}: its test ends in the future, at {finished}"));
-        }
+        let finished = result.finished;
+        let Some(result) = result.as_of(now) else {
+            reasons.push(format!("{}: its test ends in the future, at {finished}", verified.referrer));
+            continue;
+        };
         let age = |result: &ParsedTestResult| (result.finished, result.failure.is_some());
         if newest.as_ref().is_none_or(|newest| age(newest) < age(&result)) {
             newest = Some(result);
         }
     }
     match newest {
-        None => none_accepted(EvidenceKind::BootTest, &reasons),
+        None => match trusted_statements(EvidenceKind::Promotion, image, evidence, trust) {
+            Ok(promotions) if !promotions.is_empty() => CheckStatus::Passed,
+            _ => none_accepted(EvidenceKind::BootTest, &reasons),
+        },
         Some(ParsedTestResult { failure: None, .. }) => CheckStatus::Passed,
         Some(ParsedTestResult { failure: Some(failure), finished }) => {
             CheckStatus::Failed(format!("the newest test, of {finished}, failed: {failure}"))
@@ -73,7 +75,7 @@ mod tests {
     use super::super::StoredBundle;
     use super::*;
     use crate::model::evidence::tests::{signing_key, subject};
-    use crate::model::evidence::{SigningKey, Statement};
+    use crate::model::evidence::{SigningKey, Statement, lifecycle};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -131,14 +133,40 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_in_the_future_does_not_hide_a_failure() {
+        let key = signing_key();
+        let of = |results: &[Value]| judge(&key, &evidence(&key, results));
+        let ahead = |passed| predicate(-3600, passed);
+        assert_eq!(of(&[predicate(10, true), ahead(true)]), CheckStatus::Passed);
+        assert!(
+            matches!(of(&[ahead(true)]), CheckStatus::Failed(reason) if reason.contains("in the future"))
+        );
+        assert!(matches!(of(&[predicate(10, false), ahead(true)]), CheckStatus::Failed(_)));
+        assert!(matches!(of(&[predicate(10, true), ahead(false)]), CheckStatus::Failed(_)));
+    }
+
+    #[test]
+    fn a_promotion_stands_for_results_that_are_gone() {
+        let key = signing_key();
+        let mut stored = evidence(&key, &[]);
+        let now = Timestamp::from_second(NOW).unwrap();
+        let statement = Statement::new(EvidenceKind::Promotion, &subject(), &lifecycle::promotion(&[], now));
+        let json = key.sign(&statement).unwrap();
+        stored.bundles = Ok(vec![StoredBundle { referrer: Digest::of(&json), json }]);
+        assert_eq!(judge(&key, &stored), CheckStatus::Passed);
+        assert!(matches!(judge(&signing_key(), &stored), CheckStatus::Failed(_)), "of a stranger");
+        let failed = evidence(&key, &[predicate(10, false)]);
+        stored.bundles.as_mut().unwrap().extend(failed.bundles.unwrap());
+        assert!(matches!(judge(&key, &stored), CheckStatus::Failed(_)), "a failure is newer");
+    }
+
+    #[test]
     fn what_cannot_be_ordered_is_unknown() {
         let key = signing_key();
         let mut timeless = predicate(10, false);
         timeless.as_object_mut().unwrap().remove("finishedOn");
-        for other in [timeless, predicate(-3600, true)] {
-            let outcome = judge(&key, &evidence(&key, &[predicate(10, true), other]));
-            assert!(matches!(outcome, CheckStatus::Unknown(_)), "{outcome:?}");
-        }
+        let outcome = judge(&key, &evidence(&key, &[predicate(10, true), timeless]));
+        assert!(matches!(outcome, CheckStatus::Unknown(_)), "{outcome:?}");
         let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Ok(vec![]) };
         assert_eq!(judge(&key, &unreachable), CheckStatus::Unknown("403".into()));
     }

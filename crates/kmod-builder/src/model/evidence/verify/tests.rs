@@ -1,3 +1,5 @@
+use jiff::Timestamp;
+
 use super::*;
 use crate::model::evidence::provenance::{BuildPlatform, predicate};
 use crate::model::evidence::sbom::tests::packages;
@@ -53,17 +55,19 @@ fn not_passed(answers: &[CheckResult]) -> Vec<String> {
 }
 
 fn failing(image: &ImageFacts, evidence: &StoredEvidence, key: &SigningKey) -> Vec<String> {
-    not_passed(&verify_evidence(image, evidence, &trust(key)))
+    not_passed(&verify_evidence(image, evidence, &trust(key), Timestamp::UNIX_EPOCH))
 }
 
 #[test]
 fn whole_evidence_passes() {
     let key = signing_key();
     let evidence = attach(&key, &subject());
-    let answers = verify_evidence(&image(), &evidence, &trust(&key));
+    let answers = verify_evidence(&image(), &evidence, &trust(&key), Timestamp::UNIX_EPOCH);
     assert_eq!(answers.len(), 6);
     assert!(not_passed(&answers).is_empty(), "{answers:?}");
-    assert!(not_passed(&verify_evidence_presence(&subject().digest, &evidence)).is_empty());
+    assert!(
+        not_passed(&verify_evidence_presence(&subject().digest, &evidence, Timestamp::UNIX_EPOCH)).is_empty()
+    );
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn nothing_passes_with_another_key_or_for_another_image() {
 fn what_could_not_be_found_out_is_unknown() {
     let key = signing_key();
     let unreachable = StoredEvidence { bundles: Err("403".into()), simple_signatures: Err("403".into()) };
-    let answers = verify_evidence(&image(), &unreachable, &trust(&key));
+    let answers = verify_evidence(&image(), &unreachable, &trust(&key), Timestamp::UNIX_EPOCH);
     assert!(answers.iter().all(|answer| matches!(answer.outcome(), CheckStatus::Unknown(_))), "{answers:?}");
     let unread = ImageFacts { inputs_label: Err("no".into()), rpms: Err("no".into()), ..image() };
     assert_eq!(
@@ -143,7 +147,12 @@ fn label_and_packages_are_compared() {
     let with = |change: fn(&mut BTreeMap<String, Digest>)| {
         let mut rpms = image().rpms.unwrap();
         change(&mut rpms);
-        let answers = verify_evidence(&ImageFacts { rpms: Ok(rpms), ..image() }, &evidence, &trust(&key));
+        let answers = verify_evidence(
+            &ImageFacts { rpms: Ok(rpms), ..image() },
+            &evidence,
+            &trust(&key),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(not_passed(&answers), ["SBOM lists exactly the RPMs of the image: failed"]);
         let CheckStatus::Failed(reason) = answers[3].outcome().clone() else { panic!("{answers:?}") };
         reason
