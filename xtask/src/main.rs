@@ -20,6 +20,7 @@ cargo xtask test [--quick]      run every check of CI: formatting, workflows, li
 cargo xtask test workflows      run only zizmor and actionlint
 cargo xtask lab                 make the lab, run every step in it, end its services
 cargo xtask lab workflows       make the lab and run only the workflows of .github in it
+cargo xtask lab month           make the lab and play four weeks of a publisher in it
 cargo xtask lab reproduce       make the lab, build an image, and reproduce it twice under other conditions
 cargo xtask lab up              make the lab and leave its services running; print the variables to export
 cargo xtask lab down            end these services
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["bare", rest @ ..] => bare::run(rest),
         ["lab"] => lab::run(),
         ["lab", "workflows" | "rehearse"] => lab::workflows(),
+        ["lab", "month"] => lab::month(),
         ["lab", "reproduce"] => lab::reproduce(),
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),

@@ -26,6 +26,7 @@ use crate::report::Report;
 use crate::{terminal, tools};
 pub(crate) use apt::mirror;
 pub(crate) use cache::LabCache;
+use make::coreos::CoreOs;
 use make::kernel::Kernels;
 pub(crate) use play::bench::run as bench;
 use serve::{http, services, services::LabServices};
@@ -39,8 +40,8 @@ pub(crate) fn run() -> Result {
         lab = Some(open(&cache, false)?);
         Ok(cache::directory()?.display().to_string())
     });
-    if let Some((_services, kernels)) = &lab {
-        play::all(&mut report, &cache, kernels);
+    if let Some((_services, kernels, coreos)) = &lab {
+        play::all(&mut report, &cache, kernels, coreos);
     }
     drop(lab);
     report.end()
@@ -51,24 +52,29 @@ pub(crate) fn workflows() -> Result {
     only(play::only_workflows)
 }
 
+/// Makes the lab and plays four weeks of a publisher in it.
+pub(crate) fn month() -> Result {
+    only(play::only_month)
+}
+
 /// Makes the lab, builds an image and reproduces it. Each reproduction compiles everything again, therefore this is not
 /// part of [`run`].
 pub(crate) fn reproduce() -> Result {
     only(play::only_reproduce)
 }
 
-fn only(steps: impl FnOnce(&mut Report, &LabCache, &Kernels) -> Result) -> Result {
+fn only(steps: impl FnOnce(&mut Report, &LabCache, &Kernels, &CoreOs) -> Result) -> Result {
     let cache = LabCache::open()?;
-    let (_services, kernels) = open(&cache, false)?;
+    let (_services, kernels, coreos) = open(&cache, false)?;
     let mut report = Report::new("lab");
-    steps(&mut report, &cache, &kernels)?;
+    steps(&mut report, &cache, &kernels, &coreos)?;
     report.end()
 }
 
 /// Makes the lab and leaves its services running.
 pub(crate) fn up() -> Result {
     let cache = LabCache::open()?;
-    let (services, kernels) = open(&cache, true)?;
+    let (services, kernels, _) = open(&cache, true)?;
     services.leave();
     for (name, value) in environment::variables(&cache.run()) {
         terminal::print_data(format_args!("export {name}='{value}'"));
@@ -110,11 +116,11 @@ pub(crate) fn serve(run: &str) -> Result {
 }
 
 /// Makes what the cache does not have yet, and starts the services.
-fn open(cache: &LabCache, stay: bool) -> Result<(LabServices, Kernels)> {
+fn open(cache: &LabCache, stay: bool) -> Result<(LabServices, Kernels, CoreOs)> {
     if !tools::is_root() {
         return Err(NeedsRoot { command: "cargo xtask lab".to_owned() }.into());
     }
     let products = make::all(cache)?;
     let services = serve::start(cache, &products, stay)?;
-    Ok((services, products.kernels))
+    Ok((services, products.kernels, products.coreos))
 }

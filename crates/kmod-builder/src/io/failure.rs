@@ -136,7 +136,7 @@ fn denies(problem: &RegistryErrorKind) -> bool {
 mod tests {
     use std::path::PathBuf;
 
-    use miette::{IntoDiagnostic as _, WrapErr as _};
+    use miette::WrapErr as _;
 
     use super::*;
 
@@ -169,12 +169,7 @@ mod tests {
                 Report::from(PartialInputsError::NoChecksum("2.4.3".parse().unwrap())),
                 FindingKind::UnverifiedRelease,
             ),
-            (
-                Err::<(), _>(std::io::Error::from(std::io::ErrorKind::StorageFull))
-                    .into_diagnostic()
-                    .unwrap_err(),
-                FindingKind::DiskFull,
-            ),
+            (Report::from(DownloadError::Io(std::io::ErrorKind::StorageFull.into())), FindingKind::DiskFull),
             (Report::from(rejected), FindingKind::Permission),
             (Report::from(limited), FindingKind::Upstream),
             (miette::miette!("no idea"), FindingKind::Other),

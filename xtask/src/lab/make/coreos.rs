@@ -12,9 +12,10 @@ use crate::lab::make::kernel::Kernels;
 use crate::lab::oci::{self, Image, LabLayout};
 use crate::tools;
 
+#[derive(Clone, Debug)]
 pub(crate) struct LabRelease {
     pub(crate) stream: &'static str,
-    pub(crate) version: &'static str,
+    pub(crate) version: String,
     /// Version and release of the kernel, without the architecture.
     pub(crate) kernel: String,
     /// Manifest digests: x86_64, aarch64.
@@ -76,7 +77,12 @@ pub(crate) fn images(cache: &LabCache, fedora: &Path, kernels: &Kernels) -> Resu
     let releases = streams
         .into_iter()
         .zip(digests)
-        .map(|((stream, version, kernel), digests)| LabRelease { stream, version, kernel, digests })
+        .map(|((stream, version, kernel), digests)| LabRelease {
+            stream,
+            version: version.to_owned(),
+            kernel,
+            digests,
+        })
         .collect();
     Ok(CoreOs { layout, releases })
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `building` | from `versions` to built images |
 //! | `publishing` `promotion` `retention` | in a registry: publish, sign, boot-test, promote, clean up |
-//! | `workflows` | the workflows of `.github`, run by `workflow_runner` |
+//! | `workflows` `month` | the workflows of `.github`, run by `workflow_runner` in a `workflow_scenario` |
 //! | `derived_images` | images for other kernels and images with faults, made from a built one |
 //! | `verifiers` | cosign, skopeo, oras and sigstore-go |
 //! | `program` | the compiled program, and how a run of it is measured |
@@ -12,6 +12,7 @@
 pub(crate) mod bench;
 mod building;
 mod derived_images;
+mod month;
 mod program;
 mod promotion;
 mod publisher;
@@ -19,19 +20,21 @@ mod publishing;
 mod retention;
 mod verifiers;
 mod workflow_runner;
+mod workflow_scenario;
 mod workflows;
 
 use std::fs;
 
 use crate::error::Result;
 use crate::lab::cache::LabCache;
+use crate::lab::make::coreos::CoreOs;
 use crate::lab::make::kernel::Kernels;
 use crate::report::Report;
 use program::Program;
 use publisher::Publisher;
 
 /// Every step of `cargo xtask lab`. One that builds on a failed one is left out.
-pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels) {
+pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels, coreos: &CoreOs) {
     let mut program = None;
     report.step("compiling the program", || {
         program = Some(compile(cache, "work")?);
@@ -49,16 +52,30 @@ pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels) {
     if report.is_good() {
         workflows::all(report, &program, &cache.run(), kernels);
     }
+    if report.is_good() {
+        month::all(report, &program, cache, &cache.run(), kernels, coreos);
+    }
+}
+
+/// The steps of `cargo xtask lab month`.
+pub(crate) fn only_month(
+    report: &mut Report,
+    cache: &LabCache,
+    kernels: &Kernels,
+    coreos: &CoreOs,
+) -> Result {
+    month::all(report, &compile(cache, "month")?, cache, &cache.run(), kernels, coreos);
+    Ok(())
 }
 
 /// The steps of `cargo xtask lab workflows`.
-pub(crate) fn only_workflows(report: &mut Report, cache: &LabCache, kernels: &Kernels) -> Result {
+pub(crate) fn only_workflows(report: &mut Report, cache: &LabCache, kernels: &Kernels, _: &CoreOs) -> Result {
     workflows::all(report, &compile(cache, "workflows")?, &cache.run(), kernels);
     Ok(())
 }
 
 /// The steps of `cargo xtask lab reproduce`.
-pub(crate) fn only_reproduce(report: &mut Report, cache: &LabCache, kernels: &Kernels) -> Result {
+pub(crate) fn only_reproduce(report: &mut Report, cache: &LabCache, kernels: &Kernels, _: &CoreOs) -> Result {
     building::reproduce(report, &compile(cache, "reproduction")?, kernels);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The program with its standard flags. Only its environment refers to the lab.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -79,13 +80,7 @@ impl Program {
         terminal::print_notice(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
         let before = self.counted();
         let processor = processor_of_children()?;
-        let mut command = Command::new(&self.executable);
-        command.args(arguments).envs(environment::variables(&self.run)).current_dir(directory);
-        // The user's own settings for GitHub.
-        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
-            command.env_remove(name);
-        }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let command = self.command(directory, arguments, environment);
         let output = tools::tied(&command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         let after = self.counted();
         Ok(Output {
@@ -94,6 +89,46 @@ impl Program {
             requests: (after.0 - before.0, after.1 - before.1),
             processor: processor_of_children()?.saturating_sub(processor),
         })
+    }
+
+    fn command(&self, directory: &Path, arguments: &[&str], environment: &[(String, String)]) -> Command {
+        let mut command = Command::new(&self.executable);
+        command.args(arguments).envs(environment::variables(&self.run)).current_dir(directory);
+        // The user's own settings for GitHub.
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ACTIONS", "CI"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Kills the program before it sets another tag after this many. Without a number, the program ends by itself.
+    pub(crate) fn run_until(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        tags: Option<usize>,
+    ) -> Result<Output> {
+        let Some(tags) = tags else { return self.run_in(directory, arguments, environment) };
+        let mut child = tools::tied(&self.command(directory, arguments, environment))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut seen = 0;
+        for line in BufReader::new(child.stderr.take().context("no stderr")?).lines() {
+            let line = line?;
+            terminal::print_notice(&line);
+            seen += usize::from(line.contains("set the tag ") || line.contains("move the tag "));
+            if seen > tags {
+                // SIGKILL
+                child.kill()?;
+                break;
+            }
+        }
+        let code = child.wait()?.code().unwrap_or(-1);
+        Ok(Output { code, text: String::new(), requests: (0, 0), processor: Duration::ZERO })
     }
 
     /// Requests to the HTTP server and to the registry, and bytes sent.

@@ -12,12 +12,13 @@ use crate::lab::play::program::{Output, Program};
 use crate::lab::play::promotion::BY_HAND;
 use crate::lab::play::publisher::Publisher;
 use crate::lab::play::verifiers::Verifiers;
+use crate::lab::play::workflow_scenario::FakeClock;
 use crate::report::Report;
 
 /// Releases of kernels that were never compiled, oldest first. The last one is among the newest three of all.
 const OLDER: [&str; 4] = ["-150", "-151", "-152", "-153"];
-/// Offset of the clock.
-const LATER: &str = "+200d";
+/// Offset of the clock in hours.
+const LATER: u32 = 200 * 24;
 const LIBRARY: &str = "libfaketime";
 
 /// In the repository with the promoted images.
@@ -130,9 +131,7 @@ impl RetentionScenario<'_> {
     }
 
     fn cleanup(&self, more: &[&str]) -> Result<Output> {
-        let library = self.faketime.display().to_string();
-        let time = [("LD_PRELOAD", &*library), ("FAKETIME", LATER), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-        let time = time.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let time = FakeClock { library: self.faketime.clone(), hours: LATER }.variables();
         // Two thirds of this repository are old; in a real one it is less.
         let arguments = ["cleanup", &self.publisher.store(), "--max-delete", "90%"];
         self.program.run_with(&[&arguments[..], more].concat(), &time)
@@ -156,7 +155,7 @@ impl RetentionScenario<'_> {
 }
 
 /// From this machine's own Debian release: it needs its C library.
-fn faketime(cache: &LabCache) -> Result<PathBuf> {
+pub(crate) fn faketime(cache: &LabCache) -> Result<PathBuf> {
     let release = fs::read_to_string("/etc/os-release")?;
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let suite = suite.context("/etc/os-release names no release of Debian")?.trim_matches('"');

@@ -3,16 +3,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::Result;
-use crate::lab::environment;
 use crate::lab::make::kernel::Kernels;
-use crate::lab::make::openzfs;
 use crate::lab::play::program::Program;
-use crate::lab::play::publisher::{KeylessServices, repository};
-use crate::lab::play::workflow_runner::{Executor, JobConclusions, RunLine, SimulatedRun};
-use crate::lab::serve::{http, issues};
+use crate::lab::play::workflow_scenario::WorkflowScenario;
+use crate::lab::serve::issues;
 use crate::report::Report;
 use crate::tools;
 
@@ -20,7 +17,6 @@ use crate::tools;
 const NOTHING_TO_DO: (u64, u64) = (12, 400 * 1024);
 /// Limit for its CPU time, compiled with optimisations.
 const PROCESSOR: Duration = Duration::from_millis(60);
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Each step builds on the one before.
 pub(crate) fn all(report: &mut Report, program: &Program, run: &Path, kernels: &Kernels) {
@@ -28,7 +24,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, run: &Path, kernels: &
     report.step("GitHub's side of a run", || {
         tools::need(&[("qemu-system-x86_64", "qemu-system-x86")])?;
         let _ = fs::remove_file(run.join(issues::FILE));
-        lab = Some(WorkflowScenario::open(program, run, kernels)?);
+        lab = Some(WorkflowScenario::open("workflows", program, run, kernels)?);
         Ok("issues, an identity, an empty repository".to_owned())
     });
     let Some(mut lab) = lab else { return };
@@ -40,41 +36,7 @@ pub(crate) fn all(report: &mut Report, program: &Program, run: &Path, kernels: &
     }
 }
 
-/// The program, and what GitHub keeps between runs.
-struct WorkflowScenario<'a> {
-    program: &'a Program,
-    run: &'a Path,
-    kernels: &'a Kernels,
-    sigstore: KeylessServices,
-    /// A repository of this run alone.
-    repository: String,
-    number: u64,
-    /// The file that upstream removes after `plan`.
-    drops: Option<String>,
-    /// Requests, bytes and CPU time of the run.
-    cost: (u64, u64, Duration),
-}
-
-struct FinishedRun {
-    conclusions: JobConclusions,
-    summary: String,
-}
-
-impl<'a> WorkflowScenario<'a> {
-    fn open(program: &'a Program, run: &'a Path, kernels: &'a Kernels) -> Result<Self> {
-        let _ = fs::remove_file(run.join(http::GONE));
-        Ok(Self {
-            program,
-            run,
-            kernels,
-            sigstore: KeylessServices::start(program.path("trusted_root.json"))?,
-            repository: repository("workflows"),
-            number: 1,
-            drops: None,
-            cost: (0, 0, Duration::ZERO),
-        })
-    }
-
+impl WorkflowScenario<'_> {
     fn one_fails(&mut self) -> Result<String> {
         self.drops = Some(format!("/kernel-devel-{}.rpm", self.kernels.newer));
         let left = self.start("publish.yml", "schedule", &json!({}))?;
@@ -146,110 +108,5 @@ impl<'a> WorkflowScenario<'a> {
             self.verifies(kernel, 0)?;
         }
         Ok("no needed image is deleted, and the summary names the dry run".to_owned())
-    }
-
-    fn start(&mut self, file: &str, event: &str, inputs: &Value) -> Result<FinishedRun> {
-        let number = self.number;
-        self.number += 1;
-        self.cost = (0, 0, Duration::ZERO);
-        let directory = self.program.path(&format!("run-{number}"));
-        fs::create_dir_all(&directory)?;
-        let given = json!({
-            "github": {"event_name": event, "ref": "refs/heads/main", "repository": "owner/zfs-kmods",
-                       "token": "ghs_lab"},
-            "vars": {"ZFS_KMODS_IMAGE": format!("docker://{}", self.repository), "ZFS_KMODS_ARCHES": "x86_64"},
-            "secrets": {},
-        });
-        let environment = [
-            ("CI", "true"),
-            ("GITHUB_ACTIONS", "true"),
-            ("GITHUB_ACTOR", "owner"),
-            ("GITHUB_EVENT_NAME", event),
-            ("GITHUB_REF", "refs/heads/main"),
-            ("GITHUB_REF_NAME", "main"),
-            ("GITHUB_REPOSITORY", "owner/zfs-kmods"),
-            ("GITHUB_RUN_ID", &(1000 + number).to_string()),
-            ("GITHUB_RUN_ATTEMPT", "1"),
-            ("GITHUB_SERVER_URL", "https://github.com"),
-            ("GITHUB_SHA", COMMIT),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let workflows = tools::workspace().join(".github/workflows");
-        let mut run =
-            SimulatedRun { workflows: &workflows, directory: &directory, given, environment, executor: self };
-        let inputs =
-            if event == "workflow_dispatch" { run.dispatched(file, inputs)? } else { inputs.clone() };
-        let conclusions = run.workflow(file, &inputs)?;
-        let _ = fs::remove_file(self.run.join(http::GONE));
-        let summary = fs::read_to_string(directory.join("summary.md")).unwrap_or_default();
-        Ok(FinishedRun { conclusions, summary })
-    }
-
-    /// Verifies the image for a kernel as a user who trusts the repository.
-    fn verifies(&self, kernel: &str, code: i32) -> Result {
-        let image = format!("docker://{}:zfs-{}_kernel-{kernel}", self.repository, openzfs::VERSION);
-        let arguments = ["verify", &image, "--identity-repo", "owner/zfs-kmods"];
-        self.program.run_with(&arguments, &self.sigstore.environment())?.expect(code).map(drop)
-    }
-
-    /// Exactly these issues exist, and a closed one has one comment.
-    fn issues(&self, expected: &[(&str, &str)]) -> Result {
-        let all = issues::read(&self.run.join(issues::FILE))?;
-        let mut seen = Vec::new();
-        for issue in &all {
-            let class = issue["body"].as_str().and_then(|body| body.split(' ').nth(2));
-            seen.push((class.unwrap_or_default(), issue["state"].as_str().unwrap_or_default()));
-        }
-        seen.sort_unstable();
-        if seen != expected {
-            return Err(format!("the issues are {seen:?}, expected {expected:?}").into());
-        }
-        let comments = |issue: &Value| issue["comments_made"].as_array().map_or(0, Vec::len);
-        match all.iter().find(|issue| comments(issue) != usize::from(issue["state"] == "closed")) {
-            None => Ok(()),
-            Some(issue) => Err(format!("{} has {} comments", issue["title"], comments(issue)).into()),
-        }
-    }
-}
-
-impl Executor for WorkflowScenario<'_> {
-    fn run(&mut self, line: &RunLine<'_>) -> Result<i32> {
-        let mut environment = self.sigstore.environment();
-        if !line.may_have_identity {
-            environment.retain(|(name, _)| !name.starts_with("ACTIONS_ID_TOKEN"));
-        }
-        // The later of two values counts.
-        environment.extend(line.environment.clone());
-        let lab = environment::variables(self.run);
-        environment.extend(lab.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        let words: Vec<_> = line.words.iter().map(String::as_str).collect();
-        crate::terminal::print_notice(format_args!("lab: job {}", line.job));
-        let output = self.program.run_in(line.directory, &words, &environment)?;
-        self.cost.0 += output.requests.0;
-        self.cost.1 += output.requests.1;
-        self.cost.2 += output.processor;
-        if let (Some("plan"), Some(gone)) = (words.first().copied(), &self.drops) {
-            fs::write(self.run.join(http::GONE), gone)?;
-        }
-        Ok(output.code)
-    }
-}
-
-impl FinishedRun {
-    fn ends(&self, expected: &[(&str, &str)]) -> Result {
-        for (job, result) in expected {
-            let jobs = &self.conclusions;
-            if !jobs.contains(&((*job).to_owned(), result)) {
-                return Err(format!("the job {job} did not end with {result}: {jobs:?}").into());
-            }
-        }
-        Ok(())
-    }
-
-    fn says(&self, words: &[&str]) -> Result {
-        match words.iter().find(|word| !self.summary.contains(**word)) {
-            Some(word) => Err(format!("the summary does not contain `{word}`:\n{}", self.summary).into()),
-            None => Ok(()),
-        }
     }
 }

@@ -34,9 +34,14 @@ pub(crate) fn publish(www: &Path, coreos: &CoreOs, repository: &Path, tarball: &
     Ok(())
 }
 
+/// Makes a release the newest one of its stream.
+pub(crate) fn ship(run: &Path, release: &LabRelease) -> Result {
+    stream(&run.join("www/coreos/prod/streams").join(release.stream), release)
+}
+
 fn stream(directory: &Path, release: &LabRelease) -> Result {
     let mut releases: Vec<Value> = (0..OLDER).map(|index| older(release.stream, index)).collect();
-    releases.push(entry(release.stream, release.version, &release.digests));
+    releases.push(entry(release.stream, &release.version, &release.digests));
     let list = json!({
         "note": "For use only by Fedora CoreOS internal tooling.  All other applications should obtain release info from stream metadata endpoints.",
         "releases": releases,
@@ -56,7 +61,7 @@ fn stream(directory: &Path, release: &LabRelease) -> Result {
         }
     }
     for architecture in ARCHITECTURES {
-        let builds = builds.join(release.version).join(architecture);
+        let builds = builds.join(&release.version).join(architecture);
         write(builds.join("commitmeta.json"), &commit_meta(release, architecture))?;
         let name = format!("manifest-lock.generated.{architecture}.json");
         write(builds.join(name), &lock(release, architecture))?;
@@ -113,7 +118,7 @@ fn commit_meta(release: &LabRelease, architecture: &str) -> Value {
         .collect();
     json!({
         "coreos-assembler.basearch": architecture,
-        "coreos-assembler.config-gitrev": &digest(&["gitrev", release.version])[..40],
+        "coreos-assembler.config-gitrev": &digest(&["gitrev", &release.version])[..40],
         "com.coreos.stream": release.stream,
         "fedora-coreos.stream": release.stream,
         "ostree.bootable": true,

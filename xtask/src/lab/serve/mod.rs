@@ -1,8 +1,8 @@
 //! The lab's services on loopback: a registry, and an HTTP server with Fedora's packages, CoreOS's stream metadata and
 //! the parts of GitHub's REST API that the program uses.
 
-mod coreos_streams;
-mod github;
+pub(crate) mod coreos_streams;
+pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod issues;
 pub(crate) mod services;

@@ -132,6 +132,13 @@ pub(crate) fn counted(run: &Path) -> Result<(u64, u64)> {
     Ok(ours.fold((0, 0), |(count, sum), line| (count + 1, sum + bytes(line).unwrap_or_default())))
 }
 
+/// Number of uploads to the registry that the program began.
+pub(crate) fn uploads(run: &Path) -> Result<usize> {
+    let text = fs::read_to_string(run.join("registry.log")).context("registry.log")?;
+    let ours = text.lines().filter(|line| line.contains("\"zfs-kmods/"));
+    Ok(ours.filter(|line| line.contains("\"POST /v2/")).count())
+}
+
 /// Waits for the socket of a service that has just ended.
 fn await_free(address: &str) -> Result {
     let begun = Instant::now();

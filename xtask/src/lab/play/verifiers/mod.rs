@@ -130,6 +130,11 @@ impl Verifiers {
         tags.lines().map(resolve).collect()
     }
 
+    /// Points a tag to an image: `HOST/NAME:TAG`.
+    pub(crate) fn tag(&self, image: &str, tag: &str) -> Result {
+        self.oras(&["tag", image], tag).map(drop)
+    }
+
     /// Every program rejects an unsigned image.
     pub(crate) fn check_unsigned(&self, image: &LabImage<'_>, key: &KeyPair) -> Result<String> {
         all_refuse("an unsigned image", &self.verdicts(image, &key.public)?)?;

@@ -63,7 +63,7 @@ fn whole_evidence_passes() {
     let key = signing_key();
     let evidence = attach(&key, &subject());
     let answers = verify_evidence(&image(), &evidence, &trust(&key), Timestamp::UNIX_EPOCH);
-    assert_eq!(answers.len(), 6);
+    assert_eq!(answers.len(), 7);
     assert!(not_passed(&answers).is_empty(), "{answers:?}");
     assert!(
         not_passed(&verify_evidence_presence(&subject().digest, &evidence, Timestamp::UNIX_EPOCH)).is_empty()
