@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use miette::Result;
 
+use crate::commands::args::config::ConfigArgs;
 use crate::commands::args::record::RecordArgs;
 use crate::commands::args::upstream::UpstreamArgs;
 use crate::commands::command_record::RunningCommand;
@@ -36,6 +37,9 @@ pub struct Cli {
     /// More messages on standard error: -v what is done, -vv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 
     #[command(flatten)]
     upstream: UpstreamArgs,
@@ -77,9 +81,18 @@ impl Cli {
 
     /// Runs the command and writes its record. `name` is the command's name on the command line.
     pub async fn run(self, name: &str) -> Result<CommandOutcome> {
-        let Self { command, format, upstream, record, .. } = self;
+        let Self { command, format, config, upstream, record, .. } = self;
         let running = RunningCommand::begin(record, name);
-        let context = CommandContext { upstream, output: StandardOutput::new(format) };
+        let (config, config_file) = match config.read() {
+            Ok(config) => config,
+            Err(error) => {
+                let result = Err(error.into());
+                running.end(&result, Vec::new());
+                return result;
+            }
+        };
+        let output = StandardOutput::new(format);
+        let context = CommandContext { upstream, config, config_file, output };
         let result = Box::pin(command.run(&context)).await;
         running.end(&result, context.output.into_results());
         result

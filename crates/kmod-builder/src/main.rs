@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use kmod_builder::cli::Cli;
-use kmod_builder::commands::CommandOutcome;
+use kmod_builder::commands::{CommandOutcome, UsageError};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -16,9 +16,14 @@ async fn main() -> miette::Result<ExitCode> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     // Dropping the command's future ends the programs it started and removes its unfinished files.
     tokio::select! {
-        outcome = cli.run(command) => match outcome? {
-            CommandOutcome::Done => Ok(ExitCode::SUCCESS),
-            CommandOutcome::Refused => Ok(ExitCode::from(3)),
+        outcome = cli.run(command) => match outcome {
+            Ok(CommandOutcome::Done) => Ok(ExitCode::SUCCESS),
+            Ok(CommandOutcome::Refused) => Ok(ExitCode::from(3)),
+            Err(error) if error.is::<UsageError>() => {
+                eprintln!("Error: {error:?}");
+                Ok(ExitCode::from(2))
+            }
+            Err(error) => Err(error),
         },
         _ = tokio::signal::ctrl_c() => Err(miette::miette!("interrupted; nothing unfinished was kept")),
     }

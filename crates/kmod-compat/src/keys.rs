@@ -77,6 +77,15 @@ impl ReleaseKeys {
         Self::parse("compat/openzfs-keys.toml", include_str!("../../../compat/openzfs-keys.toml"))
     }
 
+    /// Keys that are known already are left out.
+    pub fn extend(&mut self, others: Self) {
+        for key in others.keys {
+            if !self.keys.iter().any(|known| known.fingerprint == key.fingerprint) {
+                self.keys.push(key);
+            }
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &ReleaseKey> {
         self.keys.iter()
     }

@@ -1,10 +1,10 @@
 //! The compatibility matrix, `compat/zfs.toml`: which release of OpenZFS supports which kernels.
 
 mod edit;
-mod error;
 mod exclusion;
 mod parse;
 mod release;
+mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -12,15 +12,19 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use edit::AddRowError;
-pub use error::MatrixError;
 pub use exclusion::{Exclusion, Severity};
 pub(crate) use parse::link;
 pub use release::{MatrixRow, MetaConflict};
+pub use rows::MatrixRows;
 
+use crate::toml_document::TomlDocumentError;
 use crate::{
     DeclaredRelease, Disagreement, Incompatibility, IncompatibilityCause, KernelRelease, Meta, Verdict,
     ZfsLine, ZfsVersion,
 };
+
+/// Lists every invalid row and every broken rule.
+pub type MatrixError = TomlDocumentError;
 
 /// Every release has one row, every row a range that is not empty, every exclusion a row.
 #[derive(Clone, Debug)]
@@ -75,6 +79,21 @@ impl CompatMatrix {
             }
             _ => {}
         }
+    }
+
+    /// The rows win over those of the matrix for the same release, and for the same release and kernel.
+    pub fn merge(&mut self, rows: &MatrixRows) {
+        self.releases.extend(rows.releases().map(|row| (row.version(), row.clone())));
+        let is_replaced = |known: &Exclusion| {
+            rows.exclusions().any(|own| (own.zfs(), own.kernel()) == (known.zfs(), known.kernel()))
+        };
+        self.exclusions.retain(|known| !is_replaced(known));
+        self.exclusions.extend(rows.exclusions().cloned());
+    }
+
+    /// Replaces the line of the policy.
+    pub const fn follow(&mut self, line: ZfsLine) {
+        self.policy.line = line;
     }
 
     /// Whether the release may be built for the kernel. A release without a row is unverified: [`Self::declare`] it

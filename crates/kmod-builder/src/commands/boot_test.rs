@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -19,7 +18,7 @@ use crate::io::image_rpms::ImageRpms;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::store::ImageStore;
 use crate::model::Digest;
-use crate::model::boot_test::{AcceleratorMode, BootTest, BootVerdict, GuestConfig, Machine, parse_memory};
+use crate::model::boot_test::{AcceleratorMode, BootTest, BootTestLimits, BootVerdict, GuestConfig, Machine};
 use crate::model::image::{DigestRef, ImageRef};
 use crate::model::packages::PackageGroup;
 
@@ -56,13 +55,8 @@ pub struct BootTestArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
     image: ImageRef,
 
-    /// How long both boots may take together: 300s, 5m
-    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = time)]
-    timeout: Duration,
-
-    /// Memory of the guest: 1536M, 2G
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_memory)]
-    memory: u32,
+    #[command(flatten)]
+    limits: BootTestLimits,
 
     /// How the guest's instructions are carried out
     #[arg(long, value_enum, default_value_t)]
@@ -89,7 +83,8 @@ pub struct BootTestArgs {
 }
 
 pub async fn run(args: BootTestArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, config, output, .. } = context;
+    let args = BootTestArgs { limits: args.limits.or(&config.boot_test), ..args };
     let publisher = if args.signing.no_sign {
         None
     } else {
@@ -136,7 +131,12 @@ pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTe
 
     let log = args.keep_console.clone().unwrap_or_else(|| cache.join("logs").join("boot-test-console.log"));
     let mut guest = GuestDirectory::prepare(scratch.path(), &files, &log)?;
-    let test = GuestTest { qemu: &qemu, target: &target, memory: args.memory, limit: args.timeout };
+    let test = GuestTest {
+        qemu: &qemu,
+        target: &target,
+        memory: args.limits.memory(),
+        limit: args.limits.timeout(),
+    };
     let accelerator = match test.accelerator(args.accel, &mut guest, &mut section).await? {
         Ok(accelerator) => accelerator,
         Err(reason) => return Ok(nothing_run(BootVerdict::NotTested(reason))),
@@ -198,27 +198,4 @@ async fn assemble(
         log: &log,
     };
     Ok(boot_test::assemble(published, sources, section).await?)
-}
-
-/// jiff duration format: `300s`, `5m`, `1m30s`.
-fn time(text: &str) -> Result<Duration, String> {
-    let time: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    match Duration::try_from(time) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("the time limit must be longer than zero".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read() {
-        assert_eq!(time("300s"), Ok(Duration::from_mins(5)));
-        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
-        for text in ["", "300", "0s", "-1s", "soon"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
 }

@@ -3,14 +3,14 @@ use std::time::Instant;
 
 use clap::Args;
 use jiff::Timestamp;
-use kmod_compat::{CompatMatrix, KernelRelease, ReleaseKeys, Verdict, ZfsVersion};
+use kmod_compat::{KernelRelease, ReleaseKeys, Verdict, ZfsVersion};
 use kmod_query::Upstream;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::args::image_build::ImageBuildArgs;
 use super::args::inputs::InputsSource;
 use super::args::source::SourceArgs;
-use super::args::upstream::{self, UpstreamArgs};
+use super::args::upstream;
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
 use super::{CommandContext, CommandOutcome, verify};
@@ -21,6 +21,7 @@ use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::{failure, image_build};
 use crate::io::{inputs, resolve};
 use crate::model::ci_report::FindingKind;
+use crate::model::config::Config;
 use crate::model::evidence::{EvidenceKind, lifecycle};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, PartialInputs};
@@ -83,7 +84,7 @@ pub struct BuildArgs {
 }
 
 pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, config, output, .. } = context;
     let ImageLocation::Layout(directory) = &args.to else {
         return Err(miette::miette!(
             help = "build into `oci:DIR` first",
@@ -94,8 +95,9 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     if args.publish.is_some() {
         // Fail before the build.
         args.options.check_signer().await?;
+        args.options.check_channel(config)?;
     }
-    let inputs = match resolve_inputs(&args, upstream).await? {
+    let inputs = match resolve_inputs(&args, context).await? {
         Ok(inputs) => inputs,
         Err(NotBuilt { kind, reason, verdict }) => {
             output.show(&BuildReport::new(BuildResult::NotBuilt { kind, reason, verdict }))?;
@@ -108,7 +110,7 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     {
         return publish_and_show(&args, inputs.target(), directory, result, output).await;
     }
-    let built = build(&inputs, kept, &args, &upstream.cache()).await;
+    let built = build(&inputs, kept, &args, &upstream.cache(), config).await;
     if let Some(reason) = failed_attempt(&built) {
         record_attempt(&args, &inputs, reason).await;
     }
@@ -209,29 +211,31 @@ async fn up_to_date(inputs: &BuildInputs, directory: &Path) -> Result<Option<Bui
 }
 
 /// The inner error states why nothing is built.
-async fn resolve_inputs(args: &BuildArgs, addresses: &UpstreamArgs) -> Result<Result<BuildInputs, NotBuilt>> {
+async fn resolve_inputs(args: &BuildArgs, context: &CommandContext) -> Result<Result<BuildInputs, NotBuilt>> {
     if let Some(source) = &args.inputs {
         return Ok(Ok(source.read().await?));
     }
+    let CommandContext { upstream: addresses, config, .. } = context;
     let upstream = addresses.connect()?;
-    let (keys, cache) = (addresses.openzfs_keys()?, addresses.cache());
-    let result = plan_one(args, &upstream, &keys, &cache).await;
+    let (keys, cache) = (addresses.openzfs_keys(config)?, addresses.cache());
+    let result = plan_one(args, config, &upstream, &keys, &cache).await;
     upstream::report_usage(&upstream);
     result
 }
 
 async fn plan_one(
     args: &BuildArgs,
+    config: &Config,
     upstream: &Upstream,
     keys: &ReleaseKeys,
     cache: &Path,
 ) -> Result<Result<BuildInputs, NotBuilt>> {
-    let mut matrix = CompatMatrix::embedded()?;
+    let mut matrix = config.matrix()?;
     let source = async {
         if let Some(kernel) = &args.kernel {
             return Ok((kernel.clone(), None, None));
         }
-        let source = args.source.resolve(upstream).await?;
+        let source = args.source.resolve(upstream, config).await?;
         Ok((source.kernel, source.fedora, Some(source.image)))
     };
     let (source, zfs) =
@@ -254,9 +258,11 @@ async fn build(
     directory: Option<&Path>,
     args: &BuildArgs,
     cache: &Path,
+    config: &Config,
 ) -> Result<Result<BuildResult, Box<VerificationReport>>> {
     let started = Instant::now();
-    let image = image_build::build(inputs, &args.build.options(Reuse::Layers, cache)).await?;
+    let matrix = config.matrix()?;
+    let image = image_build::build(inputs, &args.build.options(Reuse::Layers, cache, &matrix)).await?;
 
     let section = ProgressSection::begin(ProgressOutput::detect(), "Verifying the image");
     let verified = match verify::contract(&image.built.pinned(), Some(&inputs.target())).await?.verified() {

@@ -1,6 +1,6 @@
 use clap::Args;
 use futures_util::future::try_join;
-use kmod_compat::{CompatMatrix, KernelRelease, Verdict, ZfsVersion};
+use kmod_compat::{KernelRelease, Verdict, ZfsVersion};
 use miette::Result;
 
 use super::args::source::SourceArgs;
@@ -31,13 +31,13 @@ pub struct CheckArgs {
 }
 
 pub async fn run(args: CheckArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
-    let (keys, cache, upstream) = (upstream.openzfs_keys()?, upstream.cache(), upstream.connect()?);
-    let mut matrix = CompatMatrix::embedded()?;
+    let CommandContext { upstream, config, output, .. } = context;
+    let (keys, cache, upstream) = (upstream.openzfs_keys(config)?, upstream.cache(), upstream.connect()?);
+    let mut matrix = config.matrix()?;
     let kernel = async {
         match args.kernel {
             Some(kernel) => Ok::<_, miette::Report>(kernel),
-            None => Ok(args.source.resolve(&upstream).await?.kernel),
+            None => Ok(args.source.resolve(&upstream, config).await?.kernel),
         }
     };
     let zfs = async {

@@ -1,20 +1,17 @@
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use kmod_query::Stream;
-use kmod_query::coreos::ParseStreamError;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
 use super::args::upstream::{self, UpstreamArgs};
 use super::view::cleanup::{self as view, CleanupReport};
-use super::{CommandContext, CommandOutcome};
+use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend, StoreAccess};
 use crate::io::{progress, records};
 use crate::model::Digest;
-use crate::model::cleanup::{HostKernel, PlanRejection, RetentionPlan, RetentionPolicy};
+use crate::model::cleanup::{HostKernel, PlanRejection, RetentionLimits, RetentionPlan, RetentionPolicy};
 use crate::model::document::DocumentSchema;
 use crate::model::image::ImageLocation;
 
@@ -50,20 +47,12 @@ enum CleanupCommand {
 
 #[derive(Debug, Args)]
 struct CleanArgs {
-    /// Store to clean up: docker://host/name or oci:DIR
-    #[arg(value_name = "STORE", required_unless_present = "apply", conflicts_with = "apply")]
+    /// Store to clean up: docker://host/name or oci:DIR [default: the repository of the configuration]
+    #[arg(value_name = "STORE", conflicts_with = "apply")]
     store: Option<ImageLocation>,
 
     #[command(flatten)]
-    policy: RetentionPolicy,
-
-    /// Keep images for every kernel that hosts of these streams can still run, or `none`
-    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values = Stream::with_channel().map(Stream::name))]
-    keep_kernels_of: Vec<FollowedStream>,
-
-    /// So many of the last releases of each of these streams; beyond them, all that upstream itself still keeps
-    #[arg(long, value_name = "NUMBER", default_value_t = 6)]
-    keep_releases: usize,
+    limits: RetentionLimits,
 
     /// Delete although --minimum or --max-delete forbids it
     #[arg(long, alias = "yes-really")]
@@ -89,18 +78,6 @@ struct CleanArgs {
     access: StoreAccess,
 }
 
-/// A stream, or none for `none`.
-#[derive(Clone, Copy, Debug)]
-struct FollowedStream(Option<Stream>);
-
-impl FromStr for FollowedStream {
-    type Err = ParseStreamError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "none" { Ok(Self(None)) } else { text.parse().map(|stream| Self(Some(stream))) }
-    }
-}
-
 /// Restore what a clean-up deleted
 ///
 /// GitHub restores for 30 days, a registry until it collects its garbage, a directory for a day. Tags that point to
@@ -120,7 +97,7 @@ struct RestoreArgs {
 }
 
 pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, config, output, .. } = context;
     let now = Timestamp::now();
     match (args.command, args.clean.apply.clone()) {
         (Some(CleanupCommand::Restore(args)), _) => restore(args, context).await,
@@ -131,9 +108,12 @@ pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandO
             carry_out(&backend, plan, &args.clean, context, now).await
         }
         (None, None) => {
-            let store = args.clean.store.clone().ok_or_else(|| miette::miette!("no store was named"))?;
+            let Some(store) = args.clean.store.clone().or_else(|| config.repository.clone()) else {
+                let help = "give <STORE>, docker://HOST/NAME or oci:DIR, or `repository` in zfs-kmods.toml";
+                return Err(UsageError::new("no store to clean up is named", help).into());
+            };
             let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
-            let plan = decide(&store, &backend, &args.clean, upstream, now).await?;
+            let plan = decide(&store, &backend, &args.clean, context, now).await?;
             if let Some(file) = &args.clean.plan {
                 cleanup::write_plan(file, &plan)?;
             }
@@ -151,11 +131,13 @@ async fn decide(
     store: &ImageLocation,
     backend: &RetentionBackend,
     args: &CleanArgs,
-    upstream: &UpstreamArgs,
+    context: &CommandContext,
     now: Timestamp,
 ) -> Result<RetentionPlan> {
-    let keep_kernels = host_kernels(args, upstream, now).await?;
-    let policy = RetentionPolicy { keep_kernels, ..args.policy.clone() };
+    let CommandContext { upstream, config, .. } = context;
+    let limits = args.limits.clone().or(config.retention.clone());
+    let keep_kernels = host_kernels(&limits, upstream, now).await?;
+    let policy = RetentionPolicy { keep_kernels, channels: config.channel_names(), ..limits.policy() };
     let inventory = backend.gather(&cache(upstream), now).await?;
     let started = Instant::now();
     let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
@@ -171,13 +153,17 @@ async fn decide(
     Ok(plan)
 }
 
-async fn host_kernels(args: &CleanArgs, upstream: &UpstreamArgs, now: Timestamp) -> Result<Vec<HostKernel>> {
-    let streams: Vec<Stream> = args.keep_kernels_of.iter().filter_map(|followed| followed.0).collect();
+async fn host_kernels(
+    limits: &RetentionLimits,
+    upstream: &UpstreamArgs,
+    now: Timestamp,
+) -> Result<Vec<HostKernel>> {
+    let streams = limits.streams();
     if streams.is_empty() {
         return Ok(Vec::new());
     }
     let upstream = upstream.connect()?;
-    let kernels = cleanup::host_kernels(&upstream, &streams, args.keep_releases, now)
+    let kernels = cleanup::host_kernels(&upstream, &streams, limits.releases(), now)
         .await
         .wrap_err("it is not known which kernels hosts can still run, and without that nothing is deleted")?;
     upstream::report_usage(&upstream);
@@ -199,7 +185,7 @@ async fn carry_out(
     context: &CommandContext,
     now: Timestamp,
 ) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, output, .. } = context;
     let rejections = plan.rejections();
     let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
     if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {

@@ -8,7 +8,9 @@ use miette::Result;
 use super::args::upstream;
 use super::view::{MatrixSync, UncheckedRelease};
 use super::{CommandContext, CommandOutcome};
-use crate::io::{compat_files, statements};
+use crate::io::compat_files::RowsFile;
+use crate::io::statements;
+use crate::model::config::Config;
 
 /// Look after the compatibility matrix, compat/zfs.toml
 #[derive(Debug, Args)]
@@ -34,11 +36,12 @@ enum MatrixCommand {
 Examples:
   zfs-kmods matrix sync
   zfs-kmods matrix sync --write compat/zfs.toml
+  zfs-kmods matrix sync --write zfs-kmods.toml
   zfs-kmods matrix sync --check"
 )]
 struct SyncArgs {
-    /// Add the rows to this file; everything else in it stays as it is [default: show the missing rows of the matrix
-    /// that is built in]
+    /// Add the rows to this file, a matrix or zfs-kmods.toml; everything else in it stays as it is [default: show the
+    /// missing rows of the matrix that is built in, with those of the configuration]
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     write: Option<PathBuf>,
 
@@ -54,9 +57,13 @@ pub async fn run(args: MatrixArgs, context: &CommandContext) -> Result<CommandOu
 }
 
 async fn sync(args: SyncArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream: addresses, output } = context;
-    let matrix = compat_files::read_matrix(args.write.as_deref())?;
-    let (keys, cache, upstream) = (addresses.openzfs_keys()?, addresses.cache(), addresses.connect()?);
+    let CommandContext { upstream: addresses, config, output, .. } = context;
+    let file = args.write.as_deref().map(|path| rows_file(path, context));
+    let matrix = match &file {
+        Some(file) => file.read_matrix()?,
+        None => config.matrix()?,
+    };
+    let (keys, cache, upstream) = (addresses.openzfs_keys(config)?, addresses.cache(), addresses.connect()?);
     let releases = upstream.openzfs.fetch_all().await?;
     let versions: Vec<ZfsVersion> = releases.iter().map(|release| release.version).collect();
     let missing = matrix.missing(&versions);
@@ -69,8 +76,8 @@ async fn sync(args: SyncArgs, context: &CommandContext) -> Result<CommandOutcome
         }
     }
     upstream::report_usage(&upstream);
-    if let Some(file) = args.write.as_ref().filter(|_| !report.rows.is_empty()) {
-        compat_files::add_rows(file, &report.rows)?;
+    if let Some(file) = file.filter(|_| !report.rows.is_empty()) {
+        file.add_rows(&report.rows)?;
     }
     output.show(&report)?;
     if !report.unchecked.is_empty() {
@@ -81,6 +88,16 @@ async fn sync(args: SyncArgs, context: &CommandContext) -> Result<CommandOutcome
     }
     let refused = !report.disagreements.is_empty() || (args.check && !report.rows.is_empty());
     Ok(if refused { CommandOutcome::Refused } else { CommandOutcome::Done })
+}
+
+/// A configuration is told by its usual name, or because it is in use.
+fn rows_file(path: &Path, context: &CommandContext) -> RowsFile {
+    let is_used = context.config_file.as_deref() == Some(path);
+    if is_used || path.file_name().is_some_and(|name| name == Config::FILE) {
+        RowsFile::Configuration(path.to_owned())
+    } else {
+        RowsFile::Matrix(path.to_owned())
+    }
 }
 
 async fn decide(

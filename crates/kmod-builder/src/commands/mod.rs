@@ -25,12 +25,18 @@ pub mod versions;
 pub mod view;
 pub mod workflow;
 
+use std::path::PathBuf;
+
+use crate::model::config::Config;
 use crate::output::StandardOutput;
 
 /// What commands share.
 #[derive(Debug)]
 pub struct CommandContext {
     pub upstream: args::upstream::UpstreamArgs,
+    pub config: Config,
+    /// Where the configuration was found.
+    pub config_file: Option<PathBuf>,
     pub output: StandardOutput,
 }
 
@@ -40,4 +46,24 @@ pub enum CommandOutcome {
     Done,
     /// Exit status 3: a check failed.
     Refused,
+}
+
+/// Exit status 2: what is missing or wrong is on the command line, or else in the configuration.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+#[diagnostic(help("{help}"))]
+pub struct UsageError {
+    message: String,
+    help: String,
+}
+
+impl UsageError {
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
+    }
+
+    pub fn of(diagnostic: &impl miette::Diagnostic) -> Self {
+        let help = diagnostic.help().map(|help| help.to_string());
+        Self { message: diagnostic.to_string(), help: help.unwrap_or_default() }
+    }
 }

@@ -8,10 +8,11 @@ use super::args::inputs::InputsSource;
 use super::args::source::this_arch;
 use super::args::trust::TrustArgs;
 use super::args::upstream;
-use super::{CommandContext, CommandOutcome};
+use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::published_images::PublishedImages;
 use crate::io::reconcile::{self, Planner, ReleaseChoice};
 use crate::io::{environment, progress};
+use crate::model::config::Config;
 use crate::model::image::ImageLocation;
 use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
 use crate::model::reconcile::{Source, assign_channels};
@@ -29,20 +30,21 @@ use crate::output::StandardOutput;
     after_help = "Examples:\n  zfs-kmods plan\n  zfs-kmods plan --streams stable,testing --arches x86_64,aarch64 --format json\n  zfs-kmods plan --repository docker://ghcr.io/OWNER/zfs-kmods --identity-repo OWNER/zfs-kmods"
 )]
 pub struct PlanArgs {
-    /// Streams of Fedora CoreOS, separated by commas
-    #[arg(long, value_delimiter = ',', value_name = "STREAMS", default_values_t = Stream::with_channel())]
-    streams: Vec<Stream>,
+    /// Streams of Fedora CoreOS, separated by commas [default: the sources of the configuration, else
+    /// stable,testing,next]
+    #[arg(long, value_delimiter = ',', value_name = "STREAMS", value_parser = given::<Stream>)]
+    streams: Vec<Option<Stream>>,
 
-    /// Architectures, separated by commas [default: this machine's]
-    #[arg(long, value_delimiter = ',', value_name = "ARCHES")]
-    arches: Vec<Arch>,
+    /// Architectures, separated by commas [default: those of the configuration, else this machine's]
+    #[arg(long, value_delimiter = ',', value_name = "ARCHES", value_parser = given::<Arch>)]
+    arches: Vec<Option<Arch>>,
 
     /// OpenZFS release; `newest` of the line that is followed
     #[arg(long, value_name = "VERSION", default_value = "newest", value_parser = release)]
     zfs: ZfsSelection,
 
-    /// Lines of OpenZFS, separated by commas; the first one has the channels without a line [default: the one in the
-    /// compatibility matrix]
+    /// Lines of OpenZFS, separated by commas; the first one has the channels without a line [default: those of the
+    /// configuration, else the one in the compatibility matrix]
     #[arg(long, value_delimiter = ',', value_name = "LINES", conflicts_with = "zfs")]
     lines: Vec<ZfsLine>,
 
@@ -58,6 +60,7 @@ pub struct PlanArgs {
     inputs: Option<String>,
 
     /// Repository of published images: an image in it with valid evidence and the same inputs is up to date
+    /// [default: that of the configuration]
     #[arg(long, alias = "image", value_name = "docker://HOST/NAME")]
     repository: Option<ImageLocation>,
 
@@ -79,6 +82,11 @@ fn release(text: &str) -> Result<ZfsSelection, <ZfsVersion as std::str::FromStr>
     if text == "newest" { Ok(ZfsSelection::Newest) } else { text.parse().map(ZfsSelection::Exactly) }
 }
 
+/// Workflows pass an unset variable as an empty value, which counts as none.
+fn given<T: std::str::FromStr>(text: &str) -> Result<Option<T>, T::Err> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+}
+
 impl PlanArgs {
     /// Workflows pass an unset input as an empty variable, and before version 2 under its former name.
     fn inputs(&self) -> Option<String> {
@@ -86,36 +94,56 @@ impl PlanArgs {
         given.or_else(|| environment::variable("ZFS_KMODS_LOCK").filter(|inputs| !inputs.trim().is_empty()))
     }
 
-    fn release_choice(&self, matrix: &CompatMatrix) -> ReleaseChoice {
+    fn release_choice(&self, config: &Config, matrix: &CompatMatrix) -> ReleaseChoice {
         match self.zfs {
             ZfsSelection::Exactly(version) => ReleaseChoice::Exactly(version),
-            ZfsSelection::Newest if self.lines.is_empty() => ReleaseChoice::Lines(vec![matrix.policy().line]),
-            ZfsSelection::Newest => ReleaseChoice::Lines(self.lines.clone()),
+            ZfsSelection::Newest if !self.lines.is_empty() => ReleaseChoice::Lines(self.lines.clone()),
+            ZfsSelection::Newest if !config.lines.is_empty() => ReleaseChoice::Lines(config.lines.clone()),
+            ZfsSelection::Newest => ReleaseChoice::Lines(vec![matrix.policy().line]),
+        }
+    }
+
+    fn sources(&self, config: &Config) -> Result<Vec<Source>, UsageError> {
+        let streams: Vec<Stream> = self.streams.iter().flatten().copied().collect();
+        if streams.is_empty() {
+            return Ok(config.sources());
+        }
+        config.sources_of(&streams).map_err(|foreign| UsageError::of(&foreign))
+    }
+
+    fn arches(&self, config: &Config) -> Vec<Arch> {
+        let arches: Vec<Arch> = self.arches.iter().flatten().copied().collect();
+        match (arches.is_empty(), config.arches.is_empty()) {
+            (false, _) => arches,
+            (true, false) => config.arches.clone(),
+            (true, true) => vec![this_arch()],
         }
     }
 }
 
 pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, config, output, .. } = context;
     if let Some(inputs) = args.inputs() {
         return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
     }
-    let (cache, keys, upstream) = (upstream.cache(), upstream.openzfs_keys()?, upstream.connect()?);
-    let mut matrix = CompatMatrix::embedded()?;
+    let (cache, keys, upstream) = (upstream.cache(), upstream.openzfs_keys(config)?, upstream.connect()?);
+    let mut matrix = config.matrix()?;
     let now = Timestamp::now();
-    let arches = if args.arches.is_empty() { vec![this_arch()] } else { args.arches.clone() };
+    let (sources, arches) = (args.sources(config)?, args.arches(config));
     let channel = environment::promotion_channel().map(|channel| channel.parse::<Channel>());
     let channel = channel.transpose().into_diagnostic()?;
-    let published = match &args.repository {
+    if let Some(channel) = &channel {
+        config.check_channel(channel).map_err(|unknown| UsageError::of(&unknown))?;
+    }
+    let published = match args.repository.as_ref().or(config.repository.as_ref()) {
         Some(store) => {
-            let trust = args.trust.policy_or_unverified().await?;
+            let trust = args.trust.policy_or_unverified(config).await?;
             Some(PublishedImages::open(store, trust, &cache, now).await?)
         }
         None => None,
     };
-    let sources: Vec<Source> = args.streams.iter().copied().map(Source::from).collect();
     let (mut sources, unresolved) = reconcile::observe_sources(&upstream, &sources, &arches).await;
-    let choice = args.release_choice(&matrix);
+    let choice = args.release_choice(config, &matrix);
     let only_own_tags = matches!(choice, ReleaseChoice::Exactly(_));
     assign_channels(&mut sources, channel.as_ref(), only_own_tags);
     let planner = Planner {

@@ -1,15 +1,15 @@
 use std::collections::BTreeSet;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use jiff::Timestamp;
-use kmod_compat::{Arch, CompatMatrix};
+use kmod_compat::Arch;
 use kmod_query::Stream;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::view::promote::{PromotionOutcome, PromotionReport};
 
 use super::args::trust::TrustArgs;
-use super::{CommandContext, CommandOutcome};
+use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::environment;
 use crate::io::evidence::signer::SignerSources;
 use crate::io::evidence::statement_publisher::StatementPublisher;
@@ -38,15 +38,12 @@ use crate::output::StandardOutput;
 ///
 /// Run it again after an interruption.
 #[derive(Debug, Args)]
-#[command(
-    group(ArgGroup::new("trusted").args(["public_key", "identity_repo"]).required(true)),
-    after_help = "Exit status: 0 if it is promoted, 3 if it is not proven or may not be promoted.
+#[command(after_help = "Exit status: 0 if it is promoted, 3 if it is not proven or may not be promoted.
 
 Examples:
   zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --public-key cosign.pub --dry-run
   zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --identity-repo OWNER/zfs-kmods
-  zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --channel beta-fix/scrub --public-key FILE"
-)]
+  zfs-kmods promote docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --channel beta-fix/scrub --public-key FILE")]
 pub struct PromoteArgs {
     /// Image: docker://host/name@DIGEST; never a tag, because tags move
     image: DigestRef,
@@ -135,11 +132,13 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
             args.image.store
         ));
     };
+    let config = &context.config;
+    config.check_channel(&args.names()?).map_err(|unknown| UsageError::of(&unknown))?;
     args.check_audit_tag()?;
-    let trust = args.trust.policy_or_unverified().await?;
+    let trust = args.trust.required_policy(config).await?;
     let required: BTreeSet<EvidenceKind> = args.require.iter().copied().collect();
     let now = Timestamp::now();
-    let matrix = CompatMatrix::embedded()?;
+    let matrix = config.matrix()?;
     let is_recalled = |target: &Target| matrix.verdict(target.zfs, &target.kernel).exclusion().is_some();
     // Before anything is changed, so that an unreadable key fails early.
     let statements =

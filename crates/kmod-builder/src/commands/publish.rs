@@ -6,7 +6,7 @@ use miette::{IntoDiagnostic as _, Result};
 use super::args::signing::SigningArgs;
 use super::view;
 use super::view::publish::PublishReport;
-use super::{CommandContext, CommandOutcome};
+use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::evidence::builder::EvidenceBuilder;
 use crate::io::evidence::signer::SignerSources;
 use crate::io::evidence::{self, signer};
@@ -17,6 +17,7 @@ use crate::io::publish::{self, local};
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::io::store::ImageStore;
 use crate::io::{inputs, inspect};
+use crate::model::config::Config;
 use crate::model::evidence::verify::StoredEvidence;
 use crate::model::evidence::{StatementSubject, artifact, simple_signing};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag};
@@ -39,9 +40,9 @@ pub struct PublishArgs {
     #[arg(long, value_name = "oci:DIR[:TAG]", default_value = "oci:./images")]
     from: ImageRef,
 
-    /// Repository to publish it in
+    /// Repository to publish it in [default: that of the configuration]
     #[arg(long, value_name = "docker://HOST/NAME")]
-    to: ImageLocation,
+    to: Option<ImageLocation>,
 
     /// Inputs that the image was built from [default: TAG.inputs.json in the directory, where `build` wrote them]
     #[arg(long, value_name = "FILE")]
@@ -87,6 +88,11 @@ impl PublishOptions {
         (!self.signing.no_sign).then(|| self.signing.sources())
     }
 
+    /// Fails for a channel that belongs to no source.
+    pub fn check_channel(&self, config: &Config) -> Result<(), UsageError> {
+        config.check_channel(&self.channel).map_err(|unknown| UsageError::of(&unknown))
+    }
+
     /// Only a promotion gives tags that users follow.
     fn tag(&self, target: &Target) -> Result<Tag> {
         self.channel.candidate_tag(target).into_diagnostic()
@@ -94,7 +100,12 @@ impl PublishOptions {
 }
 
 pub async fn run(args: PublishArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    match publish(&args.from, args.inputs, &args.to, &args.options).await? {
+    args.options.check_channel(&context.config)?;
+    let Some(to) = args.to.as_ref().or(context.config.repository.as_ref()) else {
+        let help = "give --to <docker://HOST/NAME>, or `repository` in zfs-kmods.toml";
+        return Err(UsageError::new("no repository to publish in is named", help).into());
+    };
+    match publish(&args.from, args.inputs, to, &args.options).await? {
         Ok(report) => context.output.show(&report).map(|()| CommandOutcome::Done),
         Err(report) => context.output.show(&*report).map(|()| CommandOutcome::Refused),
     }

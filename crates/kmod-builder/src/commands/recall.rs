@@ -1,6 +1,5 @@
-use clap::{ArgGroup, Args};
+use clap::Args;
 use jiff::Timestamp;
-use kmod_compat::CompatMatrix;
 use miette::Result;
 
 use super::args::trust::TrustArgs;
@@ -23,12 +22,9 @@ use crate::model::tags;
 /// Deletes nothing and moves no channel; the next promotion of another image does that. The tag withdrawn-zfs-X_kernel-Y
 /// points to the image from then on.
 #[derive(Debug, Args)]
-#[command(
-    group(ArgGroup::new("trusted").args(["public_key", "identity_repo"]).required(true)),
-    after_help = "Examples:
+#[command(after_help = "Examples:
   zfs-kmods recall docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --key cosign.key --public-key cosign.pub
-  zfs-kmods recall docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --identity-repo OWNER/zfs-kmods --dry-run"
-)]
+  zfs-kmods recall docker://ghcr.io/OWNER/zfs-kmods@sha256:DIGEST --identity-repo OWNER/zfs-kmods --dry-run")]
 pub struct RecallArgs {
     /// Image: docker://host/name@DIGEST
     image: DigestRef,
@@ -52,7 +48,7 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
             args.image.store
         ));
     };
-    let trust = args.trust.policy_or_unverified().await?;
+    let trust = args.trust.required_policy(&context.config).await?;
     let (digest, now) = (&args.image.digest, Timestamp::now());
     let statements = StatementPublisher::find(&args.image.store, &args.signing).await?;
     if statements.is_none() && !args.dry_run {
@@ -77,7 +73,7 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
             args.image
         )
     })?;
-    let verdict = CompatMatrix::embedded()?.verdict(target.zfs, &target.kernel);
+    let verdict = context.config.matrix()?.verdict(target.zfs, &target.kernel);
     let outcome = match (verdict.exclusion(), withdrawn) {
         (Some(exclusion), None) => RecallOutcome::Withdrawn(exclusion.to_string()),
         (Some(exclusion), Some(_)) => RecallOutcome::StillWithdrawn(exclusion.to_string()),

@@ -71,7 +71,7 @@ impl ReportArgs {
 }
 
 pub async fn run(args: ReportArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, output, .. } = context;
     if args.issues && args.repository.is_none() {
         return Err(miette::miette!(
             help = "name it with --repository OWNER/NAME",

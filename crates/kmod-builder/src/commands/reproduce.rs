@@ -3,7 +3,6 @@ use miette::Result;
 
 use super::args::image_build::ImageBuildArgs;
 use super::args::trust::TrustArgs;
-use super::args::upstream::UpstreamArgs;
 use super::view::reproduce::ReproduceReport;
 use super::{CommandContext, CommandOutcome};
 use crate::io::image_diff::{self, Depth};
@@ -51,21 +50,21 @@ pub struct ReproduceArgs {
 }
 
 pub async fn run(args: ReproduceArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
     let report = match &args.with {
         Some(with) => {
             let (first, second) = (find(&args.image).await?, find(with).await?);
             let comparison = image_diff::compare(&first, &second, Depth::Files).await?;
             ReproduceReport::new(first, Some(second), comparison)
         }
-        None => reproduce(&args, upstream).await?,
+        None => reproduce(&args, context).await?,
     };
-    output.show(&report)?;
+    context.output.show(&report)?;
     Ok(if report.comparison.identical { CommandOutcome::Done } else { CommandOutcome::Refused })
 }
 
-async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<ReproduceReport> {
-    let trust = args.trust.policy().await?;
+async fn reproduce(args: &ReproduceArgs, context: &CommandContext) -> Result<ReproduceReport> {
+    let CommandContext { upstream, config, .. } = context;
+    let trust = args.trust.policy_for(&args.image.store, config).await?;
     let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
     let (tool, ours) = (&inputs.tool, env!("CARGO_PKG_VERSION"));
@@ -74,8 +73,9 @@ async fn reproduce(args: &ReproduceArgs, upstream: &UpstreamArgs) -> Result<Repr
             "the image was composed by zfs-kmods {tool}, and this is {ours}: a difference may come from the program"
         ));
     }
-    let cache = upstream.cache();
-    let composed = image_build::build(&inputs, &args.building.options(Reuse::Nothing, &cache)).await?;
+    let (cache, matrix) = (upstream.cache(), config.matrix()?);
+    let options = args.building.options(Reuse::Nothing, &cache, &matrix);
+    let composed = image_build::build(&inputs, &options).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport::new(image, None, comparison))
 }

@@ -51,7 +51,7 @@ pub enum EvidenceLevel {
 }
 
 pub async fn run(args: VerifyArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let trust = args.trust.policy().await?;
+    let trust = args.trust.policy_for(&args.image.store, &context.config).await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspect::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
@@ -93,7 +93,7 @@ async fn evidence_of(
             Ok(evidence_checks::verify_evidence(&image, &stored_evidence, trust, Timestamp::now()))
         }
         (EvidenceLevel::Required, None) => Err(miette::miette!(
-            help = "name a key with --public-key, or a repository on GitHub with --identity-repo",
+            help = "name a key with --public-key, or a repository on GitHub with --identity-repo, or either in zfs-kmods.toml",
             "--evidence required needs a trusted signer"
         )),
     }

@@ -1,6 +1,5 @@
 use clap::Args;
 use futures_util::future::join;
-use kmod_compat::CompatMatrix;
 use miette::Result;
 
 use super::args::source::SourceArgs;
@@ -24,9 +23,9 @@ pub struct VersionsArgs {
 }
 
 pub async fn run(args: VersionsArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, output } = context;
+    let CommandContext { upstream, config, output, .. } = context;
     let upstream = upstream.connect()?;
-    let matrix = CompatMatrix::embedded()?;
+    let matrix = config.matrix()?;
     // Concurrent, but a query for the kernel alone does not wait for GitHub.
     let (source, zfs) = match args.field {
         Some(VersionsField::Zfs) => {
@@ -34,7 +33,7 @@ pub async fn run(args: VersionsArgs, context: &CommandContext) -> Result<Command
             output.text(&format!("{}\n", zfs.version))?;
             return Ok(CommandOutcome::Done);
         }
-        _ => join(args.source.resolve(&upstream), resolve::openzfs(&upstream, &matrix, None)).await,
+        _ => join(args.source.resolve(&upstream, config), resolve::openzfs(&upstream, &matrix, None)).await,
     };
     upstream::report_usage(&upstream);
     let source = source?;

@@ -1,34 +1,58 @@
 //! The compatibility matrix and the list of release keys as files of the user.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kmod_compat::{AddRowError, CompatMatrix, DeclaredRelease, MatrixError, ReleaseKeys, ReleaseKeysError};
 
 use super::atomic_file;
+use crate::model::config::Config;
 
-/// Without a file, the keys that are built in.
-pub fn read_keys(file: Option<&Path>) -> Result<ReleaseKeys, CompatFileError> {
-    match file {
-        None => Ok(ReleaseKeys::embedded()?),
-        Some(file) => Ok(ReleaseKeys::parse(&name(file), &read(file)?)?),
-    }
+pub fn read_keys(file: &Path) -> Result<ReleaseKeys, CompatFileError> {
+    Ok(ReleaseKeys::parse(&name(file), &read(file)?)?)
 }
 
-/// Without a file, the matrix that is built in.
-pub fn read_matrix(file: Option<&Path>) -> Result<CompatMatrix, CompatFileError> {
-    match file {
-        None => Ok(CompatMatrix::embedded()?),
-        Some(file) => Ok(CompatMatrix::parse(&name(file), &read(file)?)?),
+pub fn built_in_keys_and(files: &[PathBuf]) -> Result<ReleaseKeys, CompatFileError> {
+    let mut keys = ReleaseKeys::embedded()?;
+    for file in files {
+        keys.extend(read_keys(file)?);
     }
+    Ok(keys)
 }
 
-/// Reads the file again, so that what was written into it meanwhile stays.
-pub fn add_rows(file: &Path, releases: &[DeclaredRelease]) -> Result<(), CompatFileError> {
-    let mut text = read(file)?;
-    for release in releases {
-        text = CompatMatrix::add_row(&name(file), &text, &release.row())?;
+/// A file that rows are added to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowsFile {
+    Matrix(PathBuf),
+    Configuration(PathBuf),
+}
+
+impl RowsFile {
+    pub fn path(&self) -> &Path {
+        let (Self::Matrix(path) | Self::Configuration(path)) = self;
+        path
     }
-    atomic_file::write(file, text).map_err(|error| CompatFileError::Io { path: name(file), error })
+
+    /// The matrix in the file, or that of the configuration in it.
+    pub fn read_matrix(&self) -> Result<CompatMatrix, CompatFileError> {
+        let (name, text) = (name(self.path()), read(self.path())?);
+        match self {
+            Self::Matrix(_) => Ok(CompatMatrix::parse(&name, &text)?),
+            Self::Configuration(_) => Ok(Config::parse(&name, &text)?.matrix()?),
+        }
+    }
+
+    /// Reads the file again, so that what was written into it meanwhile stays.
+    pub fn add_rows(&self, releases: &[DeclaredRelease]) -> Result<(), CompatFileError> {
+        let file = self.path();
+        let mut text = read(file)?;
+        for release in releases {
+            text = match self {
+                Self::Matrix(_) => CompatMatrix::add_row(&name(file), &text, &release.row())?,
+                Self::Configuration(_) => Config::add_row(&name(file), &text, release)?,
+            };
+        }
+        atomic_file::write(file, text).map_err(|error| CompatFileError::Io { path: name(file), error })
+    }
 }
 
 fn name(file: &Path) -> String {

@@ -27,6 +27,8 @@ pub struct ImageBuildOptions<'a> {
     pub reuse: Reuse,
     /// Downloads, logs and compiled objects.
     pub cache: &'a Path,
+    /// Says whether the release may be built for the kernel.
+    pub matrix: &'a CompatMatrix,
 }
 
 /// Dropping it removes the layout with the image.
@@ -45,7 +47,7 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
         .wrap_err_with(|| format!("cannot build in {}", options.work_directory.display()))?;
 
     let section = ProgressSection::begin(output, format!("Preparing {}", inputs.target()));
-    prepare(inputs, &workspace, options.cache, &section).await?;
+    prepare(inputs, &workspace, options, &section).await?;
     drop(section);
 
     compile(inputs, &workspace, options, output).await?;
@@ -61,9 +63,10 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
 async fn prepare(
     inputs: &BuildInputs,
     workspace: &Workspace,
-    cache: &Path,
+    options: &ImageBuildOptions<'_>,
     section: &ProgressSection,
 ) -> Result<()> {
+    let cache = options.cache;
     let downloads = cache.join("downloads");
     for directory in [&downloads, &cache.join("logs"), &workspace.context()] {
         std::fs::create_dir_all(directory).into_diagnostic()?;
@@ -81,7 +84,7 @@ async fn prepare(
     )
     .await?;
     let meta = tarball::meta(&tarball, inputs.zfs)?;
-    let mut matrix = CompatMatrix::embedded()?;
+    let mut matrix = options.matrix.clone();
     if let Some(declared) = inputs.declared_release() {
         matrix.declare(Ok(declared));
     }

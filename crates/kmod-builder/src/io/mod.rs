@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod cmd;
 pub mod compat_files;
 pub mod compose;
+pub mod config;
 pub mod decompress;
 pub mod download;
 pub mod environment;

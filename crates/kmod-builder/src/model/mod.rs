@@ -5,6 +5,7 @@ pub mod ci_report;
 pub mod cleanup;
 pub mod compose;
 mod compression;
+pub mod config;
 pub mod containerfile;
 pub mod document;
 pub mod elf;

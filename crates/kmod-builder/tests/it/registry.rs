@@ -112,7 +112,7 @@ async fn stored_evidence_is_found_and_a_rejection_is_unknown() {
     assert_eq!(summary.unwrap().signer, ClaimedSigner::Key(key.public().hint()));
     let (inputs_label, rpms) = (Ok(None), Err("not read".into()));
     let image = ImageFacts { repository, digest, inputs_label, rpms };
-    let results = verify_evidence(&image, &stored, &TrustPolicy::Key(key.public().clone()), Timestamp::now());
+    let results = verify_evidence(&image, &stored, &TrustPolicy::key(key.public().clone()), Timestamp::now());
     let passed = results.iter().filter(|result| *result.outcome() == CheckStatus::Passed);
     let passed: Vec<_> = passed.map(|result| result.check).collect();
     assert_eq!(passed, ["signature is good", "signature for podman and bootc is good"]);

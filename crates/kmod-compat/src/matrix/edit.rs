@@ -7,25 +7,30 @@ use super::{CompatMatrix, MatrixError, MatrixRow};
 impl CompatMatrix {
     /// The text with a row for the release, at its place by version. `text` is a valid matrix without that row.
     pub fn add_row(name: &str, text: &str, row: &MatrixRow) -> Result<String, AddRowError> {
-        let mut document: DocumentMut = text.parse()?;
-        let releases = document.entry("release").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-        let releases = releases.as_array_of_tables_mut().ok_or(AddRowError::Inline)?;
-        let older = |table: &Table| {
-            let version = table.get("version").and_then(Item::as_str);
-            version.and_then(|version| version.parse().ok()).is_some_and(|version| row.version() > version)
-        };
-        let place = releases.iter().take_while(|table| older(table)).count();
-        releases.insert(place, table(row));
-        if place == 0 {
-            put_before_the_first(releases);
-        }
-        let changed = document.to_string();
+        let changed = insert_row(text, row)?;
         let read = Self::parse(name, &changed)?;
         if read.release(row.version()) != Some(row) {
             return Err(AddRowError::Inline);
         }
         Ok(changed)
     }
+}
+
+/// Adds the row to the tables `[[release]]` of any document. The result must be read again.
+pub(super) fn insert_row(text: &str, row: &MatrixRow) -> Result<String, AddRowError> {
+    let mut document: DocumentMut = text.parse()?;
+    let releases = document.entry("release").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    let releases = releases.as_array_of_tables_mut().ok_or(AddRowError::Inline)?;
+    let older = |table: &Table| {
+        let version = table.get("version").and_then(Item::as_str);
+        version.and_then(|version| version.parse().ok()).is_some_and(|version| row.version() > version)
+    };
+    let place = releases.iter().take_while(|table| older(table)).count();
+    releases.insert(place, table(row));
+    if place == 0 {
+        put_before_the_first(releases);
+    }
+    Ok(document.to_string())
 }
 
 fn table(row: &MatrixRow) -> Table {

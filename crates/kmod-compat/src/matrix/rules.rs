@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::error::MatrixDiagnostic;
 use super::{Exclusion, MatrixPolicy, MatrixRow, UnlistedReleasePolicy};
+use crate::toml_document::TomlDiagnostic;
+use crate::{CompatMatrix, ZfsVersion};
 
 /// `all_read`: no row is missing from the slices because it was invalid.
 pub(super) fn check(
@@ -14,7 +15,43 @@ pub(super) fn check(
     releases: &[Spanned<MatrixRow>],
     exclusions: &[Spanned<Exclusion>],
     all_read: bool,
-    diagnostics: &mut Vec<MatrixDiagnostic>,
+    diagnostics: &mut Vec<TomlDiagnostic>,
+) {
+    check_rows(releases, exclusions, diagnostics);
+    // The row that seems to be missing may be one that could not be read.
+    if all_read {
+        let versions: Vec<ZfsVersion> = releases.iter().map(|row| row.get_ref().version()).collect();
+        let unknown_release = policy.map(|policy| policy.get_ref().unknown_release);
+        diagnostics.extend(
+            exclusions.iter().filter_map(|row| exclusion_without_row(unknown_release, row, &versions)),
+        );
+        diagnostics.extend(policy.and_then(|policy| line_without_row(policy, releases)));
+    }
+}
+
+/// Rows that are added to those of a matrix.
+pub(super) fn check_additional(
+    matrix: &CompatMatrix,
+    releases: &[Spanned<MatrixRow>],
+    exclusions: &[Spanned<Exclusion>],
+    all_read: bool,
+    diagnostics: &mut Vec<TomlDiagnostic>,
+) {
+    check_rows(releases, exclusions, diagnostics);
+    if all_read {
+        let own = releases.iter().map(|row| row.get_ref().version());
+        let versions: Vec<ZfsVersion> = own.chain(matrix.releases().map(MatrixRow::version)).collect();
+        let unknown_release = Some(matrix.policy().unknown_release);
+        diagnostics.extend(
+            exclusions.iter().filter_map(|row| exclusion_without_row(unknown_release, row, &versions)),
+        );
+    }
+}
+
+fn check_rows(
+    releases: &[Spanned<MatrixRow>],
+    exclusions: &[Spanned<Exclusion>],
+    diagnostics: &mut Vec<TomlDiagnostic>,
 ) {
     let keys = releases.iter().map(|row| {
         let version = row.get_ref().version();
@@ -27,23 +64,18 @@ pub(super) fn check(
     });
     unique_and_sorted(keys, "by `zfs`, then by `kernel`", diagnostics);
     diagnostics.extend(releases.iter().filter_map(empty_range));
-    // The row that seems to be missing may be one that could not be read.
-    if all_read {
-        diagnostics.extend(exclusions.iter().filter_map(|row| exclusion_without_row(policy, row, releases)));
-        diagnostics.extend(policy.and_then(|policy| line_without_row(policy, releases)));
-    }
 }
 
 fn unique_and_sorted<K: Ord>(
     rows: impl Iterator<Item = (K, String, Range<usize>)>,
     order: &str,
-    diagnostics: &mut Vec<MatrixDiagnostic>,
+    diagnostics: &mut Vec<TomlDiagnostic>,
 ) {
     let mut seen: BTreeMap<K, (String, Range<usize>)> = BTreeMap::new();
     for (key, name, span) in rows {
         if let Some((_, first)) = seen.get(&key) {
             let message = format!("{name} exists twice");
-            let twice = MatrixDiagnostic::new(message, span, "second", "keep one of them");
+            let twice = TomlDiagnostic::new(message, span, "second", "keep one of them");
             diagnostics.push(twice.and_label(first.clone(), "first"));
             continue;
         }
@@ -53,18 +85,18 @@ fn unique_and_sorted<K: Ord>(
         {
             let (message, help) =
                 (format!("{name} stands after {greatest_name}"), format!("sort them {order}"));
-            let misplaced = MatrixDiagnostic::new(message, span.clone(), "move this up", help);
+            let misplaced = TomlDiagnostic::new(message, span.clone(), "move this up", help);
             diagnostics.push(misplaced.and_label(place.clone(), "before this"));
         }
         seen.insert(key, (name, span));
     }
 }
 
-fn empty_range(row: &Spanned<MatrixRow>) -> Option<MatrixDiagnostic> {
+fn empty_range(row: &Spanned<MatrixRow>) -> Option<TomlDiagnostic> {
     let (min, max) = (row.get_ref().linux_min(), row.get_ref().linux_max());
     (min > max).then(|| {
         let message = format!("`linux_max` {max} is below `linux_min` {min}");
-        MatrixDiagnostic::new(
+        TomlDiagnostic::new(
             message,
             row.span(),
             "in this row",
@@ -75,32 +107,30 @@ fn empty_range(row: &Spanned<MatrixRow>) -> Option<MatrixDiagnostic> {
 
 /// A newer release than all rows of its line may be in use as a declared one.
 fn exclusion_without_row(
-    policy: Option<&Spanned<MatrixPolicy>>,
+    unknown_release: Option<UnlistedReleasePolicy>,
     exclusion: &Spanned<Exclusion>,
-    releases: &[Spanned<MatrixRow>],
-) -> Option<MatrixDiagnostic> {
+    versions: &[ZfsVersion],
+) -> Option<TomlDiagnostic> {
     let zfs = exclusion.get_ref().zfs?;
-    let versions = || releases.iter().map(|row| row.get_ref().version());
-    let uses_declared =
-        policy.is_some_and(|policy| policy.get_ref().unknown_release == UnlistedReleasePolicy::Declared);
-    let newest = versions().filter(|version| version.line() == zfs.line()).max();
-    let is_declared = uses_declared && newest.is_none_or(|newest| zfs > newest);
-    (!is_declared && !versions().any(|version| version == zfs)).then(|| {
+    let newest = versions.iter().filter(|version| version.line() == zfs.line()).max();
+    let is_declared =
+        unknown_release == Some(UnlistedReleasePolicy::Declared) && newest.is_none_or(|newest| zfs > *newest);
+    (!is_declared && !versions.contains(&zfs)).then(|| {
         let message = format!("the exclusion names OpenZFS {zfs}, which has no row");
         let help = "an exclusion narrows the range of a row: add the row, or correct the version";
-        MatrixDiagnostic::new(message, exclusion.span(), "no `[[release]]` has this `version`", help)
+        TomlDiagnostic::new(message, exclusion.span(), "no `[[release]]` has this `version`", help)
     })
 }
 
 fn line_without_row(
     policy: &Spanned<MatrixPolicy>,
     releases: &[Spanned<MatrixRow>],
-) -> Option<MatrixDiagnostic> {
+) -> Option<TomlDiagnostic> {
     let MatrixPolicy { line, unknown_release } = *policy.get_ref();
     let has_row = releases.iter().any(|row| row.get_ref().version().line() == line);
     (unknown_release != UnlistedReleasePolicy::Declared && !has_row).then(|| {
         let message = format!("the line {line} has no row, so nothing would ever be built");
         let help = "add a row for a release of the line, or follow another line";
-        MatrixDiagnostic::new(message, policy.span(), "no `[[release]]` is of this line", help)
+        TomlDiagnostic::new(message, policy.span(), "no `[[release]]` is of this line", help)
     })
 }

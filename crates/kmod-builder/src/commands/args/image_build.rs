@@ -2,6 +2,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kmod_compat::CompatMatrix;
 
 use crate::io::image_build::ImageBuildOptions;
 use crate::io::podman::Reuse;
@@ -27,7 +28,12 @@ pub struct ImageBuildArgs {
 }
 
 impl ImageBuildArgs {
-    pub fn options<'a>(&self, reuse: Reuse, cache: &'a Path) -> ImageBuildOptions<'a> {
+    pub fn options<'a>(
+        &self,
+        reuse: Reuse,
+        cache: &'a Path,
+        matrix: &'a CompatMatrix,
+    ) -> ImageBuildOptions<'a> {
         ImageBuildOptions {
             keep_containers: self.keep_containers,
             compiler_cache: !self.no_compiler_cache,
@@ -35,6 +41,7 @@ impl ImageBuildArgs {
             work_directory: self.work_directory.clone().unwrap_or_else(|| cache.join("builds")),
             reuse,
             cache,
+            matrix,
         }
     }
 }

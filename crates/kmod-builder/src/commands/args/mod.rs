@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+pub mod config;
 pub mod image_build;
 pub mod inputs;
 pub mod record;

@@ -3,8 +3,11 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
 
+use crate::commands::UsageError;
 use crate::io::evidence::signer;
-use crate::model::evidence::verify::{CertificateIdentity, TrustPolicy};
+use crate::model::config::{Config, IdentityConfig};
+use crate::model::evidence::verify::{CertificateIdentity, TrustPolicy, TrustedSigner};
+use crate::model::image::ImageLocation;
 
 /// Which signer is trusted.
 #[derive(Clone, Debug, Args)]
@@ -32,25 +35,61 @@ pub struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// Without trust flags, signatures are not verified.
-    pub async fn policy_or_unverified(&self) -> Result<TrustPolicy> {
-        Ok(self.policy().await?.unwrap_or(TrustPolicy::Unverified))
+    /// Fails if neither the flags nor the configuration name a trusted signer.
+    pub async fn required_policy(&self, config: &Config) -> Result<TrustPolicy> {
+        let help = "give <--public-key <FILE>|--identity-repo <OWNER/NAME>>, or `[trust]` in zfs-kmods.toml";
+        let policy = self.policy(config).await?;
+        policy.ok_or_else(|| UsageError::new("no trusted signer is named", help).into())
     }
 
-    /// `None` without trust flags.
-    pub async fn policy(&self) -> Result<Option<TrustPolicy>> {
-        if let Some(file) = &self.public_key {
-            return Ok(Some(TrustPolicy::Key(signer::read_public_key(file).await?)));
+    /// Without trust flags and configured signers, signatures are not verified.
+    pub async fn policy_or_unverified(&self, config: &Config) -> Result<TrustPolicy> {
+        Ok(self.policy(config).await?.unwrap_or(TrustPolicy::Unverified))
+    }
+
+    /// Images in a directory have no evidence: only flags count for them.
+    pub async fn policy_for(&self, store: &ImageLocation, config: &Config) -> Result<Option<TrustPolicy>> {
+        match store {
+            ImageLocation::Registry(_) => self.policy(config).await,
+            ImageLocation::Layout(_) => self.policy(&Config::default()).await,
         }
-        let Some(repository) = &self.identity_repo else { return Ok(None) };
+    }
+
+    /// `None` without trust flags and configured signers.
+    pub async fn policy(&self, config: &Config) -> Result<Option<TrustPolicy>> {
+        if let Some(file) = &self.public_key {
+            return Ok(Some(TrustPolicy::key(signer::read_public_key(file).await?)));
+        }
+        if let Some(repository) = &self.identity_repo {
+            let identity = IdentityConfig {
+                repository: repository.clone(),
+                workflow: self.identity_workflow.clone(),
+                reference: self.identity_ref.clone(),
+            };
+            return Ok(Some(TrustPolicy::identity(self.identity(&identity).await?)));
+        }
+        if config.trust.is_empty() {
+            return Ok(None);
+        }
+        let mut signers = Vec::new();
+        for file in &config.trust.public_keys {
+            signers.push(TrustedSigner::Key(signer::read_public_key(file).await?));
+        }
+        for identity in &config.trust.identities {
+            signers.push(TrustedSigner::Identity(Box::new(self.identity(identity).await?)));
+        }
+        Ok(Some(TrustPolicy::Signers(signers)))
+    }
+
+    async fn identity(&self, config: &IdentityConfig) -> Result<CertificateIdentity> {
         let root = signer::trusted_root(self.trusted_root.as_deref()).await?;
-        let mut identity = CertificateIdentity::github(repository, root).into_diagnostic()?;
-        if let Some(workflow) = &self.identity_workflow {
+        let mut identity = CertificateIdentity::github(&config.repository, root).into_diagnostic()?;
+        if let Some(workflow) = &config.workflow {
             identity = identity.workflow(workflow);
         }
-        if let Some(reference) = &self.identity_ref {
+        if let Some(reference) = &config.reference {
             identity = identity.reference(reference);
         }
-        Ok(Some(TrustPolicy::Identity(Box::new(identity))))
+        Ok(identity)
     }
 }

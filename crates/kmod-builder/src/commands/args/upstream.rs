@@ -7,6 +7,7 @@ use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream
 use crate::io::compat_files::{self, CompatFileError};
 use crate::io::registry::CredentialSources;
 use crate::io::{environment, progress};
+use crate::model::config::Config;
 
 /// Addresses of the servers that are asked. The defaults are the public ones.
 ///
@@ -36,7 +37,8 @@ pub struct UpstreamArgs {
     )]
     openzfs_key_url: Option<String>,
 
-    /// Keys whose signatures of OpenZFS releases count [default: compat/openzfs-keys.toml, built in]
+    /// Keys whose signatures of OpenZFS releases count [default: compat/openzfs-keys.toml, built in,
+    /// and those of the configuration]
     #[arg(long, env = "ZFS_KMODS_OPENZFS_KEYS", value_name = "FILE", global = true, hide_short_help = true)]
     openzfs_keys: Option<PathBuf>,
 
@@ -90,8 +92,11 @@ impl UpstreamArgs {
         self.cache.clone().unwrap_or_else(environment::cache_directory)
     }
 
-    pub fn openzfs_keys(&self) -> Result<ReleaseKeys, CompatFileError> {
-        compat_files::read_keys(self.openzfs_keys.as_deref().filter(|file| !file.as_os_str().is_empty()))
+    pub fn openzfs_keys(&self, config: &Config) -> Result<ReleaseKeys, CompatFileError> {
+        match self.openzfs_keys.as_deref().filter(|file| !file.as_os_str().is_empty()) {
+            Some(file) => compat_files::read_keys(file),
+            None => compat_files::built_in_keys_and(&config.openzfs_keys),
+        }
     }
 
     pub fn github_api(&self) -> String {

@@ -15,6 +15,7 @@ mod distribution;
 mod failure;
 mod initramfs;
 mod libraries;
+mod limits;
 mod machine;
 mod modules;
 mod report;
@@ -29,6 +30,7 @@ pub use distribution::{DIRECTORY_OF_LIBRARIES, STAGE, containerfile, search_path
 pub use failure::BootFailure;
 pub use initramfs::{InitramfsContents, initramfs};
 pub use libraries::LibraryClosure;
+pub use limits::BootTestLimits;
 pub use machine::{Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, parse_memory};
 pub use modules::{DRIVERS, KernelModule, ModuleLoadError, ModuleSet};
 pub use report::{BootTest, BootVerdict, GuestConfig, PackageSource};

@@ -141,8 +141,13 @@ impl<'a> RetentionEvaluator<'a> {
 
 impl Evaluated<'_> {
     pub(super) fn tag_of(&self, class: &TagClass) -> Option<Details> {
+        let channels = &self.evaluator.policy.channels;
+        let is = |tag: &str, known: &TagClass| match known {
+            TagClass::Unknown => TagClass::with_channels(tag, channels) == *class,
+            known => known == class,
+        };
         let mut tags = self.manifest.tags.iter().zip(self.classes);
-        tags.find(|(_, other)| *other == class).map(|(tag, _)| vec![("tag", tag.clone())])
+        tags.find(|(tag, known)| is(tag, known)).map(|(tag, _)| vec![("tag", tag.clone())])
     }
 
     pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {

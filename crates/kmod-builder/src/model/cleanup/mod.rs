@@ -30,7 +30,7 @@ pub use inventory::{Inventory, StoredManifest};
 pub use keep_rules::{KEEP_RULES, KeepRule};
 pub use manifest_info::{BlobRef, ManifestInfo, ManifestKind};
 pub use plan::{RetentionDecision, RetentionEntry, RetentionPlan};
-pub use policy::{HostKernel, RetentionPolicy};
+pub use policy::{FollowedStream, HostKernel, RetentionLimits, RetentionPolicy};
 pub use reason::RetentionReason;
 pub use rejection::PlanRejection;
 

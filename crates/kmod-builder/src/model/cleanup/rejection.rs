@@ -26,6 +26,9 @@ impl RetentionPlan {
         if delete == 0 {
             return rejections;
         }
+        let tagged = |entry: &RetentionEntry, which: fn(&TagClass) -> bool| {
+            entry.tags.iter().any(|tag| which(&TagClass::with_channels(tag, &self.policy.channels)))
+        };
         let has_named = |entries: &[RetentionEntry]| entries.iter().any(|entry| tagged(entry, is_named));
         if self.kept().is_empty() || has_named(self.deletions()) && !has_named(self.kept()) {
             rejections.push(PlanRejection::NothingLeft);
@@ -43,10 +46,6 @@ impl RetentionPlan {
         }
         rejections
     }
-}
-
-fn tagged(entry: &RetentionEntry, which: fn(&TagClass) -> bool) -> bool {
-    entry.tags.iter().any(|tag| which(&TagClass::of(tag)))
 }
 
 fn is_named(class: &TagClass) -> bool {

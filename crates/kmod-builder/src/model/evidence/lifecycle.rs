@@ -176,9 +176,9 @@ mod tests {
     fn history(stated: &[(EvidenceKind, Value)]) -> ImageHistory {
         let key = signing_key();
         let evidence = stored(&key, stated);
-        let trust = TrustPolicy::Key(key.public().clone());
+        let trust = TrustPolicy::key(key.public().clone());
         let history = image_history(&Digest::of(b"image"), &evidence, &trust, NOW.parse().unwrap()).unwrap();
-        let stranger = TrustPolicy::Key(signing_key().public().clone());
+        let stranger = TrustPolicy::key(signing_key().public().clone());
         let believed =
             image_history(&Digest::of(b"image"), &evidence, &stranger, NOW.parse().unwrap()).unwrap();
         assert_eq!(believed, ImageHistory::default(), "of a stranger");
@@ -246,7 +246,7 @@ mod tests {
             (EvidenceKind::FailedBuilds, failed_builds(&[attempt("10T00"), attempt("11T00")])),
         ];
         let evidence = stored(&key, &records);
-        let trust = TrustPolicy::Key(key.public().clone());
+        let trust = TrustPolicy::key(key.public().clone());
         let found = failed_attempts(&Digest::of(b"image"), &evidence, &trust).unwrap();
         assert_eq!(found, [attempt("10T00"), attempt("11T00")]);
         assert_eq!(failed_attempts(&Digest::of(b"other"), &evidence, &trust), Ok(vec![]));
@@ -256,7 +256,7 @@ mod tests {
     fn a_statement_that_cannot_be_read_makes_the_history_unknown() {
         let key = signing_key();
         let evidence = stored(&key, &[(EvidenceKind::Withdrawal, json!({"withdrawn": "yes"}))]);
-        let trust = TrustPolicy::Key(key.public().clone());
+        let trust = TrustPolicy::key(key.public().clone());
         assert!(image_history(&Digest::of(b"image"), &evidence, &trust, at("21T00")).is_err());
     }
 }

@@ -6,6 +6,7 @@ use kmod_query::Stream;
 use serde::{Serialize, Serializer};
 
 use super::branch::{Branch, ParseBranchError};
+use super::channel_name::{ChannelName, ParseChannelNameError};
 use crate::model::Target;
 use crate::model::image::{ParseImageRefError, Tag};
 
@@ -23,6 +24,8 @@ pub fn withdrawn_tag(target: &Target) -> Tag {
 pub enum Channel {
     /// Only streams that [have a channel](Stream::has_channel).
     Stream(Stream),
+    /// Of a bootable image.
+    Named(ChannelName),
     /// `beta-BRANCH`: for testing a branch.
     Branch(Branch),
 }
@@ -36,7 +39,7 @@ impl Channel {
     /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
     pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         match self {
-            Self::Stream(_) => Ok(target.tag()),
+            Self::Stream(_) | Self::Named(_) => Ok(target.tag()),
             Self::Branch(_) => format!("{self}-{}", target.tag()).parse(),
         }
     }
@@ -51,7 +54,7 @@ impl Channel {
     pub fn followed_on(&self, arch: Arch) -> String {
         match (self, arch) {
             (_, Arch::X86_64) => self.to_string(),
-            (Self::Stream(_), other) => format!("{self}_{other}"),
+            (Self::Stream(_) | Self::Named(_), other) => format!("{self}_{other}"),
             (Self::Branch(_), other) => format!("{self}-{other}"),
         }
     }
@@ -69,8 +72,10 @@ impl Channel {
         let all = match (self, is_default) {
             (Self::Branch(_), true) => vec![followed],
             (Self::Branch(_), false) => vec![format!("{followed}-zfs-{}", target.zfs.line())],
-            (Self::Stream(_), true) => [followed, of_line].into_iter().chain(fedora).collect(),
-            (Self::Stream(_), false) => vec![of_line],
+            (Self::Stream(_) | Self::Named(_), true) => {
+                [followed, of_line].into_iter().chain(fedora).collect()
+            }
+            (Self::Stream(_) | Self::Named(_), false) => vec![of_line],
         };
         let parse =
             |tag: String| tag.parse().expect("numbers and the channel's own characters may be in tags");
@@ -122,6 +127,7 @@ impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream(stream) => stream.fmt(f),
+            Self::Named(name) => name.fmt(f),
             Self::Branch(branch) => write!(f, "{BRANCH}{branch}"),
         }
     }
@@ -135,8 +141,16 @@ impl Serialize for Channel {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseChannelError {
-    #[error("`{0}` is not a channel (expected {streams}, or `beta-` and the name of a branch)", streams = streams())]
+    #[error(
+        "`{0}` is not a channel (expected {streams}, the channel of an image, or `beta-` and the name of a branch)",
+        streams = streams()
+    )]
     Unknown(String),
+    #[error(
+        "{0} (expected {streams}, the channel of an image, or `beta-` and the name of a branch)",
+        streams = streams()
+    )]
+    Name(#[from] ParseChannelNameError),
     #[error("`beta-` is followed by the name of a branch: {0}")]
     Branch(#[from] ParseBranchError),
     #[error(
@@ -153,7 +167,10 @@ impl FromStr for Channel {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix(BRANCH) {
             Some(branch) => Ok(Self::Branch(Branch::of(branch)?)),
-            None => stream(text).map(Self::Stream).ok_or_else(|| ParseChannelError::Unknown(text.to_owned())),
+            None => match stream(text) {
+                Some(stream) => Ok(Self::Stream(stream)),
+                None => Ok(Self::Named(text.parse()?)),
+            },
         }
     }
 }
@@ -214,6 +231,22 @@ mod tests {
     }
 
     #[test]
+    fn the_channel_of_an_image_has_tags_like_a_stream() {
+        let kinoite: Channel = "kinoite".parse().unwrap();
+        let kernel = "6.17.8-300.fc43.aarch64";
+        let image = format!("zfs-2.4.3_kernel-{kernel}");
+        let expected = [
+            "kinoite_aarch64",
+            "zfs-2.4_kinoite_aarch64",
+            "fedora-43_kinoite_aarch64",
+            &image,
+            &format!("candidate-{image}"),
+            "kinoite_aarch64-1234-0123456789ab",
+        ];
+        assert_eq!(all(&kinoite, &target(kernel)), expected);
+    }
+
+    #[test]
     fn a_kernel_without_a_fedora_release_has_no_fedora_channel() {
         let next: Channel = "next".parse().unwrap();
         let tags = next.moving_tags(&target("6.17.8-300.x86_64"));
@@ -222,7 +255,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_not_channels() {
-        for text in ["", "latest", "testing-devel", "rawhide", "beta", "beta-", "Stable", "stable-1"] {
+        for text in ["", "none", "beta", "beta-", "Stable", "stable_aarch64", "stable-1-0123abc"] {
             assert!(text.parse::<Channel>().is_err(), "{text}");
         }
     }

@@ -2,6 +2,7 @@ use kmod_compat::{Arch, FedoraVersion, ZfsLine};
 
 use super::branch::Branch;
 use super::channel::{BRANCH, CANDIDATE, WITHDRAWN, is_run_and_commit, stream};
+use super::channel_name::ChannelName;
 use crate::model::{Digest, Target};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,20 @@ pub enum TagClass {
     Referrers(Digest),
     /// `sha256-<hex>.sig`, `.att`, `.sbom`: evidence for cosign before version 3, podman and bootc.
     Signature(Digest),
-    /// Not made by this program; protected.
+    /// Not made by this program, or of a channel of an image, which only the configuration tells apart; protected.
     Unknown,
 }
 
 impl TagClass {
+    /// Knows the channels of streams and branches only.
     pub fn of(tag: &str) -> Self {
+        Self::with_channels(tag, &[])
+    }
+
+    /// Knows the named channels, too.
+    pub fn with_channels(tag: &str, named: &[ChannelName]) -> Self {
+        let is_followed =
+            |channel: &str| stream(channel).is_some() || named.iter().any(|name| name.as_str() == channel);
         let withdrawn = || tag.strip_prefix(WITHDRAWN).and_then(target).map(Self::Withdrawn);
         match evidence(tag).or_else(|| target(tag).map(Self::Version)).or_else(withdrawn) {
             Some(class) => class,
@@ -39,8 +48,8 @@ impl TagClass {
                 Self::Candidate
             }
             None if tag.strip_prefix(BRANCH).is_some_and(|rest| !rest.is_empty()) => Self::Branch,
-            None if is_channel(tag) => Self::Channel,
-            None if is_audit(tag) => Self::Audit,
+            None if is_channel(tag, is_followed) => Self::Channel,
+            None if is_audit(tag, is_followed) => Self::Audit,
             None => Self::Unknown,
         }
     }
@@ -66,22 +75,21 @@ fn evidence(tag: &str) -> Option<TagClass> {
     }
 }
 
-fn is_channel(tag: &str) -> bool {
+fn is_channel(tag: &str, is_followed: impl Fn(&str) -> bool) -> bool {
     let of = |name: &str| {
         name.strip_prefix("zfs-").is_some_and(|line| line.parse::<ZfsLine>().is_ok())
             || name.strip_prefix("fedora-").is_some_and(|number| number.parse::<FedoraVersion>().is_ok())
     };
     let tag = without_arch(tag);
-    stream(tag).is_some()
-        || tag.rsplit_once('_').is_some_and(|(name, channel)| stream(channel).is_some() && of(name))
+    is_followed(tag) || tag.rsplit_once('_').is_some_and(|(name, channel)| is_followed(channel) && of(name))
 }
 
-fn is_audit(tag: &str) -> bool {
+fn is_audit(tag: &str, is_followed: impl Fn(&str) -> bool) -> bool {
     // Of another line than the first: `zfs-2.3_stable-RUN-COMMIT`.
     let of_line = tag.strip_prefix("zfs-").and_then(|rest| rest.split_once('_'));
     let tag = of_line.filter(|(line, _)| line.parse::<ZfsLine>().is_ok()).map_or(tag, |(_, rest)| rest);
-    tag.split_once('-')
-        .is_some_and(|(channel, rest)| stream(without_arch(channel)).is_some() && is_run_and_commit(rest))
+    let mut ends = tag.match_indices('-').map(|(at, _)| tag.split_at(at));
+    ends.any(|(channel, rest)| is_run_and_commit(&rest[1..]) && is_followed(without_arch(channel)))
 }
 
 fn without_arch(channel: &str) -> &str {
@@ -115,6 +123,23 @@ mod tests {
         }
         let version = TagClass::of("zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64");
         assert!(matches!(version, TagClass::Version(target) if target.zfs.to_string() == "2.4.3"));
+    }
+
+    #[test]
+    fn tags_of_named_channels_are_told_apart_if_the_names_are_known() {
+        let named = ["kinoite".parse().unwrap(), "fedora-bootc".parse().unwrap()];
+        for (tag, class) in [
+            ("kinoite", TagClass::Channel),
+            ("zfs-2.4_kinoite_aarch64", TagClass::Channel),
+            ("fedora-44_fedora-bootc", TagClass::Channel),
+            ("fedora-bootc-1234-0123abc", TagClass::Audit),
+            ("zfs-2.3_kinoite_aarch64-1234-0123abc", TagClass::Audit),
+            ("kinoite-1234", TagClass::Unknown),
+            ("fedora-44_silverblue", TagClass::Unknown),
+        ] {
+            assert_eq!(TagClass::with_channels(tag, &named), class, "{tag}");
+            assert_eq!(TagClass::of(tag), TagClass::Unknown, "{tag}");
+        }
     }
 
     #[test]

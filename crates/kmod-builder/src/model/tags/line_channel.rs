@@ -32,7 +32,7 @@ impl LineChannel {
     fn with_line(&self, channel: &str) -> String {
         match (&self.channel, self.line) {
             (_, None) => channel.to_owned(),
-            (Channel::Stream(_), Some(line)) => format!("zfs-{line}_{channel}"),
+            (Channel::Stream(_) | Channel::Named(_), Some(line)) => format!("zfs-{line}_{channel}"),
             (Channel::Branch(_), Some(line)) => format!("{channel}-zfs-{line}"),
         }
     }
@@ -42,7 +42,7 @@ impl LineChannel {
         let plain = self.channel.audit_tag(arch, run, commit)?;
         let Some(line) = self.line else { return Ok(plain) };
         let tag = match &self.channel {
-            Channel::Stream(_) => format!("zfs-{line}_{plain}"),
+            Channel::Stream(_) | Channel::Named(_) => format!("zfs-{line}_{plain}"),
             Channel::Branch(_) => format!("{plain}-zfs-{line}"),
         };
         tag.parse().map_err(|_| ParseChannelError::Unknown(tag))
@@ -92,6 +92,7 @@ mod tests {
         for (name, moving, audit) in [
             ("stable", vec!["stable", "zfs-2.3_stable", "fedora-43_stable"], "stable-1-0123456789ab"),
             ("zfs-2.3_stable", vec!["zfs-2.3_stable"], "zfs-2.3_stable-1-0123456789ab"),
+            ("zfs-2.3_kinoite", vec!["zfs-2.3_kinoite"], "zfs-2.3_kinoite-1-0123456789ab"),
             ("beta-main", vec!["beta-main"], "beta-main-1-0123456789ab"),
             ("beta-main-zfs-2.3", vec!["beta-main-zfs-2.3"], "beta-main-1-0123456789ab-zfs-2.3"),
         ] {
@@ -103,7 +104,7 @@ mod tests {
             assert_eq!(tag.as_str(), audit);
         }
         assert_eq!("zfs-2.4_stable".parse::<LineChannel>().unwrap().moving_tags(&target), None);
-        for text in ["zfs-2.4", "zfs-2_stable", "zfs-2.4_latest", "zfs-2.4.3_stable"] {
+        for text in ["zfs-2.4", "zfs-2_stable", "zfs-2.4_none", "zfs-2.4.3_stable"] {
             assert!(text.parse::<LineChannel>().is_err(), "{text}");
         }
     }

@@ -158,7 +158,7 @@ impl PromoteEnvironment {
     pub(super) async fn take(&self, kind: EvidenceKind, digest: &Digest) -> StoredBundle {
         let client = self.client();
         let stored_evidence = bundles(&client, &client.referrers(digest).await.unwrap()).await.unwrap();
-        let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
+        let trust = TrustPolicy::key(key(TestKey::Ours).public().clone());
         let is_ours = |stored: &StoredBundle| verify_bundle(stored, kind, digest, &trust).is_ok();
         let ours = stored_evidence.into_iter().find(is_ours).unwrap();
         let index = client.referrers_index(digest).await.unwrap();

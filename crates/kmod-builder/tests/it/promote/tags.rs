@@ -78,7 +78,7 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let (client, name) = (world.client(), world.image(&digest).parse().unwrap());
     let inspection = inspect(&ImageStore::Registry(Registry::clone(&client)), &name).await.unwrap();
     let stored_evidence = stored_evidence(&client, &digest).await;
-    let trust = TrustPolicy::Key(key(TestKey::Ours).public().clone());
+    let trust = TrustPolicy::key(key(TestKey::Ours).public().clone());
     let repository = world.repository().to_string();
     let proven = |trust: &TrustPolicy| {
         PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now())

@@ -90,7 +90,7 @@ impl Signer {
         root: TrustedRoot,
     ) -> Result<Option<TrustPolicy>, SignerError> {
         match signer_kind {
-            SignerKind::Key => Ok(self.public_key().cloned().map(TrustPolicy::Key)),
+            SignerKind::Key => Ok(self.public_key().cloned().map(TrustPolicy::key)),
             SignerKind::Keyless => match &self.keyless {
                 None => Ok(None),
                 Some(keyless) => {
@@ -101,7 +101,7 @@ impl Signer {
                         .map_err(|error| SignerError::Token(error.to_string()))?
                         .server(&claims.server(), &claims.iss)
                         .workflow(workflow);
-                    Ok(Some(TrustPolicy::Identity(Box::new(identity))))
+                    Ok(Some(TrustPolicy::identity(identity)))
                 }
             },
         }

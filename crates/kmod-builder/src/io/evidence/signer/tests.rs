@@ -55,9 +55,8 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     let signer = Signer::new(None, Some(keyless(&sigstore)));
     let attached = attach(&signer).await;
     let identity = || CertificateIdentity::github("owner/zfs-kmods", root(&sigstore)).unwrap();
-    let verify_evidence = |identity| {
-        verify_evidence(&image(), &attached, &TrustPolicy::Identity(Box::new(identity)), Timestamp::now())
-    };
+    let verify_evidence =
+        |identity| verify_evidence(&image(), &attached, &TrustPolicy::identity(identity), Timestamp::now());
     for accepted in [identity(), identity().workflow("build.yaml").reference("refs/heads/main")] {
         let answers = verify_evidence(accepted);
         assert_eq!(answers.len(), 6);

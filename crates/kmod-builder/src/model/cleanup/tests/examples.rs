@@ -106,6 +106,21 @@ fn an_old_image_is_kept_for_each_of_these_reasons() {
 }
 
 #[test]
+fn tags_of_named_channels_are_protected_as_channels() {
+    let channels = vec!["kinoite".parse().unwrap()];
+    let policy = RetentionPolicy { keep_newest: 0, channels, ..policy() };
+    for (tag, id) in [
+        ("kinoite", "channel"),
+        ("zfs-2.4_kinoite_aarch64", "channel"),
+        ("kinoite-77-0123abc", "audit"),
+        ("silverblue", "unknown-tag"),
+    ] {
+        let plan = decide(&published(10, &[&version_tag(3, 0), tag], OLD), &policy);
+        assert_eq!((reason(&plan, 10).0, deleted(&plan)), (id, vec![]), "{tag}");
+    }
+}
+
+#[test]
 fn the_newest_are_counted_by_digest_per_line_and_architecture() {
     let tag = |zfs: usize, kernel: usize| version_tag(zfs, kernel);
     let all = vec![

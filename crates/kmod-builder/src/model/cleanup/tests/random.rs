@@ -160,6 +160,7 @@ pub(super) fn policies() -> impl Strategy<Value = RetentionPolicy> {
             orphans_older_than: Age::hours(24),
             keep_newest,
             keep_kernels: kernels.into_iter().map(host_kernel).collect(),
+            channels: Vec::new(),
             minimum: 1,
             max_delete: Percentage::HALF,
         },

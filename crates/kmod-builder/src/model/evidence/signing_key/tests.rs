@@ -25,7 +25,7 @@ fn what_was_signed_is_verified_with_the_public_key() {
     let key = read(COSIGN_KEY, Some("open-sesame")).unwrap();
     let subject = subject();
     let bundle = key.sign(&Statement::signature(&subject)).unwrap();
-    let trust = TrustPolicy::Key(key.public().clone());
+    let trust = TrustPolicy::key(key.public().clone());
     let stored = StoredBundle { referrer: Digest::of(b""), json: bundle };
     verify_bundle(&stored, EvidenceKind::Signature, &subject.digest, &trust).unwrap();
     key.sign_simple(&subject).unwrap().verify(key.public(), &subject.name, &subject.digest).unwrap();

@@ -6,13 +6,49 @@ use crate::model::Digest;
 use crate::model::evidence::statement::PAYLOAD_TYPE;
 use crate::model::evidence::{EvidenceKind, ParsedStatement, PublicKey};
 
+/// Whose signatures are accepted.
 #[derive(Clone, Debug)]
 pub enum TrustPolicy {
+    /// Any of them suffices.
+    Signers(Vec<TrustedSigner>),
+    /// Signatures are not verified.
+    Unverified,
+}
+
+#[derive(Clone, Debug)]
+pub enum TrustedSigner {
     Key(PublicKey),
     /// The workflow in the certificate.
     Identity(Box<CertificateIdentity>),
-    /// Signatures are not verified.
-    Unverified,
+}
+
+impl TrustPolicy {
+    pub fn key(key: PublicKey) -> Self {
+        Self::Signers(vec![TrustedSigner::Key(key)])
+    }
+
+    pub fn identity(identity: CertificateIdentity) -> Self {
+        Self::Signers(vec![TrustedSigner::Identity(Box::new(identity))])
+    }
+
+    pub(super) fn keys(&self) -> Vec<&PublicKey> {
+        let keys = self.signers().iter().filter_map(|signer| match signer {
+            TrustedSigner::Key(key) => Some(key),
+            TrustedSigner::Identity(_) => None,
+        });
+        keys.collect()
+    }
+
+    pub(super) fn has_identity(&self) -> bool {
+        self.signers().iter().any(|signer| matches!(signer, TrustedSigner::Identity(_)))
+    }
+
+    fn signers(&self) -> &[TrustedSigner] {
+        match self {
+            Self::Signers(signers) => signers,
+            Self::Unverified => &[],
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -20,6 +56,7 @@ pub struct VerifiedBundle {
     /// The digest of the manifest with the bundle.
     pub referrer: Digest,
     pub statement: ParsedStatement,
+    /// Of the certificate of a [`TrustedSigner::Identity`].
     pub claims: Option<Box<sigstore_crypto::FulcioCiClaims>>,
 }
 
@@ -53,16 +90,34 @@ pub fn verify_bundle(
     }
     let claims = match trust {
         TrustPolicy::Unverified => None,
-        TrustPolicy::Key(key) => {
-            check_key(key, &bundle, &envelope)?;
-            None
-        }
-        TrustPolicy::Identity(identity) => {
-            let hash = Sha256Hash::from_hex(image.hex()).map_err(|error| error.to_string())?;
-            Some(Box::new(identity.check(&bundle, hash)?))
-        }
+        TrustPolicy::Signers(signers) => accepted_by_any(signers, &bundle, &envelope, image)?,
     };
     Ok(VerifiedBundle { referrer: stored.referrer.clone(), statement, claims })
+}
+
+/// The claims of the certificate, if an identity accepts the bundle. The error has the reason of each signer once.
+fn accepted_by_any(
+    signers: &[TrustedSigner],
+    bundle: &Bundle,
+    envelope: &DsseEnvelope,
+    image: &Digest,
+) -> Result<Option<Box<sigstore_crypto::FulcioCiClaims>>, String> {
+    let mut reasons = Vec::new();
+    for signer in signers {
+        let accepted = match signer {
+            TrustedSigner::Key(key) => check_key(key, bundle, envelope).map(|()| None),
+            TrustedSigner::Identity(identity) => Sha256Hash::from_hex(image.hex())
+                .map_err(|error| error.to_string())
+                .and_then(|hash| identity.check(bundle, hash))
+                .map(|claims| Some(Box::new(claims))),
+        };
+        match accepted {
+            Ok(claims) => return Ok(claims),
+            Err(reason) if !reasons.contains(&reason) => reasons.push(reason),
+            Err(_) => {}
+        }
+    }
+    Err(if reasons.is_empty() { "no signer is trusted".to_owned() } else { reasons.join("; ") })
 }
 
 /// Reads a bundle with a statement, and checks its format.

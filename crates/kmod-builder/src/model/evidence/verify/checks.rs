@@ -33,9 +33,14 @@ const CHECKS: [EvidenceCheck; 8] = [
     (
         EvidenceKind::Signature,
         ("simple-signature-valid", "signature for podman and bootc is good"),
-        |context| match context.trust {
-            TrustPolicy::Key(key) => Some(simple_signature(context.image, context.evidence, key)),
-            TrustPolicy::Identity(_) | TrustPolicy::Unverified => None,
+        |context| {
+            let keys = context.trust.keys();
+            let by_identity = match context.find(EvidenceKind::Signature) {
+                Ok(signature) => signature.claims.is_some(),
+                Err(_) => context.trust.has_identity(),
+            };
+            (!keys.is_empty() && !by_identity)
+                .then(|| simple_signature(context.image, context.evidence, &keys))
         },
     ),
     (EvidenceKind::BootTest, ("newest-boot-test-passed", "newest boot test passed"), |context| {
@@ -76,7 +81,7 @@ impl<'a> Context<'a> {
     ) -> Self {
         let find = |kind| find(kind, &image.digest, evidence, trust);
         let provenance =
-            find(EvidenceKind::Provenance).and_then(|verified| content::read_provenance(&verified, trust));
+            find(EvidenceKind::Provenance).and_then(|verified| content::read_provenance(&verified));
         let sbom = find(EvidenceKind::Sbom);
         Self { image, evidence, trust, now, checks_boot_test, provenance, sbom }
     }

@@ -1,21 +1,15 @@
 //! The content of signed evidence, compared with the image.
 
-use super::{ImageFacts, TrustPolicy, VerifiedBundle, identity};
+use super::{ImageFacts, VerifiedBundle, identity};
 use crate::model::evidence::provenance::{self, ProvenanceInputs};
 use crate::model::evidence::sbom;
 use crate::model::verify::CheckStatus;
 
 /// Checks that a provenance is complete and, if signed by a workflow, about that workflow.
-pub(super) fn read_provenance(
-    verified: &VerifiedBundle,
-    trust: &TrustPolicy,
-) -> Result<ProvenanceInputs, CheckStatus> {
+pub(super) fn read_provenance(verified: &VerifiedBundle) -> Result<ProvenanceInputs, CheckStatus> {
     let stated_inputs = provenance::read(&verified.statement.predicate).map_err(CheckStatus::Failed)?;
-    match trust {
-        TrustPolicy::Identity(_) => {
-            identity::provenance_is_of_signer(verified).map_err(CheckStatus::Failed)?;
-        }
-        TrustPolicy::Key(_) | TrustPolicy::Unverified => {}
+    if let Some(claims) = &verified.claims {
+        identity::provenance_is_of_signer(verified, claims).map_err(CheckStatus::Failed)?;
     }
     Ok(stated_inputs)
 }

@@ -26,23 +26,29 @@ pub struct CertificateIdentity {
 pub struct CertificateIdentityError(String);
 
 impl CertificateIdentity {
-    /// Any workflow of a repository on github.com: `owner/name`.
-    pub fn github(repository: &str, root: TrustedRoot) -> Result<Self, CertificateIdentityError> {
+    /// Whether it is `owner/name`.
+    pub fn check_repository(repository: &str) -> Result<(), CertificateIdentityError> {
         let part = |part: &str| {
             !part.is_empty()
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         match repository.split_once('/') {
-            Some((owner, name)) if part(owner) && part(name) => Ok(Self {
-                server: GITHUB.to_owned(),
-                issuer: GITHUB_ISSUER.to_owned(),
-                repository: repository.to_owned(),
-                workflow: None,
-                reference: None,
-                root,
-            }),
+            Some((owner, name)) if part(owner) && part(name) => Ok(()),
             _ => Err(CertificateIdentityError(repository.to_owned())),
         }
+    }
+
+    /// Any workflow of a repository on github.com: `owner/name`.
+    pub fn github(repository: &str, root: TrustedRoot) -> Result<Self, CertificateIdentityError> {
+        Self::check_repository(repository)?;
+        Ok(Self {
+            server: GITHUB.to_owned(),
+            issuer: GITHUB_ISSUER.to_owned(),
+            repository: repository.to_owned(),
+            workflow: None,
+            reference: None,
+            root,
+        })
     }
 
     /// Restricts to a workflow: `build.yaml`, `.github/workflows/build.yaml`, or in another repository,
@@ -119,8 +125,10 @@ fn claimed<'a>(what: &str, claim: Option<&'a str>) -> Result<&'a str, String> {
 }
 
 /// Fails if provenance and certificate describe different runs.
-pub(super) fn provenance_is_of_signer(verified: &VerifiedBundle) -> Result<(), String> {
-    let claims = verified.claims.as_deref().ok_or("it is signed without a certificate")?;
+pub(super) fn provenance_is_of_signer(
+    verified: &VerifiedBundle,
+    claims: &FulcioCiClaims,
+) -> Result<(), String> {
     let predicate = &verified.statement.predicate;
     for (pointer, expected) in [
         ("/buildDefinition/buildType", Some(ACTIONS_BUILD_TYPE)),

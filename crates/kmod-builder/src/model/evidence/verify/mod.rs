@@ -11,7 +11,7 @@ mod test_results;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use bundle::read as read_bundle;
-pub use bundle::{BundleRejection, TrustPolicy, VerifiedBundle, verify_bundle};
+pub use bundle::{BundleRejection, TrustPolicy, TrustedSigner, VerifiedBundle, verify_bundle};
 pub use checks::{verify_evidence, verify_evidence_and_boot_test, verify_evidence_presence};
 pub use identity::{CertificateIdentity, CertificateIdentityError};
 pub use test_results::newest_boot_test;
@@ -100,7 +100,7 @@ pub fn evidence_status(
         let holds = |verified: VerifiedBundle| {
             let outcome = match kind {
                 EvidenceKind::Provenance => {
-                    let stated_inputs = content::read_provenance(&verified, trust)?;
+                    let stated_inputs = content::read_provenance(&verified)?;
                     content::inputs_match(image, Some(&stated_inputs))
                 }
                 EvidenceKind::Sbom => content::packages_match(image, Some(&verified)),
@@ -114,8 +114,9 @@ pub fn evidence_status(
             Err(_) => status.missing.push(kind),
         }
     }
-    if let TrustPolicy::Key(key) = trust {
-        status.simple_signature_missing = match simple_signature(image, evidence, key) {
+    let keys = trust.keys();
+    if !keys.is_empty() {
+        status.simple_signature_missing = match simple_signature(image, evidence, &keys) {
             CheckStatus::Unknown(reason) => return Err(reason),
             outcome => outcome != CheckStatus::Passed,
         };
@@ -134,7 +135,7 @@ pub fn proven_inputs(
         find(kind, image, evidence, trust)?;
     }
     let provenance = find(EvidenceKind::Provenance, image, evidence, trust)?;
-    Ok(content::read_provenance(&provenance, trust)?.inputs)
+    Ok(content::read_provenance(&provenance)?.inputs)
 }
 
 /// Finds a valid bundle. Invalid ones are skipped: anyone with write access to the repository can attach more, and
@@ -196,16 +197,20 @@ fn none_accepted(kind: EvidenceKind, reasons: &[String]) -> CheckStatus {
     })
 }
 
-fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, key: &PublicKey) -> CheckStatus {
+/// Whether one of the keys made a signature.
+fn simple_signature(image: &ImageFacts, evidence: &StoredEvidence, keys: &[&PublicKey]) -> CheckStatus {
     let signatures = match &evidence.simple_signatures {
         Ok(signatures) => signatures,
         Err(reason) => return CheckStatus::Unknown(reason.clone()),
     };
     let mut reasons = Vec::new();
     for signature in signatures {
-        match signature.verify(key, &image.repository, &image.digest) {
-            Ok(()) => return CheckStatus::Passed,
-            Err(reason) => reasons.push(reason),
+        for key in keys {
+            match signature.verify(key, &image.repository, &image.digest) {
+                Ok(()) => return CheckStatus::Passed,
+                Err(reason) if !reasons.contains(&reason) => reasons.push(reason),
+                Err(_) => {}
+            }
         }
     }
     CheckStatus::Failed(if reasons.is_empty() {

@@ -98,7 +98,7 @@ mod tests {
 
     fn judge(key: &SigningKey, evidence: &StoredEvidence) -> CheckStatus {
         let now = Timestamp::from_second(NOW).unwrap();
-        newest_boot_test(&subject().digest, evidence, &TrustPolicy::Key(key.public().clone()), now)
+        newest_boot_test(&subject().digest, evidence, &TrustPolicy::key(key.public().clone()), now)
     }
 
     #[test]

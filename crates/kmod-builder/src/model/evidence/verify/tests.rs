@@ -42,7 +42,7 @@ fn attach(key: &SigningKey, subject: &StatementSubject) -> StoredEvidence {
 }
 
 fn trust(key: &SigningKey) -> TrustPolicy {
-    TrustPolicy::Key(key.public().clone())
+    TrustPolicy::key(key.public().clone())
 }
 
 /// The checks that did not pass, and what they came to instead.
@@ -86,6 +86,25 @@ fn nothing_passes_with_another_key_or_for_another_image() {
     assert_eq!(failing(&image(), &attach(&key, &elsewhere), &key), all);
     let nothing = StoredEvidence { bundles: Ok(vec![]), simple_signatures: Ok(vec![]) };
     assert_eq!(failing(&image(), &nothing, &key), all);
+}
+
+#[test]
+fn one_of_several_trusted_signers_suffices() {
+    let [old, new, stranger] = [signing_key(), signing_key(), signing_key()];
+    let trust_of = |keys: &[&SigningKey]| {
+        TrustPolicy::Signers(keys.iter().map(|key| TrustedSigner::Key(key.public().clone())).collect())
+    };
+    let both = trust_of(&[&new, &old]);
+    for signer in [&old, &new] {
+        let answers = verify_evidence(&image(), &attach(signer, &subject()), &both, Timestamp::UNIX_EPOCH);
+        assert!(not_passed(&answers).is_empty(), "{answers:?}");
+    }
+    let answers = verify_evidence(&image(), &attach(&stranger, &subject()), &both, Timestamp::UNIX_EPOCH);
+    assert_eq!(not_passed(&answers).len(), 6);
+    let reason = answers[0].outcome().reason().unwrap();
+    assert_eq!(reason.matches("it is not signed with this key").count(), 1, "{reason}");
+    let nobody = verify_evidence(&image(), &attach(&old, &subject()), &trust_of(&[]), Timestamp::UNIX_EPOCH);
+    assert_eq!(not_passed(&nobody).len(), 5);
 }
 
 #[test]
