@@ -25,8 +25,8 @@ pub use kernel::{
 };
 pub use keys::{KeyFingerprint, ParseKeyFingerprintError, ReleaseKey, ReleaseKeys, ReleaseKeysError};
 pub use matrix::{
-    AddRowError, CompatMatrix, Exclusion, MatrixError, MatrixPolicy, MatrixRow, MatrixRows, MetaConflict,
-    MissingRows, Severity, UnlistedReleasePolicy,
+    AddRowError, CompatMatrix, Exclusion, FaultyRecipe, MatrixError, MatrixPolicy, MatrixRow, MatrixRows,
+    MetaConflict, MissingRows, Severity, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
 pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};

@@ -2,6 +2,7 @@
 
 mod edit;
 mod exclusion;
+mod faulty_recipe;
 mod parse;
 mod release;
 mod rows;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use edit::AddRowError;
 pub use exclusion::{Exclusion, Severity};
+pub use faulty_recipe::FaultyRecipe;
 pub(crate) use parse::link;
 pub use release::{MatrixRow, MetaConflict};
 pub use rows::MatrixRows;
@@ -32,6 +34,7 @@ pub struct CompatMatrix {
     policy: MatrixPolicy,
     releases: BTreeMap<ZfsVersion, MatrixRow>,
     exclusions: Vec<Exclusion>,
+    faulty_recipes: Vec<FaultyRecipe>,
     disagreements: BTreeMap<ZfsVersion, Disagreement>,
 }
 
@@ -61,6 +64,11 @@ impl CompatMatrix {
 
     pub fn exclusions(&self) -> impl Iterator<Item = &Exclusion> {
         self.exclusions.iter()
+    }
+
+    /// The row of the recipe with this digest, `sha256:…`.
+    pub fn faulty_recipe(&self, template: &str) -> Option<&FaultyRecipe> {
+        self.faulty_recipes.iter().find(|recipe| recipe.template() == template)
     }
 
     /// Whether the policy lets a release without a row be used if upstream's statements about it agree.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use kmod_compat::CompatMatrix;
 use kmod_query::error_chain;
 
 use super::registry::{self, Access, ContentCache, Registries, Registry, RequestStats};
@@ -13,7 +14,7 @@ use super::{evidence, inspect};
 use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, ParseImageRefError, Tag, TagOrDigest};
-use crate::model::inputs::PartialInputs;
+use crate::model::inputs::{BuildInputs, PartialInputs};
 use crate::model::promote::TaggedImage;
 use crate::model::reconcile::{
     BootTestFact, DesiredState, EvidenceTrust, FailedAttempt, Observation, ObservedImage, ObservedState,
@@ -36,8 +37,16 @@ pub struct PublishedImages {
 /// An image with what trusted signers state about it.
 struct Read {
     trust: EvidenceTrust,
-    is_current: bool,
+    /// If it is trusted.
+    inputs: Option<BuildInputs>,
     history: ImageHistory,
+}
+
+/// What is known without the repository.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    inputs: Option<&'a PartialInputs>,
+    matrix: &'a CompatMatrix,
 }
 
 impl PublishedImages {
@@ -64,8 +73,7 @@ impl PublishedImages {
         self.registries.stats()
     }
 
-    /// `known` are the inputs of today of each desired target. `channel` names the images' own tags. `is_recalled` says for
-    /// which targets the matrix has an exclusion.
+    /// `known` are the inputs of today of each desired target. `channel` names the images' own tags.
     ///
     /// A failed request makes what it asked for unknown, and nothing else.
     pub async fn observe(
@@ -73,7 +81,7 @@ impl PublishedImages {
         desired: &DesiredState,
         known: &BTreeMap<Target, PartialInputs>,
         channel: &Channel,
-        is_recalled: impl Fn(&Target) -> bool,
+        matrix: &CompatMatrix,
     ) -> ObservedState {
         let tags = match self.registry.tags().await {
             Ok(tags) => tags.into_iter().collect::<BTreeSet<_>>(),
@@ -86,6 +94,7 @@ impl PublishedImages {
                 return ObservedState { targets, ..ObservedState::default() };
             }
         };
+        let is_recalled = |target: &Target| matrix.verdict(target.zfs, &target.kernel).exclusion().is_some();
         let recalled = tags.iter().filter_map(|tag| match TagClass::of(tag.as_str()) {
             TagClass::Version(target) if is_recalled(&target) => Some(target),
             TagClass::Withdrawn(target) => Some(target),
@@ -95,7 +104,8 @@ impl PublishedImages {
             desired.targets.iter().map(|desired| desired.target.clone()).chain(recalled).collect();
         let targets: BTreeMap<Target, Observation<ObservedTarget>> = stream::iter(targets)
             .map(async |target| {
-                let observed = self.target(&target, known.get(&target), channel, &tags).await;
+                let known = Known { inputs: known.get(&target), matrix };
+                let observed = self.target(&target, known, channel, &tags).await;
                 (target, observed)
             })
             .buffered(CONCURRENT)
@@ -131,7 +141,7 @@ impl PublishedImages {
     async fn target(
         &self,
         target: &Target,
-        known: Option<&PartialInputs>,
+        known: Known<'_>,
         channel: &Channel,
         tags: &BTreeSet<Tag>,
     ) -> Observation<ObservedTarget> {
@@ -141,22 +151,25 @@ impl PublishedImages {
         let candidate = tag(channel.candidate_tag(target))?;
         let candidate =
             if is_done || !tags.contains(&candidate) { None } else { self.image(&candidate, known).await? };
-        let failed_builds = match known {
+        let failed_builds = match known.inputs {
             Some(known) if !is_done && candidate.is_none() => self.failed_builds(&known.identity()).await?,
             _ => Vec::new(),
         };
         Ok(ObservedTarget { own, candidate, failed_builds })
     }
 
-    async fn image(&self, tag: &Tag, known: Option<&PartialInputs>) -> Observation<Option<ObservedImage>> {
+    async fn image(&self, tag: &Tag, known: Known<'_>) -> Observation<Option<ObservedImage>> {
         let Some(digest) = self.resolve(tag).await? else { return Ok(None) };
-        let Read { trust, is_current, history } = self.read(&digest, known).await?;
+        let Read { trust, inputs, history } = self.read(&digest).await?;
+        let inputs = inputs.as_ref();
+        let is_current = |inputs: &BuildInputs| known.inputs.is_some_and(|known| inputs.is_build_of(known));
+        let is_faulty = |inputs: &BuildInputs| known.matrix.faulty_recipe(inputs.template.as_str()).is_some();
         let boot_tests = history.boot_tests.into_iter();
         Ok(Some(ObservedImage {
             digest,
             evidence: trust,
-            is_current,
-            is_faulty: false,
+            is_current: inputs.is_some_and(is_current),
+            is_faulty: inputs.is_some_and(is_faulty),
             boot_tests: boot_tests
                 .map(|test| BootTestFact { finished: test.finished, failure: test.failure })
                 .collect(),
@@ -166,20 +179,20 @@ impl PublishedImages {
         }))
     }
 
-    async fn read(&self, digest: &Digest, known: Option<&PartialInputs>) -> Observation<Read> {
+    async fn read(&self, digest: &Digest) -> Observation<Read> {
         let bundles = evidence::stored_bundles(&self.registry, digest).await;
         // Simple signatures do not state inputs.
         let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
-        let (trust, is_current) = match proven_inputs(digest, &evidence, &self.trust) {
-            Ok(inputs) => (EvidenceTrust::Trusted, known.is_some_and(|known| inputs.is_build_of(known))),
+        let (trust, inputs) = match proven_inputs(digest, &evidence, &self.trust) {
+            Ok(inputs) => (EvidenceTrust::Trusted, Some(inputs)),
             Err(CheckStatus::Unknown(reason)) => return Err(reason),
             Err(outcome) => {
                 let why = outcome.reason().unwrap_or("it is not valid").to_owned();
-                (EvidenceTrust::Untrusted(why), false)
+                (EvidenceTrust::Untrusted(why), None)
             }
         };
         let history = lifecycle::image_history(digest, &evidence, &self.trust, self.now)?;
-        Ok(Read { trust, is_current, history })
+        Ok(Read { trust, inputs, history })
     }
 
     /// The image that the tag points to, and the rollback that is noted there.
@@ -196,7 +209,7 @@ impl PublishedImages {
         }
         let images = ImageStore::Registry(self.registry.clone());
         let target = inspect::labelled_target(&images, &digest).await.map_err(|error| error_chain(&error))?;
-        let history = self.read(&digest, None).await?.history;
+        let history = self.read(&digest).await?.history;
         let note = history.rollbacks.get(tag).cloned();
         Ok((Some(TaggedImage { digest, target }), note))
     }

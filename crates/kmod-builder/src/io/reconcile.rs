@@ -117,9 +117,8 @@ impl Planner<'_> {
         let usable = known.iter().filter_map(|(target, known)| Some((target.clone(), known.clone().ok()?)));
         let usable: BTreeMap<Target, PartialInputs> = usable.collect();
         let verdict = |zfs, kernel: &KernelRelease| matrix.verdict(zfs, kernel);
-        let is_recalled = |target: &Target| verdict(target.zfs, &target.kernel).exclusion().is_some();
         let observed = match self.published {
-            Some(published) => published.observe(&desired, &usable, &self.channel, is_recalled).await,
+            Some(published) => published.observe(&desired, &usable, &self.channel, matrix).await,
             None => ObservedState::nothing_published(&desired),
         };
         let options = ReconcileOptions { now: self.now, force: self.force };

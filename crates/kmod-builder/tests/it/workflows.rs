@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use kmod_builder::cli::Cli;
 use kmod_builder::model::ci_report::{self, OUTPUTS, RUNNERS};
+use kmod_builder::model::config::Config;
 use kmod_builder::model::plan::{BuildDecision, Plan, PlannedTarget};
-use kmod_query::Stream;
 use serde_json::Value;
 
 use crate::images;
@@ -186,15 +186,15 @@ fn the_matrix_has_every_input_of_its_jobs() {
     }
 }
 
-/// The YAML repeats the default, because GitHub shows it in its form.
+/// An empty list means the sources of zfs-kmods.toml, or the streams that have a channel.
 #[test]
-fn the_default_streams_are_those_with_a_channel() {
+fn a_run_without_a_choice_plans_the_configured_sources() {
     let publish = workflow("publish.yml");
-    let streams: Vec<_> = Stream::with_channel().map(Stream::name).collect();
-    let expected = streams.join(",");
-    assert_eq!(publish["on"]["workflow_dispatch"]["inputs"]["streams"]["default"], expected.as_str());
-    let scheduled = publish["jobs"]["plan"]["env"]["STREAMS"].as_str().unwrap();
-    assert!(scheduled.contains(&format!("'{expected}'")), "{scheduled}");
+    assert_eq!(publish["on"]["workflow_dispatch"]["inputs"]["streams"]["default"], "");
+    assert_eq!(publish["jobs"]["plan"]["env"]["STREAMS"], "${{ inputs.streams || '' }}");
+    let sources: Vec<_> =
+        Config::default().sources().iter().map(|source| source.origin.to_string()).collect();
+    assert_eq!(sources, ["stable", "testing", "next"]);
 }
 
 #[test]

@@ -12,10 +12,13 @@ pub(super) const RELEASE: &str = "`[[release]]` has `version`, `linux_min`, `lin
                        because the number 6.10 is 6.1";
 pub(super) const EXCLUDE: &str = "`[[exclude]]` has `zfs`, `kernel` or both, `reason`, `source`, and optionally `severity` (low, medium, high, critical)";
 
+const FAULTY_RECIPE: &str = "`[[faulty_recipe]]` has `template`, `reason` and `source`, all strings";
+
 pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError> {
     let document = parse_document(text).map_err(|diagnostics| invalid(name, text, diagnostics))?;
     let (mut diagnostics, mut all_read) = (Vec::new(), true);
     let (mut policy, mut releases, mut exclusions) = (None, Vec::new(), Vec::new());
+    let mut faulty_recipes = Vec::new();
     if !document.contains_key("policy") {
         diagnostics.push(TomlDiagnostic::new("missing table `policy`", 0..0, "before the first row", POLICY));
     }
@@ -25,8 +28,11 @@ pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError>
             "policy" => policy = read_value(value, POLICY, &mut diagnostics),
             "release" => releases = read_rows(value, RELEASE, &mut diagnostics),
             "exclude" => exclusions = read_rows(value, EXCLUDE, &mut diagnostics),
+            "faulty_recipe" => faulty_recipes = read_rows(value, FAULTY_RECIPE, &mut diagnostics),
             other => diagnostics.push(TomlDiagnostic::new(
-                format!("unknown table `{other}`, expected one of `policy`, `release`, `exclude`"),
+                format!(
+                    "unknown table `{other}`, expected one of `policy`, `release`, `exclude`, `faulty_recipe`"
+                ),
                 key.span(),
                 "here",
                 "remove it, or correct its name",
@@ -40,6 +46,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<CompatMatrix, MatrixError>
             policy: policy.into_inner(),
             releases: releases.into_iter().map(|row| (row.get_ref().version(), row.into_inner())).collect(),
             exclusions: exclusions.into_iter().map(Spanned::into_inner).collect(),
+            faulty_recipes: faulty_recipes.into_iter().map(Spanned::into_inner).collect(),
             disagreements: std::collections::BTreeMap::new(),
         }),
         _ => Err(invalid(name, text, diagnostics)),

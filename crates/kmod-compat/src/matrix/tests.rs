@@ -65,6 +65,21 @@ fn check(version: &str, kernel: &str, expected: &str) {
 }
 
 #[test]
+fn faulty_recipes_are_found_by_their_digest() {
+    let template = format!("sha256:{}", "0a".repeat(32));
+    let row = |template: &str| {
+        format!(
+            "{}\n[[faulty_recipe]]\ntemplate = \"{template}\"\nreason = \"it strips the modules\"\nsource = \"https://example.org/1\"\n",
+            include_str!("../../../../compat/zfs.toml")
+        )
+    };
+    let matrix = CompatMatrix::parse("zfs.toml", &row(&template)).unwrap();
+    assert_eq!(matrix.faulty_recipe(&template).map(FaultyRecipe::reason), Some("it strips the modules"));
+    assert_eq!(matrix.faulty_recipe(&format!("sha256:{}", "0b".repeat(32))), None);
+    assert!(CompatMatrix::parse("zfs.toml", &row("0a0a")).is_err());
+}
+
+#[test]
 fn parsing_keeps_every_value() {
     let matrix = small();
     assert_eq!(

@@ -39,7 +39,7 @@ pub(crate) fn all(
         Ok(String::new())
     });
     let Some(mut month) = month else { return };
-    let _ = report.step("day 0: a kernel is in stable and testing", || month.first_day())
+    let _all = report.step("day 0: a kernel is in stable and testing", || month.first_day())
         && report.step("day 1: a newer one appears in testing, and its boot test fails", || {
             month.boot_test_fails()
         })

@@ -4,6 +4,7 @@
 mod environment;
 mod evidence;
 mod kills;
+mod lifecycle;
 mod proxy;
 mod tags;
 mod tested;

@@ -131,8 +131,7 @@ fn a_target_that_fails_stops_no_other() {
     assert_eq!(recorder.lines[recorder.lines.len() - 2], records);
     let inputs = r#"{"nested":{"a":[1]},"zfs":"2.4.3"}"#;
     let repository = "docker://ghcr.io/owner/zfs-kmods";
-    let plan =
-        format!("plan --streams stable,testing,next --arches x86_64 --zfs newest --repository {repository}");
+    let plan = format!("plan --streams  --arches x86_64 --zfs newest --repository {repository}");
     let identity = "--identity-repo owner/zfs-kmods --identity-ref refs/heads/main";
     assert_eq!(recorder.lines[0], line(&format!("{plan} {identity}")));
     let build = format!("build --inputs {inputs} --publish {repository} --channel stable --replace");

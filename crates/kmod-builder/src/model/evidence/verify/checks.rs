@@ -43,12 +43,12 @@ const CHECKS: [EvidenceCheck; 8] = [
                 .then(|| simple_signature(context.image, context.evidence, &keys))
         },
     ),
+    (EvidenceKind::Withdrawal, NOT_WITHDRAWN, |context| {
+        Some(not_withdrawn(&context.image.digest, context.evidence, context.trust, context.now))
+    }),
     (EvidenceKind::BootTest, ("newest-boot-test-passed", "newest boot test passed"), |context| {
         let now = context.checks_boot_test.then_some(context.now)?;
         Some(newest_boot_test(&context.image.digest, context.evidence, context.trust, now))
-    }),
-    (EvidenceKind::Withdrawal, NOT_WITHDRAWN, |context| {
-        Some(not_withdrawn(&context.image.digest, context.evidence, context.trust, context.now))
     }),
 ];
 
