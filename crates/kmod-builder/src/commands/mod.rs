@@ -20,6 +20,7 @@ pub mod publish;
 pub mod recall;
 pub mod report;
 pub mod reproduce;
+pub mod sign;
 pub mod verify;
 pub mod versions;
 pub mod view;

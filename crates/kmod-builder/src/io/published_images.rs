@@ -184,7 +184,13 @@ impl PublishedImages {
         // Simple signatures do not state inputs.
         let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
         let (trust, inputs) = match proven_inputs(digest, &evidence, &self.trust) {
-            Ok(inputs) => (EvidenceTrust::Trusted, Some(inputs)),
+            Ok(inputs) => {
+                let newest = self.trust.newest_of_several();
+                let is_rotated =
+                    newest.is_some_and(|newest| proven_inputs(digest, &evidence, &newest).is_err());
+                let trust = if is_rotated { EvidenceTrust::Rotated } else { EvidenceTrust::Trusted };
+                (trust, Some(inputs))
+            }
             Err(CheckStatus::Unknown(reason)) => return Err(reason),
             Err(outcome) => {
                 let why = outcome.reason().unwrap_or("it is not valid").to_owned();

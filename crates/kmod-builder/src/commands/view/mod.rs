@@ -15,6 +15,7 @@ pub mod publish;
 pub(in crate::commands) mod recall;
 mod report;
 pub mod reproduce;
+pub mod sign;
 pub mod verify;
 mod versions;
 mod workflow;

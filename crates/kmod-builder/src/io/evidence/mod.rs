@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod builder;
 mod read;
+pub mod resign;
 pub mod signer;
 pub mod statement_publisher;
 

@@ -8,7 +8,8 @@ use super::attach::attach;
 use super::signer::{Signer, SignerSources};
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::model::Digest;
-use crate::model::evidence::{EvidenceKind, Statement, StatementSubject, artifact};
+use crate::model::evidence::simple_signing::SimpleSignature;
+use crate::model::evidence::{EvidenceKind, PublicKey, Statement, StatementSubject, artifact};
 use crate::model::image::{ImageLocation, TagOrDigest};
 
 pub struct StatementPublisher {
@@ -25,6 +26,27 @@ impl StatementPublisher {
         Ok(Some(Self { signer, registry }))
     }
 
+    pub const fn registry(&self) -> &RegistryWriter {
+        &self.registry
+    }
+
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        self.signer.public_key()
+    }
+
+    /// `None` without a key.
+    pub async fn sign_simple(&self, image: &Digest) -> Result<Option<SimpleSignature>> {
+        Ok(self.signer.sign_simple(&self.subject(image).await?)?)
+    }
+
+    async fn subject(&self, image: &Digest) -> Result<StatementSubject> {
+        let manifest = self.registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
+        let manifest =
+            manifest.ok_or_else(|| miette::miette!("the image {image} is gone from the registry"))?;
+        let name = self.registry.repository().to_string();
+        Ok(StatementSubject::image(name, image.clone(), manifest.bytes.len() as u64))
+    }
+
     /// Returns the digests of the attached manifests, one for each signer.
     pub async fn attach_to_image(
         &self,
@@ -33,11 +55,7 @@ impl StatementPublisher {
         predicate: &Value,
         now: Timestamp,
     ) -> Result<Vec<Digest>> {
-        let manifest = self.registry.manifest(&TagOrDigest::Digest(image.clone())).await?;
-        let manifest =
-            manifest.ok_or_else(|| miette::miette!("the image {image} is gone from the registry"))?;
-        let name = self.registry.repository().to_string();
-        let subject = StatementSubject::image(name, image.clone(), manifest.bytes.len() as u64);
+        let subject = self.subject(image).await?;
         self.attach(&subject, kind, predicate, now).await
     }
 

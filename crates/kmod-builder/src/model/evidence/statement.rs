@@ -44,6 +44,17 @@ impl EvidenceKind {
     /// What happened to it later, and what happened before it existed.
     const HISTORY: [Self; 4] = [Self::Promotion, Self::Withdrawal, Self::Rollback, Self::FailedBuilds];
 
+    /// Statements about an image, in the order in which they are made.
+    pub const OF_IMAGES: [Self; 7] = [
+        Self::Provenance,
+        Self::Sbom,
+        Self::Signature,
+        Self::BootTest,
+        Self::Promotion,
+        Self::Withdrawal,
+        Self::Rollback,
+    ];
+
     /// Required before a tag may point to the image.
     pub const REQUIRED: [Self; 3] = [Self::Provenance, Self::Sbom, Self::Signature];
 

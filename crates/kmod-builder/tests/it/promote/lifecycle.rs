@@ -8,7 +8,7 @@ use kmod_builder::model::evidence::EvidenceKind;
 use kmod_builder::model::tags::TagClass;
 use serde_json::json;
 
-use super::environment::{PromoteEnvironment, TestKey};
+use super::environment::{PromoteEnvironment, TestKey, key};
 use crate::rpms::KERNEL;
 
 const NEWER: &str = "6.17.9-300.fc43.x86_64";
@@ -107,4 +107,26 @@ async fn a_recalled_image_is_refused_with_the_reason_until_it_is_reinstated() {
     assert_eq!(recall().await.with(0).json()["result"], "reinstated");
     verify().await.with(0);
     world.promote(&digest, &["--channel", "next"]).await.with(0);
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_key_the_same_image_is_signed_again() {
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
+    world.promote(&digest, &["--key", &world.key_file(TestKey::Ours)]).await.with(0);
+    let (image, new) = (world.image(&digest), world.path("new.pub").display().to_string());
+    fs::write(&new, key(TestKey::Strangers).public().to_pem()).unwrap();
+    let verify = async || world.run(&["verify", &image, "--public-key", &new]).await;
+    verify().await.with(3);
+    let (ours, strangers) =
+        (world.path("ours.pub").display().to_string(), world.key_file(TestKey::Strangers));
+    let sign = ["sign", &image, "--key", &strangers, "--public-key", &ours, "--format", "json"];
+    let signed = world.run(&sign).await.with(0).json();
+    let kinds = ["provenance", "sbom", "signature", "boot-test", "promotion", "signature"];
+    assert_eq!(signed["signed"], json!(kinds));
+    verify().await.with(0);
+    assert_eq!(world.run(&sign).await.with(0).json()["signed"], json!([]));
+    // Clients that know only the former key accept it, too.
+    world.run(&["verify", &image, "--public-key", &ours]).await.with(0);
+    let promote = ["promote", &image, "--channel", "testing", "--public-key", &new];
+    world.run(&promote).await.with(0);
 }

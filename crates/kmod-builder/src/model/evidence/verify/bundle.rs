@@ -31,6 +31,17 @@ impl TrustPolicy {
         Self::Signers(vec![TrustedSigner::Identity(Box::new(identity))])
     }
 
+    /// The key that signs now, if former signers are trusted, too: the first one of the list.
+    pub fn newest_of_several(&self) -> Option<Self> {
+        match self {
+            Self::Signers(signers) => match signers.as_slice() {
+                [TrustedSigner::Key(newest), _, ..] => Some(Self::key(newest.clone())),
+                _ => None,
+            },
+            Self::Unverified => None,
+        }
+    }
+
     pub(super) fn keys(&self) -> Vec<&PublicKey> {
         let keys = self.signers().iter().filter_map(|signer| match signer {
             TrustedSigner::Key(key) => Some(key),
