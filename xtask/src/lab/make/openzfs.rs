@@ -1,5 +1,6 @@
 //! A real release of OpenZFS: upstream's tarball from Debian's source archive.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
@@ -24,6 +25,38 @@ pub(crate) fn tarball(cache: &LabCache) -> Result<PathBuf> {
         Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
     })?;
     Ok(entry.join(file_name()))
+}
+
+/// A later release: the same source under another version.
+pub(crate) const NEXT: &str = "2.4.9";
+
+/// The tarball of [`NEXT`].
+pub(crate) fn next_tarball(cache: &LabCache, tarball: &Path) -> Result<PathBuf> {
+    let name = format!("zfs-{NEXT}.tar.gz");
+    let entry = cache.entry("openzfs-next", CacheKey::new().with(SHA256).with(NEXT), |directory| {
+        let work = cache.scratch()?;
+        let (root, shell) = (work.path(), Shell::new()?);
+        cmd!(shell, "tar --extract --gzip --file {tarball} --directory {root}").run()?;
+        let (from, to) = (format!("zfs-{VERSION}"), format!("zfs-{NEXT}"));
+        fs::rename(root.join(&from), root.join(&to))?;
+        let file = root.join(&to).join("META");
+        let meta = fs::read_to_string(&file)?;
+        fs::write(&file, set_version(&meta))?;
+        let target = directory.join(&name);
+        let options = ["--sort=name", "--owner=0", "--group=0", "--mtime=2026-11-01"];
+        cmd!(shell, "tar --create --gzip {options...} --file {target} --directory {root} {to}").run()?;
+        Ok(())
+    })?;
+    Ok(entry.join(name))
+}
+
+/// The same `META` with the version of [`NEXT`].
+pub(crate) fn set_version(meta: &str) -> String {
+    let line = |line: &str| match line.split_once(':') {
+        Some(("Version", _)) => format!("Version:       {NEXT}\n"),
+        _ => format!("{line}\n"),
+    };
+    meta.lines().map(line).collect()
 }
 
 /// The file `META` in the tarball.

@@ -53,7 +53,7 @@ pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels, core
         workflows::all(report, &program, &cache.run(), kernels);
     }
     if report.is_good() {
-        month::all(report, &program, cache, &cache.run(), kernels, coreos);
+        month::all(report, &program, cache, &cache.run(), kernels, coreos, false);
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn only_month(
     kernels: &Kernels,
     coreos: &CoreOs,
 ) -> Result {
-    month::all(report, &compile(cache, "month")?, cache, &cache.run(), kernels, coreos);
+    month::all(report, &compile(cache, "month")?, cache, &cache.run(), kernels, coreos, true);
     Ok(())
 }
 

@@ -8,13 +8,16 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use crate::error::{Context as _, Result};
-use crate::lab::cache::LabCache;
+use crate::lab::cache::{self, LabCache};
 use crate::lab::make::coreos::{CoreOs, LabRelease};
 use crate::lab::make::kernel::Kernels;
+use crate::lab::make::openzfs;
 use crate::lab::play::program::Program;
 use crate::lab::play::verifiers::Verifiers;
 use crate::lab::play::workflow_scenario::{FakeClock, FinishedRun, WorkflowScenario};
 use crate::lab::play::{building, retention};
+use crate::lab::serve::github::{self, NewRelease};
+use crate::lab::serve::release_manager::ReleaseManager;
 use crate::lab::serve::{coreos_streams, issues, services};
 use crate::report::Report;
 use crate::tools;
@@ -24,6 +27,7 @@ const PROMOTION: Duration = Duration::from_secs(60);
 /// In hours.
 const DAY: u32 = 24;
 
+/// `whole`: also what compiles another release of OpenZFS.
 pub(crate) fn all(
     report: &mut Report,
     program: &Program,
@@ -31,6 +35,7 @@ pub(crate) fn all(
     run: &Path,
     kernels: &Kernels,
     coreos: &CoreOs,
+    whole: bool,
 ) {
     let mut month = None;
     report.step("an empty repository", || {
@@ -53,6 +58,12 @@ pub(crate) fn all(
         && report.step("day 16: nothing to do", || month.nothing_to_do())
         && report.step("day 20: upstream rolls back, which is noted", || month.rollback_is_seen())
         && report.step("12 hours later: the channel goes back", || month.rolls_back());
+    if report.is_good() && whole {
+        let _all = report
+            .step("day 22: a release without a row appears, and is used", || month.release_appears(cache))
+            && report.step("day 23: it is recalled, and the channels fall back", || month.recall())
+            && report.step("day 24: it is reinstated", || month.reinstate());
+    }
     month.end();
 }
 
@@ -202,6 +213,101 @@ impl<'a> Month<'a> {
         Ok("stable has the older kernel again".to_owned())
     }
 
+    fn release_appears(&mut self, cache: &LabCache) -> Result<String> {
+        self.ship("testing", false)?;
+        let tarball = openzfs::next_tarball(cache, &openzfs::tarball(cache)?)?;
+        let (content, www) = (fs::read(&tarball)?, self.run.join("www"));
+        let sha256 = cache::digest(&content);
+        let manager = ReleaseManager::new()?;
+        let pins = self.scenario.program.path("openzfs-keys.toml");
+        self.scenario.variables = manager.publish(&www, &pins)?;
+        let signed = manager.sign(&format!("{sha256}  zfs-{}.tar.gz\n", openzfs::NEXT))?;
+        coreos_streams::add_openzfs(self.run, openzfs::NEXT, &tarball, &signed)?;
+        let meta = openzfs::set_version(&openzfs::meta(&openzfs::tarball(cache)?)?);
+        let size = content.len() as u64;
+        let new = NewRelease { version: openzfs::NEXT, meta: &meta, sha256: &sha256, size };
+        github::add_release(&www.join("github"), &new)?;
+        let left = self.day(22 * DAY)?;
+        left.ends(&[
+            ("target 1/build", "success"),
+            ("target 1/boot-test", "success"),
+            ("target 1/promote 1", "success"),
+            ("target 1/promote 2", "success"),
+        ])?;
+        self.has_release(openzfs::NEXT)?;
+        Ok(format!("OpenZFS {} is in stable and testing", openzfs::NEXT))
+    }
+
+    fn recall(&mut self) -> Result<String> {
+        const REASON: &str = "it damages pools";
+        let configuration = self.scenario.program.path("recall.toml");
+        let source = "https://example.org/issues/1";
+        let row = format!(
+            "[[exclude]]\nzfs = \"{}\"\nreason = \"{REASON}\"\nsource = \"{source}\"\n",
+            openzfs::NEXT
+        );
+        fs::write(&configuration, row)?;
+        let variable = ("ZFS_KMODS_CONFIG".to_owned(), configuration.display().to_string());
+        self.scenario.variables.push(variable);
+        let left = self.day(23 * DAY)?;
+        let jobs: Vec<_> = left.conclusions.iter().filter(|(_, result)| *result == "success").collect();
+        for job in ["/recall", "/promote 1", "/promote 2"] {
+            if !jobs.iter().any(|(name, _)| name.ends_with(job)) {
+                return Err(format!("no job {job}: {jobs:?}").into());
+            }
+        }
+        self.points(&["stable", "testing", "zfs-2.4_stable"], false)?;
+        self.open_issues(&["withdrawn"])?;
+        let image = self.next_image();
+        let (verify, variables) =
+            (["verify", &image, "--identity-repo", "owner/zfs-kmods"], self.environment());
+        let refused = self.scenario.program.run_with(&verify, &variables)?.expect(3)?;
+        refused.mentions(&[REASON])?;
+        let digest =
+            self.tags()?.get(&next_tag(self.scenario.kernels)).cloned().context("its tag is gone")?;
+        let pinned = format!("docker://{}@{digest}", self.scenario.repository);
+        let promote = ["promote", &pinned, "--identity-repo", "owner/zfs-kmods"];
+        self.scenario.program.run_with(&promote, &variables)?.expect(3)?;
+        let again = self.day(23 * DAY + 1)?;
+        again.ends(&[("target", "skipped")])?;
+        Ok("verify names the reason, promote refuses it".to_owned())
+    }
+
+    fn reinstate(&mut self) -> Result<String> {
+        self.scenario.variables.retain(|(name, _)| name != "ZFS_KMODS_CONFIG");
+        let left = self.day(24 * DAY)?;
+        left.ends(&[
+            ("target 1/recall", "success"),
+            ("target 1/build", "skipped"),
+            ("target 1/boot-test", "skipped"),
+            ("target 1/promote 1", "success"),
+        ])?;
+        self.has_release(openzfs::NEXT)?;
+        self.open_issues(&[])?;
+        Ok("with neither a build nor a boot test".to_owned())
+    }
+
+    fn next_image(&self) -> String {
+        format!("docker://{}:{}", self.scenario.repository, next_tag(self.scenario.kernels))
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let mut all = self.scenario.keyless();
+        all.extend(self.scenario.variables.clone());
+        all
+    }
+
+    /// Stable and testing have this release for the current kernel.
+    fn has_release(&self, version: &str) -> Result {
+        let all = self.tags()?;
+        let tag = format!("zfs-{version}_kernel-{}", self.scenario.kernels.current);
+        let own = all.get(&tag).context(format_args!("no tag {tag}"))?;
+        match ["stable", "testing", "fedora-43_stable"].iter().find(|tag| all.get(**tag) != Some(own)) {
+            Some(tag) => Err(format!("{tag} does not point to {own}: {all:?}").into()),
+            None => Ok(()),
+        }
+    }
+
     /// A scheduled run after so many hours.
     fn day(&mut self, hours: u32) -> Result<FinishedRun> {
         if let Some(clock) = &mut self.scenario.clock {
@@ -259,4 +365,9 @@ impl<'a> Month<'a> {
             let _ = coreos_streams::ship(self.run, release);
         }
     }
+}
+
+/// The tag of the image of [`openzfs::NEXT`].
+fn next_tag(kernels: &Kernels) -> String {
+    format!("zfs-{}_kernel-{}", openzfs::NEXT, kernels.current)
 }

@@ -121,6 +121,11 @@ impl<'a> WorkflowScenario<'a> {
         self.program.run_with(&arguments, &self.sigstore.environment())?.expect(code).map(drop)
     }
 
+    /// What makes the program trust the workflow's identity.
+    pub(crate) fn keyless(&self) -> Vec<(String, String)> {
+        self.sigstore.environment()
+    }
+
     /// The kinds of the open issues, sorted.
     pub(crate) fn open_issues(&self) -> Result<Vec<String>> {
         let all = issues::read(&self.run.join(issues::FILE))?;

@@ -34,6 +34,15 @@ pub(crate) fn publish(www: &Path, coreos: &CoreOs, repository: &Path, tarball: &
     Ok(())
 }
 
+/// Serves the tarball and the signed checksum of a release of OpenZFS.
+pub(crate) fn add_openzfs(run: &Path, version: &str, tarball: &Path, signed_checksum: &str) -> Result {
+    let download = run.join(format!("www/openzfs/releases/download/zfs-{version}"));
+    let _ = fs::remove_dir_all(&download);
+    fs::create_dir_all(&download)?;
+    symlink(tarball, download.join(format!("zfs-{version}.tar.gz")))?;
+    Ok(fs::write(download.join(format!("zfs-{version}.sha256.asc")), signed_checksum)?)
+}
+
 /// Makes a release the newest one of its stream.
 pub(crate) fn ship(run: &Path, release: &LabRelease) -> Result {
     stream(&run.join("www/coreos/prod/streams").join(release.stream), release)

@@ -20,7 +20,7 @@ const CANDIDATES: &str = "2.3.0-rc1 2.3.0-rc2 2.4.0-rc1 2.4.0-rc2 2.4.0-rc3 2.4.
 /// Writes tags, releases and the `META` of the lab's release to files, from which [`answer`] serves.
 pub(crate) fn publish(directory: &Path, tarball_size: u64, meta: &str) -> Result {
     fs::create_dir_all(directory)?;
-    fs::write(directory.join("META"), meta)?;
+    fs::write(directory.join(meta_file(openzfs::VERSION)), meta)?;
     let versions = LINES.map(|(line, highest)| (0..=highest).map(move |patch| format!("{line}.{patch}")));
     let versions: Vec<String> = versions.into_iter().flatten().collect();
     let mut tags = versions.clone();
@@ -40,6 +40,35 @@ pub(crate) fn publish(directory: &Path, tarball_size: u64, meta: &str) -> Result
     Ok(fs::write(directory.join("releases.json"), json!(releases).to_string())?)
 }
 
+/// A release that appears while the lab runs.
+pub(crate) struct NewRelease<'a> {
+    pub(crate) version: &'a str,
+    pub(crate) meta: &'a str,
+    pub(crate) sha256: &'a str,
+    pub(crate) size: u64,
+}
+
+pub(crate) fn add_release(directory: &Path, new: &NewRelease<'_>) -> Result {
+    fs::write(directory.join(meta_file(new.version)), new.meta)?;
+    for (name, entry) in [
+        ("tags.json", tag(new.version)),
+        ("releases.json", release_of(new.version, 999, PUBLISHED, new.size, new.sha256, false)),
+    ] {
+        let file = directory.join(name);
+        let mut all: Vec<Value> = serde_json::from_slice(&fs::read(&file)?)?;
+        all.insert(0, entry);
+        fs::write(file, json!(all).to_string())?;
+    }
+    Ok(())
+}
+
+/// Of a release that appears while the lab runs.
+const PUBLISHED: &str = "2026-11-01T16:00:00Z";
+
+fn meta_file(version: &str) -> String {
+    format!("META-{version}")
+}
+
 /// The document at `path`, and the `Link` header if there are more pages.
 pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Option<String>)> {
     let read = |name: &str| -> Option<Vec<Value>> {
@@ -52,8 +81,10 @@ pub(crate) fn answer(www: &Path, path: &str, query: &str) -> Option<(Value, Opti
         tags.retain(|tag| tag["ref"].as_str().is_some_and(|name| name.starts_with(&prefix)));
         return Some((json!(tags), None));
     }
-    if rest == "/contents/META" && query == format!("ref=zfs-{}", openzfs::VERSION) {
-        return Some((contents(&fs::read_to_string(www.join("github/META")).ok()?), None));
+    if rest == "/contents/META" {
+        let version = query.strip_prefix("ref=zfs-").filter(|version| !version.contains(['/', '&']))?;
+        let meta = fs::read_to_string(www.join("github").join(meta_file(version))).ok()?;
+        return Some((contents(&meta, version), None));
     }
     let releases = read("releases.json")?;
     if let Some(name) = rest.strip_prefix("/releases/tags/") {
@@ -91,10 +122,10 @@ fn by_time(versions: &[String]) -> Vec<String> {
 }
 
 /// A file of the repository: Base64 in lines, as GitHub encodes it.
-fn contents(text: &str) -> Value {
+fn contents(text: &str, version: &str) -> Value {
     let encoded = BASE64_STANDARD.encode(text);
     let lines: Vec<_> = encoded.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
-    let address = environment::url(&format!("{REPOSITORY}/contents/META?ref=zfs-{}", openzfs::VERSION));
+    let address = environment::url(&format!("{REPOSITORY}/contents/META?ref=zfs-{version}"));
     json!({
         "name": "META", "path": "META", "type": "file", "sha": sha(text), "size": text.len(), "encoding": "base64",
         "content": lines.join("\n") + "\n", "url": address, "git_url": address, "html_url": address,
@@ -121,9 +152,13 @@ fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
     } else {
         format!("{}-{month:02}-{:02}T17:00:00Z", 2025 - age / 48, 1 + age % 4)
     };
+    let checksum = if ours { openzfs::SHA256.to_owned() } else { cache::digest(version) };
+    release_of(version, id, &published, size, &checksum, draft)
+}
+
+fn release_of(version: &str, id: usize, published: &str, size: u64, checksum: &str, draft: bool) -> Value {
     let address = |path: &str| environment::url(&format!("{REPOSITORY}{path}"));
     let author = author();
-    let checksum = if ours { openzfs::SHA256.to_owned() } else { cache::digest(version) };
     let asset = |end: &str, id: usize, size: u64, digest: &str| {
         let name = format!("zfs-{version}.{end}");
         json!({
@@ -138,8 +173,8 @@ fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
     } else {
         vec![
             asset("sha256.asc", id * 10, 833, &sha(version)),
-            asset("tar.gz", id * 10 + 1, size, &checksum),
-            asset("tar.gz.asc", id * 10 + 2, 833, &sha(&checksum)),
+            asset("tar.gz", id * 10 + 1, size, checksum),
+            asset("tar.gz.asc", id * 10 + 2, 833, &sha(checksum)),
         ]
     };
     json!({
@@ -148,7 +183,7 @@ fn release(version: &str, age: usize, size: u64, draft: bool) -> Value {
         "html_url": environment::url(&format!("/openzfs/releases/tag/zfs-{version}")), "id": id, "author": author,
         "node_id": format!("RE_{id}"), "tag_name": format!("zfs-{version}"), "target_commitish": "master",
         "name": format!("zfs-{version}"), "draft": draft, "prerelease": version.contains("rc"), "immutable": false,
-        "created_at": published, "updated_at": published, "published_at": (!draft).then_some(&published), "assets": assets,
+        "created_at": published, "updated_at": published, "published_at": (!draft).then_some(published), "assets": assets,
         "tarball_url": address(&format!("/tarball/zfs-{version}")),
         "zipball_url": address(&format!("/zipball/zfs-{version}")),
         "body": "#### Changes\n- a change, as they are listed by the hundred\n".repeat(80),

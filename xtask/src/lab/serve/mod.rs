@@ -5,6 +5,7 @@ pub(crate) mod coreos_streams;
 pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod issues;
+pub(crate) mod release_manager;
 pub(crate) mod services;
 
 use std::{fs, path::Path, process::Command};
