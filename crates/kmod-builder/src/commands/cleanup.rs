@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
@@ -8,7 +9,9 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 use super::args::upstream::{self, UpstreamArgs};
 use super::view::cleanup::{self as view, CleanupReport};
 use super::{CommandContext, CommandOutcome, UsageError};
-use crate::io::cleanup::{self, CleanupCache, Journal, RetentionBackend, StoreAccess};
+use crate::io::cleanup::{
+    self, CleanupCache, Journal, PreparedCleanup, RetentionBackend, RetentionError, StoreAccess,
+};
 use crate::io::{progress, records};
 use crate::model::Digest;
 use crate::model::cleanup::{HostKernel, PlanRejection, RetentionLimits, RetentionPlan, RetentionPolicy};
@@ -47,7 +50,7 @@ enum CleanupCommand {
 
 #[derive(Debug, Args)]
 struct CleanArgs {
-    /// Store to clean up: docker://host/name or oci:DIR [default: the repository of the configuration]
+    /// Store to clean up: docker://host/name or oci:DIR
     #[arg(value_name = "STORE", conflicts_with = "apply")]
     store: Option<ImageLocation>,
 
@@ -59,14 +62,14 @@ struct CleanArgs {
     override_limits: bool,
 
     /// Delete nothing: show what would be done
-    #[arg(long, env = "ZFS_KMODS_DRY_RUN", conflicts_with = "apply")]
+    #[arg(long, env = "ZFS_KMODS_DRY_RUN")]
     dry_run: bool,
 
     /// Write the plan to this file, as JSON
     #[arg(long, value_name = "FILE", conflicts_with = "apply")]
     plan: Option<PathBuf>,
 
-    /// Carry out the plan in this file, as far as it still holds
+    /// Carry out the plan in this file, as far as it still holds; limits given here apply as well
     #[arg(long, value_name = "FILE")]
     apply: Option<PathBuf>,
 
@@ -97,34 +100,46 @@ struct RestoreArgs {
 }
 
 pub async fn run(args: CleanupArgs, context: &CommandContext) -> Result<CommandOutcome> {
-    let CommandContext { upstream, config, output, .. } = context;
-    let now = Timestamp::now();
-    match (args.command, args.clean.apply.clone()) {
-        (Some(CleanupCommand::Restore(args)), _) => restore(args, context).await,
-        (None, Some(file)) => {
-            let plan = cleanup::read_plan(&file)?;
-            let store: ImageLocation = plan.store.parse().into_diagnostic()?;
-            let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
-            carry_out(&backend, plan, &args.clean, context, now).await
-        }
-        (None, None) => {
-            let Some(store) = args.clean.store.clone().or_else(|| config.repository.clone()) else {
-                let help = "give <STORE>, docker://HOST/NAME or oci:DIR, or `repository` in zfs-kmods.toml";
-                return Err(UsageError::new("no store to clean up is named", help).into());
-            };
-            let backend = args.clean.access.open(&store, &upstream.github_api()).await?;
-            let plan = decide(&store, &backend, &args.clean, context, now).await?;
-            if let Some(file) = &args.clean.plan {
-                cleanup::write_plan(file, &plan)?;
+    match args.command {
+        Some(CleanupCommand::Restore(args)) => restore(args, context).await,
+        None => match clean(&args.clean, context, Timestamp::now()).await {
+            // A dry run has nothing to show then, and fails.
+            Err(report) if !args.clean.dry_run && is_limit(&report) => {
+                summary(&format!("Nothing was deleted: {report}. Run it again to go on."));
+                Ok(CommandOutcome::Done)
             }
-            if args.clean.dry_run {
-                output.show(&plan)?;
-                summary(&view::dry(&plan));
-                return Ok(CommandOutcome::Done);
-            }
-            carry_out(&backend, plan, &args.clean, context, now).await
-        }
+            outcome => outcome,
+        },
     }
+}
+
+fn is_limit(report: &miette::Report) -> bool {
+    report.downcast_ref::<RetentionError>().is_some_and(RetentionError::is_limit)
+}
+
+async fn clean(args: &CleanArgs, context: &CommandContext, now: Timestamp) -> Result<CommandOutcome> {
+    let CommandContext { upstream, config, output, .. } = context;
+    if let Some(file) = &args.apply {
+        let plan = cleanup::read_plan(file)?;
+        let store: ImageLocation = plan.store.parse().into_diagnostic()?;
+        let backend = args.access.open(&store, &upstream.github_api()).await?;
+        return carry_out(&backend, plan, args, context, now).await;
+    }
+    let Some(store) = args.store.clone().or_else(|| config.repository.clone()) else {
+        let help = "give <STORE>, docker://HOST/NAME or oci:DIR, or `repository` in zfs-kmods.toml";
+        return Err(UsageError::new("no store to clean up is named", help).into());
+    };
+    let backend = args.access.open(&store, &upstream.github_api()).await?;
+    let plan = decide(&store, &backend, args, context, now).await?;
+    if let Some(file) = &args.plan {
+        cleanup::write_plan(file, &plan)?;
+    }
+    if args.dry_run {
+        output.show(&plan)?;
+        summary(&view::dry(&plan, plan.deletions().len(), Some(plan.freed_bytes), &plan.rejections()));
+        return Ok(CommandOutcome::Done);
+    }
+    carry_out(&backend, plan, args, context, now).await
 }
 
 async fn decide(
@@ -186,17 +201,27 @@ async fn carry_out(
     now: Timestamp,
 ) -> Result<CommandOutcome> {
     let CommandContext { upstream, output, .. } = context;
-    let rejections = plan.rejections();
-    let overruled = |rejection: &PlanRejection| args.override_limits && rejection.can_be_overridden();
-    if let Some(rejection) = rejections.iter().find(|rejection| !overruled(rejection)) {
+    if let Some(refused) = refuse(&plan.rejections(), args) {
         output.show(&plan)?;
-        let hint = if rejection.can_be_overridden() { "; --override-limits allows this" } else { "" };
-        summary(&format!("Nothing was deleted: {rejection}{hint}."));
-        return Ok(CommandOutcome::Refused);
+        return Ok(refused);
     }
     if plan.deletions().is_empty() {
+        if !args.dry_run {
+            backend.collect_garbage(&HashSet::new(), now)?;
+        }
         output.show(&plan)?;
         summary(&format!("Nothing was deleted: all {} manifests are kept.", plan.kept().len()));
+        return Ok(CommandOutcome::Done);
+    }
+    let (cache, policy) = (cache(upstream), args.limits.restrict(&plan.policy));
+    let prepared = PreparedCleanup::new(backend, &cache, &plan, &policy, now).await?;
+    if let Some(refused) = refuse(&prepared.rejections(), args) {
+        output.show(prepared.fresh())?;
+        return Ok(refused);
+    }
+    if args.dry_run {
+        output.show(prepared.fresh())?;
+        summary(&view::dry(prepared.fresh(), prepared.deletions().len(), None, &[]));
         return Ok(CommandOutcome::Done);
     }
     let path = args.journal.clone().unwrap_or_else(|| {
@@ -204,20 +229,19 @@ async fn carry_out(
     });
     let mut journal = Journal::begin(&path, &plan.store, now)?;
     progress::print_notice(&format!("deletion journal: {}", path.display()));
-    let (result, inventory, fresh) =
-        cleanup::apply(backend, &cache(upstream), &plan, &mut journal, now, &progress::print_notice).await?;
-    let integrity = if result.deleted.is_empty() {
-        cleanup::IntegrityCheck::default()
-    } else {
-        cleanup::check(backend, &inventory, &fresh).await?
-    };
+    let mut interruption = OnInterruption { journal: Some(&path) };
+    let run = prepared.run(&mut journal, now, &progress::print_notice).await;
+    interruption.journal = None;
+    drop(prepared);
     let (schema, requests) = (DocumentSchema::new("cleanup-report", 1), backend.cost());
-    let report = CleanupReport { schema, plan, result, integrity, requests, journal: path };
+    let (result, integrity) = (run.result, run.integrity);
+    let report = CleanupReport { schema, plan, result, integrity, requests, journal: path.clone() };
     output.show(&report)?;
     summary(&report.sentence());
-    match report.integrity.broken.first() {
-        None => Ok(CommandOutcome::Done),
-        Some(broken) => Err(miette::miette!(
+    match (report.integrity.broken.first(), run.error) {
+        (None, None) => Ok(CommandOutcome::Done),
+        (None, Some(error)) => Err(error.into()),
+        (Some(broken), _) => Err(miette::miette!(
             help = "restore with `zfs-kmods cleanup restore JOURNAL`, and find out what else deletes from this store",
             "{} of the kept manifests are broken, the first: {} lacks {}",
             report.integrity.broken.len(),
@@ -225,6 +249,31 @@ async fn carry_out(
             broken.missing
         )),
     }
+}
+
+/// Names the journal if the run is interrupted: the program drops the future of the command.
+struct OnInterruption<'a> {
+    journal: Option<&'a Path>,
+}
+
+impl Drop for OnInterruption<'_> {
+    fn drop(&mut self) {
+        if let Some(journal) = self.journal {
+            progress::print_notice(&format!(
+                "The clean-up was interrupted. To restore what it deleted: zfs-kmods cleanup restore {}",
+                journal.display()
+            ));
+        }
+    }
+}
+
+/// Says why nothing is deleted, unless the first rejection is overridden.
+fn refuse(rejections: &[PlanRejection], args: &CleanArgs) -> Option<CommandOutcome> {
+    let overruled = |rejection: &&PlanRejection| args.override_limits && rejection.can_be_overridden();
+    let rejection = rejections.iter().find(|rejection| !overruled(rejection))?;
+    let hint = if rejection.can_be_overridden() { "; --override-limits allows this" } else { "" };
+    summary(&format!("Nothing was deleted: {rejection}{hint}."));
+    Some(CommandOutcome::Refused)
 }
 
 async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandOutcome> {
@@ -236,8 +285,15 @@ async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandO
     let store = store.parse().into_diagnostic()?;
     let backend = args.access.open(&store, &context.upstream.github_api()).await?;
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
+    let (failed, of) = (restored.iter().filter(|one| one.error.is_some()).count(), restored.len());
     context.output.show(&view::RestoreReport(restored))?;
-    Ok(CommandOutcome::Done)
+    if failed == 0 {
+        return Ok(CommandOutcome::Done);
+    }
+    Err(miette::miette!(
+        help = "the others are restored; publish the images again that cannot be restored",
+        "{failed} of {of} manifests could not be restored"
+    ))
 }
 
 fn cache(upstream: &UpstreamArgs) -> CleanupCache {

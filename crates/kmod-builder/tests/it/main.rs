@@ -6,6 +6,7 @@ mod boot_test;
 mod ci_report;
 mod cleanup;
 mod command_output;
+mod config;
 mod docker;
 mod extract_rpms;
 mod http;

@@ -206,6 +206,23 @@ async fn only_the_release_about_which_everything_agrees_gets_a_row() {
 }
 
 #[tokio::test]
+async fn a_row_is_written_into_the_configuration() {
+    let mut bench = MatrixBench::new().await;
+    bench.good("2.4.98").await;
+    bench.publish().await;
+    let config = "# Mine.\nlines = [\"2.4\"]  # one\n\n[retention]\nkeep-newest = 1\n";
+    fs::write(bench.path("zfs-kmods.toml"), config).unwrap();
+    let report = bench.sync(&["--write", "zfs-kmods.toml"]).await.with(0).json();
+    assert_eq!(report["rows"][0]["version"], "2.4.98");
+    let written = fs::read_to_string(bench.path("zfs-kmods.toml")).unwrap();
+    let rest = written.strip_prefix(config).unwrap();
+    assert!(rest.starts_with("\n[[release]]\nversion = \"2.4.98\"\n"), "{written}");
+    // The configuration has the row now.
+    assert_eq!(bench.sync(&["--check"]).await.with(0).json()["rows"], json!([]));
+    assert_eq!(bench.sync(&["--write", "zfs-kmods.toml"]).await.with(0).json()["rows"], json!([]));
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_unknown_and_not_a_disagreement() {
     let mut bench = MatrixBench::new().await;
     bench.good("2.4.4").await;

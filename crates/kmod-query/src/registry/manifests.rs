@@ -86,6 +86,11 @@ impl Registry {
 
     /// Valid tags, sorted. Empty if the repository does not exist.
     pub async fn tags(&self) -> Result<Vec<Tag>, RegistryError> {
+        Ok(self.listed_tags().await?.unwrap_or_default())
+    }
+
+    /// Valid tags, sorted. `None` if the registry answers 404, as for a repository that does not exist.
+    pub async fn listed_tags(&self) -> Result<Option<Vec<Tag>>, RegistryError> {
         #[derive(Deserialize)]
         struct Page {
             // docker-registry sends `null` after the last tag was deleted.
@@ -94,11 +99,12 @@ impl Registry {
         let mut first = self.url("tags/list");
         first.set_query(Some("n=1000"));
         let pages: Option<Vec<Page>> = self.pages("list the tags", first).await?;
-        let names = pages.into_iter().flatten().flat_map(|page| page.tags.unwrap_or_default());
+        let Some(pages) = pages else { return Ok(None) };
+        let names = pages.into_iter().flat_map(|page| page.tags.unwrap_or_default());
         let mut tags: Vec<Tag> = names.filter_map(|name| name.parse().ok()).collect();
         tags.sort();
         tags.dedup();
-        Ok(tags)
+        Ok(Some(tags))
     }
 
     /// `None` if the first page is a 404.

@@ -9,7 +9,7 @@ use crate::model::config::Config;
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// Configuration of the publisher; flags win over it [default: zfs-kmods.toml, if it exists]
-    #[arg(long, env = "ZFS_KMODS_CONFIG", value_name = "FILE", global = true)]
+    #[arg(long, env = "ZFS_KMODS_CONFIG", hide_env_values = true, value_name = "FILE", global = true)]
     config: Option<OsString>,
 }
 

@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kmod_compat::ReleaseKeys;
@@ -40,7 +41,7 @@ pub struct UpstreamArgs {
     /// Keys whose signatures of OpenZFS releases count [default: compat/openzfs-keys.toml, built in,
     /// and those of the configuration]
     #[arg(long, env = "ZFS_KMODS_OPENZFS_KEYS", value_name = "FILE", global = true, hide_short_help = true)]
-    openzfs_keys: Option<PathBuf>,
+    openzfs_keys: Option<OsString>,
 
     /// Fedora's package tree
     #[arg(long, env = "ZFS_KMODS_FEDORA_URL", value_name = "URL", global = true, hide_short_help = true)]
@@ -93,8 +94,8 @@ impl UpstreamArgs {
     }
 
     pub fn openzfs_keys(&self, config: &Config) -> Result<ReleaseKeys, CompatFileError> {
-        match self.openzfs_keys.as_deref().filter(|file| !file.as_os_str().is_empty()) {
-            Some(file) => compat_files::read_keys(file),
+        match self.openzfs_keys.as_deref().filter(|file| !file.is_empty()) {
+            Some(file) => compat_files::read_keys(Path::new(file)),
             None => compat_files::built_in_keys_and(&config.openzfs_keys),
         }
     }

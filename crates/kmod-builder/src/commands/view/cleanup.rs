@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::io::cleanup::{BrokenManifest, CleanupRequests, CleanupResult, IntegrityCheck, RestoredManifest};
 use crate::io::environment;
-use crate::model::cleanup::{RetentionEntry, RetentionPlan};
+use crate::model::cleanup::{PlanRejection, RetentionEntry, RetentionPlan};
 use crate::model::document::DocumentSchema;
 use crate::output::{Show, columns};
 
@@ -52,9 +52,19 @@ impl CleanupReport {
         if let Some(reason) = &result.stopped {
             let _ = write!(text, " Stopped before the end: {reason}. Run it again to go on.");
         }
-        if self.integrity.manifests > 0 {
-            let whole = if self.integrity.broken.is_empty() { "whole" } else { "NOT all whole" };
-            let _ = write!(text, " The {} that stay are {whole}.", self.integrity.manifests);
+        let check = &self.integrity;
+        let whole = if check.broken.is_empty() { "whole" } else { "NOT all whole" };
+        if let Some(reason) = &check.unfinished {
+            let _ = write!(text, " The check of what stays did not finish: {reason}.");
+        } else if check.checked < check.manifests {
+            let (stay, checked) = (check.manifests, check.checked);
+            let _ = write!(text, " Of the {stay} that stay, {checked} were checked and are {whole}.");
+        } else if check.manifests > 0 {
+            let _ = write!(text, " The {} that stay are {whole}.", check.manifests);
+        }
+        if !check.broken_before.is_empty() {
+            let count = check.broken_before.len();
+            let _ = write!(text, " Content of {count} was missing already before this run.");
         }
         text
     }
@@ -71,6 +81,9 @@ impl Show for CleanupReport {
         for skipped in &self.result.skipped {
             line(format!("left {}: {}", skipped.digest.short(), skipped.reason));
         }
+        for BrokenManifest { digest, missing } in &self.integrity.broken_before {
+            line(format!("damaged before this run: {digest} lacks {missing}"));
+        }
         for BrokenManifest { digest, missing } in &self.integrity.broken {
             line(format!("BROKEN {digest}: it lacks {missing}"));
         }
@@ -85,27 +98,36 @@ pub(in crate::commands) struct RestoreReport(pub(in crate::commands) Vec<Restore
 
 impl Show for RestoreReport {
     fn table(&self) -> String {
-        let rows = self.0.iter().map(|restored| {
+        let rows = self.0.iter().filter(|restored| restored.error.is_none()).map(|restored| {
             let taken = match restored.taken.as_slice() {
                 [] => String::new(),
                 taken => format!("without {}, which points to another manifest now", taken.join(" ")),
             };
             [restored.digest.to_string(), taken]
         });
-        columns(["RESTORED", ""], rows)
+        let mut text = columns(["RESTORED", ""], rows);
+        for RestoredManifest { digest, error, .. } in &self.0 {
+            if let Some(error) = error {
+                let _ = writeln!(text, "NOT RESTORED {digest}: {error}");
+            }
+        }
+        text
     }
 }
 
 /// Makes clear that a scheduled dry run deleted nothing.
-pub(in crate::commands) fn dry(plan: &RetentionPlan) -> String {
-    let (count, of) = (plan.deletions().len(), plan.entries().len());
+pub(in crate::commands) fn dry(
+    plan: &RetentionPlan,
+    count: usize,
+    freed_bytes: Option<u64>,
+    rejections: &[PlanRejection],
+) -> String {
+    let of = plan.entries().len();
     let scheduled = environment::variable("GITHUB_EVENT_NAME").is_some_and(|event| event == "schedule");
     let run = if scheduled { "this scheduled run was a dry run" } else { "this was a dry run" };
-    let mut text = format!(
-        "Nothing was deleted: {run}. It would delete {count} of {of} manifests, {}.",
-        size(plan.freed_bytes)
-    );
-    if let Some(rejection) = plan.rejections().first() {
+    let freed = freed_bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
+    let mut text = format!("Nothing was deleted: {run}. It would delete {count} of {of} manifests{freed}.");
+    if let Some(rejection) = rejections.first() {
         let _ = write!(text, " It would be refused: {rejection}.");
     }
     text

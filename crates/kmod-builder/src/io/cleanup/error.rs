@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::io::github::GithubError;
 use crate::io::layout::LayoutError;
 use crate::io::registry::RegistryError;
+use crate::model::Digest;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RetentionError {
@@ -26,6 +27,9 @@ pub enum RetentionError {
     #[error("the plan was made at {made}, more than a week ago")]
     #[diagnostic(help("make a new one with --dry-run --plan FILE"))]
     OldPlan { made: Timestamp },
+    #[error("cannot delete {digest}: the store says that it does not exist, and still has it")]
+    #[diagnostic(help("check that the credentials may delete; GitHub answers 404 if they may not"))]
+    NotDeleted { digest: Digest },
     #[error("could not {what} {}", path.display())]
     File {
         what: &'static str,
@@ -57,7 +61,9 @@ impl RetentionError {
     pub fn is_limit(&self) -> bool {
         match self {
             Self::Packages(error) => error.is_limit(),
-            Self::Registry(error) => error.status() == Some(429),
+            Self::Registry(error) => {
+                error.status() == Some(429) || error.status() == Some(403) && error.is_temporary()
+            }
             _ => false,
         }
     }

@@ -1,15 +1,17 @@
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
-use super::backend::CleanupRequests;
-use super::{CONCURRENT, CleanupCache, RetentionError};
+use super::backend::{self, CleanupRequests, CurrentState};
+use super::{CONCURRENT, CleanupCache, PROGRESS_STEP, RetentionError};
 use crate::io::github::{DeleteOutcome, PackageVersion, Packages};
+use crate::io::progress;
 use crate::io::registry::RegistryWriter;
+use crate::model::Digest;
 use crate::model::cleanup::{Inventory, ManifestInfo, RetentionEntry, StoredManifest};
-use crate::model::image::TagOrDigest;
+use crate::model::image::{Tag, TagOrDigest};
 
 /// A package in GHCR: listed through GitHub's REST API, read through the registry.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct GithubBackend {
     pub(super) packages: Packages,
     pub(super) registry: RegistryWriter,
     manifests: AtomicU64,
+    /// See [`backend::may_move`].
+    moving: Mutex<Vec<Tag>>,
 }
 
 /// Ages are days; a larger difference means a wrong clock.
@@ -25,7 +29,7 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 impl GithubBackend {
     /// Both must be for the same repository.
     pub fn new(packages: Packages, registry: RegistryWriter) -> Self {
-        Self { packages, registry, manifests: AtomicU64::new(0) }
+        Self { packages, registry, manifests: AtomicU64::new(0), moving: Mutex::default() }
     }
 
     pub(super) async fn gather(
@@ -34,6 +38,24 @@ impl GithubBackend {
         now: Timestamp,
     ) -> Result<Inventory, RetentionError> {
         let versions = self.packages.versions().await?;
+        self.read_all(versions, cache, now).await
+    }
+
+    pub(super) async fn gather_stable(
+        &self,
+        cache: &CleanupCache,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
+        let versions = self.packages.stable_versions().await?;
+        self.read_all(versions, cache, now).await
+    }
+
+    async fn read_all(
+        &self,
+        versions: Vec<PackageVersion>,
+        cache: &CleanupCache,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
         if let Some(there) = self.packages.server_time()
             && there.duration_since(now).abs() > CLOCK_TOLERANCE
         {
@@ -49,10 +71,24 @@ impl GithubBackend {
             }
         }
         drop(known);
-        let read = stream::iter(unread).map(|version| self.read(cache, version)).buffered(CONCURRENT);
-        let read: Vec<Option<StoredManifest>> = read.try_collect().await?;
+        if !unread.is_empty() {
+            let (count, all) = (unread.len(), unread.len() + all.len());
+            progress::print_notice(&format!("reading {count} manifests that are not in the cache, of {all}"));
+        }
+        let (done, count) = (AtomicUsize::new(0), unread.len());
+        let read = stream::iter(unread).map(async |version| {
+            let read = self.read(cache, version).await?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if done.is_multiple_of(PROGRESS_STEP) && done < count {
+                progress::print_notice(&format!("{done} of {count} manifests are read"));
+            }
+            Ok::<_, RetentionError>(read)
+        });
+        let read: Vec<Option<StoredManifest>> = read.buffered(CONCURRENT).try_collect().await?;
         all.extend(read.into_iter().flatten());
-        Ok(Inventory::new(all))
+        let inventory = Inventory::new(all);
+        *self.moving.lock().unwrap_or_else(PoisonError::into_inner) = moving_tags(&inventory);
+        Ok(inventory)
     }
 
     /// Only a 404 that GitHub's list confirms counts as absence.
@@ -77,16 +113,39 @@ impl GithubBackend {
         }
     }
 
-    pub(super) async fn tags_now(
+    /// Tags that may move are asked for at the registry too. For images, the newest versions are listed again.
+    pub(super) async fn current_state(
         &self,
         entry: &RetentionEntry,
-    ) -> Result<Option<BTreeSet<String>>, RetentionError> {
+        cache: &CleanupCache,
+        is_known: &(dyn Fn(&Digest) -> bool + Sync),
+    ) -> Result<Option<CurrentState>, RetentionError> {
         let Some(version) = self.packages.version(number(entry)?).await? else { return Ok(None) };
         if version.digest != entry.digest {
             let reason = format!("its number {} now stands for {}", version.id, version.digest);
             return Err(RetentionError::unsure(format!("where {} is", entry.digest), reason));
         }
-        Ok(Some(version.tags))
+        let mut state = CurrentState { tags: version.tags, added: Vec::new() };
+        if entry.is_evidence() {
+            return Ok(Some(state));
+        }
+        let moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let resolved = backend::resolve(&self.registry, moving).await?;
+        let moved = resolved.into_iter().filter(|(_, digest)| *digest == entry.digest);
+        state.tags.extend(moved.map(|(tag, _)| tag.to_string()));
+        for version in self.packages.newest(is_known).await? {
+            // It may have been deleted already.
+            let Some(raw) = self.registry.manifest(&TagOrDigest::Digest(version.digest)).await? else {
+                continue;
+            };
+            cache.manifests.keep(&raw);
+            state.added.push(backend::added(&raw, version.tags));
+        }
+        Ok(Some(state))
+    }
+
+    pub(super) async fn is_gone(&self, entry: &RetentionEntry) -> Result<bool, RetentionError> {
+        Ok(self.packages.version(number(entry)?).await?.is_none())
     }
 
     pub(super) async fn delete(&self, entry: &RetentionEntry) -> Result<DeleteOutcome, RetentionError> {
@@ -102,6 +161,11 @@ impl GithubBackend {
             changes: requests.changes,
         }
     }
+}
+
+fn moving_tags(inventory: &Inventory) -> Vec<Tag> {
+    let tags = inventory.all().iter().flat_map(|stored| &stored.tags);
+    tags.filter(|tag| backend::may_move(tag)).filter_map(|tag| tag.parse().ok()).collect()
 }
 
 fn stored(version: PackageVersion, info: ManifestInfo) -> StoredManifest {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::RetentionError;
 use crate::model::cleanup::RetentionReason;
 use crate::model::manifest::RawManifest;
+use crate::model::oci::Descriptor;
 use crate::model::{Digest, DocumentSchema};
 
 /// The deletion journal, from which deletions are restored.
@@ -52,6 +53,10 @@ pub struct JournalRecord {
     pub reason: RetentionReason,
     #[serde(alias = "at")]
     pub deleted_at: Timestamp,
+    /// Its entries in the `index.json` of a layout; empty if only another index lists it. `None` for registries and in
+    /// journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout_entries: Option<Vec<Descriptor>>,
 }
 
 impl JournalRecord {
@@ -134,6 +139,7 @@ mod tests {
             bytes: b"{}".to_vec(),
             reason: serde_json::from_str(r#"{"id":"old","text":"it is old"}"#).unwrap(),
             deleted_at: now,
+            layout_entries: Some(vec![Descriptor::of("x", b"{}")]),
         };
         let mut journal = Journal::begin(&path, "oci:x", now).unwrap();
         journal.record(&record).unwrap();

@@ -1,17 +1,17 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::RetentionError;
+use super::{JournalRecord, RetentionError};
 use crate::io::github::DeleteOutcome;
 use crate::io::layout::{Layout, LayoutError, MAX_DOCUMENT};
 use crate::model::Digest;
-use crate::model::cleanup::{Age, Inventory, ManifestInfo, StoredManifest};
+use crate::model::cleanup::{Age, Inventory, ManifestInfo, ManifestKind, StoredManifest};
 use crate::model::manifest::RawManifest;
-use crate::model::oci::{Index, REF_NAME};
+use crate::model::oci::{Descriptor, INDEX, Index, MANIFEST, REF_NAME};
 
 /// An OCI image layout. `index.json` lists the manifests; a manifest's age is that of its file.
 ///
@@ -56,17 +56,46 @@ impl LayoutBackend {
             if found.contains_key(&digest) {
                 continue;
             }
-            let info = ManifestInfo::read(&media_type, &self.layout.read_blob(&digest)?);
+            let bytes = self.layout.read_blob(&digest)?;
+            let info = ManifestInfo::read(&media_type, &bytes);
+            let listed = serde_json::from_slice::<Index>(&bytes).map(|index| index.manifests);
+            let listed = listed.unwrap_or_default();
             for child in info.children.iter().filter(|child| self.layout.has(child)) {
                 let path = self.layout.path(child);
                 // Larger blobs are not manifests.
                 if fs::metadata(&path).map_err(LayoutError::io(&path))?.len() <= MAX_DOCUMENT {
-                    next.push((child.clone(), String::new()));
+                    let entry = listed.iter().find(|entry| entry.digest == *child);
+                    next.push((child.clone(), entry.map_or_else(String::new, |it| it.media_type.clone())));
                 }
             }
             found.insert(digest, info);
         }
         Ok(found)
+    }
+
+    pub(super) fn entries(&self) -> Result<HashMap<Digest, Vec<Descriptor>>, RetentionError> {
+        let mut entries: HashMap<Digest, Vec<Descriptor>> = HashMap::new();
+        for entry in self.layout.index()?.manifests {
+            entries.entry(entry.digest.clone()).or_default().push(entry);
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.layout.has(digest)
+    }
+
+    /// Whether a blob with this digest is a manifest, listed or not.
+    pub(super) fn has_manifest(&self, digest: &Digest) -> Result<bool, RetentionError> {
+        let path = self.layout.path(digest);
+        if !self.layout.has(digest)
+            || fs::metadata(&path).map_err(LayoutError::io(&path))?.len() > MAX_DOCUMENT
+        {
+            return Ok(false);
+        }
+        let bytes = self.layout.read_blob(digest)?;
+        let is = |media_type: &str| ManifestInfo::read(media_type, &bytes).kind != ManifestKind::Unknown;
+        Ok(is(MANIFEST) || is(INDEX))
     }
 
     pub(super) fn tags_now(&self, digest: &Digest) -> Result<Option<BTreeSet<String>>, RetentionError> {
@@ -88,31 +117,40 @@ impl LayoutBackend {
         Ok(Some(RawManifest::new(self.layout.read_blob(digest)?, media_type)))
     }
 
-    /// Removes it from the index; [`LayoutBackend::collect_garbage`] removes its blobs.
+    /// Removes it from the index; [`LayoutBackend::collect_garbage`] removes its blobs. The manifests that only it
+    /// listed are listed themselves from now on, until they are deleted.
     pub(super) fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
-        self.layout.change_index(|index| index.manifests.retain(|entry| entry.digest != *digest))?;
-        Ok(DeleteOutcome::Deleted)
+        self.layout.change_index(|index| {
+            let before = self.manifests(index)?;
+            index.manifests.retain(|entry| entry.digest != *digest);
+            let after = self.manifests(index)?;
+            for child in before.get(digest).into_iter().flat_map(|info| &info.children) {
+                if let Some(info) = before.get(child).filter(|_| !after.contains_key(child)) {
+                    index.add(Descriptor::new(&info.media_type, child.clone(), info.size));
+                }
+            }
+            Ok::<_, RetentionError>(DeleteOutcome::Deleted)
+        })?
     }
 
-    /// Moves aside blobs that only the deleted manifests needed and blobs that nothing has needed for a day. Moves
+    /// Moves aside blobs that only deleted manifests needed (`freed`) and blobs that nothing has needed for a day. Moves
     /// needed blobs back, and deletes what was moved aside a day ago.
     ///
     /// The index is locked, so that nothing is added between the check and the removal. Blobs of an image that is not
     /// listed yet are kept for a day.
-    pub(super) fn collect_garbage(&self, deleted: &[Digest], now: Timestamp) -> Result<(), RetentionError> {
+    pub(super) fn collect_garbage(
+        &self,
+        freed: &HashSet<Digest>,
+        now: Timestamp,
+    ) -> Result<(), RetentionError> {
         self.layout.change_index(|index| {
             let needed = self.manifests(index)?.into_iter().flat_map(|(digest, info)| {
                 let blobs = info.blobs.into_iter().map(|blob| blob.digest);
                 blobs.chain(info.children).chain([digest])
             });
             let needed: HashSet<Digest> = needed.collect();
-            let mut free: HashSet<Digest> = deleted.iter().cloned().collect();
-            for digest in deleted.iter().filter(|digest| self.layout.has(digest)) {
-                let info = ManifestInfo::read("", &self.layout.read_blob(digest)?);
-                free.extend(info.blobs.into_iter().map(|blob| blob.digest));
-            }
             for (digest, path) in files(&self.layout.directory().join("blobs/sha256"))? {
-                let is_free = free.contains(&digest) || GRACE.has_passed(modified(&path)?, now);
+                let is_free = freed.contains(&digest) || GRACE.has_passed(modified(&path)?, now);
                 if is_free && !needed.contains(&digest) {
                     self.set_aside(&digest, &path, now)?;
                 }
@@ -128,64 +166,70 @@ impl LayoutBackend {
         })?
     }
 
-    /// Its grace period starts now.
+    /// Its grace period starts now. The date is set first: with its old one, a blob that a killed run left there would
+    /// be deleted at once.
     fn set_aside(&self, digest: &Digest, path: &Path, now: Timestamp) -> Result<(), LayoutError> {
         let aside = self.aside();
         let rename = || {
             fs::create_dir_all(&aside)?;
-            let handle = File::open(path)?;
-            fs::rename(path, aside.join(digest.hex()))?;
-            handle.set_modified(now.into())
+            File::open(path)?.set_modified(now.into())?;
+            fs::rename(path, aside.join(digest.hex()))
         };
         rename().map_err(LayoutError::io(path))
-    }
-
-    /// Checks layers too, because they are local and shared with deleted images.
-    pub(super) fn missing_content(&self, stored: &StoredManifest) -> Option<String> {
-        let blobs = stored.info.blobs.iter().map(|blob| (&blob.digest, "its blob"));
-        let mut all = std::iter::once((&stored.digest, "its manifest")).chain(blobs);
-        all.find(|(digest, _)| !self.layout.has(digest)).map(|(digest, what)| format!("{what} {digest}"))
     }
 
     /// See `RetentionBackend::restore`.
     pub(super) fn restore_manifest(
         &self,
         raw: &RawManifest,
-        tags: &BTreeSet<String>,
+        record: &JournalRecord,
     ) -> Result<Vec<String>, RetentionError> {
         let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
-        for blob in info.blobs.iter().map(|blob| &blob.digest).filter(|blob| !self.layout.has(blob)) {
+        let missing = || info.blobs.iter().map(|blob| &blob.digest).filter(|blob| !self.layout.has(blob));
+        if let Some(blob) = missing().find(|blob| !self.aside().join(blob.hex()).exists()) {
+            let reason = format!("its blob {blob} was moved aside more than a day ago and is deleted");
+            return Err(RetentionError::unsure(format!("how to restore {}", raw.digest), reason));
+        }
+        for blob in missing() {
             let aside = self.aside().join(blob.hex());
-            fs::rename(&aside, self.layout.path(blob)).map_err(|_| {
-                let reason = format!("its blob {blob} was set aside more than a day ago and is gone");
-                RetentionError::unsure(format!("how to bring {} back", raw.digest), reason)
-            })?;
+            fs::rename(&aside, self.layout.path(blob)).map_err(LayoutError::io(&aside))?;
         }
         let descriptor = self.layout.put(&raw.media_type, &raw.bytes)?;
-        let mut taken = Vec::new();
-        if tags.is_empty() {
-            self.layout.list(&descriptor, None)?;
-        }
-        for name in tags {
-            let free = self.layout.change_index(|index| {
-                let free = index.tagged(name).is_none_or(|other| other.digest == descriptor.digest);
-                if free {
-                    index.tag(name, descriptor.clone());
-                } else {
-                    index.add(descriptor.clone());
-                }
-                free
-            })?;
-            if !free {
-                taken.push(name.clone());
+        let entries = record.layout_entries.clone().unwrap_or_else(|| {
+            let tagged = |tag: &String| descriptor.clone().annotated(REF_NAME, tag);
+            if record.tags.is_empty() {
+                vec![descriptor.clone()]
+            } else {
+                record.tags.iter().map(tagged).collect()
             }
-        }
+        });
+        let taken = self.layout.change_index(|index| list_again(index, entries))?;
         Ok(taken)
     }
 
     fn aside(&self) -> PathBuf {
         self.layout.directory().join(ASIDE)
     }
+}
+
+/// Returns the tags that point to something else, without which their entries are listed.
+fn list_again(index: &mut Index, entries: Vec<Descriptor>) -> Vec<String> {
+    let mut taken = Vec::new();
+    for mut entry in entries {
+        let tag = entry.annotations.get(REF_NAME).cloned();
+        let owner = tag.as_ref().and_then(|tag| index.tagged(tag)).map(|owner| owner.digest.clone());
+        match (tag, owner) {
+            (Some(_), Some(owner)) if owner == entry.digest => {}
+            (Some(tag), Some(_)) => {
+                entry.annotations.remove(REF_NAME);
+                index.add(entry);
+                taken.push(tag);
+            }
+            (Some(tag), None) => index.tag(&tag, entry),
+            (None, _) => index.add(entry),
+        }
+    }
+    taken
 }
 
 /// The files whose names are digests.

@@ -18,12 +18,12 @@ mod registry;
 mod restore;
 
 pub use access::StoreAccess;
-pub use apply::{CleanupResult, RetainedManifest, SkipReason, SkippedManifest, apply};
+pub use apply::{CleanupResult, CleanupRun, PreparedCleanup, RetainedManifest, SkipReason, SkippedManifest};
 pub use backend::{CleanupRequests, RetentionBackend};
 pub use cache::CleanupCache;
 pub use error::RetentionError;
 pub use github::GithubBackend;
-pub use integrity::{BrokenManifest, IntegrityCheck, check};
+pub use integrity::{BrokenManifest, IntegrityCheck};
 pub use journal::{Journal, JournalRecord, read_journal};
 pub use kernels::host_kernels;
 pub use layout::LayoutBackend;
@@ -33,3 +33,5 @@ pub use restore::{RestoredManifest, restore};
 
 /// Concurrent reads.
 const CONCURRENT: usize = 8;
+/// Reads between two notices of progress.
+const PROGRESS_STEP: usize = 500;

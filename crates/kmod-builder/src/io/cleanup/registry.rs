@@ -1,12 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
-use super::backend::CleanupRequests;
-use super::{CONCURRENT, CleanupCache, RetentionError};
+use super::backend::{self, CleanupRequests, CurrentState};
+use super::cache::FirstSeen;
+use super::{CONCURRENT, CleanupCache, PROGRESS_STEP, RetentionError};
 use crate::io::github::DeleteOutcome;
+use crate::io::progress;
 use crate::io::registry::RegistryWriter;
 use crate::model::Digest;
 use crate::model::cleanup::{
@@ -18,14 +21,17 @@ use crate::model::manifest::RawManifest;
 /// A repository in a registry, through the OCI distribution specification alone.
 ///
 /// Such a registry lists only tags. Untagged manifests are found through indexes, referrers and the cache of earlier
-/// runs; after an interrupted clean-up, only the cache leads to the rest. Registries report no push time: an image has
-/// the age that it states, but is no older than its youngest evidence.
+/// runs; after an interrupted clean-up, only the cache leads to the rest. Registries report no push time, see [`date`].
 #[derive(Debug)]
 pub struct RegistryBackend {
     pub(super) registry: RegistryWriter,
+    /// All that were resolved since the inventory was gathered.
     known_tags: Mutex<BTreeSet<Tag>>,
     stats: Mutex<CleanupRequests>,
 }
+
+/// Reads of tags that keep changing.
+const MAX_READS: usize = 5;
 
 /// Bytes. Larger configurations are not read, and their images have no age.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -44,14 +50,54 @@ impl RegistryBackend {
         cache: &CleanupCache,
         now: Timestamp,
     ) -> Result<Inventory, RetentionError> {
-        let store = self.registry.repository().to_string();
-        let seen = cache.seen(&store);
-        let tags = self.tagged().await?;
+        let seen = cache.seen(&self.store());
+        let tags = self.tagged(&seen).await?;
+        self.read_all(cache, tags, &seen, now).await
+    }
+
+    /// Every tag is resolved until two reads in a row are equal.
+    pub(super) async fn gather_stable(
+        &self,
+        cache: &CleanupCache,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
+        let seen = cache.seen(&self.store());
+        let mut tags = self.tagged(&seen).await?;
+        for _ in 0..MAX_READS {
+            let again = self.tagged(&seen).await?;
+            if again == tags {
+                return self.read_all(cache, tags, &seen, now).await;
+            }
+            tags = again;
+        }
+        Err(RetentionError::unsure("what the tags point to", "they changed each time they were read"))
+    }
+
+    fn store(&self) -> String {
+        self.registry.repository().to_string()
+    }
+
+    async fn read_all(
+        &self,
+        cache: &CleanupCache,
+        tags: BTreeMap<Digest, BTreeSet<String>>,
+        seen: &FirstSeen,
+        now: Timestamp,
+    ) -> Result<Inventory, RetentionError> {
         let mut found: BTreeMap<Digest, StoredManifest> = BTreeMap::new();
         let mut asked: BTreeSet<Digest> = tags.keys().chain(seen.keys()).cloned().collect();
         let mut next: Vec<Digest> = asked.iter().cloned().collect();
+        let done = AtomicUsize::new(0);
         while !next.is_empty() {
-            let looks = stream::iter(next).map(|digest| self.look(cache, &tags, digest)).buffered(CONCURRENT);
+            let looks = stream::iter(next).map(async |digest| {
+                let look = self.look(cache, &tags, digest).await?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if done.is_multiple_of(PROGRESS_STEP) {
+                    progress::print_notice(&format!("{done} manifests are read"));
+                }
+                Ok::<_, RetentionError>(look)
+            });
+            let looks = looks.buffered(CONCURRENT);
             let looks: Vec<Option<(StoredManifest, Vec<Digest>)>> = looks.try_collect().await?;
             next = Vec::new();
             for (stored, near) in looks.into_iter().flatten() {
@@ -59,41 +105,41 @@ impl RegistryBackend {
                 found.insert(stored.digest.clone(), stored);
             }
         }
-        date(&mut found, &seen, now);
+        date(&mut found, seen, now);
         let memory = found.keys().map(|digest| (digest.clone(), seen.get(digest).copied().unwrap_or(now)));
-        cache.remember(&store, &memory.collect());
+        cache.remember(&self.store(), &memory.collect());
         Ok(Inventory::new(found.into_values()))
     }
 
-    /// Tags by manifest digest.
-    async fn tagged(&self) -> Result<BTreeMap<Digest, BTreeSet<String>>, RetentionError> {
+    /// Tags by manifest digest. Where an earlier run found manifests, a repository without tags is an error: without
+    /// their tags, images would count as unneeded.
+    async fn tagged(&self, seen: &FirstSeen) -> Result<BTreeMap<Digest, BTreeSet<String>>, RetentionError> {
         let names = self.names().await?;
-        let resolved: Vec<(Tag, Option<Digest>)> = self.resolve(names.iter().cloned()).await?;
+        if names.is_empty() && !seen.is_empty() {
+            let reason = format!(
+                "the registry lists none, and an earlier run found {} manifests there (if they were deleted on purpose,                  run it once with an empty cache directory)",
+                seen.len()
+            );
+            return Err(RetentionError::unsure("which tags the repository has", reason));
+        }
+        let resolved = self.resolve(names.iter().cloned().collect()).await?;
         *self.known_tags.lock().unwrap_or_else(PoisonError::into_inner) = names;
         let mut tagged: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
         for (tag, digest) in resolved {
-            if let Some(digest) = digest {
-                tagged.entry(digest).or_default().insert(tag.to_string());
-            }
+            tagged.entry(digest).or_default().insert(tag.to_string());
         }
         Ok(tagged)
     }
 
+    /// Empty if the registry answers 404.
     async fn names(&self) -> Result<BTreeSet<Tag>, RetentionError> {
         self.count(|stats| &mut stats.lists);
-        Ok(self.registry.tags().await?.into_iter().collect())
+        Ok(self.registry.listed_tags().await?.unwrap_or_default().into_iter().collect())
     }
 
-    async fn resolve(
-        &self,
-        tags: impl Iterator<Item = Tag>,
-    ) -> Result<Vec<(Tag, Option<Digest>)>, RetentionError> {
-        let resolve = async |tag: Tag| {
-            self.count(|stats| &mut stats.others);
-            let digest = self.registry.resolve(&TagOrDigest::Tag(tag.clone())).await?;
-            Ok::<_, RetentionError>((tag, digest))
-        };
-        stream::iter(tags.collect::<Vec<_>>()).map(resolve).buffered(CONCURRENT).try_collect().await
+    async fn resolve(&self, tags: Vec<Tag>) -> Result<Vec<(Tag, Digest)>, RetentionError> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).others += tags.len() as u64;
+        backend::resolve(&self.registry, tags).await
     }
 
     /// The manifest, if it exists, and everything reachable from it.
@@ -159,20 +205,40 @@ impl RegistryBackend {
         Ok(ManifestInfo::created_in_config(&bytes))
     }
 
-    /// Includes tags created after the inventory was gathered.
-    pub(super) async fn tags_now(
+    /// Resolves its tags, those of its evidence, those that may move, and those that are new.
+    pub(super) async fn current_state(
         &self,
         entry: &RetentionEntry,
-    ) -> Result<Option<BTreeSet<String>>, RetentionError> {
+        cache: &CleanupCache,
+        is_known: &(dyn Fn(&Digest) -> bool + Sync),
+    ) -> Result<Option<CurrentState>, RetentionError> {
         if !self.is_there(&TagOrDigest::Digest(entry.digest.clone())).await? {
             return Ok(None);
         }
         let names = self.names().await?;
-        let known = self.known_tags.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_new = |tag: &Tag| entry.tags.contains(tag.as_str()) || !known.contains(tag);
-        let resolved = self.resolve(names.into_iter().filter(is_new)).await?;
-        let points = resolved.into_iter().filter(|(_, digest)| digest.as_ref() == Some(&entry.digest));
-        Ok(Some(points.map(|(tag, _)| tag.to_string()).collect()))
+        let evidence = format!("sha256-{}", entry.digest.hex());
+        let new: BTreeSet<Tag> = {
+            let mut known = self.known_tags.lock().unwrap_or_else(PoisonError::into_inner);
+            names.iter().filter(|name| known.insert((*name).clone())).cloned().collect()
+        };
+        let matters = |tag: &Tag| {
+            let text = tag.as_str();
+            let is_own = entry.tags.contains(text) || text.starts_with(&evidence);
+            is_own || new.contains(tag) || !entry.is_evidence() && backend::may_move(text)
+        };
+        let resolved = self.resolve(names.into_iter().filter(matters).collect()).await?;
+        let mut state = CurrentState::default();
+        for (tag, digest) in resolved {
+            if digest == entry.digest {
+                state.tags.insert(tag.to_string());
+            } else if !is_known(&digest) {
+                self.count(|stats| &mut stats.manifests);
+                let Some(raw) = self.registry.manifest(&TagOrDigest::Digest(digest)).await? else { continue };
+                cache.manifests.keep(&raw);
+                state.added.push(backend::added(&raw, [tag.to_string()].into()));
+            }
+        }
+        Ok(Some(state))
     }
 
     pub(super) async fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
@@ -186,15 +252,36 @@ impl RegistryBackend {
     }
 }
 
-/// Gives images the age of their youngest evidence. Undated manifests that belong to nothing get the time they were
-/// first seen, so that only the grace period applies. Undated images stay undated and are kept.
-fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &BTreeMap<Digest, Timestamp>, now: Timestamp) {
-    let evidence: Vec<(Digest, Option<Timestamp>)> =
-        found.values().filter_map(|stored| Some((stored.info.subject.clone()?, stored.created))).collect();
+/// Images have the age of their youngest evidence, what an index lists also that of the index. The date in an image is
+/// the release date of OpenZFS, so that images without dated evidence are as old as they are known to be: since they
+/// were first seen. The same applies to other undated manifests that belong to nothing.
+fn date(found: &mut BTreeMap<Digest, StoredManifest>, seen: &FirstSeen, now: Timestamp) {
+    let evidence: Vec<(Digest, Timestamp)> =
+        found.values().filter_map(|stored| Some((stored.info.subject.clone()?, stored.created?))).collect();
+    let mut dated: BTreeMap<Digest, Timestamp> = BTreeMap::new();
     for (subject, created) in evidence {
-        if let Some(stored) = found.get_mut(&subject) {
-            stored.updated = stored.updated.max(created);
+        let date = dated.entry(subject).or_insert(created);
+        *date = created.max(*date);
+    }
+    let mut queue: Vec<Digest> = dated.keys().cloned().collect();
+    while let Some(parent) = queue.pop() {
+        let date = dated[&parent];
+        for child in found.get(&parent).into_iter().flat_map(|stored| &stored.info.children) {
+            if dated.get(child).is_none_or(|known| *known < date) {
+                dated.insert(child.clone(), date);
+                queue.push(child.clone());
+            }
         }
+    }
+    let is_evidence = |stored: &StoredManifest| {
+        let is_evidence_tag =
+            |tag: &String| matches!(TagClass::of(tag), TagClass::Referrers(_) | TagClass::Signature(_));
+        stored.info.subject.is_some() || stored.tags.iter().any(is_evidence_tag)
+    };
+    for stored in found.values_mut() {
+        let known = dated.get(&stored.digest).copied();
+        let is_image = stored.info.kind != ManifestKind::Signature && !is_evidence(stored);
+        stored.updated = known.or_else(|| is_image.then(|| seen.get(&stored.digest).copied().unwrap_or(now)));
     }
     let there: BTreeSet<Digest> = found.keys().cloned().collect();
     for stored in found.values_mut().filter(|stored| stored.created.is_none()) {

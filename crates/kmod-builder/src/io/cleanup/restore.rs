@@ -9,12 +9,16 @@ pub struct RestoredManifest {
     pub digest: Digest,
     /// Tags that point to something else and are left there.
     pub taken: Vec<String>,
+    /// Why it could not be restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Restores what a journal records as deleted, last deletion first, so that evidence exists before its image. Existing
 /// content is not changed.
 ///
-/// With digests, restores only these and what refers to them.
+/// With digests, restores only these and what refers to them. What cannot be restored does not stop the rest, except
+/// for a rate limit.
 pub async fn restore(
     backend: &RetentionBackend,
     records: &[JournalRecord],
@@ -22,8 +26,12 @@ pub async fn restore(
 ) -> Result<Vec<RestoredManifest>, RetentionError> {
     let mut restored = Vec::new();
     for record in wanted(records, digests).into_iter().rev() {
-        let taken = backend.restore(record).await?;
-        restored.push(RestoredManifest { digest: record.digest.clone(), taken });
+        let (taken, error) = match backend.restore(record).await {
+            Ok(taken) => (taken, None),
+            Err(error) if error.is_limit() => return Err(error),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        restored.push(RestoredManifest { digest: record.digest.clone(), taken, error });
     }
     Ok(restored)
 }

@@ -18,6 +18,8 @@ const PER_PAGE: u32 = 100;
 const CONCURRENT: usize = 4;
 /// More pages than any package has; ends a paging loop.
 const MAX_PAGES: u32 = 10_000;
+/// Reads of a list that keeps changing.
+const MAX_READS: usize = 5;
 const HELP: &str = "use a classic token with read:packages and delete:packages, or in Actions, give the repository the \
                     role Admin under Package settings, Manage Actions access";
 
@@ -137,6 +139,48 @@ impl Packages {
                 _ => return Ok(all),
             };
         }
+    }
+
+    /// The versions on the first pages, up to one with a version that is known already. GitHub lists the newest first.
+    pub async fn newest(
+        &self,
+        is_known: impl Fn(&Digest) -> bool,
+    ) -> Result<Vec<PackageVersion>, GithubError> {
+        let what = format!("list the newest versions of {}", self.inner.package);
+        let mut newest = Vec::new();
+        for number in 1..=MAX_PAGES {
+            let (versions, response) = self.page(&what, number).await?;
+            let is_last = response.page("next").is_none() || versions.iter().any(|it| is_known(&it.digest));
+            newest.extend(versions.into_iter().filter(|version| !is_known(&version.digest)));
+            if is_last {
+                return Ok(newest);
+            }
+        }
+        Err(invalid_response(&what, "too many pages"))
+    }
+
+    /// The complete list, read until two reads in a row are equal: a version can move from a page that was not read
+    /// yet to one that was. A list of one page is read once.
+    pub async fn stable_versions(&self) -> Result<Vec<PackageVersion>, GithubError> {
+        let mut last = self.sorted_versions().await?;
+        for _ in 0..MAX_READS {
+            if last.len() < PER_PAGE as usize {
+                return Ok(last);
+            }
+            let again = self.sorted_versions().await?;
+            if again == last {
+                return Ok(last);
+            }
+            last = again;
+        }
+        let what = format!("list the versions of {}", self.inner.package);
+        Err(invalid_response(&what, "the list changed each time it was read"))
+    }
+
+    async fn sorted_versions(&self) -> Result<Vec<PackageVersion>, GithubError> {
+        let mut versions = self.versions().await?;
+        versions.sort_by_key(|version| version.id);
+        Ok(versions)
     }
 
     async fn page(

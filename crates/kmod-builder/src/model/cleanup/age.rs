@@ -11,7 +11,7 @@ pub struct Age {
 }
 
 /// Written as `50%`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percentage {
     percent: u8,
 }

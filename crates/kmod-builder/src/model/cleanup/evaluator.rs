@@ -66,7 +66,7 @@ impl<'a> RetentionEvaluator<'a> {
         inventory: &'a Inventory,
         graph: &'a Graph,
     ) -> Self {
-        Self { policy, now, inventory, graph, newest: newest(policy.keep_newest, inventory) }
+        Self { policy, now, inventory, graph, newest: newest(policy.keep_newest, inventory, graph) }
     }
 
     /// The reason to keep the manifest, or to delete it if nothing else needs it.
@@ -102,7 +102,10 @@ impl<'a> RetentionEvaluator<'a> {
             _ => lifetime.map(|lifetime| ("after", lifetime.limit.to_string())),
         };
         let kind = if detail.is_some() { kind } else { LifetimeKind::Superseded };
-        let (id, text) = DELETE_REASONS[kind as usize];
+        let (id, mut text) = DELETE_REASONS[kind as usize];
+        if kind == LifetimeKind::Released && self.policy.keep_kernels.is_empty() {
+            text = "it is older than {after}";
+        }
         RetentionReason::new(id, text, detail.into_iter().collect())
     }
 
@@ -165,12 +168,15 @@ impl Evaluated<'_> {
     }
 }
 
-/// The newest images per line and architecture, counted by digest. Ties are decided by GitHub's number, then OpenZFS
+/// Positions of the newest images per line and architecture, counted by digest. Ties are decided by GitHub's number, then OpenZFS
 /// and kernel versions (outside GitHub, images have only OpenZFS's release date), then the digest
 /// (actions/delete-package-versions#97).
-fn newest(count: usize, inventory: &Inventory) -> BTreeMap<(ZfsLine, Arch), BTreeSet<usize>> {
+fn newest(count: usize, inventory: &Inventory, graph: &Graph) -> BTreeMap<(ZfsLine, Arch), BTreeSet<usize>> {
     let mut groups: BTreeMap<_, BTreeMap<usize, _>> = BTreeMap::new();
     for (position, stored) in inventory.all().iter().enumerate() {
+        if graph.is_evidence(position) || stored.info.kind == ManifestKind::Signature {
+            continue;
+        }
         for class in inventory.classes(position) {
             if let TagClass::Version(target) = class {
                 let group = groups.entry((target.zfs.line(), target.arch())).or_default();

@@ -70,6 +70,12 @@ impl Graph {
         node.absent.first().filter(|_| node.subjects.is_empty())
     }
 
+    /// The subjects that are not stored.
+    pub fn absent_subjects(&self, inventory: &Inventory, digest: &Digest) -> Vec<Digest> {
+        let position = inventory.position(digest);
+        position.map(|position| self.nodes[position].absent.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// Whether it is an old referrers index: clients that write a new one leave the previous one untagged
     /// (oras-project/oras#1228).
     pub(super) fn is_superseded_index(&self, position: usize, stored: &StoredManifest) -> bool {

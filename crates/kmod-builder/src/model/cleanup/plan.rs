@@ -168,6 +168,11 @@ impl RetentionEntry {
     pub(crate) fn is_deleted(&self) -> bool {
         self.decision == RetentionDecision::Delete
     }
+
+    /// Whatever its tags are.
+    pub(crate) fn is_evidence(&self) -> bool {
+        matches!(self.kind.as_str(), "evidence" | "evidence index" | "signature")
+    }
 }
 
 const fn kind(kind: ManifestKind, is_evidence: bool) -> &'static str {

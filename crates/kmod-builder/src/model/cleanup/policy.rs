@@ -28,7 +28,8 @@ pub struct RetentionPolicy {
     pub max_delete: Percentage,
 }
 
-/// The flags of `cleanup`, and the table `[retention]` of the configuration.
+/// The flags of `cleanup`, and the table `[retention]` of the configuration. With a plan, only those that are stricter
+/// than its own count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table")]
 pub struct RetentionLimits {
@@ -99,6 +100,20 @@ impl RetentionLimits {
             minimum: self.minimum.unwrap_or(default.minimum),
             max_delete: self.max_delete.unwrap_or(default.max_delete),
             ..default
+        }
+    }
+
+    /// A policy that keeps what either of both keeps.
+    pub fn restrict(&self, policy: &RetentionPolicy) -> RetentionPolicy {
+        let stricter = |age: Age, given: Option<Age>| given.map_or(age, |given| age.max(given));
+        RetentionPolicy {
+            older_than: stricter(policy.older_than, self.older_than),
+            candidates_older_than: stricter(policy.candidates_older_than, self.candidates_older_than),
+            branches_older_than: stricter(policy.branches_older_than, self.branches_older_than),
+            keep_newest: policy.keep_newest.max(self.keep_newest.unwrap_or_default()),
+            minimum: policy.minimum.max(self.minimum.unwrap_or_default()),
+            max_delete: self.max_delete.map_or(policy.max_delete, |given| policy.max_delete.min(given)),
+            ..policy.clone()
         }
     }
 

@@ -1,4 +1,5 @@
 use super::{Percentage, RetentionEntry, RetentionPlan, TagClass};
+use crate::model::tags::ChannelName;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRejection {
@@ -21,31 +22,45 @@ impl PlanRejection {
 impl RetentionPlan {
     /// Empty for a plan without deletions.
     pub fn rejections(&self) -> Vec<PlanRejection> {
+        self.rejections_of(RetentionEntry::is_deleted)
+    }
+
+    /// If only these entries are deleted.
+    pub fn rejections_of(&self, goes: impl Fn(&RetentionEntry) -> bool) -> Vec<PlanRejection> {
         let mut rejections = Vec::new();
-        let delete = self.deletions().len();
-        if delete == 0 {
+        let (going, left): (Vec<_>, Vec<_>) = self.entries().iter().partition(|entry| goes(entry));
+        if going.is_empty() {
             return rejections;
         }
-        let tagged = |entry: &RetentionEntry, which: fn(&TagClass) -> bool| {
-            entry.tags.iter().any(|tag| which(&TagClass::with_channels(tag, &self.policy.channels)))
-        };
-        let has_named = |entries: &[RetentionEntry]| entries.iter().any(|entry| tagged(entry, is_named));
-        if self.kept().is_empty() || has_named(self.deletions()) && !has_named(self.kept()) {
+        let channels = &self.policy.channels;
+        let has_named =
+            |entries: &[&RetentionEntry]| entries.iter().any(|entry| tagged(entry, channels, is_named));
+        if left.is_empty() || has_named(&going) && !has_named(&left) {
             rejections.push(PlanRejection::NothingLeft);
         }
-        let count =
-            |entries: &[RetentionEntry]| entries.iter().filter(|entry| tagged(entry, is_for_users)).count();
-        let (left, minimum) = (count(self.kept()), self.policy.minimum);
+        let minimum = self.policy.minimum;
+        let images = left.iter().filter(|entry| entry.is_for_users(channels)).count();
         // Candidates may be deleted from a store that never had the minimum.
-        if left < minimum && count(self.deletions()) > 0 {
-            rejections.push(PlanRejection::TooFew { left, minimum });
+        if images < minimum && going.iter().any(|entry| entry.is_for_users(channels)) {
+            rejections.push(PlanRejection::TooFew { left: images, minimum });
         }
-        let (of, share) = (self.entries().len(), self.policy.max_delete);
+        let (delete, of, share) = (going.len(), self.entries().len(), self.policy.max_delete);
         if share.is_exceeded_by(delete, of) {
             rejections.push(PlanRejection::TooMany { delete, of, share });
         }
         rejections
     }
+}
+
+impl RetentionEntry {
+    /// `channels` are those of bootable images.
+    pub(crate) fn is_for_users(&self, channels: &[ChannelName]) -> bool {
+        !self.is_evidence() && tagged(self, channels, is_for_users)
+    }
+}
+
+fn tagged(entry: &RetentionEntry, channels: &[ChannelName], which: fn(&TagClass) -> bool) -> bool {
+    entry.tags.iter().any(|tag| which(&TagClass::with_channels(tag, channels)))
 }
 
 fn is_named(class: &TagClass) -> bool {

@@ -99,6 +99,23 @@ impl Pusher {
         assert!(self.0.delete_manifest(digest).await.unwrap());
     }
 
+    /// Stores a manifest under its digest and under these tags.
+    pub(super) async fn put(&self, document: &Value, tags: &[&str]) -> Digest {
+        let raw = RawManifest::new(document.to_string(), MANIFEST);
+        self.0.put_manifest(&raw).await.unwrap();
+        for tag in tags {
+            self.tag(&raw.digest, tag).await;
+        }
+        raw.digest
+    }
+
+    /// An image without evidence that says it was made so many hours ago.
+    pub(super) async fn publish_unsigned(&self, name: &str, tags: &[&str], hours: i64) -> Digest {
+        let documents = Documents::new(name, Timestamp::now() - SignedDuration::from_hours(hours));
+        self.0.send_blobs(&documents.blobs, &UploadProgress::none()).await.unwrap();
+        self.put(&documents.manifests[0].2, tags).await
+    }
+
     /// Publishes an image that says it was made so many hours ago.
     pub(super) async fn publish(&self, name: &str, tags: &[&str], hours: i64) -> Published {
         let documents = Documents::new(name, Timestamp::now() - SignedDuration::from_hours(hours));
@@ -208,6 +225,13 @@ impl CleanupEnvironment {
         digests.sort();
         digests
     }
+}
+
+/// An index of these manifests.
+pub(super) fn index_of<'a>(children: impl IntoIterator<Item = &'a Digest>) -> Value {
+    let entry = |digest: &Digest| json!({ "mediaType": MANIFEST, "digest": digest, "size": 700 });
+    let manifests: Vec<Value> = children.into_iter().map(entry).collect();
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests })
 }
 
 /// The digests of all manifests, sorted.

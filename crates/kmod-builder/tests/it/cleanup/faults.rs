@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::environment::{CleanupEnvironment, OLD, Published, all_of, version_tag};
+use kmod_builder::model::Digest;
+
+use super::environment::{CleanupEnvironment, OLD, Published, all_of, index_of, version_tag};
 use super::package::Faults;
 use super::program::{GITHUB, cleanup};
 use crate::command_output::{CommandOutput, Program};
@@ -43,7 +45,6 @@ async fn deletes_nothing_when_anything_cannot_be_read() {
         (Faults { broken_page: Some(1), ..Faults::default() }, "GitHub answered 500"),
         (Faults { no_metadata: true, ..Faults::default() }, "missing field `container`"),
         (Faults { manifest: Some((digest.clone(), 403)), ..Faults::default() }, "403"),
-        (Faults { manifest: Some((digest.clone(), 429)), ..Faults::default() }, "429"),
         // GitHub lists it, and the registry says that it does not exist: one of them is wrong.
         (Faults { manifest: Some((digest, 404)), ..Faults::default() }, "GitHub lists it"),
         (Faults { clock: 30 * 24, ..Faults::default() }, "by this machine's clock"),
@@ -139,13 +140,173 @@ async fn a_killed_run_loses_nothing_that_is_kept() {
     assert_eq!(environment.digests(), all_of(&images));
 }
 
+/// GitHub lists seven old images, of which somebody has just deleted the three newest.
 #[tokio::test]
-async fn reports_manifests_that_another_program_broke() {
+async fn images_that_only_the_list_still_shows_let_no_older_ones_go() {
+    let environment = CleanupEnvironment::memory().await;
+    let mut images = Vec::new();
+    for number in 0..7 {
+        let hours = OLD - i64::try_from(number).unwrap();
+        images.push(environment.publish(&format!("image {number}"), &[&version_tag(number)], hours).await);
+    }
+    let program = environment.program();
+    let arguments = ["--max-delete", "100%"];
+    program.cleanup(&environment, &[&arguments[..], &["--dry-run"]].concat()).await.with(0);
+    environment.github.package().faults.stale_lists = true;
+    for version in environment.github.package().versions.values_mut().rev().take(12) {
+        version.deleted = true;
+    }
+    nothing_happened(
+        &environment,
+        &images[..4],
+        program.cleanup(&environment, &arguments).await,
+        "it is listed and must be kept, but it does not exist",
+    );
+}
+
+/// A version falls between two pages in both of the first reads.
+#[tokio::test]
+async fn an_index_that_moves_between_pages_keeps_its_images() {
+    let environment = CleanupEnvironment::memory().await;
+    let child = environment.publish("child", &[], OLD).await;
+    let index = environment.pusher.put(&index_of([&child.image]), &["mine"]).await;
+    for number in 0..30 {
+        environment.publish(&format!("image {number}"), &[&version_tag(number)], 1).await;
+    }
+    // The index is the first version of the second page.
+    while environment.github.package().active().skip_while(|(_, it)| it.digest != index).count() > 101 {
+        let mut package = environment.github.package();
+        let newest = package.active().map(|(id, _)| *id).max().unwrap();
+        package.versions.remove(&newest);
+    }
+    environment.github.package().faults.shifts = 2;
+    environment.program().cleanup(&environment, &DELETING).await.with(0);
+    for digest in child.all.values().chain([&index]) {
+        assert!(environment.pusher.has(digest.as_str()).await, "{digest}");
+    }
+
+    environment.github.package().faults.shifts = 100;
+    let output = environment.program().cleanup(&environment, &DELETING).await.with(1);
+    output.explains(&["the list changed each time it was read"]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_pushed_by_digest_during_the_run_keeps_its_images() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.slow_deletions = Duration::from_millis(100);
+    let run = program.cleanup(&environment, &DELETING);
+    let push = async {
+        while environment.count("DELETE") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        environment.pusher.put(&index_of([&images[1].image]), &[]).await
+    };
+    let (output, index) = tokio::join!(run, push);
+    let output = output.with(0);
+    let mut left = all_of(&images[1..]);
+    left.push(index);
+    left.sort();
+    assert_eq!(environment.digests(), left, "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn a_deletion_that_github_denies_ends_the_run() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.undeletable = Some(images[0].image.clone());
+    let output = program.cleanup(&environment, &DELETING).await.with(1);
+    output
+        .explains(&["the store says that it does not exist, and still has it", "Deleted 0 of 16 manifests"]);
+    assert_eq!(environment.digests(), all_of(&images));
+}
+
+#[tokio::test]
+async fn a_rejection_in_the_middle_is_reported_with_what_was_done() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.forbidden_after = Some(4);
+    let output = program.cleanup(&environment, &DELETING).await.with(1);
+    output.explains(&["Deleted 4 of 16 manifests", "Stopped before the end", "GitHub answered 403"]);
+    assert_eq!(environment.digests(), all_of(&images[1..]));
+}
+
+#[tokio::test]
+async fn a_rate_limit_while_reading_ends_the_run_with_status_0() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.manifest = Some((images[2].all["bundle"].clone(), 429));
+    let output = program.cleanup(&environment, &DELETING).await.with(0);
+    output.explains(&["Nothing was deleted", "429", "Run it again to go on"]);
+    assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
+    // A dry run has nothing to show then.
+    program.cleanup(&environment, &[&DELETING[..], &["--dry-run"]].concat()).await.with(1);
+}
+
+#[tokio::test]
+async fn a_rate_limit_in_the_final_check_is_reported_with_what_was_done() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    let faults = Faults {
+        manifest: Some((images[3].all["bundle"].clone(), 429)),
+        manifest_after: 8,
+        ..Faults::default()
+    };
+    environment.github.package().faults = faults;
+    let output = program.cleanup(&environment, &DELETING).await.with(0);
+    output.explains(&["Deleted 8 of 16 manifests", "The check of what stays did not finish", "429"]);
+    assert_eq!(environment.digests(), all_of(&images[2..]));
+}
+
+#[tokio::test]
+async fn a_transient_absence_in_the_final_check_is_no_damage() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    let faults = Faults {
+        manifest: Some((images[3].all["bundle"].clone(), 404)),
+        manifest_after: 8,
+        manifest_times: Some(1),
+        ..Faults::default()
+    };
+    environment.github.package().faults = faults;
+    let output = program.cleanup(&environment, &DELETING).await.with(0);
+    output.explains(&["The 8 that stay are whole"]);
+}
+
+#[tokio::test]
+async fn earlier_damage_is_not_blamed_on_the_run() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    let lost = Digest::of(b"proof of image 3");
+    environment.github.package().faults.lost_blob = Some(lost.clone());
+    let output = program.cleanup(&environment, &DELETING).await.with(0);
+    assert_eq!(environment.digests(), all_of(&images[2..]));
+    let bundle = &images[3].all["bundle"];
+    let output = output.says(&[&format!("damaged before this run: {bundle} lacks its blob {lost}")]);
+    assert!(!output.stdout.contains("BROKEN"), "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn reports_manifests_that_another_program_broke_during_the_run() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    let bundle = images[3].all["bundle"].clone();
+    let faults = Faults { manifest: Some((bundle.clone(), 404)), manifest_after: 8, ..Faults::default() };
+    environment.github.package().faults = faults;
+    let output = program.cleanup(&environment, &DELETING).await.with(1);
+    output.says(&[&format!("BROKEN {bundle}: it lacks its manifest")]);
+}
+
+/// The list still shows it, and so does the cache.
+#[tokio::test]
+async fn deletes_nothing_while_something_that_stays_is_missing() {
     let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
     program.cleanup(&environment, &["--dry-run"]).await.with(0);
-    // The list still shows it, and so does the cache.
-    let bundle = images[3].all["bundle"].clone();
-    environment.github.package().faults.manifest = Some((bundle.clone(), 404));
-    let output = program.cleanup(&environment, &DELETING).await.with(1);
-    assert!(output.stdout.contains(&format!("BROKEN {bundle}: it lacks its manifest")), "{}", output.stdout);
+    environment.github.package().faults.manifest = Some((images[3].image.clone(), 404));
+    let output = program.cleanup(&environment, &DELETING).await;
+    nothing_happened(&environment, &images, output, "it is listed and must be kept, but it does not exist");
+}
+
+/// GitHub's list lacks an image whose evidence it has.
+#[tokio::test]
+async fn evidence_of_an_image_that_the_list_lacks_stays() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.unlisted = Some(images[2].image.clone());
+    let arguments = [&DELETING[..], &["--max-delete", "100%"]].concat();
+    program.cleanup(&environment, &arguments).await.with(0);
+    for digest in images[2].all.values() {
+        assert!(environment.pusher.has(digest.as_str()).await, "{digest}");
+    }
 }

@@ -105,11 +105,12 @@ impl Github {
         };
         let (number, per_page) =
             (parameter("page").unwrap_or(1), parameter("per_page").unwrap_or(30).min(100));
-        let package = self.package();
+        let mut package = self.package();
         if package.faults.broken_page.is_some_and(|broken| broken as usize == number) {
             return message(500, "Server Error");
         }
         let (page, pages) = package.page(number, per_page);
+        package.shift(number);
         let mut answer = json_answer(200, &page);
         if number < pages {
             let url = format!("http://{}{path}?per_page={per_page}", self.address());
@@ -126,7 +127,14 @@ impl Github {
         if let Some(answer) = self.limit() {
             return answer;
         }
-        let verdict = self.package().may_delete(id);
+        let (verdict, forbidden) = {
+            let package = self.package();
+            let forbidden = package.faults.forbidden_after.is_some_and(|after| package.changes > after);
+            (package.may_delete(id), forbidden)
+        };
+        if forbidden {
+            return message(403, "Resource not accessible by integration");
+        }
         match verdict {
             Verdict::Missing => message(404, "Package not found."),
             Verdict::Refuse(why) => message(400, why),
@@ -179,9 +187,12 @@ impl Github {
             return oci_error(405, "UNSUPPORTED");
         }
         let reference = uri.rsplit_once("/manifests/").map(|(_, reference)| reference);
-        let broken = self.package().faults.manifest.clone();
-        if let Some((_, status)) = broken.filter(|(digest, _)| Some(digest.as_str()) == reference) {
+        if let Some(status) = self.package().manifest_fault(reference) {
             return oci_error(status, "DENIED");
+        }
+        let lost = self.package().faults.lost_blob.clone();
+        if lost.is_some_and(|lost| method != Method::PUT && uri.ends_with(&format!("/blobs/{lost}"))) {
+            return oci_error(404, "BLOB_UNKNOWN");
         }
         if let (Some(reference), &Method::GET) = (reference, &method)
             && let Some(version) = self.package().find(reference)

@@ -7,10 +7,12 @@ mod package;
 mod program;
 
 mod backends;
+mod directories;
 mod faults;
 mod guarantees;
 mod kernels;
 mod many;
+mod registry_faults;
 mod rules;
 mod runs;
 mod stored_documents;

@@ -30,8 +30,22 @@ pub(super) enum Owner {
 pub(super) struct Faults {
     /// This page of the list answers 500.
     pub(super) broken_page: Option<u32>,
-    /// This manifest answers this status.
+    /// This manifest answers this status, once `changes` has reached `manifest_after`.
     pub(super) manifest: Option<(Digest, u16)>,
+    pub(super) manifest_after: usize,
+    /// So often; `None` for always.
+    pub(super) manifest_times: Option<usize>,
+    /// This blob does not exist.
+    pub(super) lost_blob: Option<Digest>,
+    /// After so many changes, each further one is answered 403, which is no rate limit.
+    pub(super) forbidden_after: Option<usize>,
+    /// The deletion of this manifest answers 404, and it stays.
+    pub(super) undeletable: Option<Digest>,
+    /// The list lacks this manifest, which exists.
+    pub(super) unlisted: Option<Digest>,
+    /// For so many complete reads of the list, a version of the first page is deleted after that page was read, and a
+    /// new one is pushed after the second.
+    pub(super) shifts: usize,
     /// After so many changes, the next few are answered 403 with these seconds in `Retry-After`.
     pub(super) secondary: Option<(usize, usize, u64)>,
     /// Lists still show what was deleted.
@@ -123,6 +137,9 @@ impl Package {
         let Some(version) = self.versions.get(&id).filter(|version| !version.deleted) else {
             return Verdict::Missing;
         };
+        if self.faults.undeletable.as_ref() == Some(&version.digest) {
+            return Verdict::Missing;
+        }
         let other_tags = self.active().any(|(other, version)| *other != id && !version.tags.is_empty());
         if version.downloads > 5000 {
             Verdict::Refuse(DOWNLOADS)
@@ -137,7 +154,8 @@ impl Package {
     pub(super) fn page(&self, number: usize, per_page: usize) -> (Value, usize) {
         let shown =
             self.versions.iter().rev().filter(|(_, version)| !version.deleted || self.faults.stale_lists);
-        let shown: Vec<_> = shown.collect();
+        let unlisted = self.faults.unlisted.as_ref();
+        let shown: Vec<_> = shown.filter(|(_, version)| Some(&version.digest) != unlisted).collect();
         let pages = shown.len().div_ceil(per_page).max(1);
         let page = shown.into_iter().skip((number - 1) * per_page).take(per_page);
         (page.map(|(id, version)| self.wire(*id, version)).collect(), pages)
@@ -156,6 +174,37 @@ impl Package {
             wire["metadata"] = json!({ "package_type": "container" });
         }
         wire
+    }
+
+    /// The status that this manifest answers instead.
+    pub(super) fn manifest_fault(&mut self, reference: Option<&str>) -> Option<u16> {
+        let (digest, status) = self.faults.manifest.clone()?;
+        if Some(digest.as_str()) != reference || self.changes < self.faults.manifest_after {
+            return None;
+        }
+        if let Some(times) = &mut self.faults.manifest_times {
+            *times = times.checked_sub(1)?;
+        }
+        Some(status)
+    }
+
+    /// What happens between two page reads, see [`Faults::shifts`].
+    pub(super) fn shift(&mut self, page: usize) {
+        if self.faults.shifts == 0 {
+            return;
+        }
+        if page == 1 {
+            let newest = self.active().map(|(id, _)| *id).max().unwrap();
+            self.versions.get_mut(&newest).unwrap().deleted = true;
+        } else {
+            self.faults.shifts -= 1;
+            let name = format!("pushed {}", self.versions.len());
+            self.push_new(
+                "",
+                kmod_builder::model::oci::MANIFEST,
+                &Bytes::from(format!(r#"{{"x":"{name}"}}"#)),
+            );
+        }
     }
 
     /// The `Retry-After` of this change, if it is beyond the secondary limit.

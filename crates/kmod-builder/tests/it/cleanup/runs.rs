@@ -1,8 +1,10 @@
 //! Clean-ups without faults.
 
+use kmod_builder::model::Digest;
+
 use super::environment::{CleanupEnvironment, OLD, Published, all_of, version_tag};
 use super::package::Owner;
-use super::program::{GITHUB, text};
+use super::program::{GITHUB, cleanup as commanded, text};
 use crate::command_output::{CommandOutput, Program};
 
 const NEWEST: [&str; 2] = ["--keep-newest", "2"];
@@ -143,6 +145,91 @@ async fn a_plan_beyond_the_limits_is_refused_before_the_first_deletion() {
     assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
     cleanup(&program, &environment, &["--max-delete", "10%", "--override-limits"]).await.with(0);
     assert_eq!(environment.digests(), all_of(&images[3..]));
+}
+
+/// Others have deleted what the plan keeps.
+#[tokio::test]
+async fn a_plan_is_held_to_its_limits_by_what_is_stored_when_it_is_carried_out() {
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
+    let file = program.path("plan.json");
+    for (newest, minimum, lost, why) in [
+        ("0", "1", 3, "nothing with a tag would be left"),
+        ("2", "3", 3, "only 2 images would be left for users, and 3 is the minimum"),
+    ] {
+        let policy = ["--keep-newest", newest, "--minimum", minimum, "--dry-run", "--plan", text(&file)];
+        program.cleanup(&environment, &policy).await.with(0);
+        let gone: Vec<Digest> = all_of(&images[6 - lost..]);
+        let delete = |is_gone: bool| {
+            for version in environment.github.package().versions.values_mut() {
+                version.deleted = is_gone && gone.contains(&version.digest);
+            }
+        };
+        delete(true);
+        let output = program.run(&[&["cleanup", "--apply", text(&file)], &GITHUB[..]].concat()).await.with(3);
+        output.explains(&["Nothing was deleted", why]);
+        assert_eq!(environment.count("DELETE"), 0);
+        delete(false);
+    }
+}
+
+#[tokio::test]
+async fn stricter_limits_given_with_a_plan_apply_as_well() {
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
+    let file = program.path("plan.json");
+    cleanup(&program, &environment, &["--dry-run", "--plan", text(&file)]).await.with(0);
+    let apply = async |more: &[&str]| {
+        program.run(&[&["cleanup", "--apply", text(&file)], &GITHUB[..], more].concat()).await
+    };
+    apply(&["--minimum", "6"]).await.with(3).explains(&["6 is the minimum"]);
+    apply(&["--max-delete", "10%"]).await.with(3).explains(&["which is more than 10%"]);
+    assert_eq!(environment.count("DELETE"), 0);
+    // A looser limit changes nothing.
+    apply(&["--older-than", "199d", "--minimum", "1"]).await.with(0);
+    assert_eq!(environment.digests(), all_of(&images[2..]));
+}
+
+#[tokio::test]
+async fn carrying_out_a_plan_can_be_tried_without_deleting() {
+    let (environment, images, program) = with_six(CleanupEnvironment::memory().await).await;
+    let file = program.path("plan.json");
+    cleanup(&program, &environment, &["--dry-run", "--plan", text(&file)]).await.with(0);
+    environment.pusher.tag(&images[0].image, "testing").await;
+    let arguments = [&["cleanup", "--apply", text(&file), "--dry-run"], &GITHUB[..]].concat();
+    let output = program.run(&arguments).await.with(0);
+    output.explains(&["this was a dry run. It would delete 8 of 24 manifests"]);
+    assert_eq!((environment.digests(), environment.count("DELETE")), (all_of(&images), 0));
+}
+
+#[tokio::test]
+async fn hosts_are_not_mentioned_if_they_were_not_asked_for() {
+    let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
+    let output = cleanup(&program, &environment, &["--dry-run"]).await.with(0);
+    let output = output.says(&["it is older than 90d"]);
+    assert!(!output.stdout.contains("no host runs its kernel"), "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_names_its_journal() {
+    let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
+    environment.github.package().faults.slow_deletions = std::time::Duration::from_millis(200);
+    let child = program.command(&commanded(&environment.store(), &NEWEST)).spawn().unwrap();
+    while environment.count("DELETE") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output: CommandOutput = child.wait_with_output().await.unwrap().into();
+    let [journal] = program.journals().try_into().unwrap();
+    output.with(1).explains(&["interrupted", &format!("zfs-kmods cleanup restore {}", journal.display())]);
+}
+
+#[tokio::test]
+async fn reading_many_manifests_shows_progress() {
+    let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
+    let output = cleanup(&program, &environment, &["--dry-run"]).await.with(0);
+    output.explains(&["reading 24 manifests that are not in the cache"]);
+    let output = cleanup(&program, &environment, &["--dry-run"]).await.with(0);
+    assert!(!output.stderr.contains("not in the cache"), "{}", output.stderr);
 }
 
 #[tokio::test]

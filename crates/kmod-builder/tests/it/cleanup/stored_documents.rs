@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use kmod_builder::io::cleanup::{
-    CleanupCache, Journal, LayoutBackend, RetentionBackend, apply, read_journal, restore,
+    CleanupCache, Journal, LayoutBackend, PreparedCleanup, RetentionBackend, read_journal, restore,
 };
 use kmod_builder::io::layout::Layout;
 use kmod_builder::model::Digest;
@@ -78,13 +78,18 @@ async fn a_plan_of_an_earlier_version_is_carried_out_and_its_journal_is_read() {
     let path = directory.path().join("journal.jsonl");
     let mut journal = Journal::begin(&path, &stored.store, made()).unwrap();
     let later = made() + SignedDuration::from_hours(1);
-    apply(&backend, &cache, &stored, &mut journal, later, &|_| {}).await.unwrap();
+    let prepared = PreparedCleanup::new(&backend, &cache, &stored, &stored.policy, later).await.unwrap();
+    let run = prepared.run(&mut journal, later, &|_| {}).await;
+    assert!(run.error.is_none() && run.integrity.broken.is_empty(), "{run:?}");
     let (name, mut records) = read_journal(&fixtures.join("retention-journal-2026-11-21.jsonl")).unwrap();
     assert_eq!((name.as_str(), records.len()), ("oci:images", 7));
     let (_, mut written) = read_journal(&path).unwrap();
     // The reason may be worded otherwise; what restores a manifest may not change.
     assert!(records.iter().all(|record| !record.reason.text.is_empty()));
-    records.iter_mut().zip(&mut written).for_each(|(old, new)| old.reason = new.reason.clone());
+    for (old, new) in records.iter_mut().zip(&mut written) {
+        assert!(old.layout_entries.is_none() && new.layout_entries.take().is_some());
+        old.reason = new.reason.clone();
+    }
     assert_eq!(records, written);
     restore(&backend, &records, &[]).await.unwrap();
     assert_eq!(backend.gather(&cache, made()).await.unwrap().all().len(), stored.entries().len());

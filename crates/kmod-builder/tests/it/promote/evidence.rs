@@ -1,5 +1,7 @@
 //! Unproven images get no tag: each kind of evidence is missing, invalid or of another signer, one at a time.
 
+use std::fs;
+
 use jiff::SignedDuration;
 use kmod_builder::model::evidence::{EvidenceKind, simple_signing};
 use kmod_builder::model::image::TagOrDigest;
@@ -7,7 +9,7 @@ use kmod_builder::model::oci::Manifest;
 use kmod_builder::model::{Compression, Digest};
 use serde_json::{Value, json};
 
-use super::environment::{PromoteEnvironment, TestKey};
+use super::environment::{PromoteEnvironment, TestKey, key};
 use crate::images::damage;
 use crate::rpms::KERNEL;
 
@@ -116,4 +118,18 @@ async fn the_command_line_names_a_digest_and_whom_to_trust() {
     audit.explains(&["is not an audit tag of stable"]);
     // An image that is not there is no refusal, and none to promote.
     world.promote(&missing, &[]).await.with(1);
+}
+
+#[tokio::test]
+async fn one_of_the_signers_in_the_configuration_suffices() {
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
+    fs::write(world.path("strangers.pub"), key(TestKey::Strangers).public().to_pem()).unwrap();
+    let (config, image) = (world.path("own.toml"), world.image(&digest));
+    let promote = async |keys: &str| {
+        // The names of the keys are relative to the file.
+        fs::write(&config, format!("[trust]\npublic-keys = [{keys}]\n")).unwrap();
+        world.run(&["promote", &image, "--dry-run", "--config", &config.display().to_string()]).await
+    };
+    promote("\"strangers.pub\", \"ours.pub\"").await.with(0);
+    promote("\"strangers.pub\"").await.with(3);
 }

@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     /// Executed; then another client overwrites the tag with its earlier value.
     Overwritten,
     Stall,
+    /// 404, although the content exists.
+    NotFound,
 }
 
 impl Fault {
@@ -61,7 +63,7 @@ impl Fault {
 
     /// Every fault that a publish should survive or report.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        Self::value_variants().iter().copied().filter(|fault| *fault != Self::Stall)
+        Self::value_variants().iter().copied().filter(|fault| !matches!(fault, Self::Stall | Self::NotFound))
     }
 }
 

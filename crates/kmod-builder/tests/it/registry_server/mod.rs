@@ -78,6 +78,8 @@ struct Shared {
 struct State {
     store: Store,
     faults: BTreeMap<usize, Fault>,
+    /// Each for the requests that begin with a text.
+    lasting: Vec<(String, Fault)>,
     log: Vec<String>,
     token: u64,
     token_uses: usize,
@@ -103,6 +105,15 @@ impl Server {
     /// Schedules a fault at a request, counted from 0 and from the last [`Server::forget_log`].
     pub(crate) fn fault_at(&self, request: usize, fault: Fault) {
         self.state().faults.insert(request, fault);
+    }
+
+    /// Has a fault at every request whose line in the log begins with this.
+    pub(crate) fn fault_when(&self, request: &str, fault: Fault) {
+        self.state().lasting.push((request.to_owned(), fault));
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
     }
 
     /// Method and path of each request, with shortened digests.
@@ -199,8 +210,11 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     let fault = {
         let mut state = shared.state.lock().unwrap();
         let number = state.log.len();
-        state.log.push(format!("{} {}", head.method, shortened(head.uri.path())));
-        state.faults.get(&number).copied()
+        let line = format!("{} {}", head.method, shortened(head.uri.path()));
+        let lasting = state.lasting.iter().find(|(request, _)| line.starts_with(request));
+        let fault = lasting.map(|(_, fault)| *fault).or_else(|| state.faults.get(&number).copied());
+        state.log.push(line);
+        fault
     };
     let (mut hash, mut body, mut length) = (Sha256::new(), Vec::new(), 0);
     while let Some(frame) = incoming.frame().await {
@@ -273,6 +287,7 @@ fn instead(shared: &Shared, fault: Fault, asked: &store::Asked<'_>) -> Option<Re
         Fault::Forbidden => Some(Reply::error(StatusCode::FORBIDDEN, "DENIED")),
         Fault::TooMany => Some(too_many()),
         Fault::TooManyRetryAfter => Some(too_many().header("retry-after", "1")),
+        Fault::NotFound => Some(Reply::error(StatusCode::NOT_FOUND, "UNKNOWN")),
         Fault::Internal => Some(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "<html>oops</html>")),
         Fault::StaleTags => {
             let mut state = shared.state.lock().unwrap();

@@ -70,7 +70,11 @@ fn deletes_an_image_before_its_index_its_bundles_and_its_signature() {
     all.extend(published(20, &[&version_tag(3, 2)], OLD - 24));
     let plan = decide(&all, &policy());
     assert_eq!(deleted(&plan), [10, 12, 11, 13]);
-    assert_eq!(reason(&plan, 10), ("old", "it is older than 90d and no host runs its kernel"));
+    assert_eq!(reason(&plan, 10), ("old", "it is older than 90d"));
+    let kernel = version_tag(3, 4).split_once("_kernel-").unwrap().1.parse().unwrap();
+    let keep_kernels = vec![HostKernel { kernel, seen: "stable".into() }];
+    let plan_for_hosts = decide(&all, &RetentionPolicy { keep_kernels, ..policy() });
+    assert_eq!(reason(&plan_for_hosts, 10), ("old", "it is older than 90d and no host runs its kernel"));
     assert_eq!(
         reason(&plan, 11),
         ("with", &*format!("it belongs to {}, which is deleted", digest(10).short()))
@@ -147,6 +151,20 @@ fn equal_dates_are_ranked_by_kernel_version() {
     let mut gone = deleted(&decide(&all, &RetentionPolicy { keep_newest: 2, ..policy() }));
     gone.sort_unstable();
     assert_eq!(gone, [3, 9]);
+}
+
+#[test]
+fn evidence_with_a_version_tag_does_not_count_as_an_image() {
+    let mut all = vec![stored(1, &[&version_tag(3, 0)], OLD), stored(2, &["stable"], 1)];
+    for (number, kernel) in [(10, 2), (11, 4), (12, 6)] {
+        let mut evidence = referrer(number, 2, OLD);
+        evidence.tags = [version_tag(3, kernel)].into();
+        all.push(evidence);
+    }
+    let plan = decide(&all, &RetentionPolicy { minimum: 2, ..policy() });
+    assert_eq!((reason(&plan, 1).0, reason(&plan, 10).0), ("newest", "needed"));
+    let plan = decide(&all, &RetentionPolicy { keep_newest: 0, minimum: 2, ..policy() });
+    assert_eq!(plan.rejections(), [PlanRejection::TooFew { left: 1, minimum: 2 }]);
 }
 
 #[test]

@@ -79,7 +79,13 @@ fn newest_survive(
     kept: &BTreeSet<&Digest>,
 ) -> Result<(), String> {
     let mut groups: BTreeMap<(String, String), Vec<&StoredManifest>> = BTreeMap::new();
-    for stored in all {
+    let is_evidence = |stored: &StoredManifest| {
+        let names_other = |tag: &String| tag.starts_with("sha256-") && !tag.contains(stored.digest.hex());
+        stored.info.kind == ManifestKind::Signature
+            || stored.info.subject.is_some()
+            || stored.tags.iter().any(names_other)
+    };
+    for stored in all.iter().filter(|stored| !is_evidence(stored)) {
         let targets: BTreeSet<(String, String)> = stored
             .tags
             .iter()
