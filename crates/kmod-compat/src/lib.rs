@@ -7,10 +7,12 @@ mod arch;
 mod checksum;
 mod declared;
 mod fedora;
+mod fedora_keys;
 mod kernel;
 mod keys;
 mod matrix;
 mod meta;
+mod nevra;
 pub mod toml_document;
 mod verdict;
 mod zfs;
@@ -19,6 +21,7 @@ pub use arch::{Arch, ParseArchError};
 pub use checksum::{ParseTarballSha256Error, TarballSha256};
 pub use declared::{DeclaredRelease, Disagreement, ReleaseStatements, SignedChecksum};
 pub use fedora::{FedoraVersion, ParseFedoraVersionError};
+pub use fedora_keys::{FedoraKey, FedoraKeys, FedoraKeysError};
 pub use kernel::{
     KernelRelease, KernelSeries, KernelVersionPrefix, ParseKernelReleaseError, ParseKernelSeriesError,
     ParseKernelVersionPrefixError,
@@ -29,6 +32,7 @@ pub use matrix::{
     MetaConflict, MissingRows, Severity, UnlistedReleasePolicy,
 };
 pub use meta::{Meta, MetaError};
+pub use nevra::{Nevra, ParseNevraError};
 pub use verdict::{Incompatibility, IncompatibilityCause, Verdict};
 pub use zfs::{ParseZfsLineError, ParseZfsVersionError, ZfsLine, ZfsVersion};
 

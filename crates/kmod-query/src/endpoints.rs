@@ -1,4 +1,6 @@
-use kmod_compat::FedoraVersion;
+use std::collections::BTreeMap;
+
+use kmod_compat::{FedoraKeys, FedoraVersion};
 
 /// Upstream addresses. Each can be replaced, for example by a mirror. A trailing slash is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Endpoints {
     pub coreos_pool: String,
     /// The package store of Fedora's build system.
     pub koji: String,
+    /// Of the keys that sign Fedora's packages; they are part of Koji's paths.
+    pub signing_key_ids: BTreeMap<FedoraVersion, String>,
     /// The image repository of Fedora CoreOS. If it is not the default, it replaces the repository in the metadata;
     /// the digest stays.
     pub coreos_image: String,
@@ -37,6 +41,7 @@ impl Default for Endpoints {
             updates_archive: "https://fedoraproject-updates-archive.fedoraproject.org/fedora".to_owned(),
             coreos_pool: "https://kojipkgs.fedoraproject.org/repos-dist/coreos-pool/latest".to_owned(),
             koji: "https://kojipkgs.fedoraproject.org/packages".to_owned(),
+            signing_key_ids: BTreeMap::new(),
             coreos_image: COREOS_IMAGE.to_owned(),
             builder_image: "quay.io/fedora/fedora:{fedora}".to_owned(),
         }
@@ -44,6 +49,11 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
+    #[must_use]
+    pub fn with_keys(self, keys: &FedoraKeys) -> Self {
+        Self { signing_key_ids: keys.iter().map(|key| (key.fedora, key.short_id())).collect(), ..self }
+    }
+
     pub fn builder_image(&self, fedora: FedoraVersion) -> String {
         self.builder_image.replace("{fedora}", &fedora.to_string())
     }

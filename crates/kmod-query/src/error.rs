@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kmod_compat::Nevra;
 use miette::Diagnostic;
 
 use crate::coreos::KernelUnknown;
@@ -115,11 +116,11 @@ pub enum QueryError {
     #[diagnostic(help(
         "upstream deletes old kernel packages: build for a newer kernel, or keep a copy and give its URL"
     ))]
-    KernelRpmGone { nevra: String, tried: Vec<FailedLookup> },
+    KernelRpmGone { nevra: Nevra, tried: Vec<FailedLookup> },
     /// No repository has the package, but at least one request failed.
     #[error("cannot tell whether {nevra} still exists{}", list(tried))]
     #[diagnostic(help("some package repositories failed; try again later"))]
-    KernelRpmUncertain { nevra: String, tried: Vec<FailedLookup> },
+    KernelRpmUncertain { nevra: Nevra, tried: Vec<FailedLookup> },
     #[error("cannot set up the HTTP client: {reason}")]
     #[diagnostic(help("check the TLS certificates and the proxy settings of this machine"))]
     Client { reason: String },

@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 
 use crate::error::error_chain;
+use crate::reference::is_loopback;
 use crate::retry::{RetryPolicy, retry_after};
 use crate::stats::{RequestCounter, RequestStats};
 use crate::{FormatError, QueryError, RequestInfo};
@@ -44,7 +45,7 @@ impl Default for HttpOptions {
     }
 }
 
-/// The settings of every HTTP client: user agent, connection timeout, no redirection from https to http.
+/// The settings of every HTTP client: user agent, connection timeout, no redirection to plain HTTP.
 pub fn client_builder(connect_timeout: Duration) -> ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("zfs-kmods/", env!("CARGO_PKG_VERSION")))
@@ -239,14 +240,25 @@ impl HttpResponse {
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if secure && attempt.url().scheme() != "https" {
-        attempt.error("refused to be redirected from https to http")
+    let from_here = attempt.previous().iter().all(is_loopback_url);
+    if !(attempt.url().scheme() == "https" || from_here && is_loopback_url(attempt.url())) {
+        attempt.error("refused to be redirected to plain HTTP")
     } else if attempt.previous().len() > 10 {
         attempt.error("redirected more than ten times")
     } else {
         attempt.follow()
     }
+}
+
+fn is_loopback_url(url: &reqwest::Url) -> bool {
+    url.host_str().is_some_and(is_loopback)
+}
+
+/// Whether a URL is `https`, or on this machine.
+pub fn is_protected(url: &str) -> bool {
+    url.parse().is_ok_and(|url: reqwest::Url| {
+        url.scheme() == "https" || url.scheme() == "http" && is_loopback_url(&url)
+    })
 }
 
 /// The error of a request without a complete response. The URL is in `request`.

@@ -7,12 +7,13 @@
 //! * updates-archive: all packages in one directory `N/ARCH/`, 403 for missing ones
 //!   ([okd-project/okd#1667](https://github.com/okd-project/okd/issues/1667)); no packages of the initial release;
 //! * coreos-pool: `ARCH/Packages/k/`, as in fedora-coreos-config's `check-new-rpm-urls.py`;
-//! * koji: `kernel/VERSION/RELEASE/ARCH/`; packages are deleted after a while.
+//! * koji: signed copies in `kernel/VERSION/RELEASE/data/signed/KEYID/ARCH/`, unsigned ones in
+//!   `kernel/VERSION/RELEASE/ARCH/`; both are deleted after a while.
 
 use std::fmt;
 
 use futures_util::{StreamExt, stream};
-use kmod_compat::{FedoraVersion, KernelRelease};
+use kmod_compat::{FedoraVersion, KernelRelease, Nevra};
 
 use crate::endpoints::join;
 use crate::{Endpoints, Http, QueryError, RequestInfo};
@@ -27,21 +28,32 @@ pub enum PackageRepository {
     /// All packages that were ever an update.
     UpdatesArchive,
     CoreOsPool,
+    KojiSigned,
+    /// Without signatures.
     Koji,
 }
 
 impl PackageRepository {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Updates,
         Self::Releases,
         Self::Development,
         Self::UpdatesArchive,
         Self::CoreOsPool,
+        Self::KojiSigned,
         Self::Koji,
     ];
 
-    fn url(self, endpoints: &Endpoints, kernel: &KernelRelease, fedora: FedoraVersion, file: &str) -> String {
+    /// `None` if the repository cannot have the file.
+    fn url(
+        self,
+        endpoints: &Endpoints,
+        kernel: &KernelRelease,
+        fedora: FedoraVersion,
+        file: &str,
+    ) -> Option<String> {
         let arch = kernel.arch();
+        let build = format!("kernel/{}/{}", kernel.version(), kernel.release());
         let tree = |kind: &str| format!("{kind}/{fedora}/Everything/{arch}/os/Packages/k");
         let (base, folder) = match self {
             Self::Updates => (&endpoints.fedora, format!("updates/{fedora}/Everything/{arch}/Packages/k")),
@@ -49,11 +61,13 @@ impl PackageRepository {
             Self::Development => (&endpoints.fedora, tree("development")),
             Self::UpdatesArchive => (&endpoints.updates_archive, format!("{fedora}/{arch}")),
             Self::CoreOsPool => (&endpoints.coreos_pool, format!("{arch}/Packages/k")),
-            Self::Koji => {
-                (&endpoints.koji, format!("kernel/{}/{}/{arch}", kernel.version(), kernel.release()))
+            Self::KojiSigned => {
+                let key = endpoints.signing_key_ids.get(&fedora)?;
+                (&endpoints.koji, format!("{build}/data/signed/{key}/{arch}"))
             }
+            Self::Koji => (&endpoints.koji, format!("{build}/{arch}")),
         };
-        join(base, &format!("{folder}/{file}"))
+        Some(join(base, &format!("{folder}/{file}")))
     }
 }
 
@@ -65,6 +79,7 @@ impl fmt::Display for PackageRepository {
             Self::Development => "Fedora development",
             Self::UpdatesArchive => "updates archive",
             Self::CoreOsPool => "CoreOS pool",
+            Self::KojiSigned => "build system, signed",
             Self::Koji => "build system",
         })
     }
@@ -90,19 +105,19 @@ impl KernelPackage {
     }
 
     /// Variants have packages of their own: `kernel-debug-devel`.
-    pub fn nevra(self, kernel: &KernelRelease) -> String {
+    pub fn nevra(self, kernel: &KernelRelease) -> Nevra {
         let name = match kernel.variant() {
             Some(variant) => format!("kernel-{variant}-{}", self.suffix()),
             None => format!("kernel-{}", self.suffix()),
         };
-        format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch())
+        let text = format!("{name}-{}-{}.{}", kernel.version(), kernel.release(), kernel.arch());
+        text.parse().expect("all parts of a kernel release are parts of a package's name")
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct KernelRpm {
-    /// `kernel-devel-6.17.8-300.fc43.x86_64`.
-    pub nevra: String,
+    pub nevra: Nevra,
     pub url: String,
     pub repository: PackageRepository,
 }
@@ -132,7 +147,7 @@ pub fn addresses(
     let file = format!("{}.rpm", package.nevra(kernel));
     PackageRepository::ALL
         .into_iter()
-        .map(|repository| (repository, repository.url(endpoints, kernel, fedora, &file)))
+        .filter_map(|repository| Some((repository, repository.url(endpoints, kernel, fedora, &file)?)))
         .collect()
 }
 
@@ -209,7 +224,8 @@ mod tests {
     #[test]
     fn the_addresses_in_order() {
         let kernel = "6.17.8-300.fc43.aarch64".parse().unwrap();
-        let urls = addresses(&Endpoints::default(), KernelPackage::Devel, &kernel, "44".parse().unwrap());
+        let endpoints = Endpoints::default().with_keys(&kmod_compat::FedoraKeys::embedded().unwrap());
+        let urls = addresses(&endpoints, KernelPackage::Devel, &kernel, "44".parse().unwrap());
         let urls: Vec<String> =
             urls.into_iter().map(|(repository, url)| format!("{repository}: {url}")).collect();
         insta::assert_snapshot!(urls.join("\n"), @"
@@ -218,6 +234,7 @@ mod tests {
         Fedora development: https://dl.fedoraproject.org/pub/fedora/linux/development/43/Everything/aarch64/os/Packages/k/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         updates archive: https://fedoraproject-updates-archive.fedoraproject.org/fedora/43/aarch64/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         CoreOS pool: https://kojipkgs.fedoraproject.org/repos-dist/coreos-pool/latest/aarch64/Packages/k/kernel-devel-6.17.8-300.fc43.aarch64.rpm
+        build system, signed: https://kojipkgs.fedoraproject.org/packages/kernel/6.17.8/300.fc43/data/signed/31645531/aarch64/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         build system: https://kojipkgs.fedoraproject.org/packages/kernel/6.17.8/300.fc43/aarch64/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         ");
     }
@@ -232,7 +249,7 @@ mod tests {
             (ModulesCore, "6.17.8-300.fc43.x86_64", "kernel-modules-core-6.17.8-300.fc43.x86_64"),
             (ModulesCore, "6.17.8-300.fc43.aarch64+16k", "kernel-16k-modules-core-6.17.8-300.fc43.aarch64"),
         ] {
-            assert_eq!(package.nevra(&kernel.parse().unwrap()), expected);
+            assert_eq!(package.nevra(&kernel.parse().unwrap()).as_str(), expected);
         }
     }
 }

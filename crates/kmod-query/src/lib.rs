@@ -26,7 +26,7 @@ pub use coreos::{CoreOsRelease, CoreOsVersion, KernelSource, KernelUnknown, Stre
 pub use digest::{Digest, ParseDigestError};
 pub use endpoints::Endpoints;
 pub use error::{FormatError, QueryError, RequestInfo, error_chain};
-pub use http::{Http, HttpOptions, client_builder};
+pub use http::{Http, HttpOptions, client_builder, is_protected};
 pub use image::{ResolvedImage, SourceImage};
 pub use kernel_packages::{KernelPackage, KernelRpm, PackageRepository};
 pub use link::link_target;

@@ -5,6 +5,7 @@ use clap::Args;
 use jiff::Timestamp;
 use miette::{Result, WrapErr as _};
 
+use super::args::isolation::IsolationArgs;
 use super::args::signing::SigningArgs;
 use super::args::upstream::UpstreamArgs;
 use super::view::boot_test::BootTestReport;
@@ -77,6 +78,9 @@ pub struct BootTestArgs {
     /// Write what the guest says to this file, also when it passes
     #[arg(long, value_name = "FILE")]
     keep_console: Option<PathBuf>,
+
+    #[command(flatten)]
+    isolation: IsolationArgs,
 
     #[command(flatten)]
     signing: SigningArgs,
@@ -184,10 +188,11 @@ async fn assemble(
     section: &mut ProgressSection,
 ) -> Result<GuestFiles> {
     let log = upstream.cache().join("logs").join("boot-test-podman.log");
+    let (builders, packages) = (upstream.builder_policy(), upstream.kernel_packages()?);
     let upstream = upstream.connect()?;
     let distribution = match &args.root {
         Some(root) => Distribution::Root(root.clone()),
-        None => Distribution::of(&args.image, &upstream, &published.target).await?,
+        None => Distribution::of(&args.image, &upstream, &published.target, &builders).await?,
     };
     let sources = GuestSources {
         upstream: &upstream,
@@ -196,6 +201,8 @@ async fn assemble(
         distribution: &distribution,
         scratch,
         log: &log,
+        isolation: args.isolation.isolation(),
+        packages: &packages,
     };
     Ok(boot_test::assemble(published, sources, section).await?)
 }

@@ -3,23 +3,25 @@ use std::time::Instant;
 
 use clap::Args;
 use jiff::Timestamp;
-use kmod_compat::{KernelRelease, ReleaseKeys, Verdict, ZfsVersion};
+use kmod_compat::{KernelRelease, Verdict, ZfsVersion};
 use kmod_query::Upstream;
 use miette::{IntoDiagnostic as _, Result};
 
 use super::args::image_build::ImageBuildArgs;
 use super::args::inputs::InputsSource;
 use super::args::source::SourceArgs;
-use super::args::upstream;
+use super::args::upstream::{self, UpstreamArgs};
 use super::publish::{self, PublishOptions};
 use super::view::{BuildReport, BuildResult, NamedImage};
 use super::{CommandContext, CommandOutcome, verify};
 use crate::io::evidence::statement_publisher::StatementPublisher;
+use crate::io::failure;
+use crate::io::image_build::{self, ImageBuildOptions};
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
-use crate::io::{failure, image_build};
 use crate::io::{inputs, resolve};
+use crate::model::builder_policy::InputsOrigin;
 use crate::model::ci_report::FindingKind;
 use crate::model::config::Config;
 use crate::model::evidence::{EvidenceKind, lifecycle};
@@ -97,6 +99,10 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
         args.options.check_signer().await?;
         args.options.check_channel(config)?;
     }
+    let origin = match &args.inputs {
+        Some(source) => source.origin(args.build.trust_inputs)?,
+        None => InputsOrigin::Local,
+    };
     let inputs = match resolve_inputs(&args, context).await? {
         Ok(inputs) => inputs,
         Err(NotBuilt { kind, reason, verdict }) => {
@@ -110,7 +116,8 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     {
         return publish_and_show(&args, inputs.target(), directory, result, output).await;
     }
-    let built = build(&inputs, kept, &args, &upstream.cache(), config).await;
+    let options = args.build.options(Reuse::Layers, upstream, config.matrix()?, origin)?;
+    let built = build(&inputs, kept, &options).await;
     if let Some(reason) = failed_attempt(&built) {
         record_attempt(&args, &inputs, reason).await;
     }
@@ -217,8 +224,7 @@ async fn resolve_inputs(args: &BuildArgs, context: &CommandContext) -> Result<Re
     }
     let CommandContext { upstream: addresses, config, .. } = context;
     let upstream = addresses.connect()?;
-    let (keys, cache) = (addresses.openzfs_keys(config)?, addresses.cache());
-    let result = plan_one(args, config, &upstream, &keys, &cache).await;
+    let result = plan_one(args, config, &upstream, addresses).await;
     upstream::report_usage(&upstream);
     result
 }
@@ -227,9 +233,10 @@ async fn plan_one(
     args: &BuildArgs,
     config: &Config,
     upstream: &Upstream,
-    keys: &ReleaseKeys,
-    cache: &Path,
+    addresses: &UpstreamArgs,
 ) -> Result<Result<BuildInputs, NotBuilt>> {
+    let (keys, packages, cache) =
+        (addresses.openzfs_keys(config)?, addresses.kernel_packages()?, addresses.cache());
     let mut matrix = config.matrix()?;
     let source = async {
         if let Some(kernel) = &args.kernel {
@@ -241,13 +248,13 @@ async fn plan_one(
     let (source, zfs) =
         futures_util::future::join(source, resolve::openzfs(upstream, &matrix, args.zfs)).await;
     let ((kernel, fedora, image), zfs) = (source.map_err(|error: resolve::ResolveError| error)?, zfs?);
-    let declared = resolve::declare(upstream, keys, &mut matrix, &zfs, cache).await?;
+    let declared = resolve::declare(upstream, &keys, &mut matrix, &zfs, &cache).await?;
     match matrix.verdict(zfs.version, &kernel) {
         Verdict::Incompatible(reason) => Ok(Err((&reason).into())),
         Verdict::Compatible => {
             let known = PartialInputs::new(&matrix, &zfs, &kernel, fedora, args.compression, image)?;
             let known = PartialInputs { declared, ..known };
-            Ok(Ok(resolve::inputs(upstream, known).await?))
+            Ok(Ok(resolve::inputs(upstream, known, &packages, &cache).await?))
         }
     }
 }
@@ -256,13 +263,10 @@ async fn plan_one(
 async fn build(
     inputs: &BuildInputs,
     directory: Option<&Path>,
-    args: &BuildArgs,
-    cache: &Path,
-    config: &Config,
+    options: &ImageBuildOptions,
 ) -> Result<Result<BuildResult, Box<VerificationReport>>> {
     let started = Instant::now();
-    let matrix = config.matrix()?;
-    let image = image_build::build(inputs, &args.build.options(Reuse::Layers, cache, &matrix)).await?;
+    let image = image_build::build(inputs, options).await?;
 
     let section = ProgressSection::begin(ProgressOutput::detect(), "Verifying the image");
     let verified = match verify::contract(&image.built.pinned(), Some(&inputs.target())).await?.verified() {

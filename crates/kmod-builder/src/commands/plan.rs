@@ -68,6 +68,10 @@ pub struct PlanArgs {
     #[arg(long, env = "ZFS_KMODS_FORCE")]
     force: bool,
 
+    /// Plan from the inputs of a published image although its provenance is not verified
+    #[arg(long, requires = "inputs")]
+    trust_inputs: bool,
+
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -124,9 +128,10 @@ impl PlanArgs {
 pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, config, output, .. } = context;
     if let Some(inputs) = args.inputs() {
-        return plan_inputs(&inputs.parse().into_diagnostic()?, output).await;
+        return plan_inputs(&inputs.parse().into_diagnostic()?, args.trust_inputs, output).await;
     }
-    let (cache, keys, upstream) = (upstream.cache(), upstream.openzfs_keys(config)?, upstream.connect()?);
+    let (packages, cache) = (upstream.kernel_packages()?, upstream.cache());
+    let (keys, upstream) = (upstream.openzfs_keys(config)?, upstream.connect()?);
     let mut matrix = config.matrix()?;
     let now = Timestamp::now();
     let (sources, arches) = (args.sources(config)?, args.arches(config));
@@ -154,6 +159,7 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
         channel: channel.unwrap_or(Channel::Stream(Stream::Stable)),
         now,
         force: args.force,
+        packages: &packages,
     };
     let plan = planner.plan(&sources, &choice, &mut matrix, unresolved).await?;
     upstream::report_usage(&upstream);
@@ -173,7 +179,12 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
 }
 
 /// Plans the one target whose inputs are given.
-async fn plan_inputs(source: &InputsSource, output: &StandardOutput) -> Result<CommandOutcome> {
+async fn plan_inputs(
+    source: &InputsSource,
+    trust_inputs: bool,
+    output: &StandardOutput,
+) -> Result<CommandOutcome> {
+    source.origin(trust_inputs)?;
     let inputs = source.read().await?;
     let (target, reason) = (inputs.target(), "requested with --inputs".to_owned());
     let decision = BuildDecision::Build { inputs: Box::new(inputs), reason };

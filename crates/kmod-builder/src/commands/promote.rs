@@ -147,7 +147,8 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Promoting {}", args.image));
     let access = if args.dry_run { Access::Pull } else { Access::Push };
     let registry = RegistryWriter::open(&registry::connect(), repository, access).await?;
-    let (checks, history) = examine(&registry, &args.image, &trust, now).await?;
+    let (checks, history) =
+        examine(&registry, &args.image, &trust, now, context.upstream.allow_unsigned_headers).await?;
     let of = match &args.channel {
         ChannelChoice::Of(of) => Some(of.clone()),
         ChannelChoice::None => None,
@@ -213,6 +214,7 @@ async fn examine(
     image: &DigestRef,
     trust: &TrustPolicy,
     now: Timestamp,
+    allow_unsigned: bool,
 ) -> Result<(PromotionChecks, ImageHistory)> {
     let images = ImageStore::Registry(registry.clone());
     let name = ImageRef {
@@ -225,7 +227,7 @@ async fn examine(
     let history =
         history.map_err(|reason| miette::miette!("cannot read the history of {image}: {reason}"))?;
     let repository = registry.repository().to_string();
-    Ok((PromotionChecks::new(&repository, &inspection, &evidence, trust, now), history))
+    Ok((PromotionChecks::new(&repository, &inspection, &evidence, trust, now, allow_unsigned), history))
 }
 
 /// Run and commit in GitHub Actions, else time and digest.

@@ -38,7 +38,7 @@ pub struct ReproduceArgs {
     #[arg(
         long,
         value_name = "IMAGE",
-        conflicts_with_all = ["keep_containers", "no_compiler_cache", "jobs", "work_directory", "public_key", "identity_repo"]
+        conflicts_with_all = ["keep_containers", "no_compiler_cache", "jobs", "work_directory", "trust_inputs", "isolation", "public_key", "identity_repo"]
     )]
     with: Option<ImageRef>,
 
@@ -65,6 +65,7 @@ pub async fn run(args: ReproduceArgs, context: &CommandContext) -> Result<Comman
 async fn reproduce(args: &ReproduceArgs, context: &CommandContext) -> Result<ReproduceReport> {
     let CommandContext { upstream, config, .. } = context;
     let trust = args.trust.policy_for(&args.image.store, config).await?;
+    let origin = inputs::origin(&args.image, trust.is_some(), args.building.trust_inputs)?;
     let images = ImageStore::open(&args.image.store).await?;
     let (image, inputs) = inputs::of(&images, &args.image, trust.as_ref()).await?;
     let (tool, ours) = (&inputs.tool, env!("CARGO_PKG_VERSION"));
@@ -73,8 +74,7 @@ async fn reproduce(args: &ReproduceArgs, context: &CommandContext) -> Result<Rep
             "the image was composed by zfs-kmods {tool}, and this is {ours}: a difference may come from the program"
         ));
     }
-    let (cache, matrix) = (upstream.cache(), config.matrix()?);
-    let options = args.building.options(Reuse::Nothing, &cache, &matrix);
+    let options = args.building.options(Reuse::Nothing, upstream, config.matrix()?, origin)?;
     let composed = image_build::build(&inputs, &options).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport::new(image, None, comparison))

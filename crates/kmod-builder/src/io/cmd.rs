@@ -8,10 +8,16 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
+use super::environment;
+
 /// Lines shown of a failed program's standard error.
 const TAIL: usize = 20;
 /// Bytes. Longer lines are split, to limit memory.
 const LONGEST_LINE: usize = 16 << 20;
+
+/// Variables that every program inherits. Keys, passwords and tokens are in others.
+const INHERITED: [&str; 10] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TERM"];
 
 /// A program and its arguments as data; `Display` uses shell syntax.
 ///
@@ -22,12 +28,19 @@ pub struct Cmd {
     arguments: Vec<OsString>,
     directory: Option<PathBuf>,
     input: Option<Vec<u8>>,
+    inherited: &'static [&'static str],
 }
 
 impl Cmd {
     /// Found on `PATH` unless it is a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { program: program.as_ref().to_owned(), arguments: Vec::new(), directory: None, input: None }
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            directory: None,
+            input: None,
+            inherited: &[],
+        }
     }
 
     #[must_use]
@@ -52,6 +65,13 @@ impl Cmd {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
+        self
+    }
+
+    /// Further variables that the program inherits; `NAME*` stands for all that begin with `NAME`.
+    #[must_use]
+    pub const fn inherit(mut self, names: &'static [&'static str]) -> Self {
+        self.inherited = names;
         self
     }
 
@@ -80,6 +100,8 @@ impl Cmd {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            .env_clear()
+            .envs(environment::matching(&[&INHERITED, self.inherited].concat()))
             .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -223,4 +245,27 @@ pub enum CmdError {
     Failed { cmd: String, status: ExitStatus, tail: String },
     #[error("could not run `{cmd}`")]
     Io { cmd: String, source: std::io::Error },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn programs_inherit_only_named_variables() {
+        // cargo sets some for every test.
+        let names = |text: &str| {
+            let mut names: Vec<_> =
+                text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
+            names.retain(|name| name.starts_with("CARGO"));
+            names
+        };
+        assert_eq!(names(&Cmd::new("env").read().await.unwrap()), Vec::<String>::new());
+        let inherited =
+            Cmd::new("env").inherit(&["CARGO_PKG_NAME", "CARGO_MANIFEST_*"]).read().await.unwrap();
+        let inherited = names(&inherited);
+        assert!(inherited.contains(&"CARGO_PKG_NAME".to_owned()), "{inherited:?}");
+        assert!(inherited.contains(&"CARGO_MANIFEST_DIR".to_owned()), "{inherited:?}");
+        assert!(!inherited.contains(&"CARGO_PKG_VERSION".to_owned()), "{inherited:?}");
+    }
 }

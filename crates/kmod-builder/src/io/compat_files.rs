@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kmod_compat::{AddRowError, CompatMatrix, DeclaredRelease, MatrixError, ReleaseKeys, ReleaseKeysError};
+use kmod_compat::{
+    AddRowError, CompatMatrix, DeclaredRelease, FedoraKeys, FedoraKeysError, MatrixError, ReleaseKeys,
+    ReleaseKeysError,
+};
 
 use super::atomic_file;
 use crate::model::config::Config;
@@ -17,6 +20,14 @@ pub fn built_in_keys_and(files: &[PathBuf]) -> Result<ReleaseKeys, CompatFileErr
         keys.extend(read_keys(file)?);
     }
     Ok(keys)
+}
+
+/// Without a file, the keys that are built in.
+pub fn read_fedora_keys(file: Option<&Path>) -> Result<FedoraKeys, CompatFileError> {
+    match file {
+        None => Ok(FedoraKeys::embedded()?),
+        Some(file) => Ok(FedoraKeys::parse(&name(file), &read(file)?)?),
+    }
 }
 
 /// A file that rows are added to.
@@ -68,6 +79,9 @@ pub enum CompatFileError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Keys(#[from] ReleaseKeysError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    FedoraKeys(#[from] FedoraKeysError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Matrix(#[from] MatrixError),

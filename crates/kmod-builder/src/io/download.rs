@@ -28,6 +28,9 @@ pub async fn file(
     {
         return Ok(expected.clone());
     }
+    if !kmod_query::is_protected(url) {
+        return Err(DownloadError::Unprotected { url: url.to_owned() });
+    }
     section.line(&format!("fetching {url}"));
     let client = kmod_query::client_builder(Duration::from_secs(10))
         .read_timeout(Duration::from_mins(1))
@@ -102,6 +105,9 @@ pub enum DownloadError {
     #[error("could not fetch {url}")]
     #[diagnostic(help("check the network; `--help` lists the flags that name other addresses"))]
     Network { url: String, source: reqwest::Error },
+    #[error("{url} is not fetched, because plain HTTP does not protect it")]
+    #[diagnostic(help("use https; http is accepted only for this machine"))]
+    Unprotected { url: String },
     #[error("{url} answered {status}")]
     #[diagnostic(help("what is pinned may be gone upstream; plan again for what is there now"))]
     Status { url: String, status: reqwest::StatusCode },
@@ -127,7 +133,9 @@ impl DownloadError {
             Self::Status { status, .. } => {
                 status.is_server_error() || *status == reqwest::StatusCode::TOO_MANY_REQUESTS
             }
-            Self::TooLarge { .. } | Self::OtherContent { .. } | Self::Io(_) => false,
+            Self::Unprotected { .. } | Self::TooLarge { .. } | Self::OtherContent { .. } | Self::Io(_) => {
+                false
+            }
         }
     }
 }
@@ -165,6 +173,29 @@ mod tests {
         )
         .await;
         assert_eq!((result.unwrap(), content.as_slice(), files), (digest, b"content".as_slice(), 1));
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_used_on_this_machine_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let section = ProgressSection::begin(ProgressOutput::Plain, "Testing");
+        for url in
+            ["http://example.org/x", "http://127.0.0.1.example.org/x", "file:///etc/passwd", "ftp://a/b"]
+        {
+            let result = file(url, &folder.path().join("x"), None, &section).await;
+            assert!(matches!(result, Err(DownloadError::Unprotected { .. })), "{url}: {result:?}");
+        }
+        let server = MockServer::start().await;
+        let away = ResponseTemplate::new(302).insert_header("location", "http://192.0.2.1/x");
+        Mock::given(path("/x")).respond_with(away).mount(&server).await;
+        let url = format!("{}/x", server.uri());
+        let error = fetch_once(&url, &folder.path().join("x")).await.unwrap_err();
+        assert!(format!("{error:?}").contains("refused to be redirected to plain HTTP"), "{error:?}");
+    }
+
+    async fn fetch_once(url: &str, path: &Path) -> Result<Digest, DownloadError> {
+        let client = kmod_query::client_builder(Duration::from_secs(1)).build().unwrap();
+        super::fetch(&client, url, path, None).await
     }
 
     #[tokio::test]

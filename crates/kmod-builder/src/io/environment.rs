@@ -4,9 +4,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
 use secrecy::SecretString;
 
 use crate::model::ci_report;
+use crate::model::podman::Isolation;
 
 /// `None` if unset, empty or not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
@@ -19,6 +21,18 @@ pub fn path(name: &str) -> Option<PathBuf> {
 
 pub fn secret(name: &str) -> Option<SecretString> {
     variable(name).filter(|text| !text.trim().is_empty()).map(SecretString::from)
+}
+
+/// The set variables with these names; a name that ends in `*` stands for all that begin with it.
+pub fn matching(names: &[&str]) -> Vec<(OsString, OsString)> {
+    let is_named = |variable: &OsString| {
+        let variable = variable.to_string_lossy();
+        names.iter().any(|name| match name.strip_suffix('*') {
+            Some(beginning) => variable.starts_with(beginning),
+            None => variable == *name,
+        })
+    };
+    std::env::vars_os().filter(|(variable, _)| is_named(variable)).collect()
 }
 
 pub fn os_variable(name: &str) -> Option<OsString> {
@@ -57,6 +71,12 @@ pub fn run_url() -> Option<String> {
 pub fn promotion_channel() -> Option<String> {
     let [branch, requested] = ["GITHUB_REF_NAME", "ZFS_KMODS_CHANNEL"].map(variable);
     ci_report::promotion_channel(branch.as_deref(), requested.as_deref())
+}
+
+/// podman's own variable (buildah(1)).
+pub fn isolation() -> Isolation {
+    let named = variable("BUILDAH_ISOLATION").and_then(|name| Isolation::from_str(&name, true).ok());
+    named.unwrap_or_default()
 }
 
 /// Default of `--cache` (XDG Base Directory Specification).

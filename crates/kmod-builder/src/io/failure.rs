@@ -11,6 +11,7 @@ use crate::io::evidence::builder::EvidenceError;
 use crate::io::evidence::signer::SignerError;
 use crate::io::github::GithubError;
 use crate::io::image_rpms::ImageRpmsError;
+use crate::io::kernel_rpm::KernelRpmError;
 use crate::io::podman::PodmanError;
 use crate::io::publish::PublishError;
 use crate::io::registry::{RegistryError, RegistryErrorKind};
@@ -73,7 +74,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
         || error.is::<PartialInputsError>()
     {
         FindingKind::UnverifiedRelease
-    } else if error.is::<ResolveError>() {
+    } else if error.is::<ResolveError>() || error.is::<KernelRpmError>() {
         FindingKind::Upstream
     } else if error.is::<ImageRpmsError>() {
         FindingKind::Contract
@@ -109,7 +110,9 @@ fn transparent<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 
         StatementsError::Query,
         StatementsError::Download,
         GuestError::Query,
-        GuestError::Download,
+        ResolveError::KernelRpm,
+        GuestError::KernelRpm,
+        KernelRpmError::Download,
         GuestError::Podman,
         ImageRpmsError::Store,
         StoreError::Registry,
@@ -161,7 +164,7 @@ mod tests {
             (Report::from(download("https://x/kernel-devel-1.rpm", 503)), FindingKind::Upstream),
             (Report::from(download("https://x/zfs-2.4.3.tar.gz", 404)), FindingKind::Upstream),
             (
-                Report::from(GuestError::Download(download("https://x/y.rpm", 410))),
+                Report::from(GuestError::KernelRpm(download("https://x/y.rpm", 410).into())),
                 FindingKind::KernelDevelMissing,
             ),
             (Report::from(ResolveError::OtherArch), FindingKind::Upstream),

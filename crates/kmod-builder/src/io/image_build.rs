@@ -1,23 +1,26 @@
 //! Builds an image in its own directory from inputs, for `build` and `reproduce`.
 
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kmod_compat::{CompatMatrix, Verdict};
 use miette::{Context as _, IntoDiagnostic as _, Result};
 
 use super::compose::{self, ComposedImage};
+use crate::io::kernel_rpm::{self, KernelRpmError, KernelRpmRequest};
 use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::workspace::Workspace;
-use crate::io::{download, rpm, tarball};
-use crate::model::Digest;
+use crate::io::{download, tarball};
+use crate::model::builder_policy::{BuilderPolicy, InputsOrigin};
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::inputs::BuildInputs;
+use crate::model::podman::Isolation;
+use crate::model::rpm_signature::KernelPackagePolicy;
 
 #[derive(Clone, Debug)]
-pub struct ImageBuildOptions<'a> {
+pub struct ImageBuildOptions {
     pub keep_containers: bool,
     /// Whether `cache` keeps compiled objects for reuse.
     pub compiler_cache: bool,
@@ -26,9 +29,13 @@ pub struct ImageBuildOptions<'a> {
     pub work_directory: PathBuf,
     pub reuse: Reuse,
     /// Downloads, logs and compiled objects.
-    pub cache: &'a Path,
+    pub cache: PathBuf,
+    pub isolation: Isolation,
+    pub builders: BuilderPolicy,
+    pub origin: InputsOrigin,
+    pub packages: KernelPackagePolicy,
     /// Says whether the release may be built for the kernel.
-    pub matrix: &'a CompatMatrix,
+    pub matrix: CompatMatrix,
 }
 
 /// Dropping it removes the layout with the image.
@@ -39,8 +46,11 @@ pub struct ImageBuildResult {
 }
 
 /// Downloads the pinned files, renders, runs podman and composes the image.
-pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Result<ImageBuildResult> {
+pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions) -> Result<ImageBuildResult> {
     containerfile::check_template(inputs)?;
+    if options.origin != InputsOrigin::Verified {
+        options.builders.check(&inputs.builder_image)?;
+    }
     let output = ProgressOutput::detect();
     let workspace = Workspace::new(&options.work_directory)
         .into_diagnostic()
@@ -63,26 +73,47 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions<'_>) -> Res
 async fn prepare(
     inputs: &BuildInputs,
     workspace: &Workspace,
-    options: &ImageBuildOptions<'_>,
+    options: &ImageBuildOptions,
     section: &ProgressSection,
 ) -> Result<()> {
-    let cache = options.cache;
-    let downloads = cache.join("downloads");
-    for directory in [&downloads, &cache.join("logs"), &workspace.context()] {
+    let downloads = options.cache.join("downloads");
+    for directory in [&downloads, &options.cache.join("logs"), &workspace.context()] {
         std::fs::create_dir_all(directory).into_diagnostic()?;
     }
     let tarball = downloads.join(format!("{}.tar.gz", inputs.tarball.digest.hex()));
-    let headers = workspace.context().join(containerfile::kernel_devel_file(inputs));
-    let fetch = async |what: &str, url: &str, path: &Path, digest: Option<&Digest>| {
-        let fetched = download::file(url, path, digest, section).await;
-        fetched.wrap_err_with(|| format!("the build is pinned to {what}, which is not available"))
+    let devel = &inputs.kernel_devel;
+    let in_context = workspace.context().join(containerfile::kernel_devel_file(inputs));
+    let package = devel.digest.as_ref().map(|digest| kernel_rpm::cached(&downloads, digest));
+    let package = package.as_ref().unwrap_or(&in_context);
+    let request = KernelRpmRequest {
+        url: &devel.url,
+        nevra: &devel.nevra,
+        fedora: inputs.kernel.fedora().unwrap_or(inputs.fedora),
+        digest: devel.digest.as_ref(),
     };
-    let (archive, package) = (format!("{}.tar.gz", inputs.zfs.tag()), &inputs.kernel_devel.nevra);
-    futures_util::future::try_join(
-        fetch(&archive, &inputs.tarball.url, &tarball, Some(&inputs.tarball.digest)),
-        fetch(package, &inputs.kernel_devel.url, &headers, None),
-    )
-    .await?;
+    let lost = |what: &str| format!("the build is pinned to {what}, which is not available");
+    let archive = async {
+        let url = &inputs.tarball.url;
+        let fetched = download::file(url, &tarball, Some(&inputs.tarball.digest), section).await;
+        fetched.wrap_err_with(|| lost(&format!("{}.tar.gz", inputs.zfs.tag())))
+    };
+    let headers = async {
+        match kernel_rpm::fetch(request, package, &options.packages, section).await {
+            Err(KernelRpmError::Download(error)) => Err(error).wrap_err_with(|| lost(devel.nevra.as_str())),
+            fetched => Ok(fetched?),
+        }
+    };
+    let (_, headers) = futures_util::future::try_join(archive, headers).await?;
+    if devel.digest.is_some() && headers.signer != devel.signer {
+        return Err(miette::miette!(
+            help = "the provenance would state another signer: plan again",
+            "the inputs state another signer of {} than the package has",
+            devel.nevra
+        ));
+    }
+    if *package != in_context {
+        std::fs::copy(package, &in_context).into_diagnostic()?;
+    }
     let meta = tarball::meta(&tarball, inputs.zfs)?;
     let mut matrix = options.matrix.clone();
     if let Some(declared) = inputs.declared_release() {
@@ -91,16 +122,6 @@ async fn prepare(
     match matrix.verdict_with_meta(&meta, &inputs.kernel)? {
         Verdict::Compatible => {}
         Verdict::Incompatible(reason) => return Err(miette::miette!("{reason}")),
-    }
-    let package = rpm::read(&headers)?;
-    if package.nevra() != inputs.kernel_devel.nevra {
-        return Err(miette::miette!(
-            help = "upstream has another file under this name: plan again",
-            "{} holds the package {}, not {}",
-            inputs.kernel_devel.url,
-            package.nevra(),
-            inputs.kernel_devel.nevra
-        ));
     }
     std::fs::copy(&tarball, workspace.context().join(containerfile::tarball_file(inputs)))
         .into_diagnostic()?;
@@ -111,13 +132,17 @@ async fn prepare(
 async fn compile(
     inputs: &BuildInputs,
     workspace: &Workspace,
-    options: &ImageBuildOptions<'_>,
+    options: &ImageBuildOptions,
     output: ProgressOutput,
 ) -> Result<()> {
     let mut section = ProgressSection::begin(output, format!("Building {}", inputs.target()));
-    let podman = Podman::probe(&inputs.builder_image, &section).await?;
-    let cache = options.cache;
-    let compiler_cache = options.compiler_cache.then(|| cache.join("ccache"));
+    let podman = Podman::new(options.isolation);
+    let cache = &options.cache;
+    // A build can write into its cache whatever it likes, and later builds would use it.
+    let compiler_cache = options.compiler_cache.then(|| match options.origin {
+        InputsOrigin::Local | InputsOrigin::Verified => cache.join("ccache"),
+        InputsOrigin::Unverified => cache.join("ccache-unverified").join(inputs.digest().hex()),
+    });
     if let Some(directory) = &compiler_cache {
         std::fs::create_dir_all(directory).into_diagnostic()?;
     }

@@ -9,8 +9,9 @@ use super::layout::{Layout, LayoutError};
 use super::registry::Registry;
 use super::store::ImageStore;
 use super::{atomic_file, evidence};
+use crate::model::builder_policy::InputsOrigin;
 use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
-use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
+use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::BuildInputs;
 use crate::model::oci::Manifest;
 use crate::model::verify::CheckStatus;
@@ -18,6 +19,21 @@ use crate::model::{Digest, Target, compose};
 
 /// Bytes. Our inputs have about 1 KiB.
 const MAX_SIZE: u64 = 1 << 20;
+
+/// How far the inputs of an image are trusted. Fails if nothing may be built from them.
+pub fn origin(image: &ImageRef, verified: bool, trust_inputs: bool) -> Result<InputsOrigin> {
+    match &image.store {
+        _ if verified => Ok(InputsOrigin::Verified),
+        // The user's own files, like an inputs file.
+        ImageLocation::Layout(_) => Ok(InputsOrigin::Local),
+        ImageLocation::Registry(_) if trust_inputs => Ok(InputsOrigin::Unverified),
+        ImageLocation::Registry(_) => Err(miette!(
+            help = "`reproduce` verifies the provenance with --public-key or --identity-repo; --trust-inputs builds \
+                    without that, and then the image's publisher chooses what is compiled on this machine",
+            "the inputs of {image} are not verified, so nothing is built from them"
+        )),
+    }
+}
 
 /// Finds an image and reads its inputs.
 ///

@@ -18,6 +18,7 @@ pub mod image_diff;
 pub mod image_rpms;
 pub mod inputs;
 pub mod inspect;
+pub mod kernel_rpm;
 pub mod layer;
 pub mod layout;
 pub mod podman;

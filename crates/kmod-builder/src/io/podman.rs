@@ -13,7 +13,27 @@ use crate::model::podman::{self, Isolation, Step};
 /// Lines shown of a failed stage's log.
 const TAIL: usize = 25;
 
-#[derive(Clone, Debug)]
+/// podman's own variables and those of its libraries (podman(1), containers-registries.conf(5), storage.conf(5)).
+const VARIABLES: &[&str] = &[
+    "BUILDAH_*",
+    "CONTAINER_*",
+    "CONTAINERS_*",
+    "_CONTAINERS_*",
+    "STORAGE_*",
+    "REGISTRY_AUTH_FILE",
+    "DOCKER_CONFIG",
+    "XDG_*",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_*",
+];
+
+#[derive(Clone, Copy, Debug)]
 pub struct Podman {
     isolation: Isolation,
 }
@@ -44,28 +64,13 @@ pub enum Reuse {
 }
 
 impl Podman {
-    /// Determines the isolation of builds on this machine, with an image that the build needs anyway.
-    ///
-    /// `BUILDAH_ISOLATION`, which podman honours itself, takes precedence. Else a container is tried, then chroot where
-    /// containers cannot start (`crun: setrlimit RLIMIT_NOFILE: Operation not permitted`).
-    pub async fn probe(image: &PinnedImage, section: &ProgressSection) -> Result<Self, PodmanError> {
-        match super::environment::variable("BUILDAH_ISOLATION").as_deref() {
-            Some("chroot") => return Ok(Self { isolation: Isolation::Chroot }),
-            Some("oci" | "rootless") => return Ok(Self { isolation: Isolation::Oci }),
-            _ => {}
-        }
-        let oci = Self { isolation: Isolation::Oci };
-        let Err(refusal) = oci.output_of(image, "true").await else { return Ok(oci) };
-        let chroot = Self { isolation: Isolation::Chroot };
-        // If chroot fails too, the first error is the one to fix.
-        chroot.output_of(image, "true").await.map_err(|_| refusal)?;
-        section.line("containers cannot be started on this machine: building with a change of root instead (--isolation=chroot)");
-        Ok(chroot)
+    pub const fn new(isolation: Isolation) -> Self {
+        Self { isolation }
     }
 
     /// Output of a command in an image.
     ///
-    /// Uses `podman build`, because `podman run` does not work under every isolation.
+    /// Uses `podman build`, because `podman run` does not work under every isolation. The command has no network.
     pub async fn output_of(&self, image: &PinnedImage, command: &str) -> Result<String, PodmanError> {
         const MARK: &str = "zfs-kmods-output:";
         let folder = tempfile::tempdir()?;
@@ -73,6 +78,7 @@ impl Podman {
         std::fs::write(&containerfile, format!("FROM {image}\nRUN {command} | sed 's/^/{MARK}/'\n"))?;
         let cmd = self
             .common(&containerfile)
+            .arg("--network=none")
             .args(["--no-cache", "--force-rm", "--iidfile"])
             .arg(folder.path().join("image"))
             .args(tls_verify(image))
@@ -82,6 +88,9 @@ impl Podman {
         let output = output.map_err(|error| match error {
             CmdError::Failed { tail, .. } if podman::says_gone(&tail) => {
                 PodmanError::Gone { image: image.to_string() }
+            }
+            CmdError::Failed { tail, .. } if podman::says_no_container(&tail) => {
+                PodmanError::NoContainers { tail }
             }
             error => error.into(),
         })?;
@@ -133,6 +142,9 @@ impl Podman {
         if podman::says_gone(&tail) {
             return Err(PodmanError::Gone { image: image.to_string() });
         }
+        if podman::says_no_container(&tail) {
+            return Err(PodmanError::NoContainers { tail });
+        }
         Err(PodmanError::Stage {
             stage: if stage.is_empty() { build.stage.to_owned() } else { stage },
             tail,
@@ -140,11 +152,15 @@ impl Podman {
         })
     }
 
-    fn build_command(&self, image: &PinnedImage, build: Build<'_>) -> Cmd {
+    fn build_command(self, image: &PinnedImage, build: Build<'_>) -> Cmd {
         let mut output = std::ffi::OsString::from("type=local,dest=");
         output.push(build.destination);
         let mut cmd =
             self.common(build.containerfile).args(["--target", build.stage, "--output"]).arg(output);
+        if self.isolation == Isolation::Chroot {
+            // There is no network namespace, so dnf needs the host's.
+            cmd = cmd.arg("--network=host");
+        }
         // Containers kept after failed builds would hold gigabytes.
         cmd = cmd.args(if build.keep_containers {
             ["--rm=false", "--force-rm=false"]
@@ -166,15 +182,19 @@ impl Podman {
         cmd.args(tls_verify(image)).arg(build.context)
     }
 
-    fn common(&self, containerfile: &Path) -> Cmd {
-        Cmd::new("podman")
-            .arg("build")
-            .arg(format!("--isolation={}", self.isolation))
-            // dnf must also reach repositories on this machine.
-            .arg("--network=host")
-            .arg("--file")
-            .arg(containerfile)
+    fn common(self, containerfile: &Path) -> Cmd {
+        let cmd = command().arg("build").arg(format!("--isolation={}", self.isolation));
+        let cmd = match self.isolation {
+            Isolation::Oci => cmd,
+            // A process that may change its root again can leave the first one.
+            Isolation::Chroot => cmd.arg("--cap-drop=CAP_SYS_CHROOT"),
+        };
+        cmd.arg("--file").arg(containerfile)
     }
+}
+
+fn command() -> Cmd {
+    Cmd::new("podman").inherit(VARIABLES)
 }
 
 /// File for the id of the image that podman always creates of the exported stage.
@@ -185,7 +205,7 @@ fn image_file(build: Build<'_>) -> PathBuf {
 /// A failure only costs space until the next `podman image prune`.
 async fn remove_image(file: &Path) {
     let Ok(image) = std::fs::read_to_string(file) else { return };
-    if let Err(error) = Cmd::new("podman").args(["rmi", "--force", "--no-prune", image.trim()]).read().await {
+    if let Err(error) = command().args(["rmi", "--force", "--no-prune", image.trim()]).read().await {
         tracing::warn!(%error, "the build's image stays");
     }
 }
@@ -205,6 +225,12 @@ pub enum PodmanError {
         "what is pinned to it cannot be built any more; plan again for what is there now, or bring the image back"
     ))]
     Gone { image: String },
+    #[error("podman cannot start containers on this machine:\n\n{tail}\n")]
+    #[diagnostic(help(
+        "`--isolation chroot` (or BUILDAH_ISOLATION=chroot) builds without containers; what is built can then read and \
+         write this machine's files, so use it only for inputs that you trust"
+    ))]
+    NoContainers { tail: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cmd(#[from] CmdError),
@@ -217,6 +243,16 @@ mod tests {
     use super::*;
 
     fn argv(image: &str, keep_containers: bool, jobs: u16, reuse: Reuse) -> String {
+        argv_with(Isolation::Chroot, image, keep_containers, jobs, reuse)
+    }
+
+    fn argv_with(
+        isolation: Isolation,
+        image: &str,
+        keep_containers: bool,
+        jobs: u16,
+        reuse: Reuse,
+    ) -> String {
         let image = format!("{image}@sha256:{}", "0".repeat(64)).parse().unwrap();
         let build = Build {
             containerfile: Path::new("/b/Containerfile"),
@@ -229,13 +265,20 @@ mod tests {
             jobs: NonZeroU16::new(jobs),
             reuse,
         };
-        Podman { isolation: Isolation::Chroot }.build_command(&image, build).to_string()
+        Podman::new(isolation).build_command(&image, build).to_string()
+    }
+
+    #[test]
+    fn containers_have_their_own_network() {
+        let line = argv_with(Isolation::Oci, "registry.example.org/fedora", false, 0, Reuse::Layers);
+        assert!(line.starts_with("podman build --isolation=oci --file "), "{line}");
+        assert!(!line.contains("--network"), "{line}");
     }
 
     #[test]
     fn command_lines() {
-        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache /b/context");
-        insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true, 0, Reuse::Layers), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
-        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 3, Reuse::Nothing), @"podman build --isolation=chroot --network=host --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --rm --force-rm --volume /c/ccache:/ccache --env RPM_BUILD_NCPUS=3 --no-cache --layers=false --iidfile /b/kmod.image /b/context");
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 0, Reuse::Layers), @"podman build --isolation=chroot --cap-drop=CAP_SYS_CHROOT --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --network=host --rm --force-rm --volume /c/ccache:/ccache /b/context");
+        insta::assert_snapshot!(argv("127.0.0.1:5000/fedora", true, 0, Reuse::Layers), @"podman build --isolation=chroot --cap-drop=CAP_SYS_CHROOT --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --network=host --rm=false --force-rm=false --volume /c/ccache:/ccache --tls-verify=false /b/context");
+        insta::assert_snapshot!(argv("registry.example.org/fedora", false, 3, Reuse::Nothing), @"podman build --isolation=chroot --cap-drop=CAP_SYS_CHROOT --file /b/Containerfile --target kmod-rpms --output type=local,dest=/b/kmod --network=host --rm --force-rm --volume /c/ccache:/ccache --env RPM_BUILD_NCPUS=3 --no-cache --layers=false --iidfile /b/kmod.image /b/context");
     }
 }

@@ -16,6 +16,7 @@ use crate::model::reconcile::{
     DesiredState, DesiredTarget, FollowedSource, ObservedState, ReconcileOptions, ReconcilePlan, Source,
     SourceOrigin, SourceState, reconcile,
 };
+use crate::model::rpm_signature::KernelPackagePolicy;
 use crate::model::tags::Channel;
 use crate::model::{Compression, Target};
 
@@ -31,6 +32,7 @@ pub struct Planner<'a> {
     pub upstream: &'a Upstream,
     pub keys: &'a ReleaseKeys,
     pub cache: &'a Path,
+    pub packages: &'a KernelPackagePolicy,
     pub published: Option<&'a PublishedImages>,
     /// That names the images' own tags.
     pub channel: Channel,
@@ -211,7 +213,7 @@ impl Planner<'_> {
             let known = known.get(&target)?.clone();
             Some(async move {
                 let inputs = match known {
-                    Ok(known) => Ok(resolve::inputs(self.upstream, known).await),
+                    Ok(known) => Ok(resolve::inputs(self.upstream, known, self.packages, self.cache).await),
                     Err(error) => Err(error),
                 };
                 (target, inputs)

@@ -11,11 +11,13 @@ use kmod_query::{KernelPackage, KernelUnknown, QueryError, Stream, Upstream, Zfs
 use miette::Diagnostic;
 
 use super::environment;
+use super::kernel_rpm::{self, CheckedKernelRpm, KernelRpmError, KernelRpmRequest};
 use super::podman::{Podman, PodmanError};
 use super::progress::{self, ProgressOutput, ProgressSection};
 use super::statements::{self, StatementsError};
 use crate::model::inputs::{BuildInputs, Declaration, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::reconcile::{MissingInput, SourceState};
+use crate::model::rpm_signature::KernelPackagePolicy;
 
 #[derive(Clone, Debug)]
 pub struct ResolvedSource {
@@ -77,11 +79,11 @@ pub async fn image(upstream: &Upstream, reference: &str, arch: Arch) -> Result<R
 /// Last resort: queries the image's package database, which requires pulling the image.
 async fn kernel_by_podman(unknown: &KernelUnknown) -> Result<KernelRelease, ResolveError> {
     const QUERY: &str = "rpm -q --queryformat '%{VERSION}-%{RELEASE}.%{ARCH}\\n' kernel-core";
-    let section = ProgressSection::begin(
+    let _section = ProgressSection::begin(
         ProgressOutput::detect(),
         format!("Asking {} itself for its kernel", unknown.image),
     );
-    let podman = Podman::probe(&unknown.image, &section).await?;
+    let podman = Podman::new(environment::isolation());
     let answer = podman.output_of(&unknown.image, QUERY).await?;
     let mut kernels = answer.lines().map(str::trim).filter(|line| !line.is_empty());
     match (kernels.next().map(str::parse), kernels.next()) {
@@ -124,13 +126,31 @@ pub async fn declare(
 }
 
 /// Resolves and pins everything that a build depends on.
-pub async fn inputs(upstream: &Upstream, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
+pub async fn inputs(
+    upstream: &Upstream,
+    known: PartialInputs,
+    packages: &KernelPackagePolicy,
+    cache: &Path,
+) -> Result<BuildInputs, ResolveError> {
     let (headers, builder_image) = futures_util::future::try_join(
         upstream.kernel_package(KernelPackage::Devel, &known.target.kernel, known.fedora),
         upstream.builder_image(known.fedora),
     )
     .await?;
-    let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url };
+    let section = ProgressSection::begin(
+        ProgressOutput::detect(),
+        format!("Checking the kernel package for {}", known.target),
+    );
+    let request = KernelRpmRequest {
+        url: &headers.url,
+        nevra: &headers.nevra,
+        fedora: known.target.kernel.fedora().unwrap_or(known.fedora),
+        digest: None,
+    };
+    let checked = kernel_rpm::fetch_into(request, &cache.join("downloads"), packages, &section).await?;
+    drop(section);
+    let CheckedKernelRpm { digest, signer } = checked;
+    let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url, digest: Some(digest), signer };
     let mut inputs = BuildInputs::new(known, kernel_devel, builder_image);
     inputs.source_repository = environment::source_repository();
     Ok(inputs)
@@ -152,6 +172,9 @@ pub enum ResolveError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Podman(#[from] PodmanError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    KernelRpm(#[from] KernelRpmError),
     #[error("{image} does not have exactly one kernel; its package database says: {answer}")]
     #[diagnostic(help("name the kernel with --kernel"))]
     NoKernel { image: String, answer: String },

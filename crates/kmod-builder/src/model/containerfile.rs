@@ -3,6 +3,7 @@
 //! podman would run the C preprocessor on a file named `.in` and interpret comments as directives (podman-build(1),
 //! `--file`), so it gets only the rendered file.
 
+use kmod_query::KernelPackage;
 use miette::{LabeledSpan, NamedSource};
 
 use super::Digest;
@@ -25,7 +26,7 @@ pub fn tarball_file(inputs: &BuildInputs) -> String {
 
 /// In the build context.
 pub fn kernel_devel_file(inputs: &BuildInputs) -> String {
-    format!("{}.rpm", inputs.kernel_devel.nevra)
+    format!("{}.rpm", KernelPackage::Devel.nevra(&inputs.kernel))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]

@@ -1,16 +1,19 @@
-use kmod_compat::{Arch, FedoraVersion, KernelRelease, ZfsVersion};
+use kmod_compat::{Arch, FedoraVersion, KernelRelease, KeyFingerprint, Nevra, ZfsVersion};
 use kmod_query::PinnedImage;
 use serde::{Deserialize, Serialize};
 
 use super::{Compression, Digest, Target};
 
+mod check;
 mod declaration;
 mod partial;
 
 pub use declaration::Declaration;
 pub use partial::{PartialInputs, PartialInputsError};
 
-const SCHEMA: u32 = 1;
+/// Without the digest of the kernel's package.
+const SCHEMA_1: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Everything that determines a build, pinned: the replay lock and, by its digest, the build's identity.
 ///
@@ -55,9 +58,9 @@ pub struct BuildInputs {
 /// Rejects other schema numbers.
 fn supported_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
-        SCHEMA => Ok(SCHEMA),
+        schema @ SCHEMA_1..=SCHEMA => Ok(schema),
         other => Err(serde::de::Error::custom(format!(
-            "these inputs have schema {other}, this program reads schema {SCHEMA}: use the version of zfs-kmods that wrote them"
+            "these inputs have schema {other}, this program reads schemas {SCHEMA_1} to {SCHEMA}: use the version of zfs-kmods that wrote them"
         ))),
     }
 }
@@ -73,9 +76,22 @@ pub struct Tarball {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelDevel {
-    /// `kernel-devel-6.17.8-300.fc43.x86_64`.
-    pub nevra: String,
+    /// Always that of the kernel.
+    pub nevra: Nevra,
     pub url: String,
+    /// `None` in schema 1 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The key that signed the header; `None` in schema 1, and for a package that Fedora did not sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<KeyFingerprint>,
+}
+
+impl KernelDevel {
+    /// Whether the package is known to have no signature by Fedora.
+    pub const fn is_unsigned(&self) -> bool {
+        self.digest.is_some() && self.signer.is_none()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +110,16 @@ pub enum ParseInputsError {
     Malformed(#[from] serde_json::Error),
     #[error("`arch` is {arch}, but the kernel {kernel} is for another architecture")]
     OtherArch { arch: Arch, kernel: KernelRelease },
+    #[error("`kernel_devel.nevra` is {nevra}, but the kernel's package is {expected}")]
+    OtherPackage { nevra: Nevra, expected: Nevra },
+    #[error("invalid `{member}`: {text:?}")]
+    Text { member: &'static str, text: String },
+    #[error(
+        "`schema` is {0}, which does not fit `kernel_devel`: `digest` is a member since schema 2, and required"
+    )]
+    Schema(u32),
+    #[error("`source_date_epoch` is {0}, which is not a time between the years 1970 and 9999")]
+    Time(i64),
 }
 
 impl BuildInputs {
@@ -109,7 +135,7 @@ impl BuildInputs {
             declared,
         } = known;
         Self {
-            schema: SCHEMA,
+            schema: if kernel_devel.digest.is_some() { SCHEMA } else { SCHEMA_1 },
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             template,
             zfs: target.zfs,
@@ -130,9 +156,7 @@ impl BuildInputs {
     /// Reads [`BuildInputs::canonical_json`], in any layout.
     pub fn parse(text: &str) -> Result<Self, ParseInputsError> {
         let inputs: Self = serde_json::from_str(text)?;
-        if inputs.arch != inputs.kernel.arch() {
-            return Err(ParseInputsError::OtherArch { arch: inputs.arch, kernel: inputs.kernel });
-        }
+        check::check(&inputs)?;
         Ok(inputs)
     }
 
@@ -211,8 +235,10 @@ pub(crate) mod tests {
 
     pub(crate) fn inputs() -> BuildInputs {
         let kernel_devel = KernelDevel {
-            nevra: "kernel-devel-6.17.8-300.fc43.x86_64".into(),
+            nevra: "kernel-devel-6.17.8-300.fc43.x86_64".parse().unwrap(),
             url: "https://example.org/kernel-devel.rpm".into(),
+            digest: None,
+            signer: None,
         };
         let builder_image = format!("registry.example.org/fedora@{}", Digest::of(b"builder"));
         BuildInputs::new(known(), kernel_devel, builder_image.parse().unwrap())
@@ -276,6 +302,41 @@ pub(crate) mod tests {
             BuildInputs::parse(&inputs().canonical_json().replace("6.17.8-300", "6.17.9-300")).unwrap();
         assert_eq!(bump.userland_digest(), inputs().userland_digest());
         assert_ne!(bump.digest(), inputs().digest());
+    }
+
+    fn with_digest() -> BuildInputs {
+        let BuildInputs { mut kernel_devel, builder_image, .. } = inputs();
+        kernel_devel.digest = Some(Digest::of(b"kernel-devel"));
+        kernel_devel.signer = Some("4F".repeat(20).parse().unwrap());
+        BuildInputs::new(known(), kernel_devel, builder_image)
+    }
+
+    /// Stored images carry this digest.
+    #[test]
+    fn schema_1_keeps_its_digest() {
+        let text = inputs().canonical_json();
+        assert!(text.contains("\"schema\":1"), "{text}");
+        assert!(!text.contains("signer"), "{text}");
+        let identity = inputs().identity_json().replace(env!("CARGO_PKG_VERSION"), "0.1.0");
+        let read = BuildInputs::parse(&identity).unwrap();
+        insta::assert_snapshot!(read.digest(), @"sha256:e6573012dcfc766190ae13e30d6af38b03694e8ffcf2f69c9983b8903f7bf51c");
+    }
+
+    #[test]
+    fn schema_2_has_the_digest_and_the_signer_of_the_kernel_s_package() {
+        let text = with_digest().canonical_json();
+        assert!(text.contains("\"schema\":2"), "{text}");
+        let read = BuildInputs::parse(&text).unwrap();
+        assert_eq!(read, with_digest());
+        assert!(!read.kernel_devel.is_unsigned() && !inputs().kernel_devel.is_unsigned());
+        assert!(read.is_build_of(&known()) && inputs().is_build_of(&known()));
+        let one = text.replace("\"schema\":2", "\"schema\":1");
+        BuildInputs::parse(&one).unwrap_err();
+        let mut unsigned = read;
+        unsigned.kernel_devel.signer = None;
+        let unsigned = BuildInputs::parse(&unsigned.canonical_json()).unwrap();
+        assert!(unsigned.kernel_devel.is_unsigned());
+        assert_ne!(unsigned.digest(), with_digest().digest());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Pure and synchronous types and decisions. The clock is an argument.
 
 pub mod boot_test;
+pub mod builder_policy;
 pub mod ci_report;
 pub mod cleanup;
 pub mod compose;
@@ -20,6 +21,7 @@ pub mod promote;
 pub mod publish;
 pub mod reconcile;
 pub mod referrers;
+pub mod rpm_signature;
 pub mod tags;
 mod target;
 pub mod verify;

@@ -3,11 +3,13 @@
 use std::fmt;
 
 /// How the build's steps are kept apart from the machine (buildah's `--isolation`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Isolation {
     /// A container of the machine's OCI runtime.
+    #[default]
+    #[value(alias = "rootless")]
     Oci,
-    /// A change of root only, for machines that cannot start containers.
+    /// A change of root only, which separates nothing else from the machine.
     Chroot,
 }
 
@@ -54,6 +56,11 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Whether podman reports that the OCI runtime could not start a container (buildah, `run_common.go`).
+pub fn says_no_container(log: &str) -> bool {
+    log.lines().any(|line| line.starts_with("error running container: "))
+}
+
 /// Whether podman reports that an image no longer exists in its registry: `MANIFEST_UNKNOWN` or `NAME_UNKNOWN` (OCI
 /// distribution specification, "Error Codes") for the manifest.
 ///
@@ -88,6 +95,15 @@ mod tests {
         ] {
             assert!(!says_gone(&with(reason)), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_container_that_does_not_start_is_not_a_failed_command() {
+        let crun = "error running container: from /usr/bin/crun creating container for [/bin/sh]: setrlimit";
+        assert!(says_no_container(&format!("STEP 3/3: RUN make\n{crun}\nError: building at STEP")));
+        assert!(!says_no_container(
+            "Error: building at STEP \"RUN make\": while running runtime: exit status 2"
+        ));
     }
 
     #[test]

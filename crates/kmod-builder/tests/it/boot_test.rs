@@ -61,7 +61,8 @@ impl World {
     /// An emulator that prints what the guest of each boot says; `change` may change the lines.
     pub(crate) fn emulator(&self, change: impl Fn(Boot, BootStep, String) -> String) {
         let mut script = String::from(
-            "#!/bin/sh\ncase \"$*\" in --version) echo 'QEMU emulator version 0.0'; exit ;; esac\n\
+            "#!/bin/sh\necho \"$*\" >> \"$0.log\"; env >> \"$0.env\"\n\
+             case \"$*\" in --version) echo 'QEMU emulator version 0.0'; exit ;; *'-machine help') exit ;; esac\n\
              run=${*##*zfs_kmods.run=}; run=${run%% *}\ntest -s disk && test -s vmlinuz && test -s initramfs || exit 1\n\
              say() { echo \"zfs-kmods-boot-test 1 $run $*\"; }\necho '[    0.000000] Linux version'\n",
         );
@@ -207,4 +208,21 @@ async fn rejects_a_kernel_package_of_another_kernel() {
     rpms::kernel_package(&world.path(""), "kernel-modules-core", &[]);
     let output = world.boot(&["--accel", "tcg"]).await.with(1);
     output.explains(&["test with the exact kernel of the image"]);
+}
+
+#[tokio::test]
+async fn the_emulator_is_sandboxed_and_inherits_no_secrets() {
+    let world = World::new(KERNEL).await;
+    world.emulator(|_, _, line| line);
+    let secrets = ["COSIGN_PASSWORD", "GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "REGISTRY_AUTH_FILE"];
+    let environment: Vec<_> = secrets.iter().map(|name| (*name, "open-sesame".to_owned())).collect();
+    let arguments = ["--accel", "tcg"];
+    world.test("oci:images", &arguments, &environment).await.with(0);
+    let read =
+        |end: &str| fs::read_to_string(world.path(&format!("programs/qemu-system-x86_64.{end}"))).unwrap();
+    assert!(!read("env").contains("open-sesame"), "{}", read("env"));
+    let log = read("log");
+    let boots: Vec<_> = log.lines().filter(|line| line.contains("zfs_kmods.boot")).collect();
+    let sandbox = "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny ";
+    assert!(boots.len() == 2 && boots.iter().all(|line| line.starts_with(sandbox)), "{log}");
 }

@@ -9,6 +9,7 @@ mod command_output;
 mod config;
 mod docker;
 mod extract_rpms;
+mod fedora_key;
 mod http;
 mod images;
 mod layers;

@@ -77,6 +77,25 @@ fn damage_is_named() {
     }
 }
 
+/// Decoded, each entry would be a copy of the string.
+#[test]
+fn entries_that_share_a_string_are_refused() {
+    const ENTRIES: u32 = 4096;
+    let text = [vec![b'a'; 64 << 10], vec![0]].concat();
+    let magic = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
+    let mut bytes = vec![0; 96];
+    bytes[..4].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb]);
+    bytes.extend([&magic[..], &[0; 8], &magic].concat());
+    bytes.extend([ENTRIES.to_be_bytes(), u32::try_from(text.len()).unwrap().to_be_bytes()].concat());
+    for tag in 0..ENTRIES {
+        // A string at the start of the data.
+        bytes.extend([1000 + tag, 6, 0, 1].map(u32::to_be_bytes).concat());
+    }
+    bytes.extend(text);
+    let error = rpm::parse(Cursor::new(bytes)).unwrap_err().to_string();
+    assert!(error.contains("a header points to data that it does not have"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_change_makes_the_reader_panic(

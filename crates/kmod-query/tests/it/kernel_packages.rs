@@ -32,7 +32,7 @@ async fn every_place_can_have_it_and_the_order_decides() {
         let found = ask(&server).await.unwrap();
         assert_eq!(found.repository, repository);
         assert_eq!(found.url, format!("{}/{at}/{FILE}", server.uri()));
-        assert_eq!(found.nevra, "kernel-devel-6.18.13-200.fc43.x86_64");
+        assert_eq!(found.nevra.as_str(), "kernel-devel-6.18.13-200.fc43.x86_64");
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn endpoints(server: &MockServer) -> Endpoints {
         coreos_pool: below("pool"),
         koji: below("koji"),
         coreos_image: format!("{}/fedora/fedora-coreos", server.address()),
+        signing_key_ids: std::collections::BTreeMap::new(),
         builder_image: format!("{}/fedora:{{fedora}}", server.address()),
     }
 }

@@ -1,11 +1,15 @@
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use kmod_compat::CompatMatrix;
 
+use super::isolation::IsolationArgs;
+use super::upstream::UpstreamArgs;
+use crate::io::compat_files::CompatFileError;
 use crate::io::image_build::ImageBuildOptions;
 use crate::io::podman::Reuse;
+use crate::model::builder_policy::InputsOrigin;
 
 /// How to build. None of it is an input: whatever is chosen here, the image is the same.
 #[derive(Clone, Debug, Args)]
@@ -25,23 +29,37 @@ pub struct ImageBuildArgs {
     /// Build below this directory and leave nothing there [default: the cache directory]
     #[arg(long, value_name = "DIR")]
     work_directory: Option<PathBuf>,
+
+    /// Build from the inputs of a published image although its provenance is not verified: its publisher then chooses the
+    /// source code that is compiled on this machine
+    #[arg(long)]
+    pub trust_inputs: bool,
+
+    #[command(flatten)]
+    isolation: IsolationArgs,
 }
 
 impl ImageBuildArgs {
-    pub fn options<'a>(
+    pub fn options(
         &self,
         reuse: Reuse,
-        cache: &'a Path,
-        matrix: &'a CompatMatrix,
-    ) -> ImageBuildOptions<'a> {
-        ImageBuildOptions {
+        upstream: &UpstreamArgs,
+        matrix: CompatMatrix,
+        origin: InputsOrigin,
+    ) -> Result<ImageBuildOptions, CompatFileError> {
+        let cache = upstream.cache();
+        Ok(ImageBuildOptions {
             keep_containers: self.keep_containers,
             compiler_cache: !self.no_compiler_cache,
             jobs: self.jobs,
             work_directory: self.work_directory.clone().unwrap_or_else(|| cache.join("builds")),
             reuse,
             cache,
+            isolation: self.isolation.isolation(),
+            builders: upstream.builder_policy(),
+            origin,
+            packages: upstream.kernel_packages()?,
             matrix,
-        }
+        })
     }
 }

@@ -5,6 +5,7 @@ use miette::{IntoDiagnostic as _, Result};
 
 use crate::io::inputs;
 use crate::io::store::ImageStore;
+use crate::model::builder_policy::InputsOrigin;
 use crate::model::image::{ImageRef, ParseImageRefError};
 use crate::model::inputs::BuildInputs;
 
@@ -34,6 +35,14 @@ impl FromStr for InputsSource {
 }
 
 impl InputsSource {
+    /// Fails for inputs of a published image, unless `trust_inputs`.
+    pub fn origin(&self, trust_inputs: bool) -> Result<InputsOrigin> {
+        match self {
+            Self::Image(name) => inputs::origin(name, false, trust_inputs),
+            Self::File(_) | Self::StandardInput | Self::Json(_) => Ok(InputsOrigin::Local),
+        }
+    }
+
     pub async fn read(&self) -> Result<BuildInputs> {
         match self {
             Self::File(path) => Ok(inputs::read(path)?),

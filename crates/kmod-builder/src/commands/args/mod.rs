@@ -3,6 +3,7 @@
 pub mod config;
 pub mod image_build;
 pub mod inputs;
+pub mod isolation;
 pub mod record;
 pub mod signing;
 pub mod source;

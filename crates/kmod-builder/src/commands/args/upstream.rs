@@ -3,12 +3,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kmod_compat::ReleaseKeys;
-use kmod_query::{Endpoints, Http, HttpOptions, QueryError, RetryPolicy, Upstream};
+use kmod_query::{Endpoints, Http, HttpOptions, RetryPolicy, Upstream};
+use miette::Result;
 
 use crate::io::compat_files::{self, CompatFileError};
 use crate::io::registry::CredentialSources;
 use crate::io::{environment, progress};
+use crate::model::builder_policy::{AllowedBuilders, BuilderPolicy};
 use crate::model::config::Config;
+use crate::model::rpm_signature::KernelPackagePolicy;
 
 /// Addresses of the servers that are asked. The defaults are the public ones.
 ///
@@ -43,6 +46,14 @@ pub struct UpstreamArgs {
     #[arg(long, env = "ZFS_KMODS_OPENZFS_KEYS", value_name = "FILE", global = true, hide_short_help = true)]
     openzfs_keys: Option<OsString>,
 
+    /// Keys whose signatures of Fedora's kernel packages count [default: compat/fedora-keys.toml, built in]
+    #[arg(long, env = "ZFS_KMODS_FEDORA_KEYS", value_name = "FILE", global = true, hide_short_help = true)]
+    fedora_keys: Option<PathBuf>,
+
+    /// Accept kernel packages that Fedora did not sign; `promote` refuses images built with one, unless it has this flag
+    #[arg(long, env = "ZFS_KMODS_ALLOW_UNSIGNED_HEADERS", global = true, hide_short_help = true)]
+    pub allow_unsigned_headers: bool,
+
     /// Fedora's package tree
     #[arg(long, env = "ZFS_KMODS_FEDORA_URL", value_name = "URL", global = true, hide_short_help = true)]
     fedora_url: Option<String>,
@@ -75,17 +86,28 @@ pub struct UpstreamArgs {
     #[arg(long, env = "ZFS_KMODS_BUILDER_IMAGE", value_name = "NAME", global = true, hide_short_help = true)]
     builder_image: Option<String>,
 
+    /// Image or repository in which inputs may be built, beside Fedora's and --builder-image; may be repeated
+    #[arg(
+        long,
+        env = "ZFS_KMODS_ALLOW_BUILDER",
+        value_name = "IMAGE",
+        global = true,
+        hide_short_help = true
+    )]
+    allow_builder: Vec<AllowedBuilders>,
+
     /// Keep downloads, answers, compiled objects and logs here [default: zfs-kmods in the user's cache directory]
     #[arg(long, env = "ZFS_KMODS_CACHE", value_name = "DIR", global = true, hide_short_help = true)]
     cache: Option<PathBuf>,
 }
 
 impl UpstreamArgs {
-    pub fn connect(&self) -> Result<Upstream, QueryError> {
+    pub fn connect(&self) -> Result<Upstream> {
         let options = HttpOptions { cache: Some(self.cache().join("answers")), ..HttpOptions::default() };
         let credentials = CredentialSources::from_variables(environment::os_variable);
         let token = environment::github_token();
-        Upstream::new(Http::new(options)?, self.endpoints(), token, credentials, RetryPolicy::default())
+        let endpoints = self.endpoints().with_keys(&self.kernel_packages()?.keys);
+        Ok(Upstream::new(Http::new(options)?, endpoints, token, credentials, RetryPolicy::default())?)
     }
 
     /// Persists between runs; everything in it can be fetched or built again.
@@ -98,6 +120,17 @@ impl UpstreamArgs {
             Some(file) => compat_files::read_keys(Path::new(file)),
             None => compat_files::built_in_keys_and(&config.openzfs_keys),
         }
+    }
+
+    pub fn kernel_packages(&self) -> Result<KernelPackagePolicy, CompatFileError> {
+        let keys = self.fedora_keys.as_deref().filter(|file| !file.as_os_str().is_empty());
+        let keys = compat_files::read_fedora_keys(keys)?;
+        Ok(KernelPackagePolicy { keys, allow_unsigned: self.allow_unsigned_headers })
+    }
+
+    pub fn builder_policy(&self) -> BuilderPolicy {
+        let named = self.allow_builder.iter().flat_map(|list| list.0.clone());
+        BuilderPolicy::new(&self.endpoints().builder_image, named)
     }
 
     pub fn github_api(&self) -> String {

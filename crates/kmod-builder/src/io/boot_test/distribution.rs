@@ -12,6 +12,7 @@ use crate::io::progress::ProgressSection;
 use crate::io::store::ImageStore;
 use crate::model::Target;
 use crate::model::boot_test::{InitramfsContents, LibraryClosure, STAGE, containerfile, search_paths};
+use crate::model::builder_policy::BuilderPolicy;
 use crate::model::elf::ElfFile;
 use crate::model::image::ImageRef;
 
@@ -19,10 +20,18 @@ const BUSYBOX: &str = "busybox";
 
 impl Distribution {
     /// The image in which the packages were built, by their inputs; if unknown, the newest of the release.
-    pub async fn of(image: &ImageRef, upstream: &Upstream, target: &Target) -> Result<Self, GuestError> {
+    pub async fn of(
+        image: &ImageRef,
+        upstream: &Upstream,
+        target: &Target,
+        builders: &BuilderPolicy,
+    ) -> Result<Self, GuestError> {
         if let Ok(images) = ImageStore::open(&image.store).await {
             match inputs::of(&images, image, None).await {
-                Ok((_, inputs)) => return Ok(Self::Image(inputs.builder_image)),
+                Ok((_, inputs)) => {
+                    builders.check(&inputs.builder_image)?;
+                    return Ok(Self::Image(inputs.builder_image));
+                }
                 Err(error) => tracing::info!(%error, "looking the builder image up"),
             }
         }
@@ -46,7 +55,7 @@ pub(super) async fn export(
         fs::write(&file, containerfile(image, &closure.missing()).map_err(io::Error::other)?)
     };
     write().map_err(|error| GuestError::Io { path: file.clone(), error })?;
-    let podman = Podman::probe(image, section).await?;
+    let podman = Podman::new(sources.isolation);
     let build = Build {
         containerfile: &file,
         context: &context,

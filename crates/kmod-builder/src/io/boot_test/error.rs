@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use kmod_compat::{Arch, KernelRelease};
 use kmod_query::QueryError;
 
-use crate::io::download::DownloadError;
+use crate::io::kernel_rpm::KernelRpmError;
 use crate::io::podman::PodmanError;
 use crate::io::rpm::RpmFileError;
 use crate::model::boot_test::ModuleLoadError;
+use crate::model::builder_policy::BuilderNotAllowed;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GuestError {
@@ -22,16 +23,19 @@ pub enum GuestError {
     #[error("the image has modules for {0}")]
     #[diagnostic(help("an image has modules for exactly one kernel"))]
     Targets(String),
-    /// Only the Fedora release tells where the kernel's packages are.
+    /// Only the Fedora release tells where the kernel's packages are, and which key signs them.
     #[error("`{0}` does not name a release of Fedora, so its packages cannot be looked for")]
-    #[diagnostic(help("name them: --kernel-core FILE|URL --kernel-modules FILE|URL --root DIR"))]
+    #[diagnostic(help("name them: --kernel-core FILE --kernel-modules FILE --root DIR"))]
     NoFedora(KernelRelease),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Builder(#[from] BuilderNotAllowed),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Query(#[from] QueryError),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Download(#[from] DownloadError),
+    KernelRpm(#[from] KernelRpmError),
     #[error("{from} is {found}, not {expected}")]
     #[diagnostic(help("test with the exact kernel of the image"))]
     OtherPackage { from: String, expected: String, found: String },

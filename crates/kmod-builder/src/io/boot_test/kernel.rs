@@ -7,8 +7,9 @@ use kmod_compat::KernelRelease;
 use kmod_query::KernelPackage;
 
 use super::{GuestError, GuestSources};
+use crate::io::kernel_rpm::{self, KernelRpmRequest};
 use crate::io::progress::ProgressSection;
-use crate::io::{blocking, decompress, download, rpm};
+use crate::io::{blocking, decompress, rpm};
 use crate::model::boot_test::{KernelModule, ModuleSet, PackageSource};
 use crate::model::packages::Package;
 
@@ -110,20 +111,25 @@ async fn obtain(
     sources: GuestSources<'_>,
     section: &ProgressSection,
 ) -> Result<(PathBuf, String), GuestError> {
-    let place = match package {
+    let location = match package {
         KernelPackage::ModulesCore => sources.modules,
         KernelPackage::Core | KernelPackage::Devel => sources.core,
     };
-    let url = match place {
+    // Only the Fedora release tells where the package is, and which key signs it.
+    let fedora = || release.fedora().ok_or_else(|| GuestError::NoFedora(release.clone()));
+    let (fedora, url) = match location {
+        // The user's own file is not checked for a signature.
         PackageLocation::File(path) => return Ok((path.clone(), path.display().to_string())),
-        PackageLocation::Url(url) => url.clone(),
+        PackageLocation::Url(url) => (fedora()?, url.clone()),
         PackageLocation::Upstream => {
-            let fedora = release.fedora().ok_or_else(|| GuestError::NoFedora(release.clone()))?;
-            sources.upstream.kernel_package(package, release, fedora).await?.url
+            let fedora = fedora()?;
+            (fedora, sources.upstream.kernel_package(package, release, fedora).await?.url)
         }
     };
-    let file = sources.scratch.join(format!("{}.rpm", package.nevra(release)));
-    download::file(&url, &file, None, section).await?;
+    let nevra = package.nevra(release);
+    let file = sources.scratch.join(format!("{nevra}.rpm"));
+    let request = KernelRpmRequest { url: &url, nevra: &nevra, fedora, digest: None };
+    kernel_rpm::fetch(request, &file, sources.packages, section).await?;
     Ok((file, url))
 }
 
@@ -134,7 +140,7 @@ fn origin(
     package: &Package,
     from: String,
 ) -> Result<PackageSource, GuestError> {
-    let (expected, found) = (wanted.nevra(release), package.nevra());
+    let (expected, found) = (wanted.nevra(release).to_string(), package.nevra());
     if found == expected {
         Ok(PackageSource { nevra: found, from, digest: package.digest.clone() })
     } else {

@@ -23,6 +23,8 @@ pub use run::GuestTest;
 use super::blocking;
 use super::progress::ProgressSection;
 use crate::model::boot_test::{self, BootStep, DRIVERS, InitramfsContents, PackageSource};
+use crate::model::podman::Isolation;
+use crate::model::rpm_signature::KernelPackagePolicy;
 
 #[derive(Clone, Debug)]
 pub struct GuestFiles {
@@ -48,6 +50,8 @@ pub struct GuestSources<'a> {
     /// Download directory, removed afterwards.
     pub scratch: &'a Path,
     pub log: &'a Path,
+    pub isolation: Isolation,
+    pub packages: &'a KernelPackagePolicy,
 }
 
 /// A directory in the cache directory for the files of one test; dropping it removes it.

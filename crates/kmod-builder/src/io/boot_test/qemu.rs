@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{GuestError, GuestFiles};
 use crate::io::cmd::{Cmd, CmdError, Line};
+use crate::io::progress;
 use crate::model::boot_test::{
-    BootReport, ConsoleParser, DISK, DISK_SIZE, INITRAMFS, KERNEL, Machine, QemuExit, StepReport,
+    BootReport, ConsoleParser, DISK, DISK_SIZE, INITRAMFS, KERNEL, Machine, QemuExit, SANDBOX, StepReport,
     partition_table,
 };
 
@@ -26,6 +27,8 @@ const LARGEST_LOG: usize = 16 << 20;
 pub struct Qemu {
     program: String,
     pub version: String,
+    /// Whether this build of QEMU supports seccomp.
+    sandboxed: bool,
 }
 
 /// The guest's files, and the disk that persists across boots.
@@ -44,9 +47,23 @@ impl Qemu {
         match Cmd::new(&program).arg("--version").read().await {
             Ok(text) => {
                 let version = text.lines().next().unwrap_or_default().to_owned();
-                Ok(Some(Self { program, version }))
+                let sandboxed = Self::supports_sandbox(&program).await?;
+                Ok(Some(Self { program, version, sandboxed }))
             }
             Err(CmdError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn supports_sandbox(program: &str) -> Result<bool, CmdError> {
+        match Cmd::new(program).args(SANDBOX).args(["-machine", "help"]).read().await {
+            Ok(_) => Ok(true),
+            Err(CmdError::Failed { .. }) => {
+                progress::print_notice(
+                    "this QEMU is built without seccomp, so the guest runs without `-sandbox`",
+                );
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -64,7 +81,8 @@ impl Qemu {
     ) -> Result<BootReport, CmdError> {
         let boot = console.boot;
         let arguments = machine.arguments(boot, &console.expected.run);
-        let cmd = Cmd::new(&self.program).args(arguments).directory(guest.directory);
+        let sandbox = SANDBOX.iter().filter(|_| self.sandboxed);
+        let cmd = Cmd::new(&self.program).args(sandbox).args(arguments).directory(guest.directory);
         guest.say(&format!("=== boot {}: {cmd}", boot.number()));
         let started = Instant::now();
         let console = RefCell::new(console);

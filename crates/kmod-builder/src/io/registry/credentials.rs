@@ -180,6 +180,22 @@ fn longest_match<'a>(auths: &'a HashMap<String, Entry>, repository: &Repository)
     })
 }
 
+/// What the helpers of desktops and clouds read.
+const HELPER_VARIABLES: &[&str] = &[
+    "AWS_*",
+    "AZURE_*",
+    "CLOUDSDK_*",
+    "GOOGLE_*",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "DOCKER_CONFIG",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "PASSWORD_STORE_*",
+    "WAYLAND_DISPLAY",
+    "XDG_*",
+];
+
 /// Credential helper protocol: server name on standard input, JSON on standard output.
 async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
     #[derive(Deserialize)]
@@ -189,7 +205,8 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Cr
         secret: SecretString,
     }
     let fail = |source| CredentialError::Helper { server: server.to_owned(), source };
-    let cmd = Cmd::new(format!("docker-credential-{helper}")).arg("get").input(server);
+    let program = format!("docker-credential-{helper}");
+    let cmd = Cmd::new(program).arg("get").input(server).inherit(HELPER_VARIABLES);
     let mut output = String::new();
     let finished = cmd
         .stream(|line| {

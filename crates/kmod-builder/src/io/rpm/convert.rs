@@ -36,7 +36,7 @@ pub(super) fn files(metadata: &PackageMetadata) -> Result<Vec<String>, RpmError>
     Ok(paths.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect())
 }
 
-fn optional<T>(value: Result<T, Error>) -> Result<Option<T>, RpmError> {
+pub(super) fn optional<T>(value: Result<T, Error>) -> Result<Option<T>, RpmError> {
     match value {
         Ok(value) => Ok(Some(value)),
         Err(Error::TagNotFound(_)) => Ok(None),

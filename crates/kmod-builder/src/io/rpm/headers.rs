@@ -14,8 +14,12 @@ const MAX_ENTRIES: usize = 1 << 12;
 /// Bytes. Our largest header, of the test suite, is below 1 MiB.
 const MAX_DATA: usize = 8 << 20;
 
+const BEYOND: RpmError = RpmError::Malformed("a header points to data that it does not have");
+
 pub(super) struct RpmHeaders<R> {
     pub(super) bytes: Vec<u8>,
+    /// Where the second header begins in them; the first has the signatures of the second.
+    pub(super) main: usize,
     /// The payload. Its digest and size count from the start of the file.
     pub(super) rest: Hashing<R>,
 }
@@ -34,9 +38,10 @@ pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMet
     let signature_data = header(&mut rest, &mut bytes)?;
     // The second header is aligned to eight bytes.
     take(&mut rest, &mut bytes, signature_data.next_multiple_of(8) - signature_data)?;
+    let main = bytes.len();
     header(&mut rest, &mut bytes)?;
     let metadata = rpm::PackageMetadata::parse(&mut bytes.as_slice()).map_err(RpmError::from_crate)?;
-    Ok((RpmHeaders { bytes, rest }, metadata))
+    Ok((RpmHeaders { bytes, main, rest }, metadata))
 }
 
 /// Validates one header structure; returns the size of its data.
@@ -52,13 +57,17 @@ fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError
     }
     let index = bytes.len();
     take(reader, bytes, entries * ENTRY + data)?;
+    let (index, data_bytes) = bytes[index..].split_at(entries * ENTRY);
     let mut total = 0_usize;
-    for entry in bytes[index..index + entries * ENTRY].chunks_exact(ENTRY) {
+    for entry in index.chunks_exact(ENTRY) {
         let (kind, offset, count) = (number(&entry[4..]), number(&entry[8..]), number(&entry[12..]));
+        let from = data_bytes.get(offset..).ok_or(BEYOND)?;
         let size = match kind {
             0 => 0,
-            // A string has at least its terminating zero byte.
-            1 | 2 | 6..=9 => count,
+            1 | 2 | 7 => count,
+            // Strings end with a zero byte; an array says only how many it has.
+            6 => strings(from, 1).ok_or(BEYOND)?,
+            8 | 9 => strings(from, count).ok_or(BEYOND)?,
             3 => count.saturating_mul(2),
             4 => count.saturating_mul(4),
             5 => count.saturating_mul(8),
@@ -66,11 +75,20 @@ fn header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, RpmError
         };
         total = total.saturating_add(size);
         // Entries do not overlap; claimed overlaps could demand much memory.
-        if offset > data || size > data - offset || total > data.saturating_mul(2) {
-            return Err(RpmError::Malformed("a header points to data that it does not have"));
+        if size > from.len() || total > data.saturating_mul(2) {
+            return Err(BEYOND);
         }
     }
     Ok(data)
+}
+
+/// The length of this many strings with their zero bytes; `None` if there are fewer.
+fn strings(bytes: &[u8], count: usize) -> Option<usize> {
+    let mut length = 0_usize;
+    for _ in 0..count {
+        length += bytes[length..].iter().position(|&byte| byte == 0)? + 1;
+    }
+    Some(length)
 }
 
 fn take(reader: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> Result<(), RpmError> {

@@ -5,6 +5,7 @@ mod headers;
 mod modules;
 mod payload;
 mod rpm_metadata;
+mod signatures;
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use payload::{Files, files};
 pub use rpm_metadata::rpm_metadata;
+pub use signatures::read_signed;
 
 use super::layer::Hashing;
 use crate::model::Digest;

@@ -31,7 +31,7 @@ pub use failure::BootFailure;
 pub use initramfs::{InitramfsContents, initramfs};
 pub use libraries::LibraryClosure;
 pub use limits::BootTestLimits;
-pub use machine::{Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, parse_memory};
+pub use machine::{Accelerator, AcceleratorMode, DISK, INITRAMFS, KERNEL, Machine, SANDBOX, parse_memory};
 pub use modules::{DRIVERS, KernelModule, ModuleLoadError, ModuleSet};
 pub use report::{BootTest, BootVerdict, GuestConfig, PackageSource};
 pub use steps::{Boot, BootStep};

@@ -115,9 +115,15 @@ fn dependencies(inputs: &BuildInputs) -> Vec<Value> {
         }
         resource
     });
+    let mut kernel_devel = json!({"name": inputs.kernel_devel.nevra, "uri": inputs.kernel_devel.url});
+    if let Some(digest) = &inputs.kernel_devel.digest {
+        kernel_devel["digest"] = json!({"sha256": digest.hex()});
+        let signed = if inputs.kernel_devel.is_unsigned() { "no" } else { "by Fedora" };
+        kernel_devel["annotations"] = json!({"headerSigned": signed});
+    }
     let others = [
         image("builder", &inputs.builder_image),
-        json!({"name": inputs.kernel_devel.nevra, "uri": inputs.kernel_devel.url}),
+        kernel_devel,
         json!({"name": "Containerfile.in", "digest": {"sha256": inputs.template.hex()}}),
     ];
     std::iter::once(tarball).chain(base).chain(others).collect()

@@ -5,9 +5,14 @@ use serde::Serialize;
 
 use crate::model::Target;
 use crate::model::evidence::EvidenceKind;
-use crate::model::evidence::verify::{self as evidence_checks, ImageFacts, StoredEvidence, TrustPolicy};
+use crate::model::evidence::verify::{
+    self as evidence_checks, ImageFacts, StoredEvidence, TrustPolicy, proven_inputs,
+};
 use crate::model::image::DigestRef;
 use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport, VerifiedImage};
+
+const SIGNED_KERNEL_PACKAGE: (&str, &str) =
+    ("kernel-package-signed", "the kernel's package was signed by Fedora");
 
 #[derive(Clone, Debug)]
 pub struct PromotionChecks {
@@ -18,17 +23,26 @@ pub struct PromotionChecks {
 impl PromotionChecks {
     /// Checks the RPM contract and all evidence of trusted signers.
     ///
-    /// `repository` is the image's repository as signatures name it. No boot test may be newer than `now`.
+    /// `repository` is the image's repository as signatures name it. No boot test may be newer than `now`. The provenance
+    /// must state that Fedora signed the kernel's package, unless `allow_unsigned`.
     pub fn new(
         repository: &str,
         inspection: &Inspection,
         evidence: &StoredEvidence,
         trust: &TrustPolicy,
         now: Timestamp,
+        allow_unsigned: bool,
     ) -> Self {
         let image = ImageFacts::of(repository, inspection);
-        let evidence = evidence_checks::verify_evidence_and_boot_test(&image, evidence, trust, now);
-        Self { contract: verify::verify(inspection, None), evidence }
+        let mut checked = evidence_checks::verify_evidence_and_boot_test(&image, evidence, trust, now);
+        let inputs = proven_inputs(&inspection.image.digest, evidence, trust);
+        if !allow_unsigned && inputs.is_ok_and(|inputs| inputs.kernel_devel.is_unsigned()) {
+            let reason =
+                "the kernel's package was not signed by Fedora (--allow-unsigned-headers accepts that)";
+            let failed = CheckStatus::Failed(reason.to_owned());
+            checked.push((EvidenceKind::Provenance, CheckResult::new(SIGNED_KERNEL_PACKAGE, failed)));
+        }
+        Self { contract: verify::verify(inspection, None), evidence: checked }
     }
 
     pub const fn target(&self) -> Option<&Target> {

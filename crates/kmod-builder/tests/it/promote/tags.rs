@@ -81,7 +81,7 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let trust = TrustPolicy::key(key(TestKey::Ours).public().clone());
     let repository = world.repository().to_string();
     let proven = |trust: &TrustPolicy| {
-        PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now())
+        PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now(), false)
             .proven(&EvidenceKind::ALL.into())
     };
     let (proven, unverified) = (proven(&trust), proven(&TrustPolicy::Unverified));

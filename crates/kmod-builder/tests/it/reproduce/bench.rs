@@ -9,14 +9,18 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::command_output::{CommandOutput, Program, write_program};
+use crate::fedora_key;
 use crate::images::{self, Rpms, files};
 use crate::rpms::{self, Recipe};
 
-/// Logs its arguments and copies prepared packages to the destination. Fails with the content of `PODMAN_SAYS`, if any.
+/// Logs its arguments and variables and copies prepared packages to the destination. Fails with the content of
+/// `podman-says`, if any.
 const PODMAN: &str = r#"#!/bin/sh
-echo "$@" >> "$PODMAN_LOG"
+here=$(dirname "$(dirname "$0")")
+echo "$@" >> "$here/podman.log"
+env >> "$here/podman.env"
 if [ "$1" = rmi ]; then exit; fi
-if [ -e "$PODMAN_SAYS" ]; then cat "$PODMAN_SAYS" >&2; exit 125; fi
+if [ -e "$here/podman-says" ]; then cat "$here/podman-says" >&2; exit 125; fi
 while [ $# -gt 1 ]; do
     case "$1" in
         --target) stage=$2 ;;
@@ -25,7 +29,7 @@ while [ $# -gt 1 ]; do
     esac
     shift
 done
-mkdir -p "$destination" && cp "$PODMAN_RPMS/${stage%-rpms}"/*.rpm "$destination"
+mkdir -p "$destination" && cp "$here/rpms/${stage%-rpms}"/*.rpm "$destination"
 "#;
 
 pub(super) const TARBALL: &str = "/zfs-2.4.3.tar.gz";
@@ -62,14 +66,13 @@ impl ReproduceBench {
         let search = std::env::var("PATH").unwrap();
         program.set("PATH", format!("{}:{search}", at("bin").display()));
         program.set("BUILDAH_ISOLATION", "chroot");
-        for (variable, name) in
-            [("PODMAN_LOG", "podman.log"), ("PODMAN_RPMS", "rpms"), ("PODMAN_SAYS", "podman-says")]
-        {
-            program.set(variable, at(name).display().to_string());
-        }
+        program.set("ZFS_KMODS_ALLOW_BUILDER", "registry.example.org/fedora");
 
         let tarball = tarball();
-        let headers = rpms::package("kernel-devel", "x86_64").write(&at("headers"));
+        let headers = rpms::kernel_package(&at("headers"), "kernel-devel", &[]);
+        fedora_key::sign(&headers);
+        fedora_key::write_list(&at("fedora-keys.toml"));
+        program.set("ZFS_KMODS_FEDORA_KEYS", at("fedora-keys.toml").display().to_string());
         let upstream = MockServer::start().await;
         for (name, bytes) in [(TARBALL, tarball.clone()), (KERNEL_DEVEL, fs::read(headers).unwrap())] {
             let answer = ResponseTemplate::new(200).set_body_bytes(bytes);
@@ -82,7 +85,6 @@ impl ReproduceBench {
         inputs.tarball.digest = Digest::of(&tarball);
         inputs.kernel_devel.url = format!("{}{KERNEL_DEVEL}", upstream.uri());
         inputs.source_repository = Some("https://github.com/owner/zfs-kmods".into());
-        inputs.kernel_devel.nevra = "kernel-devel-2.4.3-1.fc43.x86_64".into();
 
         let rpms = Rpms::new(recipes);
         let (layout, built) = rpms.compose_from(&inputs, inputs.compression, &at("images")).await;
@@ -99,6 +101,23 @@ impl ReproduceBench {
         let rpms = self.path("rpms");
         fs::remove_dir_all(&rpms).ok();
         Rpms::write(recipes, &rpms);
+    }
+
+    pub(super) async fn serve(&self, name: &str, bytes: Vec<u8>) {
+        let other = Mock::given(path(name)).respond_with(ResponseTemplate::new(200).set_body_bytes(bytes));
+        other.with_priority(1).mount(&self.upstream).await;
+    }
+
+    /// Inputs with the digest and the signer of the kernel's package.
+    pub(super) fn inputs_2(&self, signer: Option<&str>) -> String {
+        let package = fs::read(self.path("headers/kernel-devel.rpm")).unwrap();
+        let mut inputs: serde_json::Value = serde_json::from_str(&self.inputs.canonical_json()).unwrap();
+        inputs["schema"] = 2.into();
+        inputs["kernel_devel"]["digest"] = Digest::of(&package).as_str().into();
+        if let Some(signer) = signer {
+            inputs["kernel_devel"]["signer"] = signer.into();
+        }
+        inputs.to_string()
     }
 
     pub(super) async fn lose(&self, name: &str) {
@@ -126,6 +145,10 @@ impl ReproduceBench {
         assert_eq!(files(&work), BTreeMap::new(), "the build left something behind");
         assert!(fs::read_dir(&work).map_or(0, Iterator::count) == 0, "the build left a directory behind");
         output
+    }
+
+    pub(super) fn set(&mut self, name: &'static str, value: &str) {
+        self.program.set(name, value);
     }
 
     pub(super) fn podman_log(&self) -> Vec<String> {

@@ -4,7 +4,8 @@ use crate::rpms::{self, KERNEL};
 
 #[tokio::test]
 async fn a_file_that_is_gone_is_named() {
-    for (name, what) in [(TARBALL, "zfs-2.4.3.tar.gz"), (KERNEL_DEVEL, "kernel-devel-2.4.3-1.fc43.x86_64")] {
+    for (name, what) in [(TARBALL, "zfs-2.4.3.tar.gz"), (KERNEL_DEVEL, "kernel-devel-6.17.8-300.fc43.x86_64")]
+    {
         let bench = ReproduceBench::new().await;
         bench.lose(name).await;
         let sentence = format!("the build is pinned to {what}, which is not available");

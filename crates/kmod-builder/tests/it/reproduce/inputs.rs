@@ -14,7 +14,7 @@ fn inputs_file(bench: &ReproduceBench) -> std::path::PathBuf {
     bench.path("images").join(format!("{}.inputs.json", bench.inputs.target().tag()))
 }
 
-async fn published(bench: &ReproduceBench, server: &Server) -> String {
+pub(super) async fn published(bench: &ReproduceBench, server: &Server) -> String {
     let to = server.location();
     bench.run(&["publish", "--from", &bench.store(), "--to", &to, "--no-sign"]).await.with(0);
     format!("{to}@{}", bench.digest)
@@ -53,10 +53,11 @@ async fn reads_the_inputs_beside_a_published_image() {
         let server = Server::start(Options { referrers_api, page: 100, ..Options::default() }).await;
         let image = published(&bench, &server).await;
         fs::remove_dir_all(bench.path("images")).unwrap();
-        let output = bench.run(&["reproduce", &image]).await.with(0);
+        let output = bench.run(&["reproduce", &image, "--trust-inputs"]).await.with(0);
         output.says(&["reproduced, bit for bit", &image]);
         let to = format!("oci:{}", bench.path("again").display());
-        let output = bench.run(&["build", "--inputs", &image, "--to", &to, "--format", "json"]).await.with(0);
+        let build = ["build", "--inputs", &image, "--trust-inputs", "--to", &to, "--format", "json"];
+        let output = bench.run(&build).await.with(0);
         assert_eq!(output.json()["image"]["digest"], bench.digest.as_str());
         let written = output.json()["inputs"].as_str().unwrap().to_owned();
         // The attached inputs have neither; the publisher is on the image's label.
@@ -75,7 +76,8 @@ async fn fails_when_the_inputs_of_an_image_are_missing() {
     let image = published(&bench, &server).await;
     server.forget_blob(&bench.inputs.digest());
     let reproduce = ["reproduce", &image];
-    bench.run(&reproduce).await.with(1).explains(&["are not in its repository"]);
+    let unverified = [&reproduce[..], &["--trust-inputs"]].concat();
+    bench.run(&unverified).await.with(1).explains(&["are not in its repository"]);
     let signed = [&reproduce[..], &["--identity-repo", "owner/zfs-kmods"]].concat();
     bench.run(&signed).await.with(1).explains(&["is not valid: no provenance is attached"]);
 }
@@ -154,7 +156,7 @@ async fn signed_inputs_are_read_from_the_provenance() {
     // The provenance is enough for who trusts its signer, and the attached inputs for who trusts the digest.
     server.forget_blob(&bench.inputs.digest());
     bench.run(&trusted).await.with(0);
-    bench.run(&["reproduce", &image]).await.with(1);
+    bench.run(&["reproduce", &image, "--trust-inputs"]).await.with(1);
     let other = bench.run(&["reproduce", &image, "--identity-repo", "owner/zfs-kmods"]).await;
     other.with(1).explains(&["is not valid"]);
 }

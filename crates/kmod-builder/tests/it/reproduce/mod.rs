@@ -3,4 +3,6 @@
 mod bench;
 mod differences;
 mod gone;
+mod hostile;
 mod inputs;
+mod kernel_package;
