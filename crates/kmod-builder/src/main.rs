@@ -5,26 +5,27 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use kmod_builder::cli::Cli;
 use kmod_builder::commands::{CommandOutcome, UsageError};
+use kmod_builder::output::{self, MessageWriter};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-async fn main() -> miette::Result<ExitCode> {
+async fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let command = matches.subcommand_name().unwrap_or_default();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(cli.log_level()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| MessageWriter).without_time().init();
     // Dropping the command's future ends the programs it started and removes its unfinished files.
-    tokio::select! {
-        outcome = cli.run(command) => match outcome {
-            Ok(CommandOutcome::Done) => Ok(ExitCode::SUCCESS),
-            Ok(CommandOutcome::Refused) => Ok(ExitCode::from(3)),
-            Err(error) if error.is::<UsageError>() => {
-                eprintln!("Error: {error:?}");
-                Ok(ExitCode::from(2))
-            }
-            Err(error) => Err(error),
-        },
+    let outcome = tokio::select! {
+        outcome = cli.run(command) => outcome,
         _ = tokio::signal::ctrl_c() => Err(miette::miette!("interrupted; nothing unfinished was kept")),
+    };
+    match outcome {
+        Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::Refused) => ExitCode::from(3),
+        Err(error) => {
+            output::show_error(&error);
+            if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
     }
 }

@@ -7,6 +7,7 @@ use miette::{IntoDiagnostic as _, Result};
 use serde::Serialize;
 
 use crate::model::ci_report::RecordedResult;
+use crate::model::printable::{printable, printable_json};
 
 /// In which form data is written to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -45,9 +46,10 @@ impl StandardOutput {
     pub fn show(&self, value: &impl Show) -> Result<()> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).extend(value.recorded());
         match self.format {
-            Format::Table => self.text(&value.table()),
+            Format::Table => self.text(&printable(&value.table())),
             Format::Json => {
-                self.text(&format!("{}\n", serde_json::to_string_pretty(value).into_diagnostic()?))
+                let json = serde_json::to_string_pretty(value).into_diagnostic()?;
+                self.text(&format!("{}\n", printable_json(&json)))
             }
         }
     }
@@ -65,6 +67,28 @@ impl StandardOutput {
     pub fn into_results(self) -> Vec<RecordedResult> {
         self.results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Standard error, where each message is made printable.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageWriter;
+
+impl io::Write for MessageWriter {
+    /// A message is written at once, so that none is cut.
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        io::stderr().lock().write_all(printable(&String::from_utf8_lossy(message)).as_bytes())?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
+/// The error with its causes and its help, as it is shown to users.
+pub fn show_error(error: &miette::Report) {
+    // A closed standard error does not change the exit status.
+    MessageWriter.write_all(format!("Error: {error:?}\n").as_bytes()).ok();
 }
 
 /// A table with two spaces between the columns; the first row is the heading.

@@ -91,8 +91,8 @@ impl FromStr for KernelRelease {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = |reason| ParseKernelReleaseError { text: text.to_owned(), reason };
-        if text.len() > 100 {
-            return Err(fail("it is longer than 100 characters"));
+        if tag_length(text) > MAX_LENGTH {
+            return Err(fail("it is too long for a tag"));
         }
         let (base, variant) = match text.split_once('+') {
             Some((base, variant)) => (base, Some(variant)),
@@ -120,6 +120,14 @@ impl FromStr for KernelRelease {
             fedora,
         })
     }
+}
+
+/// Characters in a tag, of which an OCI tag has at most 128; the rest is for the version of OpenZFS.
+const MAX_LENGTH: usize = 84;
+
+/// The length in a tag, where `+`, `~` and `^` are replaced by words of up to 7 characters.
+fn tag_length(text: &str) -> usize {
+    text.len() + 6 * text.matches(['+', '~', '^']).count()
 }
 
 /// Starts with a letter or digit and has, beside those, only the given punctuation.

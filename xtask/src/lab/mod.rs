@@ -122,5 +122,6 @@ fn open(cache: &LabCache, stay: bool) -> Result<(LabServices, Kernels, CoreOs)> 
     }
     let products = make::all(cache)?;
     let services = serve::start(cache, &products, stay)?;
+    fs::copy(&products.fedora_keys, environment::fedora_keys(&cache.run()))?;
     Ok((services, products.kernels, products.coreos))
 }

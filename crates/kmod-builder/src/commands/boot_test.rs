@@ -114,7 +114,7 @@ pub async fn run(args: BootTestArgs, context: &CommandContext) -> Result<Command
 }
 
 pub async fn test(args: &BootTestArgs, upstream: &UpstreamArgs) -> Result<BootTest> {
-    let cache = upstream.cache();
+    let cache = upstream.cache()?;
     let scratch = boot_test::scratch(&cache)?;
     let (image, published) = published(&args.image, &scratch.path().join("rpms")).await?;
     let target = published.target.clone();
@@ -187,7 +187,7 @@ async fn assemble(
     scratch: &Path,
     section: &mut ProgressSection,
 ) -> Result<GuestFiles> {
-    let log = upstream.cache().join("logs").join("boot-test-podman.log");
+    let log = upstream.cache()?.join("logs").join("boot-test-podman.log");
     let (builders, packages) = (upstream.builder_policy(), upstream.kernel_packages()?);
     let upstream = upstream.connect()?;
     let distribution = match &args.root {

@@ -236,7 +236,7 @@ async fn plan_one(
     addresses: &UpstreamArgs,
 ) -> Result<Result<BuildInputs, NotBuilt>> {
     let (keys, packages, cache) =
-        (addresses.openzfs_keys(config)?, addresses.kernel_packages()?, addresses.cache());
+        (addresses.openzfs_keys(config)?, addresses.kernel_packages()?, addresses.cache()?);
     let mut matrix = config.matrix()?;
     let source = async {
         if let Some(kernel) = &args.kernel {

@@ -32,7 +32,7 @@ pub struct CheckArgs {
 
 pub async fn run(args: CheckArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, config, output, .. } = context;
-    let (keys, cache, upstream) = (upstream.openzfs_keys(config)?, upstream.cache(), upstream.connect()?);
+    let (keys, cache, upstream) = (upstream.openzfs_keys(config)?, upstream.cache()?, upstream.connect()?);
     let mut matrix = config.matrix()?;
     let kernel = async {
         match args.kernel {

@@ -153,7 +153,7 @@ async fn decide(
     let limits = args.limits.clone().or(config.retention.clone());
     let keep_kernels = host_kernels(&limits, upstream, now).await?;
     let policy = RetentionPolicy { keep_kernels, channels: config.channel_names(), ..limits.policy() };
-    let inventory = backend.gather(&cache(upstream), now).await?;
+    let inventory = backend.gather(&cache(upstream)?, now).await?;
     let started = Instant::now();
     let plan = RetentionPlan::decide(&store.to_string(), &inventory, &policy, now);
     let cost = backend.cost();
@@ -213,7 +213,7 @@ async fn carry_out(
         summary(&format!("Nothing was deleted: all {} manifests are kept.", plan.kept().len()));
         return Ok(CommandOutcome::Done);
     }
-    let (cache, policy) = (cache(upstream), args.limits.restrict(&plan.policy));
+    let (cache, policy) = (cache(upstream)?, args.limits.restrict(&plan.policy));
     let prepared = PreparedCleanup::new(backend, &cache, &plan, &policy, now).await?;
     if let Some(refused) = refuse(&prepared.rejections(), args) {
         output.show(prepared.fresh())?;
@@ -224,9 +224,12 @@ async fn carry_out(
         summary(&view::dry(prepared.fresh(), prepared.deletions().len(), None, &[]));
         return Ok(CommandOutcome::Done);
     }
-    let path = args.journal.clone().unwrap_or_else(|| {
-        upstream.cache().join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
-    });
+    let path = match &args.journal {
+        Some(path) => path.clone(),
+        None => {
+            upstream.cache()?.join("journals").join(format!("{}.jsonl", now.strftime("%Y-%m-%dT%H%M%S%.6fZ")))
+        }
+    };
     let mut journal = Journal::begin(&path, &plan.store, now)?;
     progress::print_notice(&format!("deletion journal: {}", path.display()));
     let mut interruption = OnInterruption { journal: Some(&path) };
@@ -296,6 +299,6 @@ async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandO
     ))
 }
 
-fn cache(upstream: &UpstreamArgs) -> CleanupCache {
-    CleanupCache::new(upstream.cache().join("retention"))
+fn cache(upstream: &UpstreamArgs) -> Result<CleanupCache> {
+    Ok(CleanupCache::new(upstream.cache()?.join("retention")))
 }

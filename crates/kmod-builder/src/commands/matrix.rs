@@ -63,7 +63,7 @@ async fn sync(args: SyncArgs, context: &CommandContext) -> Result<CommandOutcome
         Some(file) => file.read_matrix()?,
         None => config.matrix()?,
     };
-    let (keys, cache, upstream) = (addresses.openzfs_keys(config)?, addresses.cache(), addresses.connect()?);
+    let (keys, cache, upstream) = (addresses.openzfs_keys(config)?, addresses.cache()?, addresses.connect()?);
     let releases = upstream.openzfs.fetch_all().await?;
     let versions: Vec<ZfsVersion> = releases.iter().map(|release| release.version).collect();
     let missing = matrix.missing(&versions);

@@ -130,7 +130,7 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
     if let Some(inputs) = args.inputs() {
         return plan_inputs(&inputs.parse().into_diagnostic()?, args.trust_inputs, output).await;
     }
-    let (packages, cache) = (upstream.kernel_packages()?, upstream.cache());
+    let (packages, cache) = (upstream.kernel_packages()?, upstream.cache()?);
     let (keys, upstream) = (upstream.openzfs_keys(config)?, upstream.connect()?);
     let mut matrix = config.matrix()?;
     let now = Timestamp::now();

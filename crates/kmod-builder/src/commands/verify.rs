@@ -16,7 +16,7 @@ use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
 /// Reads every byte of the image and checks the contract: blobs and labels match the image, the expected packages are
 /// there and no others, the kmod package requires exactly its kernel and runs depmod for it, and every module is built
 /// for that kernel. In a registry, also checks that provenance, SBOM and signature are attached, and with a trusted
-/// signer that they are valid. Each check is reported as ok, failed or unknown; unknown does not pass.
+/// signer that they are valid; without one, anyone who may push could have made the image. Each check is reported as ok, failed or unknown; unknown does not pass.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if every check passed, 3 if not.
 
@@ -56,6 +56,8 @@ pub async fn run(args: VerifyArgs, context: &CommandContext) -> Result<CommandOu
     let inspection = inspect::inspect(&images, &args.image).await?;
     let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
     let report = verify::verify(&inspection, None).and(answers);
+    let is_authenticated = trust.is_some() && matches!(args.evidence, None | Some(EvidenceLevel::Required));
+    let report = if is_authenticated { report.authenticated() } else { report };
     context.output.show(&report)?;
     Ok(if report.passed() { CommandOutcome::Done } else { CommandOutcome::Refused })
 }

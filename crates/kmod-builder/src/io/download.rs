@@ -34,6 +34,8 @@ pub async fn file(
     section.line(&format!("fetching {url}"));
     let client = kmod_query::client_builder(Duration::from_secs(10))
         .read_timeout(Duration::from_mins(1))
+        // A server that sends a byte now and then would never end.
+        .timeout(Duration::from_mins(30))
         // The digest is of the file itself, not of its decompressed content.
         .no_gzip()
         .build()
@@ -125,6 +127,10 @@ pub enum DownloadError {
 impl DownloadError {
     fn network(url: &str, error: reqwest::Error) -> Self {
         Self::Network { url: url.to_owned(), source: error.without_url() }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if matches!(status.as_u16(), 404 | 410))
     }
 
     fn is_temporary(&self) -> bool {

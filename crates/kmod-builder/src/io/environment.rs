@@ -79,10 +79,11 @@ pub fn isolation() -> Isolation {
     named.unwrap_or_default()
 }
 
-/// Default of `--cache` (XDG Base Directory Specification).
-pub fn cache_directory() -> PathBuf {
-    path("XDG_CACHE_HOME")
+/// Default of `--cache` (XDG Base Directory Specification; systemd.exec(5)). `None` if there is no private directory:
+/// a name in a directory for everybody could be somebody else's.
+pub fn cache_directory() -> Option<PathBuf> {
+    let directory = path("XDG_CACHE_HOME")
         .or_else(|| path("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("zfs-kmods")
+        .or_else(|| path("CACHE_DIRECTORY"))?;
+    Some(directory.join("zfs-kmods"))
 }

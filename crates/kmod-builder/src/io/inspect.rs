@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::blocking;
 use super::layer::{DUPLICATE, LayerError, LayerReader};
@@ -16,9 +16,13 @@ use crate::model::oci::{Config, Descriptor, Manifest};
 use crate::model::verify::{BlobFault, ImageRpm, Inspection};
 use crate::model::{Digest, Target};
 
+/// Ours have two.
+const MAX_LAYERS: usize = 32;
+const CONCURRENT: usize = 2;
+
 /// Reads a whole image without evaluating it.
 ///
-/// Defects of the image are findings; only a failure of the store is an error. Layers are streamed concurrently, each
+/// Defects of the image are findings; only a failure of the store is an error. Two layers are streamed at a time, each
 /// is fetched once, and none is held in memory.
 pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection, StoreError> {
     let pinned = |digest| DigestRef { store: name.store.clone(), digest };
@@ -42,13 +46,17 @@ pub async fn inspect(images: &ImageStore, name: &ImageRef) -> Result<Inspection,
         Ok(manifest) => manifest,
         Err(error) => return Ok(unread(pinned(digest), tag, error.to_string())),
     };
+    if manifest.layers.len() > MAX_LAYERS {
+        let reason = format!("it lists {} layers, and at most {MAX_LAYERS} are read", manifest.layers.len());
+        return Ok(unread(pinned(digest), tag, reason));
+    }
     let config = config(images, &manifest.config).await?;
     // Without the configuration, layers have no expected digests.
     let diff_ids = config.as_ref().map_or(&[][..], |config| &config.rootfs.diff_ids);
     let read = manifest.layers.iter().zip(diff_ids).enumerate();
     let read = read.map(|(number, (descriptor, diff_id))| layer(images, number, descriptor, diff_id));
     let (mut layers, mut packages, mut paths) = (Vec::new(), Vec::<ImageRpm>::new(), BTreeSet::new());
-    for (outcome, found) in try_join_all(read).await? {
+    for (outcome, found) in stream::iter(read).buffered(CONCURRENT).try_collect::<Vec<_>>().await? {
         let hidden = found
             .iter()
             .find(|found| paths.contains(&found.path))

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::registry::UploadProgress;
 use crate::model::Digest;
+use crate::model::printable::printable;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressOutput {
@@ -73,7 +74,7 @@ impl ProgressSection {
         match self.surface {
             ProgressOutput::Terminal => self.bar.set_message(format!("{}: {name}", self.title)),
             ProgressOutput::Actions => {
-                self.write(&format!("::group::{name}"));
+                self.write_raw(&format!("::group::{}", printable(name)));
                 self.group_open = true;
             }
             ProgressOutput::Plain => self.write(&format!("[{}] {name}", clock(self.started.elapsed()))),
@@ -106,11 +107,15 @@ impl ProgressSection {
 
     fn end_group(&mut self) {
         if std::mem::take(&mut self.group_open) {
-            self.write("::endgroup::");
+            self.write_raw("::endgroup::");
         }
     }
 
     fn write(&self, text: &str) {
+        self.write_raw(&printable(text));
+    }
+
+    fn write_raw(&self, text: &str) {
         // A closed standard error does not stop the work.
         if self.surface == ProgressOutput::Terminal {
             self.bars.println(text).ok();
@@ -130,7 +135,7 @@ impl Drop for ProgressSection {
 }
 
 pub fn print_notice(text: &str) {
-    writeln!(std::io::stderr().lock(), "{text}").ok();
+    writeln!(std::io::stderr().lock(), "{}", printable(text)).ok();
 }
 
 fn spinner() -> ProgressStyle {

@@ -223,6 +223,9 @@ impl Planner<'_> {
         for (target, answer) in answers.await {
             match answer {
                 Ok(Ok(found)) => drop(inputs.insert(target, found)),
+                Ok(Err(error)) if error.is_untrusted() && error.missing_input().is_none() => {
+                    reconciled.reject(&target, &NotBuilt::unverified(&sentence(error)));
+                }
                 Ok(Err(error)) => match error.missing_input() {
                     Some(missing) => reconciled.wait(&target, missing, &sentence(error)),
                     None => reconciled.fail(&target, &sentence(error)),

@@ -191,8 +191,19 @@ impl ResolveError {
     pub fn missing_input(&self) -> Option<MissingInput> {
         match self {
             Self::Query(QueryError::KernelRpmGone { .. }) => Some(MissingInput::KernelDevel),
+            Self::KernelRpm(KernelRpmError::Download(error)) if error.is_gone() => {
+                Some(MissingInput::KernelDevel)
+            }
+            Self::KernelRpm(KernelRpmError::Untrusted(package)) if package.lacks_key() => {
+                Some(MissingInput::FedoraKey)
+            }
             _ => self.is_gone().then_some(MissingInput::BuilderImage),
         }
+    }
+
+    /// What upstream has must not be built from, and waiting does not help.
+    pub const fn is_untrusted(&self) -> bool {
+        matches!(self, Self::KernelRpm(KernelRpmError::Untrusted(_) | KernelRpmError::OtherPackage { .. }))
     }
 
     /// Upstream answered that it does not have the source any more.

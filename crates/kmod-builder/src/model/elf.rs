@@ -13,6 +13,8 @@ const MAX_TABLE: u64 = 16 << 20;
 const MAX_LIBRARIES: usize = 1000;
 const MAX_NAME: u64 = 4096;
 
+const MODINFO: &[u8] = b".modinfo\0";
+
 type Header = FileHeader64<LittleEndian>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,8 +120,16 @@ fn modinfo<'data>(
     endian: LittleEndian,
     data: impl ReadRef<'data>,
 ) -> Result<Option<Vec<(String, String)>>, ElfError> {
-    let sections = header.sections(endian, data)?;
-    let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else { return Ok(None) };
+    let sections = header.section_headers(endian, data)?;
+    let names = usize::try_from(header.shstrndx(endian, data)?).ok().and_then(|index| sections.get(index));
+    let Some(names) = names.map(|names| names.sh_offset(endian)) else { return Ok(None) };
+    // Only as many bytes as the name has are compared: names that do not end would make the search quadratic.
+    let is_modinfo = |section: &&elf::SectionHeader64<LittleEndian>| {
+        let offset = names.checked_add(u64::from(section.sh_name(endian)));
+        let name = offset.and_then(|offset| data.read_bytes_at(offset, MODINFO.len() as u64).ok());
+        name == Some(MODINFO)
+    };
+    let Some(section) = sections.iter().find(is_modinfo) else { return Ok(None) };
     if section.sh_size(endian) > MAX_TABLE {
         return Err(damaged("a section is too large"));
     }
@@ -163,6 +173,28 @@ pub(super) mod tests {
         bytes[40..48].copy_from_slice(&(table as u64).to_le_bytes());
         bytes[58..64].copy_from_slice(&[64, 0, 3, 0, 2, 0]);
         bytes
+    }
+
+    #[test]
+    fn names_of_sections_that_do_not_end_take_no_time() {
+        const SECTIONS: usize = 65_000;
+        let mut bytes = header(0, 0);
+        let strings = bytes.len();
+        bytes.resize(strings + (2 << 20), b'a');
+        let table = bytes.len();
+        for number in 0..SECTIONS {
+            let mut section = [0; 64];
+            section[..4].copy_from_slice(&u32::to_le_bytes(u32::try_from(number).unwrap()));
+            section[24..32].copy_from_slice(&(strings as u64).to_le_bytes());
+            section[32..40].copy_from_slice(&(2_u64 << 20).to_le_bytes());
+            bytes.extend(section);
+        }
+        bytes[40..48].copy_from_slice(&(table as u64).to_le_bytes());
+        bytes[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        bytes[60..62].copy_from_slice(&u16::try_from(SECTIONS).unwrap().to_le_bytes());
+        let started = std::time::Instant::now();
+        assert_eq!(ElfFile::parse(bytes.as_slice()).unwrap().modinfo, None);
+        assert!(started.elapsed().as_secs() < 3, "{:?}", started.elapsed());
     }
 
     pub(in crate::model) fn program(soname: Option<&str>, needed: &[&str]) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod packages;
 pub mod plan;
 pub mod podman;
+pub mod printable;
 pub mod promote;
 pub mod publish;
 pub mod reconcile;

@@ -108,6 +108,11 @@ impl NotBuiltKind {
 }
 
 impl NotBuilt {
+    /// Somebody must look before it is built.
+    pub fn unverified(reason: &str) -> Self {
+        Self { kind: NotBuiltKind::UnverifiedRelease, reason: reason.to_owned(), verdict: Value::Null }
+    }
+
     /// The line has no release at all.
     pub fn without_a_release() -> Self {
         let reason = "no release of the line is known".to_owned();

@@ -42,7 +42,7 @@ impl<'a> Step<'a> {
             Some(rest) => {
                 let (numbers, rest) = rest.split_once("] ")?;
                 let (stage, stages) = numbers.split_once('/')?;
-                (stage.parse().ok()?, stages.parse().ok()?, rest)
+                (number(stage)?, number(stages)?, rest)
             }
             None => (1, 1, line),
         };
@@ -54,6 +54,11 @@ impl<'a> Step<'a> {
         let stage_name = words.skip_while(|word| !word.eq_ignore_ascii_case("as")).nth(1).filter(|_| from);
         Some(Self { stage, stages, instruction, stage_name })
     }
+}
+
+/// `None` for numbers that no file has: a command in the build can print lines like podman's.
+fn number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| *number < 1000)
 }
 
 /// Whether podman reports that the OCI runtime could not start a container (buildah, `run_common.go`).
@@ -113,8 +118,15 @@ mod tests {
         let step = Step::parse("[2/4] STEP 2/5: RUN echo FROM x AS y").unwrap();
         assert_eq!((step.instruction, step.stage_name), ("RUN echo FROM x AS y", None));
         assert_eq!(Step::parse("STEP 1/2: FROM scratch").unwrap().stages, 1);
-        for line in ["", "--> 1234", "[1/2] checking", "STEP of faith", "STEP x/y: RUN", "[1] STEP 1/2: RUN"]
-        {
+        for line in [
+            "",
+            "--> 1234",
+            "[1/2] checking",
+            "STEP of faith",
+            "STEP x/y: RUN",
+            "[1] STEP 1/2: RUN",
+            "[18446744073709551615/1] STEP 1/1: RUN x",
+        ] {
             assert_eq!(Step::parse(line), None, "{line}");
         }
     }

@@ -100,13 +100,20 @@ pub fn signatures_are_within(ours: &RawManifest, stored: &RawManifest) -> bool {
 
 /// The stored manifest of simple signatures with ours appended (cosign, `SIGNATURE_SPEC.md`).
 ///
-/// The configuration is rewritten, because it lists the layers (`rootfs.diff_ids`). Everything else is kept.
+/// The configuration is rewritten, because it lists the layers (`rootfs.diff_ids`). Everything else but malformed layers
+/// is kept.
 pub fn with_signatures(
     stored: &RawManifest,
     ours: &ManifestWithBlobs,
 ) -> Result<ManifestWithBlobs, IncompleteManifest> {
-    let mut document: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
+    let ours_document: Value = serde_json::from_slice(&ours.manifest().bytes).unwrap_or_default();
+    let document: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
+    let mut document = if document.is_object() { document } else { ours_document.clone() };
+    if !document["config"].is_object() {
+        document["config"] = ours_document["config"].clone();
+    }
     let mut all = layers(stored);
+    all.retain(is_complete);
     for layer in layers(ours.manifest()) {
         if !all.iter().any(|other| is_same_signature(&layer, other)) {
             all.push(layer);
@@ -124,6 +131,11 @@ pub fn with_signatures(
     let blobs = theirs.chain(ours.blobs().iter().cloned()).chain([config]).collect();
     document["layers"] = all.into();
     ManifestWithBlobs::new(RawManifest::new(document.to_string(), &stored.media_type), blobs)
+}
+
+/// Whether the layer names a blob.
+fn is_complete(layer: &Value) -> bool {
+    layer["digest"].as_str().is_some_and(|digest| digest.parse::<Digest>().is_ok()) && layer["size"].is_u64()
 }
 
 fn layers(manifest: &RawManifest) -> Vec<Value> {
@@ -213,5 +225,26 @@ mod tests {
         );
         let again = with_signatures(merged.manifest(), &ours).unwrap();
         assert_eq!(again.digest(), merged.digest(), "a second time changes nothing");
+    }
+
+    #[test]
+    fn signatures_are_appended_to_a_malformed_manifest() {
+        let (payload, config) = (Blob::of("payload"), Blob::of("config"));
+        let descriptor = |blob: &Blob| json!({ "digest": blob.digest.as_str(), "size": blob.size });
+        let ours = manifest(&json!({ "config": descriptor(&config), "layers": [descriptor(&payload)] }));
+        let ours = ManifestWithBlobs::new(ours, vec![payload.clone(), config]).unwrap();
+        let good = json!({ "digest": Digest::of(b"theirs").as_str(), "size": 6 });
+        for stored in [
+            json!({ "config": "x", "layers": [good, "x", { "digest": "x" }, { "digest": Digest::of(b"").as_str() }] }),
+            json!([1]),
+            json!("x"),
+            json!({ "config": [], "layers": { "x": 1 } }),
+        ] {
+            let merged = with_signatures(&manifest(&stored), &ours).unwrap();
+            assert!(signatures_are_within(ours.manifest(), merged.manifest()), "{stored}");
+            let kept =
+                String::from_utf8_lossy(&merged.manifest().bytes).contains(Digest::of(b"theirs").as_str());
+            assert_eq!(kept, stored["layers"].is_array(), "{stored}");
+        }
     }
 }

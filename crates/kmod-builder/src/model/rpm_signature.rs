@@ -106,6 +106,13 @@ pub struct UntrustedPackage {
     reason: HeaderSignatureError,
 }
 
+impl UntrustedPackage {
+    /// No key of the package's Fedora release is pinned.
+    pub const fn lacks_key(&self) -> bool {
+        matches!(self.reason, HeaderSignatureError::NoKey(_))
+    }
+}
+
 impl KernelPackagePolicy {
     /// The key that signed the header; `None` if Fedora did not sign it and that is accepted.
     pub fn check(

@@ -92,6 +92,22 @@ mod tests {
     }
 
     #[test]
+    fn every_target_has_a_tag() {
+        let zfs = "4294967295.4294967295.4294967295";
+        for kernel in ["6.17.8-300~LONG.fc43.x86_64+debug", "6.17.8-300.LONG.fc43.x86_64"] {
+            for length in 0..100 {
+                for character in ["~", "a", "^"] {
+                    let kernel = kernel.replace("LONG", &character.repeat(length));
+                    let (Ok(zfs), Ok(kernel)) = (zfs.parse(), kernel.parse()) else { continue };
+                    let target = Target { zfs, kernel };
+                    assert_eq!(Target::from_tag(&target.tag()), Some(target));
+                }
+            }
+        }
+        assert!(format!("6.17.8-300{}.x86_64", "~".repeat(25)).parse::<KernelRelease>().is_err());
+    }
+
+    #[test]
     fn other_tags_name_no_target() {
         for tag in [
             "stable",

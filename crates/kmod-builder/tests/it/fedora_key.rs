@@ -57,3 +57,43 @@ pub(crate) fn sign(file: &Path) {
     package.metadata.signature = Header::from_entries(entries, region);
     package.write(&mut fs::File::create(file).unwrap()).unwrap();
 }
+
+/// What gpg and rpm sign, as Fedora does. Skipped where they are not installed.
+#[test]
+fn what_rpm_signs_is_accepted() {
+    use kmod_builder::io::rpm::read_signed;
+    use std::process::Command;
+
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("gnupg");
+    fs::create_dir(&home).unwrap();
+    let gpg = |arguments: &[&str]| {
+        let output = Command::new("gpg").args(["--batch", "--homedir"]).arg(&home).args(arguments).output();
+        output
+            .ok()
+            .filter(|output| output.status.success())
+            .map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let make = ["--passphrase", "", "--quick-generate-key", "Fedora", "rsa3072", "sign", "never"];
+    if gpg(&make).is_none() {
+        return;
+    }
+    let armor = gpg(&["--armor", "--export"]).unwrap();
+    let listed = gpg(&["--with-colons", "--list-keys"]).unwrap();
+    let fingerprint = listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
+    let file = crate::rpms::kernel_package(directory.path(), "kernel-devel", &[]);
+    let path = format!("_gpg_path {}", home.display());
+    let defines = ["--define", &path, "--define", "_gpg_name Fedora"];
+    let signed = Command::new("rpmsign").args(defines).arg("--addsign").arg(&file).output();
+    Command::new("gpgconf").arg("--homedir").arg(&home).args(["--kill", "gpg-agent"]).status().ok();
+    let Ok(signed) = signed else { return };
+    assert!(signed.status.success(), "{signed:?}");
+    let list = format!(
+        "[[key]]\nfedora = \"43\"\nfingerprint = \"{fingerprint}\"\nsource = \"https://example.org/\"\n\
+         armor = \"\"\"\n{armor}\"\"\"\n"
+    );
+    let keys = kmod_compat::FedoraKeys::parse("keys.toml", &list).unwrap();
+    let (_, signatures) = read_signed(&file).unwrap();
+    let signer = signatures.verify(&keys, "43".parse().unwrap()).unwrap();
+    assert_eq!(signer.as_str(), fingerprint);
+}

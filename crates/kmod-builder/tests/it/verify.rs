@@ -115,7 +115,10 @@ async fn a_complete_image_passes() {
     let report = bench.report().await;
     let table = report.table();
     assert!(report.passed(), "{table}");
-    assert!(table.ends_with(&format!("verified: OpenZFS 2.4.3 for {KERNEL}\n{}\n", bench.built.pinned())));
+    assert!(table.ends_with(&format!(
+        "contents verified, NOT AUTHENTICATED: OpenZFS 2.4.3 for {KERNEL}\n{}\n",
+        bench.built.pinned()
+    )));
     let verified = report.verified().unwrap();
     assert_eq!((verified.image(), verified.target()), (&bench.built.pinned(), &rpms::target()));
     bench.layout.list(bench.built.manifest(), Some(&rpms::target().tag())).unwrap();
@@ -337,4 +340,19 @@ proptest! {
             assert!(!bench.report().await.passed());
         });
     }
+}
+
+#[tokio::test]
+async fn an_image_with_many_layers_is_not_read() {
+    let bench = VerifyBench::new(rpms::good()).await;
+    let path = bench.blob(bench.built.digest());
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let layer = manifest["layers"][0].clone();
+    manifest["layers"] = vec![layer; 33].into();
+    let bytes = manifest.to_string();
+    let digest = Digest::of(bytes.as_bytes());
+    fs::write(bench.blob(&digest), bytes).unwrap();
+    let image = DigestRef { store: bench.built.pinned().store, digest };
+    let report = verify::contract(&image, Some(&rpms::target())).await.unwrap();
+    assert!(report.table().contains("it lists 33 layers, and at most 32 are read"), "{}", report.table());
 }

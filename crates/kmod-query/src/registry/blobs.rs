@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::client::Registry;
+use super::client::{Registry, Throughput};
 use super::error::{RegistryError, RegistryErrorKind};
 use crate::digest::Digest;
 
@@ -43,6 +43,7 @@ struct Download {
     /// In bytes, if the registry does not support ranges.
     skip: u64,
     resumptions: usize,
+    throughput: Throughput,
 }
 
 impl Registry {
@@ -69,6 +70,7 @@ impl Registry {
             received: 0,
             skip: 0,
             resumptions: self.retry_policy().attempts.saturating_sub(1),
+            throughput: Throughput::new(),
         };
         let pieces = stream::try_unfold(download, async |mut download| {
             let piece = download.next().await.map_err(into_io)?;
@@ -128,6 +130,9 @@ impl Download {
         loop {
             match self.registry.chunk(&mut self.response).await {
                 Ok(Some(piece)) => {
+                    // A server that sends a byte now and then is not asked again.
+                    let added = self.throughput.add(piece.len(), self.registry.retry_policy());
+                    added.map_err(|kind| self.error(kind))?;
                     let skipped = self.skip.min(piece.len() as u64);
                     self.skip -= skipped;
                     let piece = piece.slice(usize::try_from(skipped).unwrap_or(piece.len())..);

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
@@ -27,8 +28,8 @@ const MAX_RESPONSE: usize = 8 << 20;
 pub struct Registries {
     credentials: Arc<dyn CredentialProvider>,
     retry_policy: RetryPolicy,
-    /// For other machines, and for loopback hosts.
-    clients: Arc<[OnceLock<Client>; 2]>,
+    /// For other machines and for loopback hosts, each with and without redirects.
+    clients: Arc<[OnceLock<Client>; 4]>,
     counter: RequestCounter,
 }
 
@@ -72,13 +73,14 @@ impl Registries {
         let base = Url::parse(&format!("{scheme}://{host}/v2/"))
             .map_err(|error| fail(RegistryErrorKind::Malformed(format!("invalid host: {error}"))))?;
         let http = self
-            .client(repository.is_loopback())
+            .client(repository.is_loopback(), true)
             .map_err(|error| fail(RegistryErrorKind::Connection(error)))?;
         Ok(Registry {
             inner: Arc::new(Inner {
                 repository: repository.clone(),
                 base,
                 http,
+                registries: self.clone(),
                 authorizer: Authorizer::new(access, credential),
                 retry_policy: self.retry_policy,
                 counter: self.counter.clone(),
@@ -87,8 +89,8 @@ impl Registries {
         })
     }
 
-    fn client(&self, is_loopback: bool) -> Result<Client, reqwest::Error> {
-        let client = &self.clients[usize::from(is_loopback)];
+    fn client(&self, is_loopback: bool, redirects: bool) -> Result<Client, reqwest::Error> {
+        let client = &self.clients[usize::from(is_loopback) + 2 * usize::from(redirects)];
         if let Some(client) = client.get() {
             return Ok(client.clone());
         }
@@ -96,6 +98,9 @@ impl Registries {
         let mut builder = client_builder(self.retry_policy.connect_timeout).no_gzip();
         if is_loopback {
             builder = builder.no_proxy();
+        }
+        if !redirects {
+            builder = builder.redirect(reqwest::redirect::Policy::none());
         }
         let new = builder.build()?;
         Ok(client.get_or_init(|| new).clone())
@@ -117,6 +122,7 @@ struct Inner {
     repository: Repository,
     base: Url,
     http: Client,
+    registries: Registries,
     authorizer: Authorizer,
     retry_policy: RetryPolicy,
     counter: RequestCounter,
@@ -141,6 +147,10 @@ impl Registry {
 
     pub(super) fn http(&self) -> &Client {
         &self.inner.http
+    }
+
+    pub(super) fn client_without_redirects(&self) -> Result<Client, RegistryErrorKind> {
+        self.inner.registries.client(self.repository().is_loopback(), false).map_err(connection)
     }
 
     pub(super) fn base(&self) -> &Url {
@@ -264,7 +274,9 @@ impl Registry {
 
     pub(super) async fn collect(&self, mut response: Response) -> Result<Bytes, RegistryErrorKind> {
         let mut body = BytesMut::new();
+        let mut throughput = Throughput::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
+            throughput.add(chunk.len(), self.retry_policy())?;
             body.extend_from_slice(&chunk);
             if body.len() > MAX_RESPONSE {
                 return Err(RegistryErrorKind::Malformed(format!("longer than {MAX_RESPONSE} bytes")));
@@ -291,6 +303,32 @@ impl Registry {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or_else(|| fail("the `Location` header is missing".into()))?;
         self.base().join(location).map_err(|error| fail(format!("invalid `Location` header: {error}")))
+    }
+}
+
+/// Limits the total time of a response, which the read timeout does not.
+pub(super) struct Throughput {
+    started: Instant,
+    received: u64,
+}
+
+/// Bytes a second, on average, after the time that a response may take in any case.
+const MIN_RATE: u64 = 1024;
+
+impl Throughput {
+    pub(super) fn new() -> Self {
+        Self { started: Instant::now(), received: 0 }
+    }
+
+    /// Fails if the response is slower than any useful connection.
+    pub(super) fn add(&mut self, bytes: usize, policy: &RetryPolicy) -> Result<(), RegistryErrorKind> {
+        self.received += bytes as u64;
+        let elapsed = self.started.elapsed();
+        let limited = elapsed.saturating_sub(policy.read_timeout.saturating_mul(2));
+        if self.received / MIN_RATE < limited.as_secs() {
+            return Err(RegistryErrorKind::TooSlow { received: self.received, elapsed });
+        }
+        Ok(())
     }
 }
 

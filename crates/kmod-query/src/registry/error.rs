@@ -34,6 +34,8 @@ pub enum RegistryErrorKind {
     Connection(reqwest::Error),
     #[error("no data transferred for {} s", .0.as_secs_f64())]
     ReadTimeout(Duration),
+    #[error("only {received} bytes were transferred in {} s", .elapsed.as_secs())]
+    TooSlow { received: u64, elapsed: Duration },
     #[error("the content's digest is {actual}, not {expected}")]
     WrongContent { expected: Digest, actual: Digest },
     #[error("invalid response: {0}")]
@@ -133,6 +135,7 @@ impl RegistryErrorKind {
             Self::TokenExpired
             | Self::Connection(_)
             | Self::ReadTimeout(_)
+            | Self::TooSlow { .. }
             | Self::WrongContent { .. }
             | Self::UploadAborted(_)
             // Proxies answer with error pages while the server behind them restarts.

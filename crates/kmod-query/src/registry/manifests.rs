@@ -6,7 +6,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::client::Registry;
+use super::client::{Registry, same_host};
 use super::error::{RegistryError, RegistryErrorKind, manifest_named};
 use crate::digest::Digest;
 use crate::link::link_target;
@@ -15,6 +15,8 @@ use crate::reference::{Tag, TagOrDigest};
 
 /// Stops at circular links.
 const MAX_PAGES: usize = 1000;
+/// Bytes, of all pages of a list; a hundred thousand tags have about 6 MB.
+const MAX_LIST: usize = 64 << 20;
 
 impl Registry {
     /// `None` if the registry does not have it.
@@ -114,14 +116,15 @@ impl Registry {
         first: Url,
     ) -> Result<Option<Vec<T>>, RegistryError> {
         let mut pages = Vec::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut total) = (HashSet::new(), 0);
         let mut next = Some(first);
         while let Some(url) = next {
             let malformed = |reason: &str| self.error(what, RegistryErrorKind::Malformed(reason.to_owned()));
             if !seen.insert(url.clone()) || seen.len() > MAX_PAGES {
                 return Err(malformed("too many pages"));
             }
-            let Some((page, headers)) = self.retry_policy().retry(|| self.page(what, &url)).await? else {
+            let Some((page, headers, size)) = self.retry_policy().retry(|| self.page(what, &url)).await?
+            else {
                 // A missing later page would silently shorten the list.
                 return if pages.is_empty() {
                     Ok(None)
@@ -129,11 +132,18 @@ impl Registry {
                     Err(malformed("one of its pages is missing"))
                 };
             };
+            total += size;
+            if total > MAX_LIST {
+                return Err(malformed("the pages of the list are too large together"));
+            }
             pages.push(page);
             let link = link_target(&headers, "next");
             next = link
                 .map(|link| url.join(&link).map_err(|_| malformed("invalid address of the next page")))
                 .transpose()?;
+            if next.as_ref().is_some_and(|next| !same_host(next, self.base())) {
+                return Err(malformed("the next page is on another host"));
+            }
         }
         Ok(Some(pages))
     }
@@ -142,7 +152,7 @@ impl Registry {
         &self,
         what: &str,
         url: &Url,
-    ) -> Result<Option<(T, HeaderMap)>, RegistryError> {
+    ) -> Result<Option<(T, HeaderMap, usize)>, RegistryError> {
         let request = self.http().get(url.clone()).header(ACCEPT, "application/json, */*;q=0.5");
         let response = self.send(what, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
         if response.status() == StatusCode::NOT_FOUND {
@@ -152,7 +162,7 @@ impl Registry {
         let body = self.collect(response).await.map_err(|kind| self.error(what, kind))?;
         let page = serde_json::from_slice(&body)
             .map_err(|error| self.error(what, RegistryErrorKind::Malformed(error.to_string())))?;
-        Ok(Some((page, headers)))
+        Ok(Some((page, headers, body.len())))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Docker's token authentication: `GET /v2/` answers with a challenge; its token endpoint issues a short-lived token
 //! for one repository and a set of actions. Done once, before the first request.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -12,6 +14,13 @@ use tokio::sync::Mutex;
 use super::client::{Registry, same_host};
 use super::credentials::{Credential, Secret};
 use super::error::{RegistryError, RegistryErrorKind};
+
+/// Seconds. A later instant might not be representable.
+const LONGEST_LIFETIME: u64 = 24 * 60 * 60;
+
+/// Registries and their token services on other hosts.
+const TOKEN_HOSTS: [(&str, &str); 2] =
+    [("registry-1.docker.io", "auth.docker.io"), ("registry.gitlab.com", "gitlab.com")];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -139,13 +148,21 @@ impl Authorizer {
     ) -> Result<Authorization, RegistryErrorKind> {
         let mut url = Url::parse(realm)
             .map_err(|error| RegistryErrorKind::Malformed(format!("invalid address: {error}")))?;
-        // Passwords must not be sent unencrypted.
-        if url.scheme() != "https" && !same_host(&url, registry.base()) {
-            return Err(RegistryErrorKind::Malformed("its address is not https".into()));
+        let service_host = check_realm(&url, registry.base())
+            .map_err(|reason| RegistryErrorKind::Malformed(format!("its address {reason}")))?;
+        if let TokenHost::Other(host) = &service_host {
+            if matches!(&self.credential, Some(Credential { secret: Secret::IdentityToken(_), .. })) {
+                let reason =
+                    format!("{host} is not a host of the registry and does not get its refresh token");
+                return Err(RegistryErrorKind::Malformed(reason));
+            }
+            warn_once(registry, host);
         }
         let scope = format!("repository:{}:{}", registry.path_at_registry(), self.access.actions());
         let mut fields = vec![("scope", scope.as_str())];
         fields.extend(service.map(|service| ("service", service)));
+        // A redirect would send the credential elsewhere.
+        let http = registry.client_without_redirects()?;
         let request = match &self.credential {
             Some(Credential { secret: Secret::IdentityToken(token), .. }) => {
                 fields.extend([
@@ -155,25 +172,29 @@ impl Authorizer {
                 ]);
                 let mut form = url.clone();
                 form.query_pairs_mut().clear().extend_pairs(&fields);
-                registry
-                    .http()
-                    .post(url)
+                http.post(url)
                     .header("content-type", "application/x-www-form-urlencoded")
                     .body(form.query().unwrap_or_default().to_owned())
             }
             Some(Credential { secret: Secret::Password { user, password }, .. }) => {
                 url.query_pairs_mut().extend_pairs(&fields);
-                registry.http().get(url).header("authorization", basic(user, password))
+                http.get(url).header("authorization", basic(user, password))
             }
             None => {
                 url.query_pairs_mut().extend_pairs(&fields);
-                registry.http().get(url)
+                http.get(url)
             }
         };
         let requested_at = Instant::now();
         let response = registry.exchange(request, None).await?;
         if response.status() != StatusCode::OK {
-            return Err(registry.answered(response).await);
+            return Err(match registry.answered(response).await {
+                // The registry chose the host, so its answer may be of a machine that is not public.
+                RegistryErrorKind::Answered { status, retry_after, .. } if service_host != TokenHost::Own => {
+                    RegistryErrorKind::Answered { status, oci_errors: Vec::new(), retry_after }
+                }
+                kind => kind,
+            });
         }
         let body = registry.collect(response).await?;
         // The parser's message could quote the token.
@@ -187,8 +208,45 @@ impl Authorizer {
             .map_err(|_| RegistryErrorKind::Malformed("the token is not a header value".into()))?;
         header.set_sensitive(true);
         // Renewed early, so that it does not expire during an upload.
-        let lifetime = Duration::from_secs(response.expires_in.unwrap_or(60).max(1)).mul_f64(0.8);
+        let lifetime = Duration::from_secs(response.expires_in.unwrap_or(60).clamp(1, LONGEST_LIFETIME));
+        let lifetime = lifetime.mul_f64(0.8);
         Ok(Authorization { header: Some(header), until: Some(requested_at + lifetime) })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TokenHost {
+    /// The registry's, or one that is known to be its token service.
+    Own,
+    Other(String),
+}
+
+/// Whose host the token service has. The error continues the sentence "its address …".
+fn check_realm(realm: &Url, registry: &Url) -> Result<TokenHost, &'static str> {
+    if !realm.username().is_empty() || realm.password().is_some() {
+        return Err("has a user name or a password");
+    }
+    if same_host(realm, registry) {
+        return Ok(TokenHost::Own);
+    }
+    // Passwords must not be sent unencrypted.
+    if realm.scheme() != "https" {
+        return Err("is not https");
+    }
+    let host = realm.host_str().unwrap_or_default();
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Err("is an IP address");
+    }
+    let is_known = TOKEN_HOSTS.contains(&(registry.host_str().unwrap_or_default(), host));
+    Ok(if is_known { TokenHost::Own } else { TokenHost::Other(host.to_owned()) })
+}
+
+fn warn_once(registry: &Registry, host: &str) {
+    static WARNED: std::sync::Mutex<BTreeSet<(String, String)>> = std::sync::Mutex::new(BTreeSet::new());
+    let registry = registry.repository().host().to_owned();
+    let mut warned = WARNED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if warned.insert((registry.clone(), host.to_owned())) {
+        tracing::warn!("{registry} sends its clients to {host} for tokens, which gets the credential");
     }
 }
 
@@ -212,4 +270,37 @@ fn challenge(header: &str) -> Option<Challenge> {
     }
     let basic = challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic"));
     basic.then_some(Challenge::Basic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(realm: &str, registry: &str) -> Result<TokenHost, &'static str> {
+        check_realm(&realm.parse().unwrap(), &registry.parse().unwrap())
+    }
+
+    #[test]
+    fn the_token_service_is_the_registry_s_own_or_a_named_host() {
+        let ghcr = "https://ghcr.io/v2/";
+        assert_eq!(check("https://ghcr.io/token", ghcr), Ok(TokenHost::Own));
+        assert_eq!(
+            check("https://auth.docker.io/token", "https://registry-1.docker.io/v2/"),
+            Ok(TokenHost::Own)
+        );
+        let other = TokenHost::Other("auth.docker.io".to_owned());
+        assert_eq!(check("https://auth.docker.io/token", ghcr), Ok(other));
+        assert_eq!(check("http://127.0.0.1:5000/token", "http://127.0.0.1:5000/v2/"), Ok(TokenHost::Own));
+        for realm in [
+            "http://ghcr.io/token",
+            "https://user@ghcr.io/token",
+            "https://user:password@example.org/token",
+            "https://169.254.169.254/latest",
+            "https://[::1]/token",
+            "https://2130706433/token",
+            "http://127.0.0.1:1/token",
+        ] {
+            assert!(check(realm, ghcr).is_err(), "{realm}");
+        }
+    }
 }

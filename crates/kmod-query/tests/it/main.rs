@@ -7,4 +7,5 @@ mod http;
 mod image;
 mod kernel_packages;
 mod openzfs;
+mod registry;
 mod support;

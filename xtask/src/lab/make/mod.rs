@@ -8,6 +8,7 @@ pub(crate) mod kernel;
 pub(crate) mod openzfs;
 mod podman;
 pub(crate) mod rpms;
+mod signing;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(crate) struct Products {
     pub(crate) kernels: Kernels,
     /// The dnf repository.
     pub(crate) repository: PathBuf,
+    /// The keys that sign it.
+    pub(crate) fedora_keys: PathBuf,
     pub(crate) coreos: CoreOs,
 }
 
@@ -33,7 +36,8 @@ pub(crate) fn all(cache: &LabCache) -> Result<Products> {
     let packages = fedora::packages(cache)?;
     let fedora = fedora::image(cache, &packages)?;
     let kernels = kernel::kernels(cache, &packages)?;
-    let repository = rpms::repository(cache, &kernels)?;
+    let key = signing::key(cache)?;
+    let repository = rpms::repository(cache, &kernels, &key)?;
     let coreos = coreos::images(cache, &fedora, &kernels)?;
-    Ok(Products { tarball, fedora, kernels, repository, coreos })
+    Ok(Products { tarball, fedora, kernels, repository, fedora_keys: signing::list_in(&key), coreos })
 }

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::error::Result;
 use crate::lab::cache::{CacheKey, LabCache};
 use crate::lab::make::kernel::Kernels;
-use crate::lab::make::{busybox, fedora};
+use crate::lab::make::{busybox, fedora, signing};
 use crate::lab::oci;
 use crate::tools;
 
@@ -24,25 +24,30 @@ const STUBS: &str = "\
     zlib-ng-compat-devel=zlib-devel";
 
 /// The server's `/fedora`.
-pub(crate) fn repository(cache: &LabCache, kernels: &Kernels) -> Result<PathBuf> {
+pub(crate) fn repository(cache: &LabCache, kernels: &Kernels, key: &Path) -> Result<PathBuf> {
     let spec = stubs();
     let busybox = busybox::package(cache)?;
-    let key = CacheKey::new()
+    let cache_key = CacheKey::new()
         .with(&spec)
         .with(fedora::UPDATES)
         .with_entry(&kernels.directory)
+        .with_entry(key)
         .with_entry(busybox.parent().unwrap_or(&busybox));
-    cache.entry("repository", key, |directory| {
+    cache.entry("repository", cache_key, |directory| {
         tools::need(&[("rpmbuild", "rpm"), ("createrepo_c", "createrepo-c")])?;
         let updates = directory.join(fedora::UPDATES);
         let packages = updates.join("Packages/k");
         fs::create_dir_all(&packages)?;
+        let mut signed = Vec::new();
         for release in [&kernels.current, &kernels.newer] {
             for package in KERNEL_PACKAGES {
                 let rpm = kernels.rpm(package, release);
-                fs::hard_link(&rpm, packages.join(rpm.file_name().unwrap_or_default()))?;
+                let copy = packages.join(rpm.file_name().unwrap_or_default());
+                fs::copy(&rpm, &copy)?;
+                signed.push(copy);
             }
         }
+        signing::sign(key, &signed, &cache.log("signing"))?;
         fs::hard_link(&busybox, packages.join("busybox.rpm"))?;
         let work = cache.scratch()?;
         fs::write(work.path().join("stubs.spec"), &spec)?;

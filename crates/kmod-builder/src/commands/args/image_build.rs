@@ -3,10 +3,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kmod_compat::CompatMatrix;
+use miette::Result;
 
 use super::isolation::IsolationArgs;
 use super::upstream::UpstreamArgs;
-use crate::io::compat_files::CompatFileError;
 use crate::io::image_build::ImageBuildOptions;
 use crate::io::podman::Reuse;
 use crate::model::builder_policy::InputsOrigin;
@@ -46,8 +46,8 @@ impl ImageBuildArgs {
         upstream: &UpstreamArgs,
         matrix: CompatMatrix,
         origin: InputsOrigin,
-    ) -> Result<ImageBuildOptions, CompatFileError> {
-        let cache = upstream.cache();
+    ) -> Result<ImageBuildOptions> {
+        let cache = upstream.cache()?;
         Ok(ImageBuildOptions {
             keep_containers: self.keep_containers,
             compiler_cache: !self.no_compiler_cache,

@@ -103,7 +103,7 @@ pub struct UpstreamArgs {
 
 impl UpstreamArgs {
     pub fn connect(&self) -> Result<Upstream> {
-        let options = HttpOptions { cache: Some(self.cache().join("answers")), ..HttpOptions::default() };
+        let options = HttpOptions { cache: Some(self.cache()?.join("answers")), ..HttpOptions::default() };
         let credentials = CredentialSources::from_variables(environment::os_variable);
         let token = environment::github_token();
         let endpoints = self.endpoints().with_keys(&self.kernel_packages()?.keys);
@@ -111,8 +111,13 @@ impl UpstreamArgs {
     }
 
     /// Persists between runs; everything in it can be fetched or built again.
-    pub fn cache(&self) -> PathBuf {
-        self.cache.clone().unwrap_or_else(environment::cache_directory)
+    pub fn cache(&self) -> Result<PathBuf> {
+        self.cache.clone().or_else(environment::cache_directory).ok_or_else(|| {
+            miette::miette!(
+                help = "set --cache, or HOME",
+                "there is no directory for the cache: neither XDG_CACHE_HOME nor HOME is set"
+            )
+        })
     }
 
     pub fn openzfs_keys(&self, config: &Config) -> Result<ReleaseKeys, CompatFileError> {

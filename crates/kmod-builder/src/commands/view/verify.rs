@@ -18,7 +18,11 @@ impl Show for VerificationReport {
             |answer: &CheckResult| Some(format!("\n{}:\n  {}\n", answer.check, answer.outcome().reason()?));
         let reasons: String = self.checks().iter().filter_map(reason).collect();
         let what = self.target().map_or_else(|| "an unknown target".to_owned(), Target::to_string);
-        let verdict = if self.passed() { "verified" } else { "NOT VERIFIED" };
+        let verdict = match (self.passed(), self.is_authenticated()) {
+            (true, true) => "verified",
+            (true, false) => "contents verified, NOT AUTHENTICATED",
+            (false, _) => "NOT VERIFIED",
+        };
         format!("{table}{reasons}\n{verdict}: {what}\n{}\n", self.image())
     }
 

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kmod_query::error_chain;
+use kmod_query::registry::RegistryErrorKind;
 
 use crate::io::registry::{Referrers, Registry};
 use crate::model::Digest;
@@ -18,7 +19,7 @@ const LARGEST_BUNDLE: u64 = 16 << 20;
 const LARGEST_PAYLOAD: u64 = 64 << 10;
 const CONCURRENT: usize = 4;
 
-/// Unreadable evidence is an error, never absent.
+/// Evidence that the registry fails to provide is an error, never absent.
 pub async fn stored_evidence(registry: &Registry, image: &Digest) -> StoredEvidence {
     let tag = TagOrDigest::Tag(simple_signing::tag(image));
     let simple_signatures = async {
@@ -42,10 +43,11 @@ pub async fn bundles(registry: &Registry, referrers: &Referrers) -> Lookup<Vec<S
     });
     stream::iter(carriers.collect::<Vec<_>>())
         .map(async |(referrer, bundle)| {
-            let json = blob(registry, &bundle, LARGEST_BUNDLE).await?;
-            Ok(StoredBundle { referrer, json: json.to_vec() })
+            let json = content(registry, &bundle, LARGEST_BUNDLE).await?;
+            Ok(json.map(|json| StoredBundle { referrer, json: json.to_vec() }))
         })
         .buffered(CONCURRENT)
+        .try_filter_map(async |bundle| Ok(bundle))
         .try_collect()
         .await
 }
@@ -59,16 +61,20 @@ pub async fn simple_signatures(
     known: Option<&[u8]>,
 ) -> Lookup<Vec<SimpleSignature>> {
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
-    let layers = simple_signing::signature_layers(&manifest.bytes)?;
+    let (layers, faults) = simple_signing::signature_layers(&manifest.bytes);
+    for fault in faults {
+        tracing::warn!("{fault}; the other signatures count");
+    }
     stream::iter(layers)
         .map(async |layer| {
             let payload = match known {
-                Some(known) if Digest::of(known) == layer.payload => known.to_vec(),
-                _ => blob(registry, &layer.payload, LARGEST_PAYLOAD).await?.to_vec(),
+                Some(known) if Digest::of(known) == layer.payload => Some(known.to_vec()),
+                _ => content(registry, &layer.payload, LARGEST_PAYLOAD).await?.map(|bytes| bytes.to_vec()),
             };
-            Ok(SimpleSignature { payload, signature: layer.signature })
+            Ok(payload.map(|payload| SimpleSignature { payload, signature: layer.signature }))
         })
         .buffered(CONCURRENT)
+        .try_filter_map(async |signature| Ok(signature))
         .try_collect()
         .await
 }
@@ -90,12 +96,19 @@ pub fn write_bundles(directory: &Path, bundles: &[StoredBundle]) -> std::io::Res
     bundles.iter().map(write).collect()
 }
 
-async fn blob(registry: &Registry, digest: &Digest, largest: u64) -> Lookup<Bytes> {
-    match registry.small_blob(digest, largest).await {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => {
-            Err(format!("the registry lists evidence with the content {digest}, but does not have it"))
-        }
-        Err(error) => Err(error_chain(&error)),
-    }
+/// `None` for content that no registry can provide: missing, too large, or with another digest. Everyone who may push
+/// can attach such a bundle, and the others must still count. The error is a failure of the registry.
+async fn content(registry: &Registry, digest: &Digest, largest: u64) -> Lookup<Option<Bytes>> {
+    let fault = match registry.small_blob(digest, largest).await {
+        Ok(Some(bytes)) => return Ok(Some(bytes)),
+        Ok(None) => "the registry lists it, but does not have it".to_owned(),
+        Err(error) if is_fault_of_the_content(error.kind()) => error_chain(&error),
+        Err(error) => return Err(error_chain(&error)),
+    };
+    tracing::warn!("evidence with the content {digest} is ignored: {fault}");
+    Ok(None)
+}
+
+fn is_fault_of_the_content(kind: &RegistryErrorKind) -> bool {
+    matches!(kind, RegistryErrorKind::Malformed(_) | RegistryErrorKind::WrongContent { .. })
 }

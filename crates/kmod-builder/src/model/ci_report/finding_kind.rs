@@ -25,6 +25,8 @@ pub enum FindingKind {
     /// An image was recalled. Not a failure.
     Withdrawn,
     DiskFull,
+    /// A builder image or a key of a new Fedora release does not exist yet. Not a failure.
+    MissingInput,
     /// A job left no record: its machine was lost, it was cancelled, or it timed out.
     Lost,
     Other,
@@ -75,7 +77,7 @@ const OTHER: FindingRow = FindingRow {
 
 impl FindingKind {
     /// In the order of the summary.
-    pub const TABLE: [FindingRow; 14] = [
+    pub const TABLE: [FindingRow; 15] = [
         FindingRow {
             kind: Self::Unsupported,
             id: "unsupported",
@@ -179,6 +181,16 @@ impl FindingKind {
             id: "disk-full",
             title: "the disk is full",
             advice: "Free space on the machine of the job: a build needs 12 GB, half of them for the cache.",
+            ..OTHER
+        },
+        FindingRow {
+            kind: Self::MissingInput,
+            id: "missing-input",
+            title: "an input is not there yet",
+            advice: "Nothing if it passes: it is built when upstream publishes the builder image. A key of a new Fedora release \
+                     comes with an update of the program, or with --fedora-keys.",
+            level: FindingLevel::Notice,
+            stage: Some(0),
             ..OTHER
         },
         FindingRow {

@@ -194,7 +194,7 @@ fn target_result(
         BuildDecision::Waiting { missing, reason } => {
             let kind = match missing {
                 MissingInput::KernelDevel => FindingKind::KernelDevelMissing,
-                MissingInput::BuilderImage => FindingKind::Upstream,
+                MissingInput::BuilderImage | MissingInput::FedoraKey => FindingKind::MissingInput,
             };
             vec![Finding::new(kind, &tag, &**reason)]
         }

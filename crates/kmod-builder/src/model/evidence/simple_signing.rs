@@ -99,20 +99,31 @@ pub struct SignatureLayer {
     pub signature: SignatureBytes,
 }
 
-/// Layers of other kinds are skipped. The error is a sentence.
-pub fn signature_layers(manifest: &[u8]) -> Result<Vec<SignatureLayer>, String> {
-    let fail =
-        |reason: &str| format!("the signature tag does not point to a manifest of signatures: {reason}");
-    let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| fail(&error.to_string()))?;
-    let signatures = manifest.layers.into_iter().filter(|layer| layer.media_type == PAYLOAD);
-    signatures
-        .map(|layer| {
-            let signature = layer.annotations.get(SIGNATURE).map(String::as_str).unwrap_or_default();
-            let signature = SignatureBytes::from_base64(signature)
-                .map_err(|_| fail(&format!("the layer {} has no signature", layer.digest)))?;
-            Ok(SignatureLayer { payload: layer.digest, signature })
-        })
-        .collect()
+/// The signatures, and the faults of others: whoever may push can add layers, and must not hide the good ones. Layers
+/// of other kinds are skipped.
+pub fn signature_layers(manifest: &[u8]) -> (Vec<SignatureLayer>, Vec<String>) {
+    let manifest: Value = match serde_json::from_slice(manifest) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return (Vec::new(), vec![format!("the manifest at the signature tag is invalid: {error}")]);
+        }
+    };
+    let (mut signatures, mut faults) = (Vec::new(), Vec::new());
+    for layer in manifest["layers"].as_array().into_iter().flatten() {
+        if layer["mediaType"] != PAYLOAD {
+            continue;
+        }
+        let read = || {
+            let signature = layer["annotations"][SIGNATURE].as_str().unwrap_or_default();
+            let signature = SignatureBytes::from_base64(signature).ok()?;
+            Some(SignatureLayer { payload: layer["digest"].as_str()?.parse().ok()?, signature })
+        };
+        match read() {
+            Some(signature) => signatures.push(signature),
+            None => faults.push("a layer at the signature tag has no valid signature or digest".to_owned()),
+        }
+    }
+    (signatures, faults)
 }
 
 #[cfg(test)]
@@ -164,7 +175,8 @@ mod tests {
         let pair = KeyPair::generate_ecdsa_p256().unwrap();
         let signature = signed(&pair, payload(REPOSITORY, &Digest::of(b"image")));
         let manifest_with_blobs = manifest_with_blobs(&signature);
-        let signature_layers = signature_layers(&manifest_with_blobs.manifest().bytes).unwrap();
+        let (signature_layers, faults) = signature_layers(&manifest_with_blobs.manifest().bytes);
+        assert_eq!(faults, Vec::<String>::new());
         assert_eq!(signature_layers.len(), 1);
         assert_eq!(signature_layers[0].signature, signature.signature);
         assert_eq!(signature_layers[0].payload, Digest::of(&signature.payload));
@@ -179,6 +191,21 @@ mod tests {
                 "rootfs": {"type": "layers", "diff_ids": [signature_layers[0].payload]}, "config": {},
             })
         );
-        assert!(super::signature_layers(b"{}").is_err() && super::signature_layers(b"").is_err());
+    }
+
+    #[test]
+    fn a_malformed_layer_does_not_hide_the_others() {
+        let pair = KeyPair::generate_ecdsa_p256().unwrap();
+        let signature = signed(&pair, payload(REPOSITORY, &Digest::of(b"image")));
+        let stored = manifest_with_blobs(&signature);
+        let mut document: Value = serde_json::from_slice(&stored.manifest().bytes).unwrap();
+        let layers = document["layers"].as_array_mut().unwrap();
+        layers.insert(0, json!({"mediaType": PAYLOAD, "digest": "x", "size": "y"}));
+        layers.insert(0, json!("x"));
+        document["config"] = "x".into();
+        let (signatures, faults) = super::signature_layers(document.to_string().as_bytes());
+        assert_eq!((signatures.len(), faults.len()), (1, 1));
+        assert_eq!(super::signature_layers(b"[]"), (Vec::new(), Vec::new()));
+        assert_eq!(super::signature_layers(b"").1.len(), 1);
     }
 }

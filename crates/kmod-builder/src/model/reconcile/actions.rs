@@ -103,6 +103,8 @@ pub enum TargetStatus {
 pub enum MissingInput {
     KernelDevel,
     BuilderImage,
+    /// The key that signs packages of a new Fedora release is not pinned yet.
+    FedoraKey,
 }
 
 /// The state of a channel before the steps.

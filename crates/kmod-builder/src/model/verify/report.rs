@@ -69,19 +69,39 @@ pub struct VerificationReport {
     #[serde(serialize_with = "document::optional_target")]
     target: Option<Target>,
     passed: bool,
+    /// Whether the evidence was verified with a trusted signer; without one, only the contents are checked.
+    authenticated: bool,
     checks: Vec<CheckResult>,
 }
 
 impl VerificationReport {
     pub(in crate::model) fn new(image: DigestRef, target: Option<Target>, checks: Vec<CheckResult>) -> Self {
         let passed = target.is_some() && checks.iter().all(|result| result.value == CheckStatus::Passed);
-        Self { schema: DocumentSchema::new("verification", 1), image, target, passed, checks }
+        Self {
+            schema: DocumentSchema::new("verification", 1),
+            image,
+            target,
+            passed,
+            authenticated: false,
+            checks,
+        }
     }
 
     #[must_use]
     pub fn and(self, more: Vec<CheckResult>) -> Self {
         let checks = self.checks.into_iter().chain(more).collect();
-        Self::new(self.image, self.target, checks)
+        let authenticated = self.authenticated;
+        Self { authenticated, ..Self::new(self.image, self.target, checks) }
+    }
+
+    /// The evidence of a trusted signer is among the checks.
+    #[must_use]
+    pub fn authenticated(self) -> Self {
+        Self { authenticated: self.passed, ..self }
+    }
+
+    pub const fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     pub const fn image(&self) -> &DigestRef {

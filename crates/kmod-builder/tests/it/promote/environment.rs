@@ -11,6 +11,7 @@ use kmod_builder::model::evidence::test_result::TestResult;
 use kmod_builder::model::evidence::verify::{StoredBundle, TrustPolicy, verify_bundle};
 use kmod_builder::model::evidence::{EvidenceKind, SigningKey, Statement, StatementSubject, artifact};
 use kmod_builder::model::image::{Repository, TagOrDigest};
+use kmod_builder::model::inputs::BuildInputs;
 use kmod_builder::model::referrers::ReferrersIndex;
 use kmod_builder::model::tags::TagClass;
 use kmod_builder::model::{Compression, Digest};
@@ -37,6 +38,8 @@ pub(super) struct PromoteEnvironment {
     pub(super) registry: DockerRegistry,
     pub(super) proxy: RegistryProxy,
     pub(super) program: Program,
+    /// Whether the inputs of images state that Fedora did not sign the kernel's package.
+    pub(super) unsigned_kernel_package: bool,
 }
 
 impl Deref for PromoteEnvironment {
@@ -56,7 +59,7 @@ impl PromoteEnvironment {
     pub(super) async fn new() -> Self {
         let registry = DockerRegistry::start().await;
         let proxy = RegistryProxy::start(&registry).await;
-        let world = Self { registry, proxy, program: Program::new() };
+        let world = Self { registry, proxy, program: Program::new(), unsigned_kernel_package: false };
         fs::write(world.path("Ours.pem"), OURS).unwrap();
         fs::write(world.path("Strangers.pem"), STRANGERS).unwrap();
         fs::write(world.path("ours.pub"), key(TestKey::Ours).public().to_pem()).unwrap();
@@ -95,7 +98,7 @@ impl PromoteEnvironment {
     }
 
     pub(super) async fn publish(&self, kernel: &str, compression: Compression, test_key: TestKey) -> Digest {
-        let (layout, inputs) = (self.path(&format!("{kernel}-{compression:?}")), inputs_for(kernel));
+        let (layout, inputs) = (self.path(&format!("{kernel}-{compression:?}")), self.inputs(kernel));
         let (_, built) = Rpms::new(rpms::good_for(kernel)).compose_from(&inputs, compression, &layout).await;
         let (digest, more) = (built.digest().clone(), ["--candidate", "--replace"]);
         self.publish_from(&layout, kernel, &digest, Some(test_key), &more).await;
@@ -112,13 +115,24 @@ impl PromoteEnvironment {
         more: &[&str],
     ) {
         let inputs = self.path("inputs.json");
-        fs::write(&inputs, inputs_for(kernel).canonical_json()).unwrap();
+        fs::write(&inputs, self.inputs(kernel).canonical_json()).unwrap();
         let from = format!("oci:{}@{digest}", layout.display());
         let to = format!("docker://{}", self.repository());
         let (inputs, key) = (inputs.display().to_string(), test_key.map(|test_key| self.key_file(test_key)));
         let arguments = ["publish", "--from", &from, "--to", &to, "--inputs", &inputs];
         let key = key.as_ref().map_or(vec![], |key| vec!["--key", key]);
         self.run(&[&arguments[..], &key, more].concat()).await.with(0);
+    }
+
+    fn inputs(&self, kernel: &str) -> BuildInputs {
+        let inputs = inputs_for(kernel);
+        if !self.unsigned_kernel_package {
+            return inputs;
+        }
+        let mut value: serde_json::Value = serde_json::from_str(&inputs.canonical_json()).unwrap();
+        value["schema"] = 2.into();
+        value["kernel_devel"]["digest"] = Digest::of(b"kernel-devel").as_str().into();
+        BuildInputs::parse(&value.to_string()).unwrap()
     }
 
     pub(super) fn key_file(&self, test_key: TestKey) -> String {

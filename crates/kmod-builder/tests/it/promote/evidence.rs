@@ -133,3 +133,13 @@ async fn one_of_the_signers_in_the_configuration_suffices() {
     promote("\"strangers.pub\", \"ours.pub\"").await.with(0);
     promote("\"strangers.pub\"").await.with(3);
 }
+
+#[tokio::test]
+async fn an_image_with_an_unsigned_kernel_package_is_not_proven() {
+    let (mut world, _) = PromoteEnvironment::with_candidate().await;
+    world.unsigned_kernel_package = true;
+    let digest = world.prove(KERNEL, Compression::Gzip).await;
+    let report = world.promote(&digest, &["--replace"]).await.with(3);
+    assert!(report.stdout.contains("kernel-package-signed"), "{}", report.stdout);
+    world.promote(&digest, &["--replace", "--allow-unsigned-headers"]).await.with(0);
+}

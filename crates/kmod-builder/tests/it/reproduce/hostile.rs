@@ -1,5 +1,6 @@
 //! Inputs of an image that somebody else published.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::bench::ReproduceBench;
@@ -110,4 +111,56 @@ async fn podman_does_not_inherit_secrets() {
     for (name, value) in secrets {
         assert!(!environment.contains(name) && !environment.contains(value), "{environment}");
     }
+}
+
+#[tokio::test]
+async fn one_bad_bundle_does_not_hide_the_others() {
+    let bench = ReproduceBench::new().await;
+    let server = Server::start(Options { page: 100, ..Options::default() }).await;
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/promote");
+    let publish = async |key: &str| {
+        let key = format!("{keys}/{key}.pem");
+        let publish = ["publish", "--from", &bench.store(), "--to", &server.location(), "--key", &key];
+        bench.run(&publish).await.with(0);
+        server.stored().blobs.keys().cloned().collect::<BTreeSet<_>>()
+    };
+    let ours = publish("ours").await;
+    for digest in publish("stranger").await.difference(&ours) {
+        server.forget_blob(digest);
+    }
+    let image = format!("{}@{}", server.location(), bench.digest);
+    let public = bench.path("ours.pub");
+    let extract = tokio::process::Command::new("openssl")
+        .args(["pkey", "-pubout", "-in", &format!("{keys}/ours.pem"), "-out", public.to_str().unwrap()])
+        .status();
+    assert!(extract.await.unwrap().success());
+    let verify = ["verify", &image, "--public-key", public.to_str().unwrap()];
+    let output = bench.run(&verify).await.with(0);
+    assert!(output.error_text().contains("is ignored: the registry lists it"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn without_a_home_there_is_no_cache() {
+    let bench = ReproduceBench::new().await;
+    let store = bench.store();
+    let mut command = bench.command(&["reproduce", &store]);
+    command.env_remove("HOME").env_remove("ZFS_KMODS_CACHE");
+    let output = crate::command_output::CommandOutput::from(command.output().await.unwrap()).with(1);
+    output.explains(&["there is no directory for the cache", "set --cache, or HOME"]);
+}
+
+#[tokio::test]
+async fn messages_of_a_registry_are_shown_as_text() {
+    let server = wiremock::MockServer::start().await;
+    let message = "denied\u{1b}[2J\u{1b}]0;title\u{7}\n::add-mask::secret\r\n##[add-mask]x";
+    let errors = serde_json::json!({ "errors": [{ "code": "DENIED", "message": message }] });
+    let answer = wiremock::ResponseTemplate::new(403).set_body_json(errors);
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let bench = ReproduceBench::new().await;
+    let image = format!("docker://{}/owner/zfs-kmods:stable", server.address());
+    let output = bench.run(&["verify", &image]).await.with(1);
+    let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+    assert!(output.stderr.contains("denied"), "{}", output.stderr);
+    assert!(!output.stderr.contains(['\u{1b}', '\u{7}', '\r']), "{:?}", output.stderr);
+    assert!(!output.stderr.lines().any(is_command), "{}", output.stderr);
 }
