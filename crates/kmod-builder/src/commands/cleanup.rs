@@ -287,6 +287,7 @@ async fn restore(args: RestoreArgs, context: &CommandContext) -> Result<CommandO
     }
     let store = store.parse().into_diagnostic()?;
     let backend = args.access.open(&store, &context.upstream.github_api()).await?;
+    cache(&context.upstream)?.forget_interruption(&backend.name());
     let restored = cleanup::restore(&backend, &records, &args.digests).await?;
     let (failed, of) = (restored.iter().filter(|one| one.error.is_some()).count(), restored.len());
     context.output.show(&view::RestoreReport(restored))?;

@@ -33,20 +33,26 @@ pub(crate) const NEXT: &str = "2.4.9";
 /// The tarball of [`NEXT`].
 pub(crate) fn next_tarball(cache: &LabCache, tarball: &Path) -> Result<PathBuf> {
     let name = format!("zfs-{NEXT}.tar.gz");
-    let entry = cache.entry("openzfs-next", CacheKey::new().with(SHA256).with(NEXT), |directory| {
-        let work = cache.scratch()?;
-        let (root, shell) = (work.path(), Shell::new()?);
-        cmd!(shell, "tar --extract --gzip --file {tarball} --directory {root}").run()?;
-        let (from, to) = (format!("zfs-{VERSION}"), format!("zfs-{NEXT}"));
-        fs::rename(root.join(&from), root.join(&to))?;
-        let file = root.join(&to).join("META");
-        let meta = fs::read_to_string(&file)?;
-        fs::write(&file, set_version(&meta))?;
-        let target = directory.join(&name);
-        let options = ["--sort=name", "--owner=0", "--group=0", "--mtime=2026-11-01"];
-        cmd!(shell, "tar --create --gzip {options...} --file {target} --directory {root} {to}").run()?;
-        Ok(())
-    })?;
+    let entry = cache.entry(
+        "openzfs-next",
+        CacheKey::new().with(SHA256).with(NEXT).with("configure"),
+        |directory| {
+            let work = cache.scratch()?;
+            let (root, shell) = (work.path(), Shell::new()?);
+            cmd!(shell, "tar --extract --gzip --file {tarball} --directory {root}").run()?;
+            let (from, to) = (format!("zfs-{VERSION}"), format!("zfs-{NEXT}"));
+            fs::rename(root.join(&from), root.join(&to))?;
+            let file = |name: &str| root.join(&to).join(name);
+            fs::write(file("META"), set_version(&fs::read_to_string(file("META"))?))?;
+            // A release tarball has a generated `configure`, which contains the version.
+            let configure = fs::read_to_string(file("configure"))?.replace(VERSION, NEXT);
+            fs::write(file("configure"), configure)?;
+            let target = directory.join(&name);
+            let options = ["--sort=name", "--owner=0", "--group=0", "--mtime=2026-11-01"];
+            cmd!(shell, "tar --create --gzip {options...} --file {target} --directory {root} {to}").run()?;
+            Ok(())
+        },
+    )?;
     Ok(entry.join(name))
 }
 

@@ -53,7 +53,9 @@ fn home(key: &Path) -> PathBuf {
 
 pub(crate) fn sign(key: &Path, rpms: &[PathBuf], log: &Path) -> Result {
     let mut rpmsign = Command::new("rpmsign");
-    for define in [format!("_gpg_path {}", home(key).display()), format!("_gpg_name {USER}")] {
+    let home = format!("_gpg_path {}", home(key).display());
+    // Debian's rpm looks for gpg2, which its gnupg does not install.
+    for define in [home, format!("_gpg_name {USER}"), "__gpg /usr/bin/gpg".to_owned()] {
         rpmsign.args(["--define", &define]);
     }
     rpmsign.arg("--addsign").args(rpms);

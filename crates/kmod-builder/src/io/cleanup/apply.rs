@@ -180,6 +180,7 @@ impl<'a> PreparedCleanup<'a> {
             prepared: self,
             protected: self.protected.clone(),
             added: HashSet::new(),
+            interruption: Interruption::new(self, &deletions),
             result: &mut run.result,
         };
         let mut stopped = None;
@@ -200,8 +201,9 @@ impl<'a> PreparedCleanup<'a> {
                 }
             }
         }
-        if let Some(error) = stopped {
-            run.stop(error);
+        match stopped {
+            Some(error) => run.stop(error),
+            None => self.cache.forget_interruption(&self.backend.name()),
         }
         if let Err(error) = self.backend.collect_garbage(&self.freed(&run.result.deleted), now) {
             run.stop(error);
@@ -236,7 +238,37 @@ struct Deleting<'a> {
     protected: HashSet<Digest>,
     /// Stored since the inventory was gathered.
     added: HashSet<Digest>,
+    interruption: Interruption<'a>,
     result: &'a mut CleanupResult,
+}
+
+/// What the next run must know if this one is interrupted between an index and what it lists.
+struct Interruption<'a> {
+    cache: &'a CleanupCache,
+    store: String,
+    going: HashSet<&'a Digest>,
+    former_indexes: HashMap<Digest, Digest>,
+}
+
+impl<'a> Interruption<'a> {
+    fn new(prepared: &'a PreparedCleanup<'_>, deletions: &[&'a RetentionEntry]) -> Self {
+        let (cache, store) = (prepared.cache, prepared.backend.name());
+        let mut former_indexes = cache.former_indexes(&store);
+        former_indexes.retain(|child, _| prepared.inventory.find(child).is_some());
+        let going = deletions.iter().map(|entry| &entry.digest).collect();
+        Self { cache, store, going, former_indexes }
+    }
+
+    /// Before the deletion of an index.
+    fn prepare(&mut self, stored: Option<&StoredManifest>) {
+        let listed = stored.into_iter().flat_map(|stored| &stored.info.children);
+        let listed: Vec<&Digest> = listed.filter(|child| self.going.contains(child)).collect();
+        if let Some(index) = stored.filter(|_| !listed.is_empty()) {
+            let former = listed.into_iter().map(|child| (child.clone(), index.digest.clone()));
+            self.former_indexes.extend(former.collect::<Vec<_>>());
+            self.cache.remember_indexes(&self.store, &self.former_indexes);
+        }
+    }
 }
 
 impl Deleting<'_> {
@@ -303,6 +335,7 @@ impl Deleting<'_> {
                 .as_ref()
                 .map(|entries| entries.get(digest).cloned().unwrap_or_default()),
         })?;
+        self.interruption.prepare(inventory.find(digest));
         match backend.delete(entry).await? {
             DeleteOutcome::Deleted => self.result.deleted.push(digest.clone()),
             DeleteOutcome::AlreadyGone => self.result.already_gone.push(digest.clone()),

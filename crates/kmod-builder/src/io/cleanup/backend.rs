@@ -51,10 +51,20 @@ const ASK_AGAIN: usize = 4;
 impl RetentionBackend {
     /// The complete inventory, from one read of the store's lists; an incomplete listing is an error.
     pub async fn gather(&self, cache: &CleanupCache, now: Timestamp) -> Result<Inventory, RetentionError> {
-        match self {
+        let inventory = match self {
             Self::Github(backend) => backend.gather(cache, now).await,
             Self::Registry(backend) => backend.gather(cache, now).await,
             Self::Layout(backend) => backend.gather(),
+        };
+        Ok(inventory?.after_interruption(cache.former_indexes(&self.name())))
+    }
+
+    /// Of the store, in the cache.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Github(GithubBackend { registry, .. })
+            | Self::Registry(RegistryBackend { registry, .. }) => registry.repository().to_string(),
+            Self::Layout(backend) => backend.directory(),
         }
     }
 
@@ -64,11 +74,12 @@ impl RetentionBackend {
         cache: &CleanupCache,
         now: Timestamp,
     ) -> Result<Inventory, RetentionError> {
-        match self {
+        let inventory = match self {
             Self::Github(backend) => backend.gather_stable(cache, now).await,
             Self::Registry(backend) => backend.gather_stable(cache, now).await,
             Self::Layout(backend) => backend.gather(),
-        }
+        };
+        Ok(inventory?.after_interruption(cache.former_indexes(&self.name())))
     }
 
     /// `None` if the manifest is gone. `is_known` names the manifests of the inventory and those that were added

@@ -14,6 +14,7 @@ use crate::model::cleanup::ManifestInfo;
 pub struct CleanupCache {
     pub(super) manifests: ContentCache,
     seen: PathBuf,
+    interrupted: PathBuf,
 }
 
 /// When this machine first saw each manifest of a store.
@@ -22,7 +23,11 @@ pub(super) type FirstSeen = BTreeMap<Digest, Timestamp>;
 impl CleanupCache {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { manifests: ContentCache::new(directory.join("manifests")), seen: directory.join("seen") }
+        Self {
+            manifests: ContentCache::new(directory.join("manifests")),
+            seen: directory.join("seen"),
+            interrupted: directory.join("interrupted"),
+        }
     }
 
     /// Reads all of them at once on a blocking thread.
@@ -48,7 +53,29 @@ impl CleanupCache {
         write_cached(&self.seen_path(store), &text);
     }
 
-    fn seen_path(&self, store: &str) -> PathBuf {
-        self.seen.join(format!("{}.json", Digest::of(store.as_bytes()).hex()))
+    /// The indexes that an interrupted run deleted, by the manifests that it was about to delete after them.
+    pub(super) fn former_indexes(&self, store: &str) -> HashMap<Digest, Digest> {
+        let text = fs::read(self.interrupted.join(file_of(store))).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
     }
+
+    pub(super) fn remember_indexes(&self, store: &str, former_indexes: &HashMap<Digest, Digest>) {
+        let text = serde_json::to_vec(former_indexes).expect("digests can be written");
+        write_cached(&self.interrupted.join(file_of(store)), &text);
+    }
+
+    /// After a restoration.
+    pub fn forget_interruption(&self, store: &str) {
+        if !self.former_indexes(store).is_empty() {
+            self.remember_indexes(store, &HashMap::new());
+        }
+    }
+
+    fn seen_path(&self, store: &str) -> PathBuf {
+        self.seen.join(file_of(store))
+    }
+}
+
+fn file_of(store: &str) -> String {
+    format!("{}.json", Digest::of(store.as_bytes()).hex())
 }

@@ -73,6 +73,12 @@ impl LayoutBackend {
         Ok(found)
     }
 
+    /// Absolute, if it can be resolved.
+    pub(super) fn directory(&self) -> String {
+        let directory = self.layout.directory();
+        fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned()).display().to_string()
+    }
+
     pub(super) fn entries(&self) -> Result<HashMap<Digest, Vec<Descriptor>>, RetentionError> {
         let mut entries: HashMap<Digest, Vec<Descriptor>> = HashMap::new();
         for entry in self.layout.index()?.manifests {
@@ -120,6 +126,11 @@ impl LayoutBackend {
     /// Removes it from the index; [`LayoutBackend::collect_garbage`] removes its blobs. The manifests that only it
     /// listed are listed themselves from now on, until they are deleted.
     pub(super) fn delete(&self, digest: &Digest) -> Result<DeleteOutcome, RetentionError> {
+        let raw = if self.layout.has(digest) { self.layout.read_blob(digest)? } else { Vec::new() };
+        if ManifestInfo::read("", &raw).children.is_empty() {
+            self.layout.change_index(|index| index.manifests.retain(|entry| entry.digest != *digest))?;
+            return Ok(DeleteOutcome::Deleted);
+        }
         self.layout.change_index(|index| {
             let before = self.manifests(index)?;
             index.manifests.retain(|entry| entry.digest != *digest);

@@ -97,6 +97,7 @@ impl<'a> RetentionEvaluator<'a> {
             }
             LifetimeKind::Attached => {
                 let image = self.graph.belongs_to(position).map(|image| &self.inventory.all()[image].digest);
+                let image = image.or_else(|| self.inventory.former_index(&evaluated.manifest.digest));
                 image.map(|digest| ("image", digest.to_string()))
             }
             _ => lifetime.map(|lifetime| ("after", lifetime.limit.to_string())),
@@ -127,7 +128,10 @@ impl<'a> RetentionEvaluator<'a> {
             let grace = policy.orphans_older_than;
             let (kind, limit) = if graph.orphan_of(position).is_some() {
                 (LifetimeKind::Orphan, grace)
-            } else if is_evidence || graph.is_listed(position) {
+            } else if is_evidence
+                || graph.is_listed(position)
+                || self.inventory.former_index(&manifest.digest).is_some()
+            {
                 (LifetimeKind::Attached, grace)
             } else if manifest.info.kind == ManifestKind::Signature
                 || graph.is_superseded_index(position, manifest)

@@ -34,6 +34,8 @@ pub struct Inventory {
     /// Of each manifest's tags, in their order.
     classes: Vec<Vec<TagClass>>,
     positions: HashMap<Digest, usize>,
+    /// See [`Self::after_interruption`].
+    former_indexes: HashMap<Digest, Digest>,
 }
 
 impl Inventory {
@@ -54,7 +56,19 @@ impl Inventory {
         let classes =
             all.iter().map(|stored| stored.tags.iter().map(|tag| TagClass::of(tag)).collect()).collect();
         let positions = all.iter().enumerate().map(|(position, stored)| (stored.digest.clone(), position));
-        Self { classes, positions: positions.collect(), stored: all }
+        Self { classes, positions: positions.collect(), stored: all, former_indexes: HashMap::new() }
+    }
+
+    /// With the indexes that an interrupted clean-up deleted, by the manifests that they listed and that it was about to
+    /// delete too.
+    #[must_use]
+    pub fn after_interruption(self, former_indexes: HashMap<Digest, Digest>) -> Self {
+        Self { former_indexes, ..self }
+    }
+
+    /// The deleted index that listed it, if none of these indexes is stored again.
+    pub(super) fn former_index(&self, digest: &Digest) -> Option<&Digest> {
+        self.former_indexes.get(digest).filter(|index| !self.positions.contains_key(*index))
     }
 
     /// Sorted by digest.

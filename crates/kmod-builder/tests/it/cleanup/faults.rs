@@ -310,3 +310,28 @@ async fn evidence_of_an_image_that_the_list_lacks_stays() {
         assert!(environment.pusher.has(digest.as_str()).await, "{digest}");
     }
 }
+
+#[tokio::test]
+async fn what_an_interrupted_run_left_of_an_index_goes_with_the_next_run() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    let child = environment.publish("child", &[], 15 * 24).await;
+    let candidate = format!("candidate-{}", version_tag(9));
+    let index = environment.pusher.put(&index_of([&child.image]), &[&candidate]).await;
+    let arguments = ["--older-than", "9999d", "--max-delete", "100%"];
+    environment.github.package().faults.forbidden_after = Some(1);
+    program.cleanup(&environment, &arguments).await.with(1);
+    assert!(!environment.pusher.has(index.as_str()).await);
+    assert!(environment.pusher.has(child.image.as_str()).await);
+    environment.github.package().faults.forbidden_after = None;
+    program.cleanup(&environment, &arguments).await.with(0);
+    assert_eq!(environment.digests(), all_of(&images));
+}
+
+#[tokio::test]
+async fn a_channel_that_github_shows_late_is_respected() {
+    let (environment, images, program) = with_four(CleanupEnvironment::memory().await).await;
+    environment.pusher.tag(&images[0].image, "stable").await;
+    environment.github.package().faults.late_tag = Some(("stable", images[2].image.clone()));
+    program.cleanup(&environment, &DELETING).await.with(0);
+    assert_eq!(environment.digests(), all_of([&images[0], &images[2], &images[3]]));
+}

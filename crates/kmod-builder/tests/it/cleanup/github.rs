@@ -127,23 +127,29 @@ impl Github {
         if let Some(answer) = self.limit() {
             return answer;
         }
-        let (verdict, forbidden) = {
-            let package = self.package();
-            let forbidden = package.faults.forbidden_after.is_some_and(|after| package.changes > after);
-            (package.may_delete(id), forbidden)
+        let (verdict, version) = {
+            let mut package = self.package();
+            if package.faults.forbidden_after.is_some_and(|after| package.changes > after) {
+                return message(403, "Resource not accessible by integration");
+            }
+            let verdict = package.may_delete(id);
+            // At once, because the request of a killed program may overlap that of the next run.
+            let version = package.versions.get_mut(&id).filter(|_| verdict == Verdict::Delete);
+            (
+                verdict,
+                version.map(|version| {
+                    version.deleted = true;
+                    version.clone()
+                }),
+            )
         };
-        if forbidden {
-            return message(403, "Resource not accessible by integration");
+        if let Some(version) = version {
+            self.change(Method::DELETE, &version, version.digest.as_str()).await;
         }
         match verdict {
             Verdict::Missing => message(404, "Package not found."),
             Verdict::Refuse(why) => message(400, why),
-            Verdict::Delete => {
-                let version = self.package().versions[&id].clone();
-                self.change(Method::DELETE, &version, version.digest.as_str()).await;
-                self.package().versions.get_mut(&id).unwrap().deleted = true;
-                empty(204)
-            }
+            Verdict::Delete => empty(204),
         }
     }
 

@@ -1,6 +1,5 @@
-//! The table in `docs/cleanup.md` names a test for each guarantee, and the tests exist.
+//! The table in `docs/cleanup.md` names a test for each guarantee, that in `docs/security.md` one for each finding.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,26 +7,46 @@ use kmod_builder::model::cleanup::KEEP_RULES;
 
 use crate::images;
 
-#[test]
-fn each_of_the_twelve_has_tests_that_exist() {
+/// The rows of a table under a heading, without its head.
+fn rows<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
+    let (_, section) = page.split_once(&format!("## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip_while(|line| !line.contains("---"))
+        .skip(1)
+        .collect()
+}
+
+#[track_caller]
+fn name_tests_that_exist(file: &str, rows: &[&str]) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["src", "tests/it/cleanup", "../kmod-query/src"];
     let files = folders.into_iter().flat_map(|folder| images::files(&package.join(folder)));
     let all: String = files.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect();
-    let page = fs::read_to_string(package.join("../../docs/cleanup.md")).unwrap();
-    let (_, table) = page.split_once("## The twelve guarantees").unwrap();
-    let rows: Vec<&str> =
-        table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();
-    let rows: Vec<&&str> = rows.iter().filter(|row| !row.contains("---")).collect();
-    assert_eq!(rows.len(), 12);
     for row in rows {
         let tests: Vec<&str> = row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2).collect();
         assert!(!tests.is_empty(), "{row}");
         for test in tests {
             let is_test = all.contains(&format!("fn {test}()"));
-            assert!(is_test, "docs/cleanup.md names `{test}`, and there is no such test");
+            assert!(is_test, "{file} names `{test}`, and there is no such test");
         }
     }
+}
+
+#[test]
+fn each_of_the_twelve_has_tests_that_exist() {
+    let rows = rows(include_str!("../../../../../docs/cleanup.md"), "The twelve guarantees");
+    assert_eq!(rows.len(), 12);
+    name_tests_that_exist("docs/cleanup.md", &rows);
+}
+
+#[test]
+fn each_finding_has_tests_that_exist() {
+    let rows = rows(include_str!("../../../../../docs/security.md"), "Clean-up");
+    assert!(rows.len() > 20);
+    name_tests_that_exist("docs/security.md", &rows);
 }
 
 #[test]

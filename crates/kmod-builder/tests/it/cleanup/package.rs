@@ -41,6 +41,8 @@ pub(super) struct Faults {
     pub(super) forbidden_after: Option<usize>,
     /// The deletion of this manifest answers 404, and it stays.
     pub(super) undeletable: Option<Digest>,
+    /// The API still shows this tag at this manifest.
+    pub(super) late_tag: Option<(&'static str, Digest)>,
     /// The list lacks this manifest, which exists.
     pub(super) unlisted: Option<Digest>,
     /// For so many complete reads of the list, a version of the first page is deleted after that page was read, and a
@@ -162,13 +164,18 @@ impl Package {
     }
 
     pub(super) fn wire(&self, id: u64, version: &Version) -> Value {
+        let mut tags = version.tags.clone();
+        if let Some((tag, digest)) = &self.faults.late_tag {
+            tags.remove(*tag);
+            tags.extend((*digest == version.digest).then(|| (*tag).to_owned()));
+        }
         let mut wire = json!({
             "id": id,
             "name": version.digest,
             "url": format!("https://api.github.com/…/versions/{id}"),
             "created_at": version.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "updated_at": version.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            "metadata": { "package_type": "container", "container": { "tags": version.tags } },
+            "metadata": { "package_type": "container", "container": { "tags": tags } },
         });
         if self.faults.no_metadata {
             wire["metadata"] = json!({ "package_type": "container" });

@@ -88,13 +88,13 @@ async fn a_deletion_that_the_registry_denies_ends_the_run() {
 async fn an_image_without_dated_evidence_is_as_old_as_it_is_known() {
     let (server, pusher, images, program) = with_three().await;
     let tags = [format!("candidate-{}", version_tag(7)), version_tag(8), "beta-topic".to_owned()];
-    let mut pushed = Vec::new();
+    let mut unsigned = Vec::new();
     for tag in &tags {
-        pushed.push(pusher.publish_unsigned(tag, &[tag], OLD).await);
+        unsigned.push(pusher.publish_unsigned(tag, &[tag], OLD).await);
     }
     program.run(&arguments(&server)).await.with(0);
     assert!(!pusher.has(images[0].image.as_str()).await);
-    for digest in &pushed {
+    for digest in &unsigned {
         assert!(pusher.has(digest.as_str()).await, "{digest}");
     }
 }
