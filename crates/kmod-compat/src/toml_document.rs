@@ -137,11 +137,9 @@ pub fn remove_unknown_members(
 fn suggestion(name: &str, known: &[&str]) -> String {
     let similarity = |known: &str| strsim::jaro_winkler(name, known);
     let closest = known.iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
-    match closest.filter(|known| similarity(known) > 0.8) {
-        Some(closest) => format!("did you mean `{closest}`?"),
-        None => {
-            let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
-            format!("remove it, or name one of {}", known.join(", "))
-        }
+    if let Some(closest) = closest.filter(|known| similarity(known) > 0.8) {
+        return format!("did you mean `{closest}`?");
     }
+    let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
+    format!("remove it, or name one of {}", known.join(", "))
 }

@@ -136,8 +136,8 @@ fn dependencies_point_one_way() {
 /// Parsers and errors only: nothing that can reach outside the process.
 const PURE: &str = "\
     cfg-if equivalent foldhash hashbrown indexmap itoa kmod-compat memchr miette miette-derive proc-macro2 \
-    quote rpm-version rustversion semver serde serde_core serde_derive serde_spanned syn thiserror \
-    thiserror-impl toml toml_datetime toml_edit toml_parser toml_writer unicode-ident unicode-width winnow";
+    quote rpm-version rustversion semver serde serde_core serde_derive serde_spanned strsim syn \
+    thiserror thiserror-impl toml toml_datetime toml_edit toml_parser toml_writer unicode-ident unicode-width winnow";
 
 /// Dependencies in the output of `cargo tree` that are not known to be pure.
 fn impure_dependencies(tree: &str) -> Vec<&str> {

@@ -20,10 +20,11 @@ use crate::io::image_build::{self, ImageBuildOptions};
 use crate::io::layout::Layout;
 use crate::io::podman::Reuse;
 use crate::io::progress::{self, ProgressOutput, ProgressSection};
+use crate::io::registry::Registry;
 use crate::io::{inputs, resolve};
 use crate::model::builder_policy::InputsOrigin;
 use crate::model::ci_report::FindingKind;
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 use crate::model::evidence::{EvidenceKind, lifecycle};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, TagOrDigest};
 use crate::model::inputs::{BuildInputs, PartialInputs};
@@ -85,6 +86,17 @@ pub struct BuildArgs {
     build: ImageBuildArgs,
 }
 
+impl BuildArgs {
+    /// That may have a package which upstream deleted.
+    async fn repository(&self) -> Result<Option<Registry>> {
+        let inputs = match &self.inputs {
+            Some(InputsSource::Image(name)) => Some(&name.store),
+            _ => None,
+        };
+        image_build::repository(self.publish.as_ref().or(inputs)).await
+    }
+}
+
 pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, config, output, .. } = context;
     let ImageLocation::Layout(directory) = &args.to else {
@@ -110,19 +122,23 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
             return Ok(CommandOutcome::Done);
         }
     };
+    let downloads = upstream.cache()?.join("downloads");
     let kept = if args.discard { None } else { Some(directory.as_path()) };
     if let Some(directory) = kept.filter(|_| !args.force)
         && let Some(result) = up_to_date(&inputs, directory).await?
     {
-        return publish_and_show(&args, inputs.target(), directory, result, output).await;
+        return publish_and_show(&args, inputs.target(), directory, &downloads, result, output).await;
     }
-    let options = args.build.options(Reuse::Layers, upstream, config.matrix()?, origin)?;
+    let options = ImageBuildOptions {
+        repository: args.repository().await?,
+        ..args.build.options(Reuse::Layers, upstream, config.matrix()?, origin)?
+    };
     let built = build(&inputs, kept, &options).await;
     if let Some(reason) = failed_attempt(&built) {
         record_attempt(&args, &inputs, reason).await;
     }
     match built? {
-        Ok(result) => publish_and_show(&args, inputs.target(), directory, result, output).await,
+        Ok(result) => publish_and_show(&args, inputs.target(), directory, &downloads, result, output).await,
         Err(report) => {
             output.show(&*report)?;
             progress::print_notice("the image broke the RPM contract and was not kept");
@@ -177,13 +193,14 @@ async fn publish_and_show(
     args: &BuildArgs,
     target: Target,
     directory: &Path,
+    downloads: &Path,
     result: BuildResult,
     output: &StandardOutput,
 ) -> Result<CommandOutcome> {
     let mut report = BuildReport::new(result);
     let mut failure = None;
     if let Some(to) = &args.publish {
-        match publish::publish(&name_in(directory, &target), None, to, &args.options).await {
+        match publish::publish(&name_in(directory, &target), None, to, downloads, &args.options).await {
             Ok(Ok(published)) => report.published = Some(published),
             Ok(Err(broken)) => {
                 output.show(&*broken)?;
@@ -231,7 +248,7 @@ async fn resolve_inputs(args: &BuildArgs, context: &CommandContext) -> Result<Re
 
 async fn plan_one(
     args: &BuildArgs,
-    config: &Config,
+    config: &PublisherConfig,
     upstream: &Upstream,
     addresses: &UpstreamArgs,
 ) -> Result<Result<BuildInputs, NotBuilt>> {

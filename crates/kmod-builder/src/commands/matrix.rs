@@ -10,7 +10,7 @@ use super::view::{MatrixSync, UncheckedRelease};
 use super::{CommandContext, CommandOutcome};
 use crate::io::compat_files::RowsFile;
 use crate::io::statements;
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 
 /// Look after the compatibility matrix, compat/zfs.toml
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ async fn sync(args: SyncArgs, context: &CommandContext) -> Result<CommandOutcome
 /// A configuration is told by its usual name, or because it is in use.
 fn rows_file(path: &Path, context: &CommandContext) -> RowsFile {
     let is_used = context.config_file.as_deref() == Some(path);
-    if is_used || path.file_name().is_some_and(|name| name == Config::FILE) {
+    if is_used || path.file_name().is_some_and(|name| name == PublisherConfig::FILE) {
         RowsFile::Configuration(path.to_owned())
     } else {
         RowsFile::Matrix(path.to_owned())

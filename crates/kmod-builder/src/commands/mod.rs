@@ -28,14 +28,14 @@ pub mod workflow;
 
 use std::path::PathBuf;
 
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 use crate::output::StandardOutput;
 
 /// What commands share.
 #[derive(Debug)]
 pub struct CommandContext {
     pub upstream: args::upstream::UpstreamArgs,
-    pub config: Config,
+    pub config: PublisherConfig,
     /// Where the configuration was found.
     pub config_file: Option<PathBuf>,
     pub output: StandardOutput,

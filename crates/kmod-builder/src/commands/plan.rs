@@ -12,7 +12,7 @@ use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::published_images::PublishedImages;
 use crate::io::reconcile::{self, Planner, ReleaseChoice};
 use crate::io::{environment, progress};
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 use crate::model::image::ImageLocation;
 use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
 use crate::model::reconcile::{Source, assign_channels};
@@ -98,7 +98,7 @@ impl PlanArgs {
         given.or_else(|| environment::variable("ZFS_KMODS_LOCK").filter(|inputs| !inputs.trim().is_empty()))
     }
 
-    fn release_choice(&self, config: &Config, matrix: &CompatMatrix) -> ReleaseChoice {
+    fn release_choice(&self, config: &PublisherConfig, matrix: &CompatMatrix) -> ReleaseChoice {
         match self.zfs {
             ZfsSelection::Exactly(version) => ReleaseChoice::Exactly(version),
             ZfsSelection::Newest if !self.lines.is_empty() => ReleaseChoice::Lines(self.lines.clone()),
@@ -107,7 +107,7 @@ impl PlanArgs {
         }
     }
 
-    fn sources(&self, config: &Config) -> Result<Vec<Source>, UsageError> {
+    fn sources(&self, config: &PublisherConfig) -> Result<Vec<Source>, UsageError> {
         let streams: Vec<Stream> = self.streams.iter().flatten().copied().collect();
         if streams.is_empty() {
             return Ok(config.sources());
@@ -115,7 +115,7 @@ impl PlanArgs {
         config.sources_of(&streams).map_err(|foreign| UsageError::of(&foreign))
     }
 
-    fn arches(&self, config: &Config) -> Vec<Arch> {
+    fn arches(&self, config: &PublisherConfig) -> Vec<Arch> {
         let arches: Vec<Arch> = self.arches.iter().flatten().copied().collect();
         match (arches.is_empty(), config.arches.is_empty()) {
             (false, _) => arches,

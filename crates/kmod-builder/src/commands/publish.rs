@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic as _, Result};
@@ -16,8 +16,8 @@ use crate::io::progress::{self, ProgressOutput, ProgressSection};
 use crate::io::publish::{self, local};
 use crate::io::registry::{self, Access, RegistryWriter};
 use crate::io::store::ImageStore;
-use crate::io::{inputs, inspect};
-use crate::model::config::Config;
+use crate::io::{inputs, inspect, kernel_rpm};
+use crate::model::config::PublisherConfig;
 use crate::model::evidence::verify::StoredEvidence;
 use crate::model::evidence::{StatementSubject, artifact, simple_signing};
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag};
@@ -89,7 +89,7 @@ impl PublishOptions {
     }
 
     /// Fails for a channel that belongs to no source.
-    pub fn check_channel(&self, config: &Config) -> Result<(), UsageError> {
+    pub fn check_channel(&self, config: &PublisherConfig) -> Result<(), UsageError> {
         config.check_channel(&self.channel).map_err(|unknown| UsageError::of(&unknown))
     }
 
@@ -105,17 +105,20 @@ pub async fn run(args: PublishArgs, context: &CommandContext) -> Result<CommandO
         let help = "give --to <docker://HOST/NAME>, or `repository` in zfs-kmods.toml";
         return Err(UsageError::new("no repository to publish in is named", help).into());
     };
-    match publish(&args.from, args.inputs, to, &args.options).await? {
+    let downloads = context.upstream.cache()?.join("downloads");
+    match publish(&args.from, args.inputs, to, &downloads, &args.options).await? {
         Ok(report) => context.output.show(&report).map(|()| CommandOutcome::Done),
         Err(report) => context.output.show(&*report).map(|()| CommandOutcome::Refused),
     }
 }
 
-/// The inner error is the report of an image that violates the contract.
+/// The kernel-devel package of the image is published, too, if it is in `downloads`. The inner error is the report of an
+/// image that violates the contract.
 pub async fn publish(
     from: &ImageRef,
     inputs: Option<PathBuf>,
     to: &ImageLocation,
+    downloads: &Path,
     options: &PublishOptions,
 ) -> Result<Result<PublishReport, Box<VerificationReport>>> {
     let (ImageLocation::Layout(directory), ImageLocation::Registry(repository)) = (&from.store, to) else {
@@ -162,6 +165,7 @@ pub async fn publish(
             simple_signatures: evidence::simple_signatures(&registry, signature, Some(&payload)).await,
         };
         let (inspection, inputs, sources) = (&inspection, &inputs, &options.signing.sources());
+        let subject = subject.clone();
         let builder = EvidenceBuilder { subject, inspection, inputs, signer: &signer, sources };
         let (evidence, bundles) = builder.build(&stored).await?;
         keyless_bundles = bundles;
@@ -170,7 +174,10 @@ pub async fn publish(
         section.line(signer::UNSIGNED);
         Publication::without_evidence(image, tag, conflict_policy)
     };
-    let publication = publication.with_inputs(attached_inputs)?;
+    let mut publication = publication.with(attached_inputs)?;
+    if let Some(kept) = kernel_rpm::kept(&inputs, downloads, &subject).into_diagnostic()? {
+        publication = publication.with(kept)?;
+    }
     let progress = section.uploads();
     let published =
         publish::publish(&registry, &publication, &remote, &progress, |step| section.line(&step.to_string()))

@@ -5,11 +5,12 @@ use super::args::image_build::ImageBuildArgs;
 use super::args::trust::TrustArgs;
 use super::view::reproduce::ReproduceReport;
 use super::{CommandContext, CommandOutcome};
+use crate::io::image_build::{self, ImageBuildOptions};
 use crate::io::image_diff::{self, Depth};
+use crate::io::inputs;
 use crate::io::podman::Reuse;
 use crate::io::progress;
 use crate::io::store::ImageStore;
-use crate::io::{image_build, inputs};
 use crate::model::image::{DigestRef, ImageRef};
 
 /// Build an image again from its own inputs, and compare the two bit for bit
@@ -74,7 +75,10 @@ async fn reproduce(args: &ReproduceArgs, context: &CommandContext) -> Result<Rep
             "the image was composed by zfs-kmods {tool}, and this is {ours}: a difference may come from the program"
         ));
     }
-    let options = args.building.options(Reuse::Nothing, upstream, config.matrix()?, origin)?;
+    let options = ImageBuildOptions {
+        repository: image_build::repository(Some(&args.image.store)).await?,
+        ..args.building.options(Reuse::Nothing, upstream, config.matrix()?, origin)?
+    };
     let composed = image_build::build(&inputs, &options).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;
     Ok(ReproduceReport::new(image, None, comparison))

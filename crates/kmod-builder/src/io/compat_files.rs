@@ -8,7 +8,7 @@ use kmod_compat::{
 };
 
 use super::atomic_file;
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 
 pub fn read_keys(file: &Path) -> Result<ReleaseKeys, CompatFileError> {
     Ok(ReleaseKeys::parse(&name(file), &read(file)?)?)
@@ -48,7 +48,7 @@ impl RowsFile {
         let (name, text) = (name(self.path()), read(self.path())?);
         match self {
             Self::Matrix(_) => Ok(CompatMatrix::parse(&name, &text)?),
-            Self::Configuration(_) => Ok(Config::parse(&name, &text)?.matrix()?),
+            Self::Configuration(_) => Ok(PublisherConfig::parse(&name, &text)?.matrix()?),
         }
     }
 
@@ -59,7 +59,7 @@ impl RowsFile {
         for release in releases {
             text = match self {
                 Self::Matrix(_) => CompatMatrix::add_row(&name(file), &text, &release.row())?,
-                Self::Configuration(_) => Config::add_row(&name(file), &text, release)?,
+                Self::Configuration(_) => PublisherConfig::add_row(&name(file), &text, release)?,
             };
         }
         atomic_file::write(file, text).map_err(|error| CompatFileError::Io { path: name(file), error })

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 use kmod_compat::toml_document::TomlDocumentError;
 
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 
 /// The file; without one, that in the current directory, if it exists. Also returns where it was found.
-pub fn read(file: Option<&Path>) -> Result<(Config, Option<PathBuf>), ConfigFileError> {
-    let path = file.unwrap_or(Path::new(Config::FILE));
+pub fn read(file: Option<&Path>) -> Result<(PublisherConfig, Option<PathBuf>), ConfigFileError> {
+    let path = file.unwrap_or(Path::new(PublisherConfig::FILE));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if file.is_none() && error.kind() == ErrorKind::NotFound => {
-            return Ok((Config::default(), None));
+            return Ok((PublisherConfig::default(), None));
         }
         Err(error) => return Err(ConfigFileError::Io { path: path.display().to_string(), error }),
     };
-    let config = Config::parse(&path.display().to_string(), &text)?;
+    let config = PublisherConfig::parse(&path.display().to_string(), &text)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     Ok((config.relative_to(directory), Some(path.to_owned())))
 }

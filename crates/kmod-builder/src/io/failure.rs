@@ -113,6 +113,7 @@ fn transparent<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 
         ResolveError::KernelRpm,
         GuestError::KernelRpm,
         KernelRpmError::Download,
+        KernelRpmError::Registry,
         GuestError::Podman,
         ImageRpmsError::Store,
         StoreError::Registry,

@@ -11,10 +11,12 @@ use crate::io::kernel_rpm::{self, KernelRpmError, KernelRpmRequest};
 use crate::io::layout::Layout;
 use crate::io::podman::{Build, Podman, Reuse};
 use crate::io::progress::{ProgressOutput, ProgressSection};
+use crate::io::registry::{self, Access, Registry};
 use crate::io::workspace::Workspace;
 use crate::io::{download, tarball};
 use crate::model::builder_policy::{BuilderPolicy, InputsOrigin};
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
+use crate::model::image::ImageLocation;
 use crate::model::inputs::BuildInputs;
 use crate::model::podman::Isolation;
 use crate::model::rpm_signature::KernelPackagePolicy;
@@ -36,6 +38,8 @@ pub struct ImageBuildOptions {
     pub packages: KernelPackagePolicy,
     /// Says whether the release may be built for the kernel.
     pub matrix: CompatMatrix,
+    /// That may have a package which upstream deleted.
+    pub repository: Option<Registry>,
 }
 
 /// Dropping it removes the layout with the image.
@@ -70,6 +74,12 @@ pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions) -> Result<
     Ok(ImageBuildResult { scratch, built, _workspace: workspace })
 }
 
+/// `None` for a directory.
+pub async fn repository(store: Option<&ImageLocation>) -> Result<Option<Registry>> {
+    let Some(ImageLocation::Registry(repository)) = store else { return Ok(None) };
+    Ok(Some(registry::connect().open(repository, Access::Pull).await?))
+}
+
 async fn prepare(
     inputs: &BuildInputs,
     workspace: &Workspace,
@@ -98,7 +108,16 @@ async fn prepare(
         fetched.wrap_err_with(|| lost(&format!("{}.tar.gz", inputs.zfs.tag())))
     };
     let headers = async {
-        match kernel_rpm::fetch(request, package, &options.packages, section).await {
+        let fetched = kernel_rpm::fetch(request, package, &options.packages, section).await;
+        let fetched = match (fetched, &options.repository) {
+            (Err(KernelRpmError::Download(error)), Some(repository)) if error.is_gone() => {
+                kernel_rpm::fetch_kept(request, package, &options.packages, repository)
+                    .await?
+                    .ok_or(KernelRpmError::Download(error))
+            }
+            (fetched, _) => fetched,
+        };
+        match fetched {
             Err(KernelRpmError::Download(error)) => Err(error).wrap_err_with(|| lost(devel.nevra.as_str())),
             fetched => Ok(fetched?),
         }

@@ -6,9 +6,13 @@ use kmod_compat::{FedoraVersion, KeyFingerprint, Nevra};
 
 use super::blocking;
 use super::download::{self, DownloadError};
-use super::progress::ProgressSection;
+use super::progress::{self, ProgressSection};
+use super::registry::{Registry, RegistryError};
 use super::rpm::{self, RpmFileError};
 use crate::model::Digest;
+use crate::model::evidence::{StatementSubject, artifact};
+use crate::model::inputs::BuildInputs;
+use crate::model::manifest::{Blob, ManifestWithBlobs};
 use crate::model::rpm_signature::{KernelPackagePolicy, UntrustedPackage};
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,40 @@ pub async fn fetch(
 ) -> Result<CheckedKernelRpm, KernelRpmError> {
     let KernelRpmRequest { url, nevra, fedora, digest } = request;
     let downloaded = download::file(url, path, digest, section).await?;
+    check(url, nevra, fedora, downloaded, path, policy).await
+}
+
+/// The same for a package that was kept in a repository when it was built with. `None` if the repository does not have it.
+pub async fn fetch_kept(
+    request: KernelRpmRequest<'_>,
+    path: &Path,
+    policy: &KernelPackagePolicy,
+    repository: &Registry,
+) -> Result<Option<CheckedKernelRpm>, KernelRpmError> {
+    let KernelRpmRequest { url, nevra, fedora, digest } = request;
+    let Some(digest) = digest else { return Ok(None) };
+    let Some(mut reader) = repository.blob(digest).await? else { return Ok(None) };
+    progress::print_notice(&format!(
+        "{nevra} is gone upstream, and is read from {}",
+        repository.repository()
+    ));
+    let directory = path.parent().unwrap_or(path);
+    let unchecked = tempfile::NamedTempFile::new_in(directory)?.into_temp_path();
+    let mut file = tokio::fs::File::create(&unchecked).await?;
+    tokio::io::copy(&mut reader, &mut file).await?;
+    tokio::io::AsyncWriteExt::shutdown(&mut file).await?;
+    unchecked.persist(path).map_err(|error| error.error)?;
+    check(url, nevra, fedora, digest.clone(), path, policy).await.map(Some)
+}
+
+async fn check(
+    url: &str,
+    nevra: &Nevra,
+    fedora: FedoraVersion,
+    digest: Digest,
+    path: &Path,
+    policy: &KernelPackagePolicy,
+) -> Result<CheckedKernelRpm, KernelRpmError> {
     let file = path.to_owned();
     let (package, signatures) = blocking::run(move |_| rpm::read_signed(&file)).await?;
     if package.nevra() != nevra.as_str() {
@@ -44,7 +82,7 @@ pub async fn fetch(
         return Err(KernelRpmError::OtherPackage { url: url.to_owned(), found, expected });
     }
     let signer = policy.check(nevra.as_str(), &signatures, fedora)?;
-    Ok(CheckedKernelRpm { digest: downloaded, signer })
+    Ok(CheckedKernelRpm { digest, signer })
 }
 
 /// Downloads a package whose digest is not known yet into a directory, where its name is its digest.
@@ -66,6 +104,24 @@ pub fn cached(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join(format!("{}.rpm", digest.hex()))
 }
 
+/// The artifact that keeps the package of a build in the repository of its image. `None` if it is not in the directory.
+pub fn kept(
+    inputs: &BuildInputs,
+    directory: &Path,
+    subject: &StatementSubject,
+) -> std::io::Result<Option<ManifestWithBlobs>> {
+    let Some(digest) = &inputs.kernel_devel.digest else { return Ok(None) };
+    let path = cached(directory, digest);
+    let size = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let package = Blob::file(path, digest.clone(), size);
+    let file_name = format!("{}.rpm", inputs.kernel_devel.nevra);
+    Ok(Some(artifact::kernel_devel(package, &file_name, subject)))
+}
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KernelRpmError {
     #[error(transparent)]
@@ -80,6 +136,9 @@ pub enum KernelRpmError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Untrusted(#[from] UntrustedPackage),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
     #[error("the package cannot be stored")]
     Io(#[from] std::io::Error),
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use kmod_compat::CompatMatrix;
+use kmod_compat::{CompatMatrix, KernelRelease};
 use kmod_query::error_chain;
 
 use super::registry::{self, Access, ContentCache, Registries, Registry, RequestStats};
@@ -14,7 +14,7 @@ use super::{evidence, inspect};
 use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, ParseImageRefError, Tag, TagOrDigest};
-use crate::model::inputs::{BuildInputs, PartialInputs};
+use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs};
 use crate::model::promote::TaggedImage;
 use crate::model::reconcile::{
     BootTestFact, DesiredState, EvidenceTrust, FailedAttempt, Observation, ObservedImage, ObservedState,
@@ -136,6 +136,24 @@ impl PublishedImages {
             observed.tags.insert(tag, there);
         }
         observed
+    }
+
+    /// The kernel-devel package that an image for the kernel was built with, if the repository still has it.
+    pub async fn kept_kernel_devel(&self, kernel: &KernelRelease) -> Observation<Option<KernelDevel>> {
+        let tags = self.registry.tags().await.map_err(|error| error_chain(&error))?;
+        let is_of_kernel = |tag: &&Tag| match TagClass::of(tag.as_str()) {
+            TagClass::Version(target) | TagClass::Withdrawn(target) => target.kernel == *kernel,
+            _ => false,
+        };
+        for tag in tags.iter().filter(is_of_kernel) {
+            let Some(image) = self.resolve(tag).await? else { continue };
+            let Some(inputs) = self.read(&image).await?.inputs else { continue };
+            let Some(digest) = &inputs.kernel_devel.digest else { continue };
+            if self.registry.has_blob(digest).await.map_err(|error| error_chain(&error))? {
+                return Ok(Some(inputs.kernel_devel));
+            }
+        }
+        Ok(None)
     }
 
     async fn target(

@@ -13,8 +13,8 @@ use super::resolve::{self, ResolveError};
 use crate::model::inputs::{BuildInputs, Declaration, PartialInputs, PartialInputsError};
 use crate::model::plan::{NotBuilt, Plan, UnresolvedSource};
 use crate::model::reconcile::{
-    DesiredState, DesiredTarget, FollowedSource, ObservedState, ReconcileOptions, ReconcilePlan, Source,
-    SourceOrigin, SourceState, reconcile,
+    DesiredState, DesiredTarget, FollowedSource, MissingInput, ObservedState, ReconcileOptions,
+    ReconcilePlan, Source, SourceOrigin, SourceState, reconcile,
 };
 use crate::model::rpm_signature::KernelPackagePolicy;
 use crate::model::tags::Channel;
@@ -213,7 +213,7 @@ impl Planner<'_> {
             let known = known.get(&target)?.clone();
             Some(async move {
                 let inputs = match known {
-                    Ok(known) => Ok(resolve::inputs(self.upstream, known, self.packages, self.cache).await),
+                    Ok(known) => Ok(self.resolve(known).await),
                     Err(error) => Err(error),
                 };
                 (target, inputs)
@@ -234,6 +234,21 @@ impl Planner<'_> {
             }
         }
         inputs
+    }
+}
+
+impl Planner<'_> {
+    /// A package that upstream deleted may be kept in the repository.
+    async fn resolve(&self, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
+        let resolved = resolve::inputs(self.upstream, known.clone(), self.packages, self.cache).await;
+        let (Err(error), Some(published)) = (&resolved, self.published) else { return resolved };
+        if error.missing_input() != Some(MissingInput::KernelDevel) {
+            return resolved;
+        }
+        match published.kept_kernel_devel(&known.target.kernel).await {
+            Ok(Some(kept)) => resolve::inputs_with(self.upstream, known, kept).await,
+            Ok(None) | Err(_) => resolved,
+        }
     }
 }
 

@@ -151,9 +151,22 @@ pub async fn inputs(
     drop(section);
     let CheckedKernelRpm { digest, signer } = checked;
     let kernel_devel = KernelDevel { nevra: headers.nevra, url: headers.url, digest: Some(digest), signer };
-    let mut inputs = BuildInputs::new(known, kernel_devel, builder_image);
+    Ok(with_source(BuildInputs::new(known, kernel_devel, builder_image)))
+}
+
+/// With a kernel-devel package that is known already.
+pub async fn inputs_with(
+    upstream: &Upstream,
+    known: PartialInputs,
+    kernel_devel: KernelDevel,
+) -> Result<BuildInputs, ResolveError> {
+    let builder_image = upstream.builder_image(known.fedora).await?;
+    Ok(with_source(BuildInputs::new(known, kernel_devel, builder_image)))
+}
+
+fn with_source(mut inputs: BuildInputs) -> BuildInputs {
     inputs.source_repository = environment::source_repository();
-    Ok(inputs)
+    inputs
 }
 
 /// Says which releases of a stream were passed over.

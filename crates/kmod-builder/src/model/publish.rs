@@ -33,7 +33,8 @@ pub enum TagConflictPolicy {
 pub struct Publication {
     image: ManifestWithBlobs,
     evidence: Evidence,
-    inputs: Option<ManifestWithBlobs>,
+    /// Beside the evidence: the inputs, and what upstream may delete.
+    attached: Vec<ManifestWithBlobs>,
     tag: Tag,
     conflict_policy: TagConflictPolicy,
 }
@@ -49,17 +50,18 @@ impl Publication {
             return Err(PublicationError::NoEvidence { tag });
         }
         evidence.made.iter().try_for_each(|attachment| refers_to(&image, attachment))?;
-        Ok(Self { image, evidence, inputs: None, tag, conflict_policy })
+        Ok(Self { image, evidence, attached: Vec::new(), tag, conflict_policy })
     }
 
     /// For `--no-sign`.
     pub fn without_evidence(image: ManifestWithBlobs, tag: Tag, conflict_policy: TagConflictPolicy) -> Self {
-        Self { image, evidence: Evidence::default(), inputs: None, tag, conflict_policy }
+        Self { image, evidence: Evidence::default(), attached: Vec::new(), tag, conflict_policy }
     }
 
-    pub fn with_inputs(self, inputs: ManifestWithBlobs) -> Result<Self, PublicationError> {
-        refers_to(&self.image, &inputs)?;
-        Ok(Self { inputs: Some(inputs), ..self })
+    pub fn with(mut self, attached: ManifestWithBlobs) -> Result<Self, PublicationError> {
+        refers_to(&self.image, &attached)?;
+        self.attached.push(attached);
+        Ok(self)
     }
 
     pub fn image(&self) -> &ManifestWithBlobs {
@@ -74,9 +76,9 @@ impl Publication {
         &self.tag
     }
 
-    /// New evidence, and the inputs.
+    /// New evidence, and what is attached beside it.
     pub fn attachments(&self) -> impl Iterator<Item = &ManifestWithBlobs> {
-        self.evidence.made.iter().chain(&self.inputs)
+        self.evidence.made.iter().chain(&self.attached)
     }
 
     /// Every referrer that the image must have before it gets its tag.
@@ -252,7 +254,7 @@ mod tests {
         let evidence = Evidence { made, signature, ..Evidence::default() };
         let publication =
             Publication::new(image, evidence, "tag".parse().unwrap(), TagConflictPolicy::Refuse).unwrap();
-        publication.with_inputs(inputs).unwrap()
+        publication.with(inputs).unwrap()
     }
 
     fn signature(publication: &Publication) -> Option<RawManifest> {
@@ -271,7 +273,7 @@ mod tests {
         let stray = Publication::new(image.clone(), stray, tag.clone(), TagConflictPolicy::Refuse);
         assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
         let stray = manifest_with_blobs("inputs", Some(&Digest::of(b"")));
-        let stray = Publication::without_evidence(image, tag, TagConflictPolicy::Refuse).with_inputs(stray);
+        let stray = Publication::without_evidence(image, tag, TagConflictPolicy::Refuse).with(stray);
         assert!(matches!(stray, Err(PublicationError::OtherSubject { .. })));
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use kmod_builder::cli::Cli;
 use kmod_builder::model::ci_report::{self, OUTPUTS, RUNNERS};
-use kmod_builder::model::config::Config;
 use kmod_builder::model::plan::{BuildDecision, Plan, PlannedTarget};
+use kmod_query::Stream;
 use serde_json::Value;
 
 use crate::images;
@@ -186,15 +186,17 @@ fn the_matrix_has_every_input_of_its_jobs() {
     }
 }
 
-/// An empty list means the sources of zfs-kmods.toml, or the streams that have a channel.
+/// An empty list means the sources of the configuration, and without one the streams that the form names.
 #[test]
 fn a_run_without_a_choice_plans_the_configured_sources() {
     let publish = workflow("publish.yml");
-    assert_eq!(publish["on"]["workflow_dispatch"]["inputs"]["streams"]["default"], "");
-    assert_eq!(publish["jobs"]["plan"]["env"]["STREAMS"], "${{ inputs.streams || '' }}");
-    let sources: Vec<_> =
-        Config::default().sources().iter().map(|source| source.origin.to_string()).collect();
-    assert_eq!(sources, ["stable", "testing", "next"]);
+    let streams: Vec<_> = Stream::with_channel().map(Stream::name).collect();
+    let input = &publish["on"]["workflow_dispatch"]["inputs"]["streams"];
+    assert_eq!(input["default"], "");
+    let shown = input["description"].as_str().unwrap();
+    assert!(shown.ends_with(&format!("zfs-kmods.toml, or {}", streams.join(","))), "{shown}");
+    let scheduled = publish["jobs"]["plan"]["env"]["STREAMS"].as_str().unwrap();
+    assert!(scheduled.contains("|| ''"), "{scheduled}");
 }
 
 #[test]

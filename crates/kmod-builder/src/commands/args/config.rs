@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::io::config::{self, ConfigFileError};
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
@@ -15,7 +15,7 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Also returns where it was found.
-    pub fn read(&self) -> Result<(Config, Option<PathBuf>), ConfigFileError> {
+    pub fn read(&self) -> Result<(PublisherConfig, Option<PathBuf>), ConfigFileError> {
         config::read(self.config.as_deref().filter(|file| !file.is_empty()).map(Path::new))
     }
 }

@@ -60,6 +60,7 @@ impl ImageBuildArgs {
             origin,
             packages: upstream.kernel_packages()?,
             matrix,
+            repository: None,
         })
     }
 }

@@ -3,7 +3,7 @@ use kmod_compat::Arch;
 use kmod_query::{Stream, Upstream};
 
 use crate::io::resolve::{self, ResolveError, ResolvedSource};
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 use crate::model::reconcile::SourceOrigin;
 
 /// Where the kernel is looked up: in a stream of Fedora CoreOS or in an image.
@@ -26,7 +26,7 @@ impl SourceArgs {
     pub async fn resolve(
         &self,
         upstream: &Upstream,
-        config: &Config,
+        config: &PublisherConfig,
     ) -> Result<ResolvedSource, ResolveError> {
         let arch = self.arch.unwrap_or_else(this_arch);
         match self.origin(config) {
@@ -35,7 +35,7 @@ impl SourceArgs {
         }
     }
 
-    fn origin(&self, config: &Config) -> SourceOrigin {
+    fn origin(&self, config: &PublisherConfig) -> SourceOrigin {
         match (&self.source_image, self.stream) {
             (Some(image), _) => SourceOrigin::Image(image.clone()),
             (None, Some(stream)) => SourceOrigin::Stream(stream),

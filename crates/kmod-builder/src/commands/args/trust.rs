@@ -5,7 +5,7 @@ use miette::{IntoDiagnostic as _, Result};
 
 use crate::commands::UsageError;
 use crate::io::evidence::signer;
-use crate::model::config::{Config, IdentityConfig};
+use crate::model::config::{IdentityConfig, PublisherConfig};
 use crate::model::evidence::verify::{CertificateIdentity, TrustPolicy, TrustedSigner};
 use crate::model::image::ImageLocation;
 
@@ -36,27 +36,31 @@ pub struct TrustArgs {
 
 impl TrustArgs {
     /// Fails if neither the flags nor the configuration name a trusted signer.
-    pub async fn required_policy(&self, config: &Config) -> Result<TrustPolicy> {
+    pub async fn required_policy(&self, config: &PublisherConfig) -> Result<TrustPolicy> {
         let help = "give <--public-key <FILE>|--identity-repo <OWNER/NAME>>, or `[trust]` in zfs-kmods.toml";
         let policy = self.policy(config).await?;
         policy.ok_or_else(|| UsageError::new("no trusted signer is named", help).into())
     }
 
     /// Without trust flags and configured signers, signatures are not verified.
-    pub async fn policy_or_unverified(&self, config: &Config) -> Result<TrustPolicy> {
+    pub async fn policy_or_unverified(&self, config: &PublisherConfig) -> Result<TrustPolicy> {
         Ok(self.policy(config).await?.unwrap_or(TrustPolicy::Unverified))
     }
 
     /// Images in a directory have no evidence: only flags count for them.
-    pub async fn policy_for(&self, store: &ImageLocation, config: &Config) -> Result<Option<TrustPolicy>> {
+    pub async fn policy_for(
+        &self,
+        store: &ImageLocation,
+        config: &PublisherConfig,
+    ) -> Result<Option<TrustPolicy>> {
         match store {
             ImageLocation::Registry(_) => self.policy(config).await,
-            ImageLocation::Layout(_) => self.policy(&Config::default()).await,
+            ImageLocation::Layout(_) => self.policy(&PublisherConfig::default()).await,
         }
     }
 
     /// `None` without trust flags and configured signers.
-    pub async fn policy(&self, config: &Config) -> Result<Option<TrustPolicy>> {
+    pub async fn policy(&self, config: &PublisherConfig) -> Result<Option<TrustPolicy>> {
         if let Some(file) = &self.public_key {
             return Ok(Some(TrustPolicy::key(signer::read_public_key(file).await?)));
         }

@@ -10,7 +10,7 @@ use crate::io::compat_files::{self, CompatFileError};
 use crate::io::registry::CredentialSources;
 use crate::io::{environment, progress};
 use crate::model::builder_policy::{AllowedBuilders, BuilderPolicy};
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 use crate::model::rpm_signature::KernelPackagePolicy;
 
 /// Addresses of the servers that are asked. The defaults are the public ones.
@@ -120,7 +120,7 @@ impl UpstreamArgs {
         })
     }
 
-    pub fn openzfs_keys(&self, config: &Config) -> Result<ReleaseKeys, CompatFileError> {
+    pub fn openzfs_keys(&self, config: &PublisherConfig) -> Result<ReleaseKeys, CompatFileError> {
         match self.openzfs_keys.as_deref().filter(|file| !file.is_empty()) {
             Some(file) => compat_files::read_keys(Path::new(file)),
             None => compat_files::built_in_keys_and(&config.openzfs_keys),

@@ -30,7 +30,7 @@ impl BootTestLimits {
     }
 
     pub fn timeout(&self) -> Duration {
-        self.timeout.unwrap_or(Duration::from_secs(300))
+        self.timeout.unwrap_or(Duration::from_mins(5))
     }
 
     /// In MiB.

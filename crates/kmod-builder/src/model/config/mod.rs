@@ -20,7 +20,7 @@ use super::tags::{Channel, ChannelName};
 
 /// What `zfs-kmods.toml` says. Without a file, each member is empty, and the defaults of the commands are used.
 #[derive(Clone, Debug, Default)]
-pub struct Config {
+pub struct PublisherConfig {
     /// In a registry.
     pub repository: Option<ImageLocation>,
     sources: Vec<Source>,
@@ -57,7 +57,7 @@ impl TrustConfig {
     }
 }
 
-impl Config {
+impl PublisherConfig {
     /// In the current directory.
     pub const FILE: &'static str = "zfs-kmods.toml";
 

@@ -7,7 +7,7 @@ use kmod_compat::{CompatMatrix, MatrixRows};
 use toml::Spanned;
 
 use super::members::{Value, files, limits, list, parsed, table};
-use super::{Config, IdentityConfig, TrustConfig, sources};
+use super::{IdentityConfig, PublisherConfig, TrustConfig, sources};
 use crate::model::boot_test::BootTestLimits;
 use crate::model::cleanup::RetentionLimits;
 use crate::model::evidence::verify::{CertificateIdentity, CertificateIdentityError};
@@ -37,11 +37,11 @@ const RETENTION: &str = "`[retention]` has the flags of `cleanup` without `--`: 
                          such as \"50%\"";
 const BOOT_TEST: &str = "`[boot-test]` has `timeout` (\"300s\", \"5m\") and `memory` (\"1G\", \"1536M\")";
 
-pub(super) fn parse(name: &str, text: &str) -> Result<Config, TomlDocumentError> {
+pub(super) fn parse(name: &str, text: &str) -> Result<PublisherConfig, TomlDocumentError> {
     let invalid = |diagnostics| TomlDocumentError::new("configuration", name, text, diagnostics);
     let matrix = CompatMatrix::embedded()?;
     let mut document = parse_document(text).map_err(invalid)?;
-    let (mut config, mut diagnostics) = (Config::default(), Vec::new());
+    let (mut config, mut diagnostics) = (PublisherConfig::default(), Vec::new());
     remove_unknown_members(&mut document, &MEMBERS, &mut diagnostics);
     let (mut releases, mut exclusions) = (None, None);
     for (key, value) in document {

@@ -60,13 +60,14 @@ reason = "it does not boot"
 source = "https://example.org/issues/1"
 "#;
 
-fn parse(text: &str) -> Config {
-    Config::parse(Config::FILE, text).unwrap_or_else(|error| panic!("{:?}", miette::Report::new(error)))
+fn parse(text: &str) -> PublisherConfig {
+    PublisherConfig::parse(PublisherConfig::FILE, text)
+        .unwrap_or_else(|error| panic!("{:?}", miette::Report::new(error)))
 }
 
 #[test]
 fn without_a_file_everything_is_as_before() {
-    for config in [Config::default(), parse("")] {
+    for config in [PublisherConfig::default(), parse("")] {
         let sources: Vec<Source> = Stream::with_channel().map(Source::from).collect();
         assert_eq!(config.sources(), sources);
         assert_eq!(config.sources_of(&[Stream::Next]).unwrap(), [Source::from(Stream::Next)]);
@@ -175,10 +176,10 @@ fn a_row_is_added_and_everything_else_stays() {
         signer: "4F".repeat(20).parse().unwrap(),
     };
     let own = "# Mine.\nlines = [\"2.4\"]   # one\n";
-    let changed = Config::add_row(Config::FILE, own, &release).unwrap();
+    let changed = PublisherConfig::add_row(PublisherConfig::FILE, own, &release).unwrap();
     assert!(changed.starts_with(own) && changed[own.len()..].starts_with("\n[[release]]\n"), "{changed}");
     assert!(parse(&changed).matrix().unwrap().release(release.version).is_some());
-    let changed = Config::add_row(Config::FILE, WHOLE, &release).unwrap();
+    let changed = PublisherConfig::add_row(PublisherConfig::FILE, WHOLE, &release).unwrap();
     let (head, tail) = WHOLE.split_at(WHOLE.find("\n[[release]]\nversion = \"2.4.77\"").unwrap());
     assert!(changed.starts_with(head) && changed.ends_with(tail), "{changed}");
     assert_eq!(parse(&changed).rows.releases().count(), 3);

@@ -17,6 +17,10 @@ pub const INPUTS: &str = "application/vnd.zfs-kmods.inputs.v1+json";
 /// Annotation: the file name under which clients save a layer (oras).
 const TITLE: &str = "org.opencontainers.image.title";
 
+/// The artifact type of a kept kernel-devel package.
+pub const KERNEL_DEVEL: &str = "application/vnd.zfs-kmods.kernel-devel.v1";
+const RPM: &str = "application/x-rpm";
+
 /// The media type of an empty configuration.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY_BYTES: &[u8] = b"{}";
@@ -51,6 +55,14 @@ pub fn inputs(inputs: &BuildInputs, subject: &StatementSubject) -> ManifestWithB
     let layer = Blob::of(inputs.identity_json());
     let descriptor = layer.descriptor(INPUTS).annotated(TITLE, "inputs.json");
     artifact(INPUTS, descriptor, layer, subject, Annotations::new())
+}
+
+/// The artifact that keeps the kernel-devel package of an image in its repository, because upstream deletes old packages.
+///
+/// The blob's digest is in the inputs of the image. The manifest makes registries keep it as long as the image.
+pub fn kernel_devel(package: Blob, file_name: &str, subject: &StatementSubject) -> ManifestWithBlobs {
+    let descriptor = package.descriptor(RPM).annotated(TITLE, file_name);
+    artifact(KERNEL_DEVEL, descriptor, package, subject, Annotations::new())
 }
 
 fn artifact(

@@ -111,7 +111,7 @@ pub(crate) fn publication(image: &ManifestWithBlobs) -> Publication {
     let evidence = Evidence { made, signature: Some(signature(image, "ours")), ..Evidence::default() };
     let publication =
         Publication::new(image.clone(), evidence, TAG.parse().unwrap(), TagConflictPolicy::Refuse).unwrap();
-    publication.with_inputs(inputs(image)).unwrap()
+    publication.with(inputs(image)).unwrap()
 }
 
 fn inputs(image: &ManifestWithBlobs) -> ManifestWithBlobs {

@@ -3,12 +3,12 @@
 use insta::assert_snapshot;
 use miette::Diagnostic;
 
-use crate::model::config::Config;
+use crate::model::config::PublisherConfig;
 
 /// Per fault the line and the text of each label, the message, and what to do.
 #[track_caller]
 fn faults(text: &str) -> String {
-    let error = Config::parse(Config::FILE, text).unwrap_err();
+    let error = PublisherConfig::parse(PublisherConfig::FILE, text).unwrap_err();
     assert_eq!(error.to_string(), "`zfs-kmods.toml` is not a valid configuration");
     let line = |offset: usize| text[..offset].matches('\n').count() + 1;
     let of = |diagnostic: &dyn Diagnostic| {
