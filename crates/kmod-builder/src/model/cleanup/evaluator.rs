@@ -10,6 +10,9 @@ use super::{
 };
 use crate::model::Target;
 
+/// Longer than the longest distance between two attempts.
+const FAILED_BUILDS: Age = Age::days(30);
+
 /// Evaluates each manifest alone; [`Graph::closure`] adds what other manifests need.
 pub(super) struct RetentionEvaluator<'a> {
     pub(super) policy: &'a RetentionPolicy,
@@ -42,6 +45,8 @@ pub(super) enum LifetimeKind {
     Candidate,
     Branch,
     Untagged,
+    /// A record of failed builds, or the index that lists it.
+    FailedBuilds,
     Orphan,
     Superseded,
     /// Evidence, or listed by an index: deleted together with its image or index.
@@ -49,11 +54,12 @@ pub(super) enum LifetimeKind {
 }
 
 /// Id and sentence, with the names of the details in braces.
-pub const DELETE_REASONS: [(&str, &str); 7] = [
+pub const DELETE_REASONS: [(&str, &str); 8] = [
     ("old", "it is older than {after} and no host runs its kernel"),
     ("old-candidate", "it is a candidate older than {after}"),
     ("old-branch", "it was built from a branch and is older than {after}"),
     ("untagged", "no tag or index points to it and it is older than {after}"),
+    ("old-failed-builds", "it records failed builds and is older than {after}"),
     ("orphan", "its subject {subject} does not exist"),
     ("superseded", "newer evidence has replaced it"),
     ("with", "it belongs to {image}, which is deleted"),
@@ -126,7 +132,12 @@ impl<'a> RetentionEvaluator<'a> {
         let is_evidence = graph.is_evidence(position);
         if is_evidence || !classes.iter().any(is_own) {
             let grace = policy.orphans_older_than;
-            let (kind, limit) = if graph.orphan_of(position).is_some() {
+            let records = |manifest: &StoredManifest| manifest.info.records_failed_builds;
+            let lists_records =
+                || manifest.info.children.iter().any(|child| self.inventory.find(child).is_some_and(records));
+            let (kind, limit) = if records(manifest) || lists_records() {
+                (LifetimeKind::FailedBuilds, FAILED_BUILDS)
+            } else if graph.orphan_of(position).is_some() {
                 (LifetimeKind::Orphan, grace)
             } else if is_evidence
                 || graph.is_listed(position)

@@ -20,7 +20,7 @@ pub struct KeepRule {
 }
 
 /// The first rule that applies is reported.
-pub const KEEP_RULES: [KeepRule; 12] = [
+pub const KEEP_RULES: [KeepRule; 13] = [
     absolute("channel", "the channel {tag} points to it", |it| it.tag_of(&TagClass::Channel)),
     absolute("audit", "it was promoted ({tag})", |it| it.tag_of(&TagClass::Audit)),
     absolute("unknown-tag", "the tag {tag} is not one of this program's", |it| it.tag_of(&TagClass::Unknown)),
@@ -72,6 +72,9 @@ pub const KEEP_RULES: [KeepRule; 12] = [
         &["--branches-older-than"],
         |it| it.younger_than(&[LifetimeKind::Branch]),
     ),
+    by_policy("young-failed-builds", "it records failed builds and is younger than {until}", &[], |it| {
+        it.younger_than(&[LifetimeKind::FailedBuilds])
+    }),
     by_policy("grace", "younger than {until}: its image may still be uploading", &[], |it| {
         it.younger_than(&[LifetimeKind::Orphan, LifetimeKind::Superseded, LifetimeKind::Attached])
     }),

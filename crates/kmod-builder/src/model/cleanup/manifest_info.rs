@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::model::Digest;
+use crate::model::evidence::EvidenceKind;
+use crate::model::evidence::artifact::PREDICATE_TYPE;
 use crate::model::oci::{self, Descriptor};
 
 /// The parts of a manifest that retention needs.
@@ -23,6 +25,8 @@ pub struct ManifestInfo {
     pub created: Option<Timestamp>,
     /// The configuration of an image, which has a creation time too.
     pub config: Option<Digest>,
+    /// The annotation of a bundle that records failed builds. Its subject is the inputs, which are no manifest.
+    pub records_failed_builds: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ impl ManifestInfo {
             blobs: Vec::new(),
             created: None,
             config: None,
+            records_failed_builds: false,
         })
     }
 
@@ -101,7 +106,10 @@ impl ManifestInfo {
             .annotations
             .as_ref()
             .and_then(|annotations| believable(annotations.get("org.opencontainers.image.created")?));
+        let predicate = document.annotations.as_ref().and_then(|annotations| annotations.get(PREDICATE_TYPE));
         Some(Self {
+            records_failed_builds: predicate
+                .is_some_and(|kind| kind == EvidenceKind::FailedBuilds.predicate_type()),
             kind,
             media_type,
             size: bytes.len() as u64,

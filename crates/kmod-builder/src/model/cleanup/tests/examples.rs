@@ -264,3 +264,24 @@ fn rejects_plans_with_duplicates_or_an_unknown_schema() {
     let other: RetentionPlan = serde_json::from_value(other).unwrap();
     assert_eq!(other.policy.minimum, RetentionPolicy::default().minimum);
 }
+
+/// Their subject is the inputs, which are no manifest.
+#[test]
+fn records_of_failed_builds_are_kept_for_a_month_with_their_index() {
+    let all = |days: i64| {
+        let mut all = published(10, &[&version_tag(3, 0)], 24);
+        let mut record = referrer(51, 50, days * 24);
+        record.info.records_failed_builds = true;
+        let tag = format!("sha256-{}", digest(50).hex());
+        all.extend([record, index(52, &[&tag], &[51], days * 24)]);
+        all
+    };
+    let plan = decide(&all(29), &policy());
+    assert_eq!(deleted(&plan), [0_usize; 0]);
+    assert_eq!([reason(&plan, 51).0, reason(&plan, 52).0], ["young-failed-builds"; 2]);
+    let plan = decide(&all(31), &policy());
+    assert_eq!(reason(&plan, 51), ("old-failed-builds", "it records failed builds and is older than 30d"));
+    let mut gone = deleted(&plan);
+    gone.sort_unstable();
+    assert_eq!(gone, [51, 52]);
+}

@@ -39,6 +39,7 @@ pub(super) fn manifest_info(kind: ManifestKind) -> ManifestInfo {
         blobs: Vec::new(),
         created: None,
         config: None,
+        records_failed_builds: false,
     }
 }
 
