@@ -57,6 +57,11 @@ pub(crate) fn month() -> Result {
     only(play::only_month)
 }
 
+/// Makes the lab and publishes two lines of OpenZFS in it.
+pub(crate) fn lines() -> Result {
+    only(play::only_lines)
+}
+
 /// Makes the lab, builds an image and reproduces it. Each reproduction compiles everything again, therefore this is not
 /// part of [`run`].
 pub(crate) fn reproduce() -> Result {

@@ -20,11 +20,25 @@ pub(crate) fn file_name() -> String {
 }
 
 pub(crate) fn tarball(cache: &LabCache) -> Result<PathBuf> {
-    let entry = cache.entry("openzfs", CacheKey::new().with(VERSION).with(SHA256), |directory| {
-        let debian = format!("zfs-linux_{VERSION}.orig.tar.gz");
-        Apt::open(cache)?.source_file("zfs-linux", &debian, SHA256, &directory.join(file_name()))
+    fetch(cache, "openzfs", VERSION, SHA256)
+}
+
+fn fetch(cache: &LabCache, entry: &str, version: &str, sha256: &str) -> Result<PathBuf> {
+    let name = format!("zfs-{version}.tar.gz");
+    let entry = cache.entry(entry, CacheKey::new().with(version).with(sha256), |directory| {
+        let debian = format!("zfs-linux_{version}.orig.tar.gz");
+        Apt::open(cache)?.source_file("zfs-linux", &debian, sha256, &directory.join(&name))
     })?;
-    Ok(entry.join(file_name()))
+    Ok(entry.join(name))
+}
+
+/// A release of the line before.
+pub(crate) const OLDER: &str = "2.3.2";
+const OLDER_SHA256: &str = "80da628a9543ec3355bf410617450e167706948ceb287541455a1b8d87b8758a";
+
+/// The tarball of [`OLDER`].
+pub(crate) fn older_tarball(cache: &LabCache) -> Result<PathBuf> {
+    fetch(cache, "openzfs-older", OLDER, OLDER_SHA256)
 }
 
 /// A later release: the same source under another version.
@@ -65,9 +79,13 @@ pub(crate) fn set_version(meta: &str) -> String {
     meta.lines().map(line).collect()
 }
 
-/// The file `META` in the tarball.
+/// The file `META` in the tarball of [`VERSION`].
 pub(crate) fn meta(tarball: &Path) -> Result<String> {
-    let member = format!("zfs-{VERSION}/META");
+    meta_of(tarball, VERSION)
+}
+
+pub(crate) fn meta_of(tarball: &Path, version: &str) -> Result<String> {
+    let member = format!("zfs-{version}/META");
     let shell = Shell::new()?;
     tools::text(&cmd!(shell, "tar --extract --gzip --to-stdout --file {tarball} {member}").into())
 }

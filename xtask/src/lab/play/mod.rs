@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `building` | from `versions` to built images |
 //! | `publishing` `promotion` `retention` | in a registry: publish, sign, boot-test, promote, clean up |
-//! | `workflows` `month` | the workflows of `.github`, run by `workflow_runner` in a `workflow_scenario` |
+//! | `workflows` `month` `lines` | the workflows of `.github`, run by `workflow_runner` in a `workflow_scenario` |
 //! | `derived_images` | images for other kernels and images with faults, made from a built one |
 //! | `verifiers` | cosign, skopeo, oras and sigstore-go |
 //! | `program` | the compiled program, and how a run of it is measured |
@@ -12,6 +12,7 @@
 pub(crate) mod bench;
 mod building;
 mod derived_images;
+mod lines;
 mod month;
 mod program;
 mod promotion;
@@ -55,6 +56,12 @@ pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels, core
     if report.is_good() {
         month::all(report, &program, cache, &cache.run(), kernels, coreos, false);
     }
+}
+
+/// The steps of `cargo xtask lab lines`.
+pub(crate) fn only_lines(report: &mut Report, cache: &LabCache, kernels: &Kernels, _: &CoreOs) -> Result {
+    lines::all(report, &compile(cache, "lines")?, cache, &cache.run(), kernels);
+    Ok(())
 }
 
 /// The steps of `cargo xtask lab month`.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::lab::environment;
 use crate::lab::make::kernel::Kernels;
 use crate::lab::make::openzfs;
@@ -124,6 +124,16 @@ impl<'a> WorkflowScenario<'a> {
     /// What makes the program trust the workflow's identity.
     pub(crate) fn keyless(&self) -> Vec<(String, String)> {
         self.sigstore.environment()
+    }
+
+    /// A file that a job of the last run with this name left.
+    pub(crate) fn file_of_job(&self, job: &str, file: &str) -> Result<String> {
+        let jobs = self.program.path(&format!("run-{}/jobs", self.number - 1));
+        let of_job =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(job));
+        let directories = fs::read_dir(jobs)?.filter_map(|entry| Some(entry.ok()?.path())).filter(of_job);
+        let found = directories.map(|directory| directory.join(file)).find(|path| path.exists());
+        Ok(fs::read_to_string(found.context(format_args!("no job {job} left {file}"))?)?)
     }
 
     /// The kinds of the open issues, sorted.

@@ -11,8 +11,8 @@ use crate::lab::{cache, environment};
 
 const REPOSITORY: &str = "/github/repos/openzfs/zfs";
 
-/// Each release line with its highest patch. The lab's release is the newest of its line.
-const LINES: [(&str, u32); 4] = [("2.1", 16), ("2.2", 11), ("2.3", 9), ("2.4", 3)];
+/// Each release line with its highest patch. The lab's release is the newest of its line; [`openzfs::OLDER`] comes later.
+const LINES: [(&str, u32); 4] = [("2.1", 16), ("2.2", 11), ("2.3", 1), ("2.4", 3)];
 /// Tags that are no releases: starts of development.
 const DEVELOPMENT: [&str; 4] = ["2.1.99", "2.2.99", "2.3.99", "2.4.99"];
 const CANDIDATES: &str = "2.3.0-rc1 2.3.0-rc2 2.4.0-rc1 2.4.0-rc2 2.4.0-rc3 2.4.0-rc4 2.4.0-rc5 2.40.0-rc1";
