@@ -83,7 +83,8 @@ fn what_rpm_signs_is_accepted() {
     let fingerprint = listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
     let file = crate::rpms::kernel_package(directory.path(), "kernel-devel", &[]);
     let path = format!("_gpg_path {}", home.display());
-    let defines = ["--define", &path, "--define", "_gpg_name Fedora"];
+    // Debian's rpm looks for gpg2.
+    let defines = ["--define", &path, "--define", "_gpg_name Fedora", "--define", "__gpg /usr/bin/gpg"];
     let signed = Command::new("rpmsign").args(defines).arg("--addsign").arg(&file).output();
     Command::new("gpgconf").arg("--homedir").arg(&home).args(["--kill", "gpg-agent"]).status().ok();
     let Ok(signed) = signed else { return };

@@ -85,8 +85,8 @@ pub(crate) fn all(
     report.step("built again from its own inputs", || {
         let digest = digest(program, &signed, &kernels.current)?;
         let image = format!("docker://{signed}@{digest}");
-        let build = ["build", "--inputs", &image, "--trust-inputs", "--discard", "--format", "json"];
-        let again = program.done(&build)?;
+        let arguments = ["build", "--inputs", &image, "--trust-inputs", "--discard", "--format", "json"];
+        let again = program.done(&arguments)?;
         match building::digest_in(&again)? {
             built if built == digest => Ok(built),
             built => Err(format!("{digest} was built again as {built}").into()),

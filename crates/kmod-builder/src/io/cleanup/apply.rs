@@ -296,6 +296,10 @@ impl Deleting<'_> {
         }
         let is_known = |digest: &Digest| inventory.find(digest).is_some() || self.added.contains(digest);
         let Some(state) = backend.current_state(entry, cache, &is_known).await? else {
+            if backend.still_has(digest).await? {
+                let reason = "the store says first that it is gone, and then that it is not";
+                return Err(RetentionError::unsure(format!("whether {digest} exists"), reason));
+            }
             self.result.already_gone.push(digest.clone());
             return Ok(());
         };

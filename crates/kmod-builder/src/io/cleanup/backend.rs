@@ -168,6 +168,7 @@ impl RetentionBackend {
         }
     }
 
+    /// Asks several times before it says no.
     pub(super) async fn has_manifest(&self, digest: &Digest) -> Result<bool, RetentionError> {
         match self {
             Self::Layout(backend) => Ok(backend.has(digest)),
@@ -180,6 +181,14 @@ impl RetentionBackend {
         match self {
             Self::Layout(backend) => backend.has_manifest(digest),
             _ => Ok(self.asks_for_manifest(digest).await?),
+        }
+    }
+
+    /// For a manifest that is said to be gone. GitHub said so itself, and its registry is asked once.
+    pub(super) async fn still_has(&self, digest: &Digest) -> Result<bool, RetentionError> {
+        match self {
+            Self::Registry(_) => self.has_manifest(digest).await,
+            Self::Github(_) | Self::Layout(_) => self.has_subject(digest).await,
         }
     }
 

@@ -117,7 +117,8 @@ impl RegistryBackend {
         let names = self.names().await?;
         if names.is_empty() && !seen.is_empty() {
             let reason = format!(
-                "the registry lists none, and an earlier run found {} manifests there (if they were deleted on purpose,                  run it once with an empty cache directory)",
+                "the registry lists none, and an earlier run found {} manifests there (if they were deleted on purpose, \
+                 run it once with an empty cache directory)",
                 seen.len()
             );
             return Err(RetentionError::unsure("which tags the repository has", reason));

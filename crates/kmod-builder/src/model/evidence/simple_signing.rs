@@ -99,7 +99,7 @@ pub struct SignatureLayer {
     pub signature: SignatureBytes,
 }
 
-/// The signatures, and the faults of others: whoever may push can add layers, and must not hide the good ones. Layers
+/// The signatures, and the faults of others: everyone who may push can add layers, and must not hide the good ones. Layers
 /// of other kinds are skipped.
 pub fn signature_layers(manifest: &[u8]) -> (Vec<SignatureLayer>, Vec<String>) {
     let manifest: Value = match serde_json::from_slice(manifest) {

@@ -119,3 +119,15 @@ async fn an_index_that_is_pushed_during_the_run_keeps_its_images() {
         assert!(pusher.has(digest.as_str()).await, "{digest}: {}", output.stdout);
     }
 }
+
+#[tokio::test]
+async fn an_image_that_seems_gone_for_a_moment_keeps_its_evidence() {
+    let (server, pusher, images, program) = with_three().await;
+    let request = format!("HEAD manifests/sha256:{}", &images[0].image.hex()[..8]);
+    server.fault_once_when(&request, Fault::NotFound);
+    let output = program.run(&arguments(&server)).await.with(1);
+    output.explains(&["the store says first that it is gone", "Deleted 0 of 12 manifests"]);
+    for digest in images[0].all.values() {
+        assert!(pusher.has(digest.as_str()).await, "{digest}");
+    }
+}

@@ -78,8 +78,8 @@ struct Shared {
 struct State {
     store: Store,
     faults: BTreeMap<usize, Fault>,
-    /// Each for the requests that begin with a text.
-    lasting: Vec<(String, Fault)>,
+    /// Each for so many requests that begin with a text.
+    lasting: Vec<(String, Fault, usize)>,
     log: Vec<String>,
     token: u64,
     token_uses: usize,
@@ -109,7 +109,12 @@ impl Server {
 
     /// Has a fault at every request whose line in the log begins with this.
     pub(crate) fn fault_when(&self, request: &str, fault: Fault) {
-        self.state().lasting.push((request.to_owned(), fault));
+        self.state().lasting.push((request.to_owned(), fault, usize::MAX));
+    }
+
+    /// Like [`Self::fault_when`], at the first such request only.
+    pub(crate) fn fault_once_when(&self, request: &str, fault: Fault) {
+        self.state().lasting.push((request.to_owned(), fault, 1));
     }
 
     pub(crate) fn address(&self) -> String {
@@ -211,8 +216,13 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
         let mut state = shared.state.lock().unwrap();
         let number = state.log.len();
         let line = format!("{} {}", head.method, shortened(head.uri.path()));
-        let lasting = state.lasting.iter().find(|(request, _)| line.starts_with(request));
-        let fault = lasting.map(|(_, fault)| *fault).or_else(|| state.faults.get(&number).copied());
+        let mut lasting = state.lasting.iter_mut();
+        let lasting = lasting.find(|(request, _, times)| *times > 0 && line.starts_with(&**request));
+        let lasting = lasting.map(|(_, fault, times)| {
+            *times -= 1;
+            *fault
+        });
+        let fault = lasting.or_else(|| state.faults.get(&number).copied());
         state.log.push(line);
         fault
     };

@@ -71,7 +71,7 @@ async fn what_a_workflow_signs_is_verified_by_its_identity_and_by_no_other() {
     ] {
         let mut answers = verify_evidence(refused);
         // Nobody who is trusted withdrew it.
-        answers.retain(|answer| answer.check != "not-withdrawn");
+        answers.retain(|answer| answer.id != "not-withdrawn");
         assert!(answers.iter().all(|answer| *answer.outcome() != CheckStatus::Passed), "{answers:?}");
     }
 }
