@@ -12,8 +12,8 @@ use crate::{lab, terminal, tools, workflows};
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 const DENY: [&str; 4] = ["--log-level", "error", "--config", ".github/deny.toml"];
 /// Programs that the tests compare ours with, and that bring the linters of the workflows.
-const PROGRAMS: [tools::Tool; 4] =
-    [("rpm", "rpm"), ("pip3", "python3-pip"), ("node", "nodejs"), ("npm", "npm")];
+const PROGRAMS: [tools::Tool; 5] =
+    [("gpg", "gnupg"), ("rpm", "rpm"), ("pip3", "python3-pip"), ("node", "nodejs"), ("npm", "npm")];
 
 pub(crate) fn all(with_lab: bool) -> Result {
     let shell = Shell::new()?;

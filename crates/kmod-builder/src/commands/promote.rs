@@ -67,6 +67,23 @@ pub struct PromoteArgs {
     )]
     require: Vec<EvidenceKind>,
 
+    #[command(flatten)]
+    overrides: OverrideArgs,
+
+    /// Show the tags that would be set
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+
+    #[command(flatten)]
+    signing: SignerSources,
+}
+
+/// What else a promotion may do.
+#[derive(Debug, Args)]
+struct OverrideArgs {
     /// Take zfs-VERSION_kernel-RELEASE from another image: this one is a rebuild of it
     #[arg(long)]
     replace: bool,
@@ -79,16 +96,6 @@ pub struct PromoteArgs {
     /// Move a channel to an older kernel or OpenZFS, to another architecture, or from an image without target labels
     #[arg(long)]
     allow_downgrade: bool,
-
-    /// Show the tags that would be set
-    #[arg(long)]
-    dry_run: bool,
-
-    #[command(flatten)]
-    trust: TrustArgs,
-
-    #[command(flatten)]
-    signing: SignerSources,
 }
 
 #[derive(Clone, Debug)]
@@ -171,9 +178,9 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
         None => None,
     };
     let overrides = PromotionOverrides {
-        replace: args.replace,
-        downgrade: args.allow_downgrade,
-        follow_source: args.follow_source,
+        replace: args.overrides.replace,
+        downgrade: args.overrides.allow_downgrade,
+        follow_source: args.overrides.follow_source,
     };
     let promotion = Promotion::new(proven, &args.names()?, of, overrides, now)?;
     let found = promote::tag_state(&registry, &promotion, &history, &trust, is_recalled).await?;

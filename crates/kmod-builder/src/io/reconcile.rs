@@ -75,7 +75,7 @@ pub async fn observe_sources(
                 SourceState::from(found)
             }
             Err(error) => {
-                let (is_gone, reason) = (error.is_gone(), sentence(error));
+                let (is_gone, reason) = (error.is_gone(), sentence(&error));
                 unresolved.push(UnresolvedSource {
                     source: format!("{name} ({arch})"),
                     gone: is_gone,
@@ -162,7 +162,7 @@ impl Planner<'_> {
                     releases.declarations.extend(declaration.map(|declaration| (version, declaration)));
                 }
                 Ok(None) => continue,
-                Err(error) => drop(releases.unknown.insert(version, sentence(error))),
+                Err(error) => drop(releases.unknown.insert(version, sentence(&error))),
             }
             releases.versions.push(version);
         }
@@ -224,11 +224,11 @@ impl Planner<'_> {
             match answer {
                 Ok(Ok(found)) => drop(inputs.insert(target, found)),
                 Ok(Err(error)) if error.is_untrusted() && error.missing_input().is_none() => {
-                    reconciled.reject(&target, &NotBuilt::unverified(&sentence(error)));
+                    reconciled.reject(&target, &NotBuilt::unverified(&sentence(&error)));
                 }
                 Ok(Err(error)) => match error.missing_input() {
-                    Some(missing) => reconciled.wait(&target, missing, &sentence(error)),
-                    None => reconciled.fail(&target, &sentence(error)),
+                    Some(missing) => reconciled.wait(&target, missing, &sentence(&error)),
+                    None => reconciled.fail(&target, &sentence(&error)),
                 },
                 Err(error) => reconciled.reject(&target, &NotBuilt::from(&error)),
             }
@@ -272,7 +272,7 @@ impl Releases {
 }
 
 /// The error, its causes and its help text.
-fn sentence(error: impl miette::Diagnostic + Send + Sync + 'static) -> String {
+fn sentence(error: &(impl miette::Diagnostic + 'static)) -> String {
     let help = error.help().map(|help| format!("\nhelp: {help}"));
-    error_chain(&error) + &help.unwrap_or_default()
+    error_chain(error) + &help.unwrap_or_default()
 }

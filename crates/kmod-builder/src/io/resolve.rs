@@ -14,6 +14,7 @@ use super::environment;
 use super::kernel_rpm::{self, CheckedKernelRpm, KernelRpmError, KernelRpmRequest};
 use super::podman::{Podman, PodmanError};
 use super::progress::{self, ProgressOutput, ProgressSection};
+use super::registry::RegistryErrorKind;
 use super::statements::{self, StatementsError};
 use crate::model::inputs::{BuildInputs, Declaration, KernelDevel, PartialInputs, SourceImageRef};
 use crate::model::reconcile::{MissingInput, SourceState};
@@ -221,6 +222,12 @@ impl ResolveError {
 
     /// Upstream answered that it does not have the source any more.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Query(QueryError::NotFound { .. } | QueryError::NoImage { .. }))
+        match self {
+            Self::Query(QueryError::NotFound { .. } | QueryError::NoImage { .. }) => true,
+            Self::Query(QueryError::Registry(error)) => {
+                matches!(error.kind(), RegistryErrorKind::Answered { status: 404, .. })
+            }
+            _ => false,
+        }
     }
 }

@@ -115,7 +115,10 @@ async fn stored_evidence_is_found_and_a_rejection_is_unknown() {
     let results = verify_evidence(&image, &stored, &TrustPolicy::key(key.public().clone()), Timestamp::now());
     let passed = results.iter().filter(|result| *result.outcome() == CheckStatus::Passed);
     let passed: Vec<_> = passed.map(|result| result.check).collect();
-    assert_eq!(passed, ["signature is good", "signature for podman and bootc is good"]);
+    assert_eq!(
+        passed,
+        ["signature is good", "signature for podman and bootc is good", "image is not withdrawn"]
+    );
 
     server.forget_log();
     (0..40).for_each(|request| server.fault_at(request, Fault::Forbidden));

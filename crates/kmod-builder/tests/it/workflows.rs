@@ -55,7 +55,7 @@ fn example(name: &str) -> String {
         "ARCHES" => "x86_64,aarch64".into(),
         "ZFS" => "newest".into(),
         "IMAGE" => "docker://ghcr.io/owner/zfs-kmods".into(),
-        "TESTED" => format!("docker://ghcr.io/owner/zfs-kmods@sha256:{}", "0".repeat(64)),
+        "TESTED" | "PUBLISHED" => format!("docker://ghcr.io/owner/zfs-kmods@sha256:{}", "0".repeat(64)),
         "INPUTS" => "{}".into(),
         "CHANNEL" => "stable".into(),
         "OLDER_THAN" => "90d".into(),
@@ -96,7 +96,7 @@ fn the_program_accepts_every_command_line() {
             panic!("{place}: {line}\n{error}");
         }
     }
-    let expected = ["boot-test", "build", "cleanup", "plan", "promote", "report"];
+    let expected = ["boot-test", "build", "cleanup", "plan", "promote", "recall", "report"];
     assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 

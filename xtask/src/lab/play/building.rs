@@ -101,6 +101,11 @@ pub(crate) fn tag(kernel: &str) -> String {
     format!("zfs-{}_kernel-{kernel}", openzfs::VERSION)
 }
 
+/// Before a promotion.
+pub(crate) fn candidate_tag(kernel: &str) -> String {
+    format!("candidate-{}", tag(kernel))
+}
+
 /// The digest in the member `image` of the program's JSON.
 pub(crate) fn digest_in(output: &Output) -> Result<String> {
     digest_of(&output.json()?["image"]).context("the program's JSON names no image")

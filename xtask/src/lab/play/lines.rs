@@ -55,7 +55,7 @@ struct TwoLines<'a> {
 
 impl TwoLines<'_> {
     fn branch(&mut self) -> Result<String> {
-        self.scenario.branch = BRANCH.to_owned();
+        BRANCH.clone_into(&mut self.scenario.branch);
         let left = self.scenario.start("publish.yml", "push", &json!({}))?;
         let failed = left.conclusions.iter().find(|(_, result)| *result == "failure");
         if let Some((job, _)) = failed {
@@ -66,15 +66,15 @@ impl TwoLines<'_> {
         let mut own = 0;
         for kernel in [&kernels.current, &kernels.newer] {
             for version in [openzfs::VERSION, openzfs::OLDER] {
-                self.find(&tags, &format!("-zfs-{version}_kernel-{kernel}"))?;
+                Self::find(&tags, &format!("-zfs-{version}_kernel-{kernel}"))?;
                 own += 1;
             }
         }
-        let channel = self.find(&tags, "")?;
-        let first = self.find(&tags, &format!("-zfs-{}_kernel-{}", openzfs::VERSION, kernels.current))?;
-        let older = self.find(&tags, "-zfs-2.3")?;
+        let channel = Self::find(&tags, "")?;
+        let first = Self::find(&tags, &format!("-zfs-{}_kernel-{}", openzfs::VERSION, kernels.current))?;
+        let older = Self::find(&tags, "-zfs-2.3")?;
         let first_of_older =
-            self.find(&tags, &format!("-zfs-{}_kernel-{}", openzfs::OLDER, kernels.current))?;
+            Self::find(&tags, &format!("-zfs-{}_kernel-{}", openzfs::OLDER, kernels.current))?;
         if (channel, older) != (first, first_of_older) {
             return Err(format!("the channels of the branch are {channel} and {older}").into());
         }
@@ -93,7 +93,7 @@ impl TwoLines<'_> {
         left.ends(&[("target 1/build", "success"), ("target 1/promote 1", "success")])?;
         let after = self.tags()?;
         for end in ["", "-zfs-2.3"] {
-            if self.find(&before, end)? != self.find(&after, end)? {
+            if Self::find(&before, end)? != Self::find(&after, end)? {
                 return Err(format!("the channel {BRANCH}{end} moved").into());
             }
         }
@@ -101,7 +101,7 @@ impl TwoLines<'_> {
     }
 
     fn main(&mut self) -> Result<String> {
-        self.scenario.branch = "main".to_owned();
+        "main".clone_into(&mut self.scenario.branch);
         let left = self.scenario.start("publish.yml", "schedule", &json!({}))?;
         left.ends(&[("plan", "success"), ("report", "success")])?;
         let tags = self.tags()?;
@@ -120,7 +120,7 @@ impl TwoLines<'_> {
     }
 
     /// The digest of the branch's tag with this end.
-    fn find<'t>(&self, tags: &'t BTreeMap<String, String>, end: &str) -> Result<&'t String> {
+    fn find<'t>(tags: &'t BTreeMap<String, String>, end: &str) -> Result<&'t String> {
         let is_wanted = |tag: &str| {
             let rest = tag.strip_prefix("beta-").and_then(|rest| rest.strip_suffix(end));
             rest.is_some_and(|branch| !branch.contains('-'))

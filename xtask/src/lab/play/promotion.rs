@@ -92,7 +92,7 @@ impl PromotionScenario<'_> {
 
     fn publish(&self, image: &str) -> Result<Output> {
         let to = self.publisher.store();
-        self.run(&["publish", "--from", image, "--to", &to, "--candidate", "--replace", "--format", "json"])
+        self.run(&["publish", "--from", image, "--to", &to, "--replace", "--format", "json"])
     }
 
     fn boot_test(&self, digest: &str) -> Result<Output> {

@@ -16,8 +16,8 @@ use crate::report::Report;
 /// The workflow of [`fake_sigstore::claims`].
 const WORKFLOW: &str = "https://github.com/owner/zfs-kmods/.github/workflows/build.yaml@refs/heads/main";
 
-/// Limit of requests for a publish with nothing to do.
-const AGAIN: u64 = 12;
+/// Limit of requests for a publish with nothing to do: one of them for each attachment.
+const AGAIN: u64 = 13;
 
 pub(crate) fn all(
     report: &mut Report,
@@ -50,7 +50,7 @@ pub(crate) fn all(
         report => Err(format!("{} steps were done again", report["steps"]).into()),
     });
     report.step("verify what is published", || {
-        let image = format!("docker://{signed}:{}", building::tag(&kernels.current));
+        let image = format!("docker://{signed}:{}", building::candidate_tag(&kernels.current));
         let check = |key: &KeyPair, code| {
             let key = key.public.to_string_lossy();
             program.run(&["verify", &image, "--public-key", &key])?.expect(code)
@@ -73,7 +73,7 @@ pub(crate) fn all(
         let targets = plan["targets"].as_array().into_iter().flatten();
         let decisions: Vec<_> = targets.filter_map(|target| target["decision"].as_str()).collect();
         match decisions[..] {
-            ["up-to-date", "build"] => Ok("stable is up to date, testing to build".to_owned()),
+            ["boot-test", "build"] => Ok("stable is to be tested, testing to be built".to_owned()),
             _ => Err(format!("decisions are {decisions:?}").into()),
         }
     });
@@ -112,7 +112,7 @@ fn publish(
 
 /// The digest of a kernel's tag.
 fn digest(program: &Program, repository: &str, kernel: &str) -> Result<String> {
-    let image = format!("docker://{repository}:{}", building::tag(kernel));
+    let image = format!("docker://{repository}:{}", building::candidate_tag(kernel));
     building::digest_in(&program.done(&["attestations", &image, "--format", "json"])?)
 }
 
@@ -122,7 +122,7 @@ fn workflow(program: &Program, verifiers: &Verifiers, kernel: &str, repository: 
     let services = KeylessServices::start(root.clone())?;
     let environment = services.environment();
     publish(program, kernel, repository, &[], &environment)?;
-    let image = format!("docker://{repository}:{}", building::tag(kernel));
+    let image = format!("docker://{repository}:{}", building::candidate_tag(kernel));
     let verify = |owner: &str| program.run_with(&["verify", &image, "--identity-repo", owner], &environment);
     verify("owner/zfs-kmods")?.expect(0)?;
     verify("somebody/else")?.expect(3)?;

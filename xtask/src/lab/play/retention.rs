@@ -71,7 +71,11 @@ impl RetentionScenario<'_> {
             let arguments =
                 ["publish", "--from", &image, "--to", &self.publisher.store(), "--format", "json"];
             let published = self.program.run_with(&arguments, &self.publisher.environment())?.expect(0)?;
-            self.targets.push((kernel, building::digest_in(&published)?));
+            let digest = building::digest_in(&published)?;
+            // As if they had been promoted once.
+            self.verifiers
+                .tag(&format!("{}@{digest}", self.publisher.repository), &building::tag(&kernel))?;
+            self.targets.push((kernel, digest));
         }
         let tags = self.verifiers.tags(&self.publisher.repository)?;
         for kernel in [&kernels.current, &kernels.newer] {

@@ -211,6 +211,8 @@ impl Executor for WorkflowScenario<'_> {
         self.cost.2 += output.processor;
         if let (Some("plan"), Some(gone)) = (words.first().copied(), &self.drops) {
             fs::write(self.run.join(http::GONE), gone)?;
+            // Each job has a machine of its own.
+            let _ = fs::remove_dir_all(self.run.join("program/downloads"));
         }
         Ok(output.code)
     }

@@ -93,7 +93,7 @@ pub fn image_history(
     let statements = |kind| trusted_statements(kind, image, evidence, trust);
     let mut boot_tests = Vec::new();
     for statement in statements(EvidenceKind::BootTest)? {
-        let test = test_result::read(&statement.predicate).map_err(|error| error.to_string())?;
+        let test = test_result::read(&statement.predicate)?;
         boot_tests.extend(test.as_of(now));
     }
     let withdrawn = withdrawal_of(image, evidence, trust, now)?;

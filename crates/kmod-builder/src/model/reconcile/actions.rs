@@ -157,23 +157,23 @@ impl ReconcilePlan {
     pub fn wait(&mut self, target: &Target, missing: MissingInput, reason: &str) {
         let reason = reason.to_owned();
         let status = ChannelStatus::Waiting { reason: reason.clone() };
-        self.withhold(target, TargetStatus::Waiting { missing, reason }, &status);
+        self.withhold(target, &TargetStatus::Waiting { missing, reason }, &status);
     }
 
     /// Withholds the steps of a target whose inputs could not be determined.
     pub fn fail(&mut self, target: &Target, reason: &str) {
         let reason = reason.to_owned();
         let status = ChannelStatus::Unknown { reason: reason.clone() };
-        self.withhold(target, TargetStatus::Unknown { reason }, &status);
+        self.withhold(target, &TargetStatus::Unknown { reason }, &status);
     }
 
     /// Withholds the steps of a target that must not be built.
     pub fn reject(&mut self, target: &Target, not_built: &NotBuilt) {
         let status = ChannelStatus::NotBuilt(not_built.clone());
-        self.withhold(target, TargetStatus::NotBuilt(not_built.clone()), &status);
+        self.withhold(target, &TargetStatus::NotBuilt(not_built.clone()), &status);
     }
 
-    fn withhold(&mut self, target: &Target, status: TargetStatus, of_channels: &ChannelStatus) {
+    fn withhold(&mut self, target: &Target, status: &TargetStatus, of_channels: &ChannelStatus) {
         for planned in self.targets.iter_mut().filter(|planned| planned.target == *target) {
             planned.steps.clear();
             planned.status = status.clone();

@@ -175,7 +175,9 @@ impl DesiredState {
                     SourceState::Unknown { reason } => {
                         Err(BlockedChannel::SourceUnknown { reason: reason.clone() })
                     }
-                    SourceState::Kernel { kernel, .. } => newest_usable(of_line, kernel, &verdict),
+                    SourceState::Kernel { kernel, .. } => {
+                        newest_usable(of_line, kernel, &verdict).map_err(|blocked| *blocked)
+                    }
                 };
                 if let (Ok(target), SourceState::Kernel { image, fedora, .. }) = (&wanted, &source.state) {
                     desired.add(target, source, *fedora, image);
@@ -217,15 +219,15 @@ fn newest_usable<'a>(
     releases: impl Iterator<Item = &'a ZfsVersion>,
     kernel: &KernelRelease,
     verdict: &impl Fn(ZfsVersion, &KernelRelease) -> Result<Verdict, String>,
-) -> Result<Target, BlockedChannel> {
+) -> Result<Target, Box<BlockedChannel>> {
     let mut newest: Option<Incompatibility> = None;
     for zfs in releases {
-        match verdict(*zfs, kernel).map_err(|reason| BlockedChannel::VerdictUnknown { reason })? {
+        match verdict(*zfs, kernel).map_err(|reason| Box::new(BlockedChannel::VerdictUnknown { reason }))? {
             Verdict::Compatible => return Ok(Target { zfs: *zfs, kernel: kernel.clone() }),
             Verdict::Incompatible(reason) => drop(newest.get_or_insert(reason)),
         }
     }
     let not_built = Box::new(newest.as_ref().map_or_else(NotBuilt::without_a_release, NotBuilt::from));
     let zfs = newest.map(|reason| reason.zfs);
-    Err(BlockedChannel::NotBuilt { zfs, kernel: kernel.clone(), not_built })
+    Err(Box::new(BlockedChannel::NotBuilt { zfs, kernel: kernel.clone(), not_built }))
 }

@@ -72,6 +72,29 @@ async fn a_build_uses_exactly_the_package_of_its_inputs() {
 }
 
 #[tokio::test]
+async fn a_package_that_upstream_deleted_is_read_from_the_repository_of_the_image() {
+    let bench = ReproduceBench::new().await;
+    let registry = Server::start(Options::default()).await;
+    let (to, signer) = (registry.location(), fedora_key::fingerprint());
+    let inputs = bench.inputs_2(Some(&signer));
+    let store = format!("oci:{}", bench.path("built").display());
+    let build =
+        ["build", "--inputs", &inputs, "--to", &store, "--publish", &to, "--no-sign", "--format", "json"];
+    let report = bench.run(&build).await.with(0).json();
+    let image = report["published"]["image"]["reference"].as_str().unwrap();
+
+    bench.lose(KERNEL_DEVEL).await;
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    // Without the repository it cannot be built any more.
+    let lost = bench.run(&["build", "--inputs", &inputs, "--discard"]).await.with(1);
+    lost.explains(&["which is not available"]);
+    let again = bench.run(&["build", "--inputs", image, "--trust-inputs", "--discard"]).await.with(0);
+    again.explains(&["is gone upstream, and is read from"]);
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    bench.run(&["reproduce", image, "--trust-inputs"]).await.with(0).says(&["reproduced, bit for bit"]);
+}
+
+#[tokio::test]
 async fn planned_inputs_state_the_digest_and_the_signer() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = MockServer::start().await;
@@ -92,7 +115,7 @@ async fn planned_inputs_state_the_digest_and_the_signer() {
     let image = image.trim_start_matches("docker://");
     let bench = ReproduceBench::new().await;
     super::inputs::published(&bench, &registry).await;
-    let tag = bench.inputs.target().tag();
+    let tag = format!("candidate-{}", bench.inputs.target().tag());
     let endpoints =
         Endpoints { fedora: upstream.uri(), builder_image: format!("{image}:{tag}"), ..Endpoints::default() };
     let http = Http::new(HttpOptions::default()).unwrap();

@@ -213,7 +213,7 @@ fn values_of_other_types_are_named() {
     assert_snapshot!(summary("policy = \"2.4\"\nexclude = [ \"2.1.9\" ]\npolic = 1\n\n[release]\nversion = \"2.4.1\"\n"), @r#"
     1 "2.4": invalid type: string "2.4", expected a table
     2 "2.1.9": invalid type: string "2.1.9", expected a table
-    3 polic: unknown table `polic`, expected one of `policy`, `release`, `exclude`
+    3 polic: unknown table `polic`, expected one of `policy`, `release`, `exclude`, `faulty_recipe`
     5 [release]: invalid type: table, expected an array of tables
     "#);
 }

@@ -105,13 +105,13 @@ fn a_target_that_fails_stops_no_other() {
     let jobs = simulate(&mut recorder, "publish.yml", "schedule", &json!({}));
     let expected = [
         ("plan", "success"),
-        ("target 1/recall", "skipped"),
         ("target 1/build", "failure"),
+        ("target 1/recall", "skipped"),
         ("target 1/boot-test", "skipped"),
         ("target 1/promote", "skipped"),
         ("target 1", "failure"),
-        ("target 2/recall", "skipped"),
         ("target 2/build", "success"),
+        ("target 2/recall", "skipped"),
         ("target 2/boot-test", "success"),
         ("target 2/promote 1", "success"),
         ("target 2/promote 2", "success"),
