@@ -94,11 +94,13 @@ impl Apt {
         let has_file = |stanza: &&str| {
             [format!(" {sha256} "), format!(" {file}\n")].iter().all(|it| stanza.contains(it))
         };
-        let mut stanzas = listing.split("\n\n").filter(has_file);
+        let directory =
+            |text: &'_ str| text.lines().find_map(|line| line.strip_prefix("Directory: ")).map(str::to_owned);
+        // The files of a former version stay in the directory for a while, but not in the list.
         let place =
-            stanzas.find_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Directory: ")));
+            listing.split("\n\n").filter(has_file).find_map(directory).or_else(|| directory(&listing));
         let place = place.context(format_args!(
-            "no source package {package} on the mirror has {file} with sha256 {sha256}"
+            "no source package {package} is on the mirror, which should have {file}"
         ))?;
         let url = format!("{}/{place}/{file}", self.mirror.trim_end_matches('/'));
         let to = to.to_str().context("the path is not UTF-8")?;
