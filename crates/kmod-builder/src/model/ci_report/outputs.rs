@@ -31,7 +31,7 @@ pub struct MatrixJob<'a> {
     pub runner: &'static str,
     pub channel: Option<&'a str>,
     /// The channels that it is promoted to. `none` stands for its own tag alone.
-    pub channels: Vec<&'a str>,
+    pub channels: Vec<String>,
     pub steps: Vec<TargetStep>,
     /// Of a job that builds.
     pub inputs: Option<&'a BuildInputs>,
@@ -68,6 +68,18 @@ pub fn outputs(
     }
 }
 
+/// The name of a branch in a plan is the one in tags. Commands are given the branch's own name, because the name in tags
+/// could be that of another branch.
+fn as_requested(planned: &str, requested: Option<&str>) -> String {
+    let Some(branch) = requested.filter(|requested| requested.starts_with("beta-")) else {
+        return planned.to_owned();
+    };
+    match planned.strip_prefix("zfs-").and_then(|rest| rest.split_once('_')) {
+        Some((line, _)) => format!("zfs-{line}_{branch}"),
+        None => branch.to_owned(),
+    }
+}
+
 /// One job per target with steps. A kernel of two streams is built once and promoted to both.
 pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> {
     let job = |planned: &'a PlannedTarget| {
@@ -80,9 +92,12 @@ pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> 
         let (_, runner) = RUNNERS.into_iter().find(|(arch, _)| planned.target.arch().rpm() == *arch)?;
         let sources: Vec<_> = planned.sources.iter().map(String::as_str).collect();
         let channels = match &planned.channels {
-            Some(none) if none.is_empty() => vec!["none"],
-            Some(channels) => channels.iter().map(String::as_str).collect(),
-            None => channel.map_or(sources.clone(), |channel| vec![channel]),
+            Some(none) if none.is_empty() => vec!["none".to_owned()],
+            Some(channels) => channels.iter().map(|planned| as_requested(planned, channel)).collect(),
+            None => {
+                let channels = channel.map_or(sources.clone(), |channel| vec![channel]);
+                channels.into_iter().map(str::to_owned).collect()
+            }
         };
         Some(MatrixJob {
             tag: planned.target.tag().to_string(),
@@ -95,4 +110,26 @@ pub fn jobs<'a>(plan: &'a Plan, channel: Option<&'a str>) -> Vec<MatrixJob<'a>> 
         })
     };
     plan.targets().iter().filter_map(job).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tags::LineChannel;
+
+    #[test]
+    fn a_branch_is_promoted_to_the_channel_that_was_planned() {
+        for requested in ["beta-two-lines", "beta-feature/x", "beta-main", "beta-fix-zfs-2.3"] {
+            let channel: Channel = requested.parse().unwrap();
+            for line in [None, Some("2.3".parse().unwrap())] {
+                let planned = LineChannel { channel: channel.clone(), line };
+                let named = as_requested(&planned.to_string(), Some(requested));
+                assert_eq!(named.parse::<LineChannel>().unwrap(), planned, "{named}");
+            }
+        }
+        for stream in ["stable", "zfs-2.3_stable"] {
+            assert_eq!(as_requested(stream, None), stream);
+            assert_eq!(as_requested(stream, Some("stable")), stream);
+        }
+    }
 }

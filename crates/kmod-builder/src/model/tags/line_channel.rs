@@ -9,7 +9,7 @@ use crate::model::Target;
 use crate::model::image::Tag;
 
 /// The channel of one line of OpenZFS: `stable` has the default line, `zfs-2.3_stable` another one. For a branch
-/// `beta-BRANCH` and `beta-BRANCH-zfs-2.3`.
+/// `beta-BRANCH` and `zfs-2.3_beta-BRANCH`, whose tag is `beta-BRANCH-zfs-2.3`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineChannel {
     pub channel: Channel,
@@ -51,7 +51,10 @@ impl LineChannel {
 
 impl fmt::Display for LineChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.with_line(&self.channel.to_string()))
+        match self.line {
+            None => f.pad(&self.channel.to_string()),
+            Some(line) => f.pad(&format!("zfs-{line}_{}", self.channel)),
+        }
     }
 }
 
@@ -72,11 +75,6 @@ impl FromStr for LineChannel {
         if let Some((line, channel)) = text.strip_prefix("zfs-").and_then(|rest| rest.split_once('_')) {
             return of(channel, line);
         }
-        if let Some((channel, line)) =
-            text.rsplit_once("-zfs-").filter(|(channel, _)| channel.starts_with("beta-"))
-        {
-            return of(channel, line);
-        }
         Ok(Self { channel: text.parse()?, line: None })
     }
 }
@@ -94,7 +92,7 @@ mod tests {
             ("zfs-2.3_stable", vec!["zfs-2.3_stable"], "zfs-2.3_stable-1-0123456789ab"),
             ("zfs-2.3_kinoite", vec!["zfs-2.3_kinoite"], "zfs-2.3_kinoite-1-0123456789ab"),
             ("beta-main", vec!["beta-main"], "beta-main-1-0123456789ab"),
-            ("beta-main-zfs-2.3", vec!["beta-main-zfs-2.3"], "beta-main-1-0123456789ab-zfs-2.3"),
+            ("zfs-2.3_beta-main", vec!["beta-main-zfs-2.3"], "beta-main-1-0123456789ab-zfs-2.3"),
         ] {
             let channel: LineChannel = name.parse().unwrap();
             assert_eq!(channel.to_string(), name);
