@@ -82,6 +82,8 @@ impl<'a> WorkflowScenario<'a> {
         self.cost = (0, 0, Duration::ZERO);
         self.commands.clear();
         let directory = self.program.path(&format!("run-{number}"));
+        // Another scenario may have left one with the same number.
+        let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory)?;
         let given = json!({
             "github": {"event_name": event, "ref": format!("refs/heads/{}", self.branch), "repository": "owner/zfs-kmods",
