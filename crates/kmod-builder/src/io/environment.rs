@@ -80,7 +80,7 @@ pub fn isolation() -> Isolation {
 }
 
 /// Default of `--cache` (XDG Base Directory Specification; systemd.exec(5)). `None` if there is no private directory:
-/// a name in a directory for everybody could be somebody else's.
+/// in a shared directory, another user may own the name.
 pub fn cache_directory() -> Option<PathBuf> {
     let directory = path("XDG_CACHE_HOME")
         .or_else(|| path("HOME").map(|home| home.join(".cache")))

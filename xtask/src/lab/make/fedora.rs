@@ -91,16 +91,14 @@ fn files() -> Vec<(&'static str, String)> {
          metadata_expire=0\n",
         environment::url(&format!("/fedora/{UPDATES}/"))
     );
-    // From the fifth line on, macros of redhat-rpm-config and systemd-rpm-macros. The last one names the directory in which
-    // Debian's Python installs, as Fedora's macro does for Fedora's.
+    // From the fifth line on, macros of redhat-rpm-config and systemd-rpm-macros.
     let macros = format!(
         "%fedora {RELEASE}\n%fc{RELEASE} 1\n%dist .fc{RELEASE}\n%_vendor redhat\n\
          %_binary_payload w19.zstdio\n%_debugsource_packages 1\n%_debuginfo_subpackages 1\n\
          %_include_minidebuginfo 1\n%_unique_build_ids 1\n%_unique_debug_names 1\n%_unique_debug_srcs 1\n\
          %_unitdir /usr/lib/systemd/system\n%_presetdir /usr/lib/systemd/system-preset\n\
          %_modulesloaddir /usr/lib/modules-load.d\n%_systemdgeneratordir /usr/lib/systemd/system-generators\n\
-         %_udevdir /usr/lib/udev\n%_udevrulesdir /usr/lib/udev/rules.d\n\
-         %python3_sitelib %(python3 -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')\n"
+         %_udevdir /usr/lib/udev\n%_udevrulesdir /usr/lib/udev/rules.d\n"
     );
     vec![
         ("etc/dnf/vars/releasever", format!("{RELEASE}\n")),

@@ -140,7 +140,7 @@ async fn a_killed_run_loses_nothing_that_is_kept() {
     assert_eq!(environment.digests(), all_of(&images));
 }
 
-/// GitHub lists seven old images, of which somebody has just deleted the three newest.
+/// GitHub lists seven old images, of which the three newest were just deleted.
 #[tokio::test]
 async fn images_that_only_the_list_still_shows_let_no_older_ones_go() {
     let environment = CleanupEnvironment::memory().await;

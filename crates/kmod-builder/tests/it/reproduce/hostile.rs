@@ -1,4 +1,4 @@
-//! Inputs of an image that somebody else published.
+//! Inputs of an image of another publisher.
 
 use std::collections::BTreeSet;
 use std::fs;
