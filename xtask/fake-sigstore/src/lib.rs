@@ -90,6 +90,11 @@ impl FakeSigstore {
         format!("{}/idtoken?api-version=2.0", self.url())
     }
 
+    /// As [`Self::token_url`], for a run of another ref (`refs/heads/topic`) of the same workflow.
+    pub fn token_url_of(&self, reference: &str) -> String {
+        format!("{}&ref={reference}", self.token_url())
+    }
+
     /// The trusted root of these services (`trusted_root.json`).
     pub fn trusted_root(&self) -> &str {
         &self.trusted_root

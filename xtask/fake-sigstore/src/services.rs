@@ -67,6 +67,9 @@ impl Services {
             return Err("a token request needs a bearer token and the audience `sigstore`".to_owned());
         }
         let mut claims = self.claims.clone();
+        if let Some(reference) = query.split('&').find_map(|parameter| parameter.strip_prefix("ref=")) {
+            of_reference(&mut claims, reference);
+        }
         let now = jiff::Timestamp::now().as_second();
         claims["iat"] = now.into();
         claims["exp"] = (now + 600).into();
@@ -124,6 +127,18 @@ impl Services {
                 authority("timestamp", "/api/v1/timestamp", &[&self.timestamp, &self.timestamp_root])
             ],
         })
+    }
+}
+
+/// Every claim that names the ref names `reference` instead.
+fn of_reference(claims: &mut Value, reference: &str) {
+    let old = claims["ref"].as_str().unwrap_or_default().to_owned();
+    let texts = claims.as_object_mut().into_iter().flatten().filter_map(|(_, value)| match value {
+        Value::String(text) if !old.is_empty() => Some(text),
+        _ => None,
+    });
+    for text in texts {
+        *text = text.replace(&old, reference);
     }
 }
 

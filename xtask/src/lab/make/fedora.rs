@@ -100,6 +100,11 @@ fn files() -> Vec<(&'static str, String)> {
          %_modulesloaddir /usr/lib/modules-load.d\n%_systemdgeneratordir /usr/lib/systemd/system-generators\n\
          %_udevdir /usr/lib/udev\n%_udevrulesdir /usr/lib/udev/rules.d\n"
     );
+    // Debian's own answer is `dist-packages`. Specs of OpenZFS before 2.4 ask for this directory, and its build installs to
+    // the other one.
+    let python = "import distutils.sysconfig as old, sysconfig as new; old.get_python_lib = \
+                  lambda *_, path=new.get_path('purelib', 'posix_prefix'): path\n"
+        .to_owned();
     vec![
         ("etc/dnf/vars/releasever", format!("{RELEASE}\n")),
         ("etc/fedora-release", format!("Fedora release {RELEASE} (Lab)\n")),
@@ -108,6 +113,7 @@ fn files() -> Vec<(&'static str, String)> {
         ("etc/system-release", "-> fedora-release".to_owned()),
         ("etc/yum.repos.d/fedora-updates.repo", repository),
         ("usr/lib/os-release", os_release),
+        ("usr/lib/python3/dist-packages/fedora.pth", python),
         ("usr/lib/rpm/macros.d/macros.fedora", macros),
     ]
 }

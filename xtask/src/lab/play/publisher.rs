@@ -62,12 +62,17 @@ impl KeylessServices {
         Ok(Self { sigstore, trusted_root })
     }
 
-    /// What a workflow's job has with `id-token: write`, and the addresses of the services.
+    /// What a workflow's job of the default branch has with `id-token: write`, and the addresses of the services.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        self.environment_of("refs/heads/main")
+    }
+
+    /// As [`Self::environment`], of another ref.
+    pub(crate) fn environment_of(&self, reference: &str) -> Vec<(String, String)> {
         let trusted_root = self.trusted_root.display().to_string();
         let variables = [
             ("GITHUB_ACTIONS", "true".to_owned()),
-            ("ACTIONS_ID_TOKEN_REQUEST_URL", self.sigstore.token_url()),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", self.sigstore.token_url_of(reference)),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "any".to_owned()),
             ("ZFS_KMODS_FULCIO_URL", self.sigstore.url()),
             ("ZFS_KMODS_REKOR_URL", self.sigstore.url()),

@@ -189,7 +189,7 @@ impl FakeClock {
 
 impl Executor for WorkflowScenario<'_> {
     fn run(&mut self, line: &RunLine<'_>) -> Result<i32> {
-        let mut environment = self.sigstore.environment();
+        let mut environment = self.sigstore.environment_of(&format!("refs/heads/{}", self.branch));
         if !line.may_have_identity {
             environment.retain(|(name, _)| !name.starts_with("ACTIONS_ID_TOKEN"));
         }
