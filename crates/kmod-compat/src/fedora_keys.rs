@@ -1,8 +1,6 @@
 //! The keys that sign Fedora's packages, `compat/fedora-keys.toml`.
 
-use miette::{Diagnostic, NamedSource, SourceSpan};
-
-use crate::{FedoraVersion, KeyFingerprint};
+use crate::{FedoraVersion, KeyFingerprint, KeyListError};
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,16 +32,12 @@ pub struct FedoraKeys {
 
 impl FedoraKeys {
     /// `name` is what the error calls the text, usually its path.
-    pub fn parse(name: &str, text: &str) -> Result<Self, FedoraKeysError> {
-        toml::from_str(text).map_err(|error| FedoraKeysError {
-            reason: error.message().to_owned(),
-            span: error.span().unwrap_or_default().into(),
-            text: NamedSource::new(name, text.to_owned()),
-        })
+    pub fn parse(name: &str, text: &str) -> Result<Self, KeyListError> {
+        KeyListError::parse(name, text, "`fedora`, `fingerprint`, `source` and `armor`")
     }
 
     /// `compat/fedora-keys.toml` as of the build of the program.
-    pub fn embedded() -> Result<Self, FedoraKeysError> {
+    pub fn embedded() -> Result<Self, KeyListError> {
         Self::parse("compat/fedora-keys.toml", include_str!("../../../compat/fedora-keys.toml"))
     }
 
@@ -54,17 +48,6 @@ impl FedoraKeys {
     pub fn of(&self, fedora: FedoraVersion) -> impl Iterator<Item = &FedoraKey> {
         self.iter().filter(move |key| key.fedora == fedora)
     }
-}
-
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("`{}` is not a valid list of keys: {reason}", .text.name())]
-#[diagnostic(help("each `[[key]]` has `fedora`, `fingerprint`, `source` and `armor`, all strings"))]
-pub struct FedoraKeysError {
-    reason: String,
-    #[label("here")]
-    span: SourceSpan,
-    #[source_code]
-    text: NamedSource<String>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde::de::DeserializeOwned;
 
 use crate::serde_as_text;
 
@@ -64,16 +65,12 @@ pub struct ReleaseKeys {
 
 impl ReleaseKeys {
     /// `name` is what the error calls the text, usually its path.
-    pub fn parse(name: &str, text: &str) -> Result<Self, ReleaseKeysError> {
-        toml::from_str(text).map_err(|error| ReleaseKeysError {
-            reason: error.message().to_owned(),
-            span: error.span().unwrap_or_default().into(),
-            text: NamedSource::new(name, text.to_owned()),
-        })
+    pub fn parse(name: &str, text: &str) -> Result<Self, KeyListError> {
+        KeyListError::parse(name, text, "`name`, `fingerprint` and `source`")
     }
 
     /// `compat/openzfs-keys.toml` as of the build of the program.
-    pub fn embedded() -> Result<Self, ReleaseKeysError> {
+    pub fn embedded() -> Result<Self, KeyListError> {
         Self::parse("compat/openzfs-keys.toml", include_str!("../../../compat/openzfs-keys.toml"))
     }
 
@@ -93,13 +90,29 @@ impl ReleaseKeys {
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`{}` is not a valid list of keys: {reason}", .text.name())]
-#[diagnostic(help("each `[[key]]` has `name`, `fingerprint` and `source`, all strings"))]
-pub struct ReleaseKeysError {
+#[diagnostic(help("each `[[key]]` has {members}, all strings"))]
+pub struct KeyListError {
     reason: String,
+    members: &'static str,
     #[label("here")]
     span: SourceSpan,
     #[source_code]
     text: NamedSource<String>,
+}
+
+impl KeyListError {
+    pub(crate) fn parse<T: DeserializeOwned>(
+        name: &str,
+        text: &str,
+        members: &'static str,
+    ) -> Result<T, Self> {
+        toml::from_str(text).map_err(|error| Self {
+            reason: error.message().to_owned(),
+            members,
+            span: error.span().unwrap_or_default().into(),
+            text: NamedSource::new(name, text.to_owned()),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -21,12 +21,12 @@ pub use arch::{Arch, ParseArchError};
 pub use checksum::{ParseTarballSha256Error, TarballSha256};
 pub use declared::{DeclaredRelease, Disagreement, ReleaseStatements, SignedChecksum};
 pub use fedora::{FedoraVersion, ParseFedoraVersionError};
-pub use fedora_keys::{FedoraKey, FedoraKeys, FedoraKeysError};
+pub use fedora_keys::{FedoraKey, FedoraKeys};
 pub use kernel::{
     KernelRelease, KernelSeries, KernelVersionPrefix, ParseKernelReleaseError, ParseKernelSeriesError,
     ParseKernelVersionPrefixError,
 };
-pub use keys::{KeyFingerprint, ParseKeyFingerprintError, ReleaseKey, ReleaseKeys, ReleaseKeysError};
+pub use keys::{KeyFingerprint, KeyListError, ParseKeyFingerprintError, ReleaseKey, ReleaseKeys};
 pub use matrix::{
     AddRowError, CompatMatrix, Exclusion, FaultyRecipe, MatrixError, MatrixPolicy, MatrixRow, MatrixRows,
     MetaConflict, MissingRows, Severity, UnlistedReleasePolicy,

@@ -112,11 +112,11 @@ impl PromoteArgs {
     /// The architecture is not known before the image is read.
     fn check_audit_tag(&self) -> Result<()> {
         let (Some(tag), ChannelChoice::Of(of)) = (&self.audit_tag, &self.channel) else { return Ok(()) };
-        let mut answers = Arch::ALL.into_iter().map(|arch| of.channel.read_audit_tag(arch, tag));
+        let mut answers = Arch::ALL.into_iter().map(|arch| of.read_audit_tag(arch, tag));
         if answers.any(|answer| answer.is_ok()) {
             return Ok(());
         }
-        of.channel.read_audit_tag(Arch::X86_64, tag).map(drop).into_diagnostic()
+        of.read_audit_tag(Arch::X86_64, tag).map(drop).into_diagnostic()
     }
 
     /// The channel that names the image's own tag.
@@ -170,7 +170,7 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
     let of = match of {
         Some(channel) => {
             let audit_tag = match &args.audit_tag {
-                Some(tag) => channel.channel.read_audit_tag(arch, tag).into_diagnostic()?,
+                Some(tag) => channel.read_audit_tag(arch, tag).into_diagnostic()?,
                 None => audit_tag(&registry, &args, &channel, arch, now).await?,
             };
             Some(PromotionChannel { channel, audit_tag })
@@ -192,10 +192,10 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
     }
     let image = &promotion.proven().image().digest;
     // The statement comes first: a tag never points to an image without it.
-    if let Some(statements) =
-        statements.as_ref().filter(|_| !history.is_promoted && plan.rejections.is_empty())
+    if let Some(statements) = statements.as_ref().filter(|_| !history.is_promoted && !plan.updates.is_empty())
     {
-        let predicate = lifecycle::promotion(&promotion.tags(), now);
+        let tags: Vec<Tag> = plan.updates.iter().map(|update| update.tag.clone()).collect();
+        let predicate = lifecycle::promotion(&tags, now);
         statements.attach_to_image(image, EvidenceKind::Promotion, &predicate, now).await?;
     }
     let promoted =
@@ -253,8 +253,8 @@ async fn audit_tag(
     }
     let short = args.image.digest.short();
     let tags = registry.tags().await?;
-    match channel.channel.newest_audit_tag(arch, &tags) {
-        Some(newest) if newest.as_str().ends_with(&format!("-{short}")) => Ok(newest.clone()),
+    match channel.newest_audit_tag(arch, &tags) {
+        Some(newest) if channel.names_commit(newest, short) => Ok(newest.clone()),
         _ => channel.audit_tag(arch, &now.strftime("%Y%m%d%H%M%S").to_string(), short).into_diagnostic(),
     }
 }

@@ -12,7 +12,6 @@ use crate::io::store::ImageStore;
 use crate::io::{evidence, inspect};
 use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::lifecycle;
-use crate::model::evidence::verify::StoredEvidence;
 use crate::model::image::{DigestRef, ImageLocation, TagOrDigest};
 use crate::model::tags;
 
@@ -50,11 +49,13 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
     };
     let trust = args.trust.required_policy(&context.config).await?;
     let (digest, now) = (&args.image.digest, Timestamp::now());
-    let statements = StatementPublisher::find(&args.image.store, &args.signing).await?;
+    let statements =
+        if args.dry_run { None } else { StatementPublisher::find(&args.image.store, &args.signing).await? };
     if statements.is_none() && !args.dry_run {
         return Err(SignerError::NoSigner.into());
     }
-    let registry = RegistryWriter::open(&registry::connect(), repository, Access::Push).await?;
+    let access = if args.dry_run { Access::Pull } else { Access::Push };
+    let registry = RegistryWriter::open(&registry::connect(), repository, access).await?;
     let images = ImageStore::Registry((*registry).clone());
     let target = inspect::labelled_target(&images, digest).await?.map_err(|reason| {
         miette::miette!(
@@ -63,16 +64,17 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
             args.image
         )
     })?;
-    let bundles = evidence::stored_bundles(&registry, digest).await;
-    let stored = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
-    let withdrawn = lifecycle::withdrawal_of(digest, &stored, &trust, now);
-    let withdrawn = withdrawn.map_err(|reason| {
-        miette::miette!(
-            help = "run it again when the registry answers",
-            "whether {} is withdrawn is not known: {reason}",
-            args.image
-        )
-    })?;
+    let withdrawal = async || {
+        let stored = evidence::stored_statements(&registry, digest).await;
+        lifecycle::withdrawal_of(digest, &stored, &trust, now).map_err(|reason| {
+            miette::miette!(
+                help = "run it again when the registry answers",
+                "whether {} is withdrawn is not known: {reason}",
+                args.image
+            )
+        })
+    };
+    let withdrawn = withdrawal().await?;
     let verdict = context.config.matrix()?.verdict(target.zfs, &target.kernel);
     let outcome = match (verdict.exclusion(), withdrawn) {
         (Some(exclusion), None) => RecallOutcome::Withdrawn(exclusion.to_string()),
@@ -80,9 +82,7 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
         (None, Some(_)) => RecallOutcome::Reinstated,
         (None, None) => RecallOutcome::NotExcluded,
     };
-    if let (Some(statements), Some((withdrawn, reason)), false) =
-        (&statements, outcome.statement(), args.dry_run)
-    {
+    if let (Some(statements), Some((withdrawn, reason))) = (&statements, outcome.statement()) {
         // First: without it, an image whose row is removed later would not be found again.
         let marker = tags::withdrawn_tag(&target);
         let manifest = registry.manifest(&TagOrDigest::Digest(digest.clone())).await?;
@@ -91,6 +91,13 @@ pub async fn run(args: RecallArgs, context: &CommandContext) -> Result<CommandOu
         registry.put_tag(&marker, &manifest).await?;
         let predicate = lifecycle::withdrawal(withdrawn, reason, now);
         statements.attach_to_image(digest, EvidenceKind::Withdrawal, &predicate, now).await?;
+        if withdrawal().await?.is_some() != withdrawn {
+            return Err(miette::miette!(
+                help = "sign with a key or an identity that the trust flags name, then run it again",
+                "the statement about {} was attached, but does not count: its signer is not trusted",
+                args.image
+            ));
+        }
     }
     context.output.show(&RecallReport::new(args.image, target, outcome, args.dry_run))?;
     Ok(CommandOutcome::Done)

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kmod_compat::{
-    AddRowError, CompatMatrix, DeclaredRelease, FedoraKeys, FedoraKeysError, MatrixError, ReleaseKeys,
-    ReleaseKeysError,
+    AddRowError, CompatMatrix, DeclaredRelease, FedoraKeys, KeyListError, MatrixError, ReleaseKeys,
 };
 
 use super::atomic_file;
@@ -78,10 +77,7 @@ fn read(file: &Path) -> Result<String, CompatFileError> {
 pub enum CompatFileError {
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Keys(#[from] ReleaseKeysError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    FedoraKeys(#[from] FedoraKeysError),
+    Keys(#[from] KeyListError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Matrix(#[from] MatrixError),

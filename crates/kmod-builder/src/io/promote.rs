@@ -7,7 +7,7 @@ use super::registry::{Registry, RegistryError, RegistryWriter};
 use super::store::{ImageStore, StoreError};
 use super::{evidence, inspect};
 use crate::model::evidence::lifecycle::{self, ImageHistory};
-use crate::model::evidence::verify::{StoredEvidence, TrustPolicy};
+use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{Tag, TagOrDigest};
 use crate::model::promote::{PromotedImage, Promotion, TagState, TagUpdate, TaggedImage};
 use crate::model::reconcile::RollbackNote;
@@ -62,8 +62,7 @@ async fn rollback(
     trust: &TrustPolicy,
     now: Timestamp,
 ) -> Result<Option<RollbackNote>, PromoteError> {
-    let bundles = evidence::stored_bundles(registry, image).await;
-    let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
+    let evidence = evidence::stored_statements(registry, image).await;
     let history = lifecycle::image_history(image, &evidence, trust, now);
     let mut history = history.map_err(|reason| PromoteError::Unknown { image: image.clone(), reason })?;
     Ok(history.rollbacks.remove(tag))

@@ -12,7 +12,7 @@ use super::registry::{self, Access, ContentCache, Registries, Registry, RequestS
 use super::store::ImageStore;
 use super::{evidence, inspect};
 use crate::model::evidence::lifecycle::{self, ImageHistory};
-use crate::model::evidence::verify::{StoredEvidence, TrustPolicy, proven_inputs};
+use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, ParseImageRefError, Tag, TagOrDigest};
 use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs};
 use crate::model::promote::TaggedImage;
@@ -198,9 +198,7 @@ impl PublishedImages {
     }
 
     async fn read(&self, digest: &Digest) -> Observation<Read> {
-        let bundles = evidence::stored_bundles(&self.registry, digest).await;
-        // Simple signatures do not state inputs.
-        let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
+        let evidence = evidence::stored_statements(&self.registry, digest).await;
         let (trust, inputs) = match proven_inputs(digest, &evidence, &self.trust) {
             Ok(inputs) => {
                 let newest = self.trust.newest_of_several();
@@ -240,8 +238,7 @@ impl PublishedImages {
 
     /// They are attached to the identity of the inputs, which is no manifest.
     async fn failed_builds(&self, identity: &Digest) -> Observation<Vec<FailedAttempt>> {
-        let bundles = evidence::stored_bundles(&self.registry, identity).await;
-        let evidence = StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) };
+        let evidence = evidence::stored_statements(&self.registry, identity).await;
         lifecycle::failed_attempts(identity, &evidence, &self.trust)
     }
 

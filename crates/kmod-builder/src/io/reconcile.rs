@@ -134,18 +134,22 @@ impl Planner<'_> {
         choice: &ReleaseChoice,
         matrix: &mut CompatMatrix,
     ) -> Result<Releases, QueryError> {
-        let versions = match choice {
-            ReleaseChoice::Exactly(version) => vec![*version],
-            ReleaseChoice::Lines(lines) => {
-                let answers = lines.iter().map(|line| self.upstream.openzfs.fetch_versions(*line));
-                try_join_all(answers).await?.concat()
-            }
-        };
         let mut releases = Releases {
             versions: Vec::new(),
             found: BTreeMap::new(),
             declarations: BTreeMap::new(),
             unknown: BTreeMap::new(),
+        };
+        let versions = match choice {
+            ReleaseChoice::Exactly(version) => {
+                // One that was asked for by name and does not exist is an error.
+                releases.found.insert(*version, self.upstream.openzfs.fetch_version(*version).await?);
+                vec![*version]
+            }
+            ReleaseChoice::Lines(lines) => {
+                let answers = lines.iter().map(|line| self.upstream.openzfs.fetch_versions(*line));
+                try_join_all(answers).await?.concat()
+            }
         };
         let mut complete = BTreeSet::new();
         for version in versions {
@@ -156,12 +160,9 @@ impl Planner<'_> {
                 releases.versions.push(version);
                 continue;
             }
-            match self.declare(version, matrix).await {
-                Ok(Some((release, declaration))) => {
-                    releases.found.insert(version, release);
-                    releases.declarations.extend(declaration.map(|declaration| (version, declaration)));
-                }
-                Ok(None) => continue,
+            match self.declare(version, &mut releases, matrix).await {
+                Ok(true) => {}
+                Ok(false) => continue,
                 Err(error) => drop(releases.unknown.insert(version, sentence(&error))),
             }
             releases.versions.push(version);
@@ -169,34 +170,42 @@ impl Planner<'_> {
         Ok(releases)
     }
 
-    /// `None` for a version without a published release.
+    /// Returns whether the release is published.
     async fn declare(
         &self,
         version: ZfsVersion,
+        releases: &mut Releases,
         matrix: &mut CompatMatrix,
-    ) -> Result<Option<(ZfsRelease, Option<Declaration>)>, ResolveError> {
-        let release = match self.upstream.openzfs.fetch_version(version).await {
-            Err(QueryError::NotFound { .. } | QueryError::NoRelease { .. }) => return Ok(None),
-            release => release?,
-        };
-        let declaration = resolve::declare(self.upstream, self.keys, matrix, &release, self.cache).await?;
-        Ok(Some((release, declaration)))
+    ) -> Result<bool, ResolveError> {
+        if !self.find(version, releases).await? {
+            return Ok(false);
+        }
+        let release = &releases.found[&version];
+        let declaration = resolve::declare(self.upstream, self.keys, matrix, release, self.cache).await?;
+        releases.declarations.extend(declaration.map(|declaration| (version, declaration)));
+        Ok(true)
     }
 
     /// Returns whether every desired release is published. Those that are not are removed from the list.
     async fn fetch(&self, desired: &DesiredState, releases: &mut Releases) -> Result<bool, QueryError> {
         for version in desired.targets.iter().map(|desired| desired.target.zfs).collect::<BTreeSet<_>>() {
-            if releases.found.contains_key(&version) {
-                continue;
+            if !self.find(version, releases).await? {
+                releases.versions.retain(|known| *known != version);
+                return Ok(false);
             }
-            match self.upstream.openzfs.fetch_version(version).await {
-                Ok(release) => drop(releases.found.insert(version, release)),
-                Err(QueryError::NotFound { .. } | QueryError::NoRelease { .. }) => {
-                    releases.versions.retain(|known| *known != version);
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the release is published.
+    async fn find(&self, version: ZfsVersion, releases: &mut Releases) -> Result<bool, QueryError> {
+        if releases.found.contains_key(&version) {
+            return Ok(true);
+        }
+        match self.upstream.openzfs.fetch_version(version).await {
+            Ok(release) => drop(releases.found.insert(version, release)),
+            Err(QueryError::NotFound { .. } | QueryError::NoRelease { .. }) => return Ok(false),
+            Err(error) => return Err(error),
         }
         Ok(true)
     }
@@ -223,11 +232,11 @@ impl Planner<'_> {
         for (target, answer) in answers.await {
             match answer {
                 Ok(Ok(found)) => drop(inputs.insert(target, found)),
-                Ok(Err(error)) if error.is_untrusted() && error.missing_input().is_none() => {
-                    reconciled.reject(&target, &NotBuilt::unverified(&sentence(&error)));
-                }
                 Ok(Err(error)) => match error.missing_input() {
                     Some(missing) => reconciled.wait(&target, missing, &sentence(&error)),
+                    None if error.is_untrusted() => {
+                        reconciled.reject(&target, &NotBuilt::unverified(&sentence(&error)));
+                    }
                     None => reconciled.fail(&target, &sentence(&error)),
                 },
                 Err(error) => reconciled.reject(&target, &NotBuilt::from(&error)),
@@ -235,9 +244,7 @@ impl Planner<'_> {
         }
         inputs
     }
-}
 
-impl Planner<'_> {
     /// A package that upstream deleted may be kept in the repository.
     async fn resolve(&self, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
         let resolved = resolve::inputs(self.upstream, known.clone(), self.packages, self.cache).await;

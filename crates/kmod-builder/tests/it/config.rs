@@ -103,6 +103,22 @@ async fn an_image_is_planned_for_its_channel_and_all_lines() {
 }
 
 #[tokio::test]
+async fn a_release_that_was_asked_for_is_planned_or_explained() {
+    let upstream = upstream().await;
+    let config = format!(
+        "arches = [\"x86_64\"]\n{}\
+         [[exclude]]\nzfs = \"2.4.4\"\nkernel = \"6.19\"\nreason = \"it panics\"\nsource = \"https://example.org/1\"\n",
+        image_source(&upstream)
+    );
+    let program = program(&upstream, &config);
+    let plan = program.run(&["plan", "--zfs", "2.4.4", "--format", "json"]).await.with(0).json();
+    assert_eq!(plan["targets"][0]["tag"], format!("zfs-2.4.4_kernel-{KERNEL}"), "{plan}");
+    assert!(plan["targets"][0].to_string().contains("it panics"), "{plan}");
+    let missing = program.run(&["plan", "--zfs", "2.4.77"]).await.with(1);
+    missing.explains(&["2.4.77"]);
+}
+
+#[tokio::test]
 async fn streams_on_the_command_line_win_over_the_sources() {
     let upstream = upstream().await;
     let program = program(&upstream, &image_source(&upstream));

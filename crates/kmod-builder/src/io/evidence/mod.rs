@@ -7,4 +7,6 @@ pub mod resign;
 pub mod signer;
 pub mod statement_publisher;
 
-pub use read::{bundles, simple_signatures, stored_bundles, stored_evidence, summaries, write_bundles};
+pub use read::{
+    bundles, simple_signatures, stored_bundles, stored_evidence, stored_statements, summaries, write_bundles,
+};

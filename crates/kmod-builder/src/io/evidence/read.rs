@@ -30,6 +30,12 @@ pub async fn stored_evidence(registry: &Registry, image: &Digest) -> StoredEvide
     StoredEvidence { bundles, simple_signatures }
 }
 
+/// The bundles alone: all statements, and no simple signatures.
+pub async fn stored_statements(registry: &Registry, subject: &Digest) -> StoredEvidence {
+    let bundles = stored_bundles(registry, subject).await;
+    StoredEvidence { bundles, simple_signatures: Ok(Vec::new()) }
+}
+
 pub async fn stored_bundles(registry: &Registry, image: &Digest) -> Lookup<Vec<StoredBundle>> {
     let referrers = registry.referrers(image).await.map_err(|error| error_chain(&error))?;
     bundles(registry, &referrers).await

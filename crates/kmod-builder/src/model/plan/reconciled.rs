@@ -6,7 +6,7 @@ use super::{BuildDecision, Plan, PlannedChannel, PlannedTarget, TargetStep, Unre
 use crate::model::Target;
 use crate::model::inputs::BuildInputs;
 use crate::model::reconcile::{
-    Action, BlockedChannel, ChannelPlan, ChannelStatus, DesiredState, ReconcilePlan, TargetPlan, TargetStatus,
+    Action, ChannelPlan, ChannelStatus, DesiredState, ReconcilePlan, TargetPlan, TargetStatus,
 };
 use crate::model::tags::LineChannel;
 
@@ -18,14 +18,11 @@ impl Plan {
         mut inputs: BTreeMap<Target, BuildInputs>,
         unresolved: Vec<UnresolvedSource>,
     ) -> Self {
-        let not_built = desired.channels.iter().filter_map(|channel| match &channel.wanted {
-            Err(BlockedChannel::NotBuilt { zfs: Some(zfs), kernel, not_built }) => Some(PlannedTarget {
-                target: Target { zfs: *zfs, kernel: kernel.clone() },
-                sources: vec![channel.source.clone()],
-                channels: Some(Vec::new()),
-                decision: BuildDecision::NotBuilt((**not_built).clone()),
-            }),
-            _ => None,
+        let not_built = desired.blocked.iter().map(|blocked| PlannedTarget {
+            target: blocked.target.clone(),
+            sources: vec![blocked.source.clone()],
+            channels: Some(Vec::new()),
+            decision: BuildDecision::NotBuilt(blocked.not_built.clone()),
         });
         let mut planned: Vec<PlannedTarget> = Vec::new();
         let targets = reconciled.targets.into_iter().map(|target| {

@@ -85,6 +85,16 @@ pub fn assign_channels(sources: &mut [FollowedSource], asked: Option<&Channel>, 
 pub struct DesiredState {
     pub targets: Vec<DesiredTarget>,
     pub channels: Vec<DesiredChannel>,
+    /// Kernels of sources that no release of a line may be built for.
+    pub blocked: Vec<BlockedTarget>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedTarget {
+    /// With the newest release of the line.
+    pub target: Target,
+    pub source: String,
+    pub not_built: NotBuilt,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +191,13 @@ impl DesiredState {
                 };
                 if let (Ok(target), SourceState::Kernel { image, fedora, .. }) = (&wanted, &source.state) {
                     desired.add(target, source, *fedora, image);
+                }
+                if let Err(BlockedChannel::NotBuilt { zfs: Some(zfs), kernel, not_built }) = &wanted {
+                    desired.blocked.push(BlockedTarget {
+                        target: Target { zfs: *zfs, kernel: kernel.clone() },
+                        source: source.name.clone(),
+                        not_built: (**not_built).clone(),
+                    });
                 }
                 desired.channels.extend(source.channel.clone().map(|channel| DesiredChannel {
                     channel,

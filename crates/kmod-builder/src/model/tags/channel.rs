@@ -88,14 +88,10 @@ impl Channel {
         self.read_audit_tag(arch, &tag)
     }
 
-    /// By the number of the run.
-    pub fn newest_audit_tag<'a>(&self, arch: Arch, tags: &'a [Tag]) -> Option<&'a Tag> {
-        let prefix = format!("{}-", self.followed_on(arch));
-        let run = |tag: &Tag| {
-            let rest = tag.as_str().strip_prefix(&prefix)?;
-            rest.split_once('-').filter(|_| is_run_and_commit(rest))?.0.parse::<u128>().ok()
-        };
-        tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
+    /// The number of the run in an audit tag of this channel.
+    pub(super) fn audited_run(&self, arch: Arch, tag: &str) -> Option<u128> {
+        let rest = tag.strip_prefix(&format!("{}-", self.followed_on(arch)))?;
+        rest.split_once('-').filter(|_| is_run_and_commit(rest))?.0.parse().ok()
     }
 
     pub fn read_audit_tag(&self, arch: Arch, tag: &str) -> Result<Tag, ParseChannelError> {
@@ -274,24 +270,6 @@ mod tests {
         ] {
             assert!(stable.read_audit_tag(Arch::X86_64, tag).is_err(), "{tag}");
         }
-    }
-
-    #[test]
-    fn the_newest_audit_tag_is_that_of_the_highest_run() {
-        let parse = |tags: &[&str]| tags.iter().map(|tag| tag.parse().unwrap()).collect::<Vec<Tag>>();
-        let tags = parse(&[
-            "stable-9-0123abc",
-            "stable-10-0123abc",
-            "stable-8-fffffff",
-            "testing-99-0123abc",
-            "stable",
-            "stable-x-0123abc",
-        ]);
-        let newest = |channel: &str| {
-            channel.parse::<Channel>().unwrap().newest_audit_tag(Arch::X86_64, &tags).map(Tag::as_str)
-        };
-        assert_eq!(newest("stable"), Some("stable-10-0123abc"));
-        assert_eq!((newest("next"), newest("beta-main")), (None, None));
     }
 
     proptest! {

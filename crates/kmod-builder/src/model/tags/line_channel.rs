@@ -40,12 +40,36 @@ impl LineChannel {
     /// The immutable tag of a promotion: `CHANNEL-RUN-COMMIT`. One run promotes one target to a channel of a line.
     pub fn audit_tag(&self, arch: Arch, run: &str, commit: &str) -> Result<Tag, ParseChannelError> {
         let plain = self.channel.audit_tag(arch, run, commit)?;
-        let Some(line) = self.line else { return Ok(plain) };
-        let tag = match &self.channel {
-            Channel::Stream(_) | Channel::Named(_) => format!("zfs-{line}_{plain}"),
-            Channel::Branch(_) => format!("{plain}-zfs-{line}"),
-        };
+        let tag = self.with_line(plain.as_str());
         tag.parse().map_err(|_| ParseChannelError::Unknown(tag))
+    }
+
+    pub fn read_audit_tag(&self, arch: Arch, tag: &str) -> Result<Tag, ParseChannelError> {
+        let fail = || ParseChannelError::AuditTag { tag: tag.to_owned(), channel: self.followed_on(arch) };
+        let plain = self.without_line(tag).ok_or_else(fail)?;
+        self.channel.read_audit_tag(arch, plain).map_err(|_| fail())?;
+        tag.parse().map_err(|_| fail())
+    }
+
+    /// By the number of the run.
+    pub fn newest_audit_tag<'a>(&self, arch: Arch, tags: &'a [Tag]) -> Option<&'a Tag> {
+        let run = |tag: &Tag| self.channel.audited_run(arch, self.without_line(tag.as_str())?);
+        tags.iter().filter_map(|tag| Some((run(tag)?, tag))).max().map(|(_, tag)| tag)
+    }
+
+    /// Whether an audit tag of this channel ends with this commit.
+    pub fn names_commit(&self, audit_tag: &Tag, commit: &str) -> bool {
+        let plain = self.without_line(audit_tag.as_str());
+        plain.and_then(|plain| plain.strip_suffix(commit)).is_some_and(|rest| rest.ends_with('-'))
+    }
+
+    /// `None` if the tag is of another line.
+    fn without_line<'a>(&self, tag: &'a str) -> Option<&'a str> {
+        match (&self.channel, self.line) {
+            (_, None) => Some(tag),
+            (Channel::Stream(_) | Channel::Named(_), Some(line)) => tag.strip_prefix(&format!("zfs-{line}_")),
+            (Channel::Branch(_), Some(line)) => tag.strip_suffix(&format!("-zfs-{line}")),
+        }
     }
 }
 
@@ -100,10 +124,54 @@ mod tests {
             assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), moving);
             let tag = channel.audit_tag(Arch::X86_64, "1", &"0123456789abcdef".repeat(2)).unwrap();
             assert_eq!(tag.as_str(), audit);
+            assert_eq!(channel.read_audit_tag(Arch::X86_64, audit).unwrap(), tag);
+            assert!(channel.names_commit(&tag, "0123456789ab"), "{tag}");
+            assert!(!channel.names_commit(&tag, "123456789ab"), "{tag}");
         }
         assert_eq!("zfs-2.4_stable".parse::<LineChannel>().unwrap().moving_tags(&target), None);
         for text in ["zfs-2.4", "zfs-2_stable", "zfs-2.4_none", "zfs-2.4.3_stable"] {
             assert!(text.parse::<LineChannel>().is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn audit_tags_are_those_of_the_line() {
+        for (channel, tags) in [
+            ("stable", ["zfs-2.3_stable-1-0123abc", "stable-1-0123abc-zfs-2.3"]),
+            ("zfs-2.3_stable", ["stable-1-0123abc", "zfs-2.4_stable-1-0123abc"]),
+            ("beta-main", ["beta-main-1-0123abc-zfs-2.3", "zfs-2.3_beta-main-1-0123abc"]),
+            ("zfs-2.3_beta-main", ["beta-main-1-0123abc", "beta-main-1-0123abc-zfs-2.4"]),
+        ] {
+            let channel: LineChannel = channel.parse().unwrap();
+            for tag in tags {
+                let error = channel.read_audit_tag(Arch::X86_64, tag).unwrap_err().to_string();
+                assert!(error.contains(tag) && error.contains(&channel.followed_on(Arch::X86_64)), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_audit_tag_is_that_of_the_highest_run() {
+        let tags = [
+            "stable-9-0123abc",
+            "stable-10-0123abc",
+            "stable-8-fffffff",
+            "testing-99-0123abc",
+            "stable",
+            "stable-x-0123abc",
+            "zfs-2.3_stable-11-0123abc",
+            "beta-main-7-0123abc-zfs-2.3",
+        ];
+        let tags: Vec<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        for (channel, newest) in [
+            ("stable", Some("stable-10-0123abc")),
+            ("zfs-2.3_stable", Some("zfs-2.3_stable-11-0123abc")),
+            ("zfs-2.3_beta-main", Some("beta-main-7-0123abc-zfs-2.3")),
+            ("next", None),
+            ("beta-main", None),
+            ("zfs-2.2_stable", None),
+        ] {
+            let channel: LineChannel = channel.parse().unwrap();
+            assert_eq!(channel.newest_audit_tag(Arch::X86_64, &tags).map(Tag::as_str), newest);
         }
     }
 }

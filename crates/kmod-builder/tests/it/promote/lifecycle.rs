@@ -55,6 +55,41 @@ async fn a_refusal_counts_for_its_channel_only() {
 }
 
 #[tokio::test]
+async fn an_image_that_got_only_its_own_tag_is_promoted_later_without_another_boot_test() {
+    let (world, old) = PromoteEnvironment::with_candidate().await;
+    let key = ["--key", &*world.key_file(TestKey::Ours)];
+    let new = world.prove(NEWER, Compression::Zstd).await;
+    world.promote(&new, &[&["--channel", "stable"][..], &key].concat()).await.with(0);
+    world.promote(&old, &[&["--channel", "stable"][..], &key].concat()).await.with(3);
+    world.take(EvidenceKind::BootTest, &old).await;
+    world.promote(&old, &["--channel", "testing"]).await.with(0);
+    assert_eq!(world.tags().await["testing"], old);
+}
+
+#[tokio::test]
+async fn audit_tags_of_another_line_are_those_of_its_channel() {
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
+    let promote = async |channel: &str, tag: &str| {
+        world.promote(&digest, &["--channel", channel, "--audit-tag", tag]).await
+    };
+    let refused = promote("zfs-2.4_stable", "stable-1-0123abc").await.with(1);
+    refused.explains(&["stable-1-0123abc", "zfs-2.4_stable"]);
+    promote("zfs-2.4_stable", "zfs-2.4_stable-1-0123abc").await.with(0);
+    assert_eq!(world.tags().await["zfs-2.4_stable-1-0123abc"], digest);
+    // Outside Actions, the same promotion again uses the tag that it made.
+    let audits = async || {
+        let tags = world.tags().await;
+        let of_line = tags.keys().filter_map(|tag| tag.strip_suffix("-zfs-2.4"));
+        of_line.filter(|tag| tag.starts_with("beta-main-")).count()
+    };
+    for _ in 0..2 {
+        world.promote(&digest, &["--channel", "zfs-2.4_beta-main"]).await.with(0);
+        assert_eq!(audits().await, 1, "{:?}", world.tags().await);
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_promoted_image_needs_no_other_boot_test() {
     let (world, digest) = PromoteEnvironment::with_candidate().await;
     let key = world.key_file(TestKey::Ours);
@@ -100,7 +135,8 @@ async fn a_recalled_image_is_refused_with_the_reason_until_it_is_reinstated() {
     // A stranger's statement counts for nothing.
     let stranger = world.key_file(TestKey::Strangers);
     fs::remove_file(&configuration).unwrap();
-    world.run(&[&["recall", &*image, "--key", &stranger][..], &trusted].concat()).await.with(0);
+    let refused = world.run(&[&["recall", &*image, "--key", &stranger][..], &trusted].concat()).await.with(1);
+    assert!(refused.stderr.contains("does not count"), "{}", refused.stderr);
     verify().await.with(3);
 
     // The time in statements has whole seconds, and of two of one second the withdrawal counts.
