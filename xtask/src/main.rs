@@ -18,7 +18,8 @@ cargo xtask build [ARGUMENTS]   compile the program with optimisations and run `
 cargo xtask test [--quick]      run every check of CI: formatting, workflows, lints, tests, dependencies, lab
                                 (--quick: without the lab)
 cargo xtask test workflows      run only zizmor and actionlint
-cargo xtask lab                 make the lab, run every step in it, end its services
+cargo xtask lab                 make the lab, run every step in it, end its services (-v, here and below: show what the
+                                programs say, which otherwise is in a log)
 cargo xtask lab workflows       make the lab and run only the workflows of .github in it
 cargo xtask lab month           make the lab and play four weeks of a publisher in it
 cargo xtask lab lines           make the lab and publish two lines of OpenZFS in it, on a branch and for users (does not
@@ -38,7 +39,10 @@ The lab needs root and Debian's apt. The first run takes about half an hour and 
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let is_verbose = |word: &&str| ["-v", "--verbose"].contains(word);
+    let (verbose, words): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|word| is_verbose(word) && arguments[0] == "lab");
+    let verbose = !verbose.is_empty();
     let result = match words.as_slice() {
         [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => {
             terminal::print_data(HELP);
@@ -49,11 +53,11 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test::all(false),
         ["test", "workflows"] => test::workflows(),
         ["bare", rest @ ..] => bare::run(rest),
-        ["lab"] => lab::run(),
-        ["lab", "workflows" | "rehearse"] => lab::workflows(),
-        ["lab", "month"] => lab::month(),
-        ["lab", "lines"] => lab::lines(),
-        ["lab", "reproduce"] => lab::reproduce(),
+        ["lab"] => lab::run(verbose),
+        ["lab", "workflows" | "rehearse"] => lab::workflows(verbose),
+        ["lab", "month"] => lab::month(verbose),
+        ["lab", "lines"] => lab::lines(verbose),
+        ["lab", "reproduce"] => lab::reproduce(verbose),
         ["lab", "up"] => lab::up(),
         ["lab", "down"] => lab::down(),
         ["lab", "clean"] => lab::clean(),

@@ -1,9 +1,16 @@
 //! The table at the end of a run: step, result, time.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{NeedsRoot, Result};
 use crate::{terminal, tools};
+
+/// Lines of the log that a failed step shows.
+const LAST_LINES: usize = 25;
+/// Between two times that are shown.
+const TICK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq)]
 enum StepResult {
@@ -17,6 +24,43 @@ struct StepRow {
     result: StepResult,
     remark: String,
     time: Duration,
+}
+
+impl StepRow {
+    /// `width`: of the column with the step.
+    fn line(&self, width: usize) -> String {
+        let result = match self.result {
+            StepResult::Passed => "good",
+            StepResult::Failed => "FAILED",
+            StepResult::NeedsRoot => "not run",
+        };
+        let time = tools::duration(self.time);
+        format!("{:<width$}  {result:<7}  {time:>12}  {}", self.step, self.remark).trim_end().to_owned()
+    }
+}
+
+/// Shows the elapsed time until the work ends; without a terminal, a line at its begin.
+fn with_elapsed_time<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !terminal::can_rewrite() {
+        terminal::print_notice(what);
+        return work();
+    }
+    let started = Instant::now();
+    thread::scope(|scope| {
+        // The work drops its end, also when it panics.
+        let (end, ended) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            loop {
+                terminal::rewrite(format_args!("{what}  {}", tools::duration(started.elapsed())));
+                if ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Disconnected) {
+                    break;
+                }
+            }
+        });
+        let result = work();
+        drop(end);
+        result
+    })
 }
 
 pub(crate) struct Report {
@@ -33,20 +77,24 @@ impl Report {
     /// Runs a step, which returns a remark for the table. Returns whether it passed.
     pub(crate) fn step(&mut self, step: impl Into<String>, work: impl FnOnce() -> Result<String>) -> bool {
         let (step, command) = (step.into(), self.command);
-        terminal::print_notice(format_args!("{command}: {step}"));
-        let started = Instant::now();
-        let (result, remark) = match work() {
+        let (started, log) = (Instant::now(), terminal::log_length());
+        terminal::print_detail(format_args!("{command}: {step}"));
+        let result = with_elapsed_time(&format!("{command}: {step}"), work);
+        let time = started.elapsed();
+        let (result, remark) = match result {
             Ok(remark) => (StepResult::Passed, remark),
             Err(error) if error.is::<NeedsRoot>() => (StepResult::NeedsRoot, error.to_string()),
             Err(error) => {
+                if let Some(details) = terminal::last_details(log, LAST_LINES) {
+                    terminal::print_notice(details);
+                }
                 terminal::print_notice(format_args!("{command}: {step} FAILED: {error}"));
                 (StepResult::Failed, error.to_string().lines().next().unwrap_or_default().to_owned())
             }
         };
-        if result == StepResult::NeedsRoot {
-            terminal::print_notice(format_args!("{command}: {step}: {remark}"));
-        }
-        self.rows.push(StepRow { step, result, remark, time: started.elapsed() });
+        let row = StepRow { step, result, remark, time };
+        terminal::print_notice(format_args!("{command}: {}", row.line(row.step.chars().count())));
+        self.rows.push(row);
         result == StepResult::Passed
     }
 
@@ -72,16 +120,7 @@ impl Report {
 
     fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.step.chars().count()).max().unwrap_or_default();
-        let line = |row: &StepRow| {
-            let result = match row.result {
-                StepResult::Passed => "good",
-                StepResult::Failed => "FAILED",
-                StepResult::NeedsRoot => "not run",
-            };
-            let time = tools::duration(row.time);
-            format!("{:<width$}  {result:<7}  {time:>12}  {}", row.step, row.remark).trim_end().to_owned()
-        };
-        self.rows.iter().map(line).collect::<Vec<_>>().join("\n")
+        self.rows.iter().map(|row| row.line(width)).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn all(with_lab: bool) -> Result {
             if !tools::is_root() {
                 return Err(NeedsRoot { command: "cargo xtask lab".to_owned() }.into());
             }
-            lab::run().map(|()| String::new())
+            lab::run(false).map(|()| String::new())
         });
     }
     report.end()

@@ -31,9 +31,13 @@ use make::kernel::Kernels;
 pub(crate) use play::bench::run as bench;
 use serve::{http, services, services::LabServices};
 
+/// What the programs say during a run, in the directory of the run.
+const LOG: &str = "lab.log";
+
 /// Makes the lab, runs every step in it, ends the services.
-pub(crate) fn run() -> Result {
+pub(crate) fn run(verbose: bool) -> Result {
     let cache = LabCache::open()?;
+    terminal::open_log(&cache.run().join(LOG), verbose)?;
     let mut report = Report::new("lab");
     let mut lab = None;
     report.step("the lab itself", || {
@@ -48,28 +52,29 @@ pub(crate) fn run() -> Result {
 }
 
 /// Makes the lab and runs only the workflows in it.
-pub(crate) fn workflows() -> Result {
-    only(play::only_workflows)
+pub(crate) fn workflows(verbose: bool) -> Result {
+    only(verbose, play::only_workflows)
 }
 
 /// Makes the lab and plays four weeks of a publisher in it.
-pub(crate) fn month() -> Result {
-    only(play::only_month)
+pub(crate) fn month(verbose: bool) -> Result {
+    only(verbose, play::only_month)
 }
 
 /// Makes the lab and publishes two lines of OpenZFS in it.
-pub(crate) fn lines() -> Result {
-    only(play::only_lines)
+pub(crate) fn lines(verbose: bool) -> Result {
+    only(verbose, play::only_lines)
 }
 
 /// Makes the lab, builds an image and reproduces it. Each reproduction compiles everything again, therefore this is not
 /// part of [`run`].
-pub(crate) fn reproduce() -> Result {
-    only(play::only_reproduce)
+pub(crate) fn reproduce(verbose: bool) -> Result {
+    only(verbose, play::only_reproduce)
 }
 
-fn only(steps: impl FnOnce(&mut Report, &LabCache, &Kernels, &CoreOs) -> Result) -> Result {
+fn only(verbose: bool, steps: impl FnOnce(&mut Report, &LabCache, &Kernels, &CoreOs) -> Result) -> Result {
     let cache = LabCache::open()?;
+    terminal::open_log(&cache.run().join(LOG), verbose)?;
     let (_services, kernels, coreos) = open(&cache, false)?;
     let mut report = Report::new("lab");
     steps(&mut report, &cache, &kernels, &coreos)?;

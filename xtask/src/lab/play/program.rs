@@ -1,10 +1,10 @@
 //! The program with its standard flags. Only its environment refers to the lab.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{fs, thread};
 
 use serde_json::Value;
 
@@ -57,7 +57,6 @@ impl Program {
         Ok(Self { executable, run: run.to_owned(), work: work.to_owned() })
     }
 
-    /// Its stderr goes to the terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
         self.run_with(arguments, &[])
     }
@@ -77,11 +76,18 @@ impl Program {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Output> {
-        terminal::print_notice(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
+        terminal::print_detail(format_args!("  $ zfs-kmods {}", arguments.join(" ")));
         let before = self.counted();
         let processor = processor_of_children()?;
-        let command = self.command(directory, arguments, environment);
-        let output = tools::tied(&command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        let mut child = tools::tied(&self.command(directory, arguments, environment))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take().context("no stderr")?;
+        let messages = thread::spawn(move || log(stderr));
+        let output = child.wait_with_output()?;
+        messages.join().map_err(|_| "the reader of the messages panicked")?;
         let after = self.counted();
         Ok(Output {
             code: output.status.code().unwrap_or(-1),
@@ -119,7 +125,7 @@ impl Program {
         let mut seen = 0;
         for line in BufReader::new(child.stderr.take().context("no stderr")?).lines() {
             let line = line?;
-            terminal::print_notice(&line);
+            terminal::print_detail(&line);
             seen += usize::from(line.contains("set the tag ") || line.contains("move the tag "));
             if seen > tags {
                 // SIGKILL
@@ -139,6 +145,13 @@ impl Program {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.work.join(name)
+    }
+}
+
+/// Copies messages to the log.
+fn log(messages: impl Read) {
+    for line in BufReader::new(messages).split(b'\n').map_while(std::result::Result::ok) {
+        terminal::print_detail(String::from_utf8_lossy(&line));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::lab::play::program::Program;
 use crate::lab::play::publisher::{KeylessServices, repository};
 use crate::lab::play::workflow_runner::{Executor, JobConclusions, RunLine, SimulatedRun};
 use crate::lab::serve::{http, issues};
-use crate::tools;
+use crate::{terminal, tools};
 
 /// These start other programs, which must see the machine's clock.
 const REAL_TIME: [&str; 2] = ["build", "boot-test"];
@@ -203,7 +203,7 @@ impl Executor for WorkflowScenario<'_> {
             environment.extend(clock.variables());
         }
         let words: Vec<_> = line.words.iter().map(String::as_str).collect();
-        crate::terminal::print_notice(format_args!("lab: job {}", line.job));
+        terminal::print_detail(format_args!("lab: job {}", line.job));
         let killed_after = self.killed_after.filter(|_| command == "promote");
         let begun = Instant::now();
         let output = self.program.run_until(line.directory, &words, &environment, killed_after)?;
