@@ -8,7 +8,8 @@
 //!   ([okd-project/okd#1667](https://github.com/okd-project/okd/issues/1667)); no packages of the initial release;
 //! * coreos-pool: `ARCH/Packages/k/`, as in fedora-coreos-config's `check-new-rpm-urls.py`;
 //! * koji: signed copies in `kernel/VERSION/RELEASE/data/signed/KEYID/ARCH/`, unsigned ones in
-//!   `kernel/VERSION/RELEASE/ARCH/`; both are deleted after a while.
+//!   `kernel/VERSION/RELEASE/ARCH/`; both are deleted after a while. The signature headers of the signed copies stay in
+//!   `kernel/VERSION/RELEASE/data/sigcache/KEYID/ARCH/` (koji's `PathInfo.sighdr`).
 
 use std::fmt;
 
@@ -151,6 +152,19 @@ pub fn addresses(
         .collect()
 }
 
+/// Where Koji has the signature header by a key (its last 8 digits) of the unsigned copy at an address. `None` for other
+/// addresses.
+pub fn detached_signature(url: &str, key: &str) -> Option<String> {
+    let (directory, file) = url.rsplit_once('/')?;
+    let (build, arch) = directory.rsplit_once('/')?;
+    let (versions, release) = build.rsplit_once('/')?;
+    let (package, version) = versions.rsplit_once('/')?;
+    let is_unsigned_copy = package.ends_with("/kernel")
+        && file.starts_with("kernel-")
+        && file.ends_with(&format!("-{version}-{release}.{arch}.rpm"));
+    is_unsigned_copy.then(|| format!("{build}/data/sigcache/{key}/{arch}/{file}.sig"))
+}
+
 /// Sends concurrent `HEAD` requests; the order of [`PackageRepository::ALL`] decides.
 ///
 /// `fedora` is used only if the kernel's release does not name one. [`QueryError::KernelRpmGone`] if no repository
@@ -237,6 +251,17 @@ mod tests {
         build system, signed: https://kojipkgs.fedoraproject.org/packages/kernel/6.17.8/300.fc43/data/signed/31645531/aarch64/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         build system: https://kojipkgs.fedoraproject.org/packages/kernel/6.17.8/300.fc43/aarch64/kernel-devel-6.17.8-300.fc43.aarch64.rpm
         ");
+    }
+
+    #[test]
+    fn only_unsigned_copies_have_a_detached_signature() {
+        let kernel = "6.17.8-300.fc43.x86_64".parse().unwrap();
+        let endpoints = Endpoints::default().with_keys(&kmod_compat::FedoraKeys::embedded().unwrap());
+        let found = addresses(&endpoints, KernelPackage::Devel, &kernel, "43".parse().unwrap());
+        let found: Vec<_> = found.iter().filter_map(|(_, url)| detached_signature(url, "31645531")).collect();
+        let expected = "https://kojipkgs.fedoraproject.org/packages/kernel/6.17.8/300.fc43/data/sigcache/31645531/x86_64/\
+                        kernel-devel-6.17.8-300.fc43.x86_64.rpm.sig";
+        assert_eq!(found, [expected]);
     }
 
     #[test]

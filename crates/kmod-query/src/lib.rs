@@ -28,7 +28,7 @@ pub use endpoints::Endpoints;
 pub use error::{FormatError, QueryError, RequestInfo, error_chain};
 pub use http::{Http, HttpOptions, client_builder, is_protected};
 pub use image::{ResolvedImage, SourceImage};
-pub use kernel_packages::{KernelPackage, KernelRpm, PackageRepository};
+pub use kernel_packages::{KernelPackage, KernelRpm, PackageRepository, detached_signature};
 pub use link::link_target;
 pub use openzfs::{OpenZfs, ZfsRelease};
 pub use reference::PinnedImage;

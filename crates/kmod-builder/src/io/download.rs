@@ -92,7 +92,7 @@ async fn fetch(
     Ok(digest)
 }
 
-async fn digest_of(path: &Path) -> std::io::Result<Digest> {
+pub async fn digest_of(path: &Path) -> std::io::Result<Digest> {
     let path: PathBuf = path.to_owned();
     let hashed = tokio::task::spawn_blocking(move || {
         let mut hash = Sha256::new();

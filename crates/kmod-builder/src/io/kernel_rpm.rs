@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kmod_compat::{FedoraVersion, KeyFingerprint, Nevra};
+use kmod_compat::{FedoraKey, FedoraVersion, KeyFingerprint, Nevra};
 
 use super::blocking;
 use super::download::{self, DownloadError};
@@ -14,6 +14,9 @@ use crate::model::evidence::{StatementSubject, artifact};
 use crate::model::inputs::BuildInputs;
 use crate::model::manifest::{Blob, ManifestWithBlobs};
 use crate::model::rpm_signature::{KernelPackagePolicy, UntrustedPackage};
+
+/// Bytes. With signatures of 20,000 files it has some megabytes.
+const LARGEST_SIGNATURE: u64 = 16 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub struct KernelRpmRequest<'a> {
@@ -40,8 +43,62 @@ pub async fn fetch(
     section: &ProgressSection,
 ) -> Result<CheckedKernelRpm, KernelRpmError> {
     let KernelRpmRequest { url, nevra, fedora, digest } = request;
-    let downloaded = download::file(url, path, digest, section).await?;
+    let keys = policy.keys.of(fedora).map(FedoraKey::short_id);
+    let signatures: Vec<String> = keys.filter_map(|key| kmod_query::detached_signature(url, &key)).collect();
+    let downloaded = if signatures.is_empty() {
+        download::file(url, path, digest, section).await?
+    } else {
+        fetch_signed(url, &signatures, path, digest, section).await?
+    };
     check(url, nevra, fedora, downloaded, path, policy).await
+}
+
+/// An unsigned copy of Koji with the first of these detached signatures that exists. The digest in inputs is that of the
+/// package with its signature, so that a kept copy can be checked without Koji.
+async fn fetch_signed(
+    url: &str,
+    signatures: &[String],
+    path: &Path,
+    expected: Option<&Digest>,
+    section: &ProgressSection,
+) -> Result<Digest, KernelRpmError> {
+    if let Some(expected) = expected
+        && path.exists()
+        && download::digest_of(path).await? == *expected
+    {
+        return Ok(expected.clone());
+    }
+    let directory = path.parent().unwrap_or(path);
+    let temporary = || Ok::<_, std::io::Error>(tempfile::NamedTempFile::new_in(directory)?.into_temp_path());
+    let (unsigned, signature, signed) = (temporary()?, temporary()?, temporary()?);
+    let found = download::file(url, &unsigned, None, section).await?;
+    let mut finished = (unsigned, found);
+    // Else the inputs are of an unsigned package, which was accepted.
+    if expected != Some(&finished.1) {
+        for address in signatures {
+            if let Err(error) = download::file(address, &signature, None, section).await {
+                if error.is_gone() {
+                    continue;
+                }
+                return Err(error.into());
+            }
+            let wrong = |reason: String| KernelRpmError::Signature { url: address.clone(), reason };
+            if std::fs::metadata(&signature)?.len() > LARGEST_SIGNATURE {
+                return Err(wrong("it is larger than 16 MiB".to_owned()));
+            }
+            let header = std::fs::read(&signature)?;
+            let digest = rpm::with_signature(&finished.0, &header, &signed);
+            finished = (signed, digest.map_err(|error| wrong(error.to_string()))?);
+            break;
+        }
+    }
+    let (file, digest) = finished;
+    if let Some(expected) = expected.filter(|expected| **expected != digest) {
+        let (url, expected) = (url.to_owned(), expected.clone());
+        return Err(DownloadError::OtherContent { url, expected, found: digest }.into());
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(digest)
 }
 
 /// The same for a package that was kept in a repository when it was built with. `None` if the repository does not have it.
@@ -133,6 +190,9 @@ pub enum KernelRpmError {
     #[error("{url} holds the package {found}, not {expected}")]
     #[diagnostic(help("upstream has another file under this name: plan again"))]
     OtherPackage { url: String, found: String, expected: Nevra },
+    #[error("the detached signature {url} cannot be used: {reason}")]
+    #[diagnostic(help("Fedora's build system has a damaged file: plan again later"))]
+    Signature { url: String, reason: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Untrusted(#[from] UntrustedPackage),

@@ -217,7 +217,14 @@ impl ResolveError {
 
     /// What upstream has must not be built from, and waiting does not help.
     pub const fn is_untrusted(&self) -> bool {
-        matches!(self, Self::KernelRpm(KernelRpmError::Untrusted(_) | KernelRpmError::OtherPackage { .. }))
+        matches!(
+            self,
+            Self::KernelRpm(
+                KernelRpmError::Untrusted(_)
+                    | KernelRpmError::OtherPackage { .. }
+                    | KernelRpmError::Signature { .. }
+            )
+        )
     }
 
     /// Upstream answered that it does not have the source any more.

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{Read, Write};
 
 use super::RpmError;
 use crate::io::layer::Hashing;
@@ -42,6 +42,33 @@ pub(super) fn read<R: Read>(reader: R) -> Result<(RpmHeaders<R>, rpm::PackageMet
     header(&mut rest, &mut bytes)?;
     let metadata = rpm::PackageMetadata::parse(&mut bytes.as_slice()).map_err(RpmError::from_crate)?;
     Ok((RpmHeaders { bytes, main, rest }, metadata))
+}
+
+/// Copies a package with another first header, as koji's `splice_rpm_sighdr` does with a detached signature.
+pub(super) fn replace_signature(
+    mut package: impl Read,
+    mut signature: &[u8],
+    to: &mut impl Write,
+) -> Result<(), RpmError> {
+    let (mut lead, mut former, mut new) = (Vec::new(), Vec::new(), Vec::new());
+    take(&mut package, &mut lead, LEAD)?;
+    if lead[..4] != LEAD_MAGIC {
+        return Err(RpmError::Malformed("no RPM lead"));
+    }
+    let data = header(&mut package, &mut former)?;
+    take(&mut package, &mut former, data.next_multiple_of(8) - data)?;
+    let data = header(&mut signature, &mut new)?;
+    let padding = data.next_multiple_of(8) - data;
+    if signature.len() > padding {
+        return Err(RpmError::Malformed("the signature has more than a header"));
+    }
+    new.resize(new.len() + padding, 0);
+    let mut copy = || {
+        to.write_all(&lead)?;
+        to.write_all(&new)?;
+        std::io::copy(&mut package, to)
+    };
+    copy().map(drop).map_err(RpmError::Read)
 }
 
 /// Validates one header structure; returns the size of its data.

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use payload::{Files, files};
 pub use rpm_metadata::rpm_metadata;
-pub use signatures::read_signed;
+pub use signatures::{read_signed, with_signature};
 
 use super::layer::Hashing;
 use crate::model::Digest;

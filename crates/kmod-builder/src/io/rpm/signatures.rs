@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use rpm::IndexSignatureTag::{RPMSIGTAG_DSA, RPMSIGTAG_OPENPGP, RPMSIGTAG_RSA};
 
 use super::{RpmError, RpmFileError, convert, drain, finish, headers};
+use crate::model::Digest;
 use crate::model::packages::Package;
 use crate::model::rpm_signature::HeaderSignatures;
 
@@ -21,6 +22,15 @@ pub fn read_signed(path: &Path) -> Result<(Package, HeaderSignatures), RpmFileEr
         Ok((finish(&metadata, &payload, rest)?, signatures))
     };
     read().map_err(|error| RpmFileError { path: path.to_owned(), error })
+}
+
+/// Writes the package with another signature header, and returns the digest of the file.
+pub fn with_signature(package: &Path, signature: &[u8], to: &Path) -> Result<Digest, RpmError> {
+    let file = File::open(package).map_err(RpmError::Read)?;
+    let mut signed = Vec::new();
+    headers::replace_signature(io::BufReader::new(file), signature, &mut signed)?;
+    std::fs::write(to, &signed).map_err(RpmError::Read)?;
+    Ok(Digest::of(&signed))
 }
 
 /// One of RSA and DSA (which stands for other algorithms, too), and since rpm 4.20 any number in base64.
