@@ -25,7 +25,7 @@ pub struct TrustArgs {
     #[arg(long, value_name = "FILE", requires = "identity_repo")]
     identity_workflow: Option<String>,
 
-    /// Only runs on this ref: refs/heads/main
+    /// Runs on this ref, such as refs/heads/BRANCH for the images of a branch [default: refs/heads/main]
     #[arg(long, value_name = "REF", requires = "identity_repo")]
     identity_ref: Option<String>,
 

@@ -94,13 +94,8 @@ impl Signer {
             SignerKind::Keyless => match &self.keyless {
                 None => Ok(None),
                 Some(keyless) => {
-                    let claims = keyless.claims().await?;
-                    let (workflow, _) =
-                        claims.job_workflow_ref.rsplit_once('@').unwrap_or((&claims.job_workflow_ref, ""));
-                    let identity = CertificateIdentity::github(&claims.repository, root)
-                        .map_err(|error| SignerError::Token(error.to_string()))?
-                        .server(&claims.server(), &claims.iss)
-                        .workflow(workflow);
+                    let identity = CertificateIdentity::of_run(&keyless.claims().await?, root)
+                        .map_err(|error| SignerError::Token(error.to_string()))?;
                     Ok(Some(TrustPolicy::identity(identity)))
                 }
             },

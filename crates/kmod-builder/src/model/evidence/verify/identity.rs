@@ -5,19 +5,23 @@ use sigstore_types::{Bundle, Sha256Hash};
 use sigstore_verify::{VerificationPolicy, Verifier};
 
 use super::VerifiedBundle;
+use crate::model::evidence::Claims;
 use crate::model::evidence::provenance::ACTIONS_BUILD_TYPE;
 
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const GITHUB: &str = "https://github.com";
 
-/// A trusted GitHub Actions workflow, and the root of trust for its certificates.
+/// The ref whose runs publish for users. Runs of branches are trusted only where their ref is named.
+const DEFAULT_REF: &str = "refs/heads/main";
+
+/// A trusted GitHub Actions workflow on one ref, and the root of trust for its certificates.
 #[derive(Clone, Debug)]
 pub struct CertificateIdentity {
     server: String,
     issuer: String,
     repository: String,
     workflow: Option<String>,
-    reference: Option<String>,
+    reference: String,
     root: TrustedRoot,
 }
 
@@ -38,7 +42,7 @@ impl CertificateIdentity {
         }
     }
 
-    /// Any workflow of a repository on github.com: `owner/name`.
+    /// Any workflow of a repository on github.com, `owner/name`, on `refs/heads/main`.
     pub fn github(repository: &str, root: TrustedRoot) -> Result<Self, CertificateIdentityError> {
         Self::check_repository(repository)?;
         Ok(Self {
@@ -46,7 +50,7 @@ impl CertificateIdentity {
             issuer: GITHUB_ISSUER.to_owned(),
             repository: repository.to_owned(),
             workflow: None,
-            reference: None,
+            reference: DEFAULT_REF.to_owned(),
             root,
         })
     }
@@ -63,11 +67,19 @@ impl CertificateIdentity {
         self
     }
 
-    /// Restricts to runs of a git ref: `refs/heads/main`.
+    /// Runs of another git ref: `refs/heads/topic`.
     #[must_use]
     pub fn reference(mut self, reference: &str) -> Self {
-        self.reference = Some(reference.to_owned());
+        reference.clone_into(&mut self.reference);
         self
+    }
+
+    /// What the run with this token signs, and nothing else: a policy that names its repository and ref accepts it, too.
+    pub fn of_run(claims: &Claims, root: TrustedRoot) -> Result<Self, CertificateIdentityError> {
+        let workflow =
+            claims.job_workflow_ref.rsplit_once('@').map_or(&*claims.job_workflow_ref, |(path, _)| path);
+        let identity = Self::github(&claims.repository, root)?;
+        Ok(identity.server(&claims.server(), &claims.iss).workflow(workflow).reference(&claims.reference))
     }
 
     /// A server other than github.com, and the issuer of its tokens.
@@ -110,11 +122,10 @@ impl CertificateIdentity {
             let expected = self.workflow.as_ref().unwrap_or(&self.repository);
             return Err(format!("it was signed by the workflow {signer} (expected {expected})"));
         }
-        if let Some(expected) = &self.reference {
-            let reference = claimed("ref", claims.source_repository_ref.as_deref())?;
-            if reference != expected {
-                return Err(format!("it was signed by a run of {reference} (expected {expected})"));
-            }
+        let (expected, reference) =
+            (&self.reference, claimed("ref", claims.source_repository_ref.as_deref())?);
+        if reference != expected {
+            return Err(format!("it was signed by a run of {reference} (expected {expected})"));
         }
         Ok(())
     }
@@ -187,6 +198,16 @@ mod tests {
             refused.matches(&claims()).unwrap_err();
         }
         identity().matches(&FulcioCiClaims::default()).unwrap_err();
+    }
+
+    #[test]
+    fn a_branch_is_trusted_only_if_it_is_named() {
+        let mut claims = claims();
+        claims.source_repository_ref = Some("refs/heads/topic".into());
+        let identity = || CertificateIdentity::github("owner/zfs-kmods", root()).unwrap();
+        let reason = identity().matches(&claims).unwrap_err();
+        assert_eq!(reason, "it was signed by a run of refs/heads/topic (expected refs/heads/main)");
+        identity().reference("refs/heads/topic").matches(&claims).unwrap();
     }
 
     #[test]
