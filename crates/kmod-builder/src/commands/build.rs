@@ -122,6 +122,11 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
             return Ok(CommandOutcome::Done);
         }
     };
+    let mut policy = upstream.inputs_policy(config)?;
+    // The provenance of inputs without a digest of the package could not state it.
+    policy.packages.allow_unsigned &= inputs.kernel_devel.digest.is_some();
+    let options = args.build.options(Reuse::Layers, upstream, policy, origin)?;
+    options.check(&inputs)?;
     let downloads = upstream.cache()?.join("downloads");
     let kept = if args.discard { None } else { Some(directory.as_path()) };
     if let Some(directory) = kept.filter(|_| !args.force)
@@ -129,10 +134,7 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     {
         return publish_and_show(&args, inputs.target(), directory, &downloads, result, output).await;
     }
-    let options = ImageBuildOptions {
-        repository: args.repository().await?,
-        ..args.build.options(Reuse::Layers, upstream, config.matrix()?, origin)?
-    };
+    let options = ImageBuildOptions { repository: args.repository().await?, ..options };
     let built = build(&inputs, kept, &options).await;
     if let Some(reason) = failed_attempt(&built) {
         record_attempt(&args, &inputs, reason).await;

@@ -1,23 +1,23 @@
 use clap::Args;
 use jiff::Timestamp;
 use kmod_compat::{Arch, CompatMatrix, ZfsLine, ZfsVersion};
-use kmod_query::Stream;
+use kmod_query::{QueryError, Stream};
 use miette::{IntoDiagnostic as _, Result};
 
 use super::args::inputs::InputsSource;
 use super::args::source::this_arch;
 use super::args::trust::TrustArgs;
-use super::args::upstream;
+use super::args::upstream::{self, UpstreamArgs};
 use super::{CommandContext, CommandOutcome, UsageError};
 use crate::io::published_images::PublishedImages;
 use crate::io::reconcile::{self, Planner, ReleaseChoice};
-use crate::io::{environment, progress};
+use crate::io::{environment, progress, resolve};
 use crate::model::config::PublisherConfig;
 use crate::model::image::ImageLocation;
-use crate::model::plan::{BuildDecision, Plan, PlannedTarget};
+use crate::model::inputs::{InputsPolicy, InputsUse, inputs_are_acceptable};
+use crate::model::plan::{BuildDecision, NotBuilt, Plan, PlannedTarget};
 use crate::model::reconcile::{Source, assign_channels};
 use crate::model::tags::Channel;
-use crate::output::StandardOutput;
 
 /// Show which images should exist, what is missing, and why
 ///
@@ -48,8 +48,9 @@ pub struct PlanArgs {
     #[arg(long, value_delimiter = ',', value_name = "LINES", conflicts_with = "zfs")]
     lines: Vec<ZfsLine>,
 
-    /// Plan to build exactly these inputs and nothing else, and ask nothing upstream: a file, an image, or `-` for
-    /// standard input
+    /// Plan to build exactly these inputs and nothing else: a file, an image, or `-` for standard input. Upstream is asked
+    /// only about a release without a row. Inputs that the compatibility matrix and the builder images do not allow are
+    /// planned for a branch only
     #[arg(
         long,
         alias = "lock",
@@ -128,18 +129,13 @@ impl PlanArgs {
 pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutcome> {
     let CommandContext { upstream, config, output, .. } = context;
     if let Some(inputs) = args.inputs() {
-        return plan_inputs(&inputs.parse().into_diagnostic()?, args.trust_inputs, output).await;
+        return plan_inputs(&inputs.parse().into_diagnostic()?, args.trust_inputs, context).await;
     }
-    let (packages, cache) = (upstream.kernel_packages()?, upstream.cache()?);
-    let (keys, upstream) = (upstream.openzfs_keys(config)?, upstream.connect()?);
-    let mut matrix = config.matrix()?;
+    let (policy, cache) = (upstream.inputs_policy(config)?, upstream.cache()?);
+    let upstream = upstream.connect()?;
     let now = Timestamp::now();
     let (sources, arches) = (args.sources(config)?, args.arches(config));
-    let channel = environment::promotion_channel().map(|channel| channel.parse::<Channel>());
-    let channel = channel.transpose().into_diagnostic()?;
-    if let Some(channel) = &channel {
-        config.check_channel(channel).map_err(|unknown| UsageError::of(&unknown))?;
-    }
+    let channel = requested_channel(config)?;
     let published = match args.repository.as_ref().or(config.repository.as_ref()) {
         Some(store) => {
             let trust = args.trust.policy_or_unverified(config).await?;
@@ -148,20 +144,18 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
         None => None,
     };
     let (mut sources, unresolved) = reconcile::observe_sources(&upstream, &sources, &arches).await;
-    let choice = args.release_choice(config, &matrix);
+    let choice = args.release_choice(config, &policy.matrix);
     let only_own_tags = matches!(choice, ReleaseChoice::Exactly(_));
     assign_channels(&mut sources, channel.as_ref(), only_own_tags);
     let planner = Planner {
         upstream: &upstream,
-        keys: &keys,
         cache: &cache,
         published: published.as_ref(),
         channel: channel.unwrap_or(Channel::Stream(Stream::Stable)),
         now,
         force: args.force,
-        packages: &packages,
     };
-    let plan = planner.plan(&sources, &choice, &mut matrix, unresolved).await?;
+    let plan = planner.plan(&sources, &choice, policy, unresolved).await?;
     upstream::report_usage(&upstream);
     if let Some(published) = &published {
         let usage = published.stats();
@@ -178,18 +172,53 @@ pub async fn run(args: PlanArgs, context: &CommandContext) -> Result<CommandOutc
     ))
 }
 
-/// Plans the one target whose inputs are given.
+fn requested_channel(config: &PublisherConfig) -> Result<Option<Channel>> {
+    let channel = environment::promotion_channel().map(|channel| channel.parse::<Channel>());
+    let channel = channel.transpose().into_diagnostic()?;
+    if let Some(channel) = &channel {
+        config.check_channel(channel).map_err(|unknown| UsageError::of(&unknown))?;
+    }
+    Ok(channel)
+}
+
+/// Plans the one target whose inputs are given. Inputs that are not acceptable are built on a branch only.
 async fn plan_inputs(
     source: &InputsSource,
     trust_inputs: bool,
-    output: &StandardOutput,
+    context: &CommandContext,
 ) -> Result<CommandOutcome> {
+    let CommandContext { upstream, config, output, .. } = context;
     source.origin(trust_inputs)?;
     let inputs = source.read().await?;
+    let mut policy = upstream.inputs_policy(config)?;
+    if inputs.declared.is_some() && policy.matrix.wants_declaration(inputs.zfs) {
+        declare(inputs.zfs, &mut policy, upstream).await?;
+    }
+    let is_of_branch = requested_channel(config)?.is_some_and(|channel| channel.is_of_branch());
     let (target, reason) = (inputs.target(), "requested with --inputs".to_owned());
-    let decision = BuildDecision::Build { inputs: Box::new(inputs), reason };
+    let acceptable = inputs_are_acceptable(&inputs, &policy, InputsUse::Lock);
+    let inputs = Box::new(inputs);
+    let decision = match acceptable {
+        Ok(()) => BuildDecision::Build { inputs, reason },
+        Err(unacceptable) if is_of_branch => {
+            BuildDecision::Build { inputs, reason: format!("{reason}, for this branch only: {unacceptable}") }
+        }
+        Err(unacceptable) => BuildDecision::NotBuilt(NotBuilt::unacceptable(&unacceptable)),
+    };
     // An older target must not move a channel.
     let planned = PlannedTarget { target, sources: Vec::new(), channels: Some(Vec::new()), decision };
     output.show(&Plan::new(vec![planned], Vec::new(), Vec::new()))?;
     Ok(CommandOutcome::Done)
+}
+
+/// What inputs say about a release without a row is believed only if upstream still says it.
+async fn declare(zfs: ZfsVersion, policy: &mut InputsPolicy, addresses: &UpstreamArgs) -> Result<()> {
+    let (upstream, cache) = (addresses.connect()?, addresses.cache()?);
+    let release = match upstream.openzfs.fetch_version(zfs).await {
+        Err(QueryError::NotFound { .. } | QueryError::NoRelease { .. }) => return Ok(()),
+        release => release?,
+    };
+    let InputsPolicy { release_keys, matrix, .. } = policy;
+    resolve::declare(&upstream, release_keys, matrix, &release, &cache).await?;
+    Ok(())
 }

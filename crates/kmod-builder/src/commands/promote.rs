@@ -22,7 +22,10 @@ use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::verify::TrustPolicy;
 use crate::model::image::{DigestRef, ImageLocation, ImageRef, Tag, TagOrDigest};
-use crate::model::promote::{Promotion, PromotionChannel, PromotionChecks, PromotionOverrides};
+use crate::model::inputs::InputsPolicy;
+use crate::model::promote::{
+    Promotion, PromotionChannel, PromotionChecks, PromotionOverrides, PromotionRules,
+};
 use crate::model::tags::{Channel, LineChannel, ParseChannelError};
 use crate::output::StandardOutput;
 
@@ -154,8 +157,9 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Promoting {}", args.image));
     let access = if args.dry_run { Access::Pull } else { Access::Push };
     let registry = RegistryWriter::open(&registry::connect(), repository, access).await?;
-    let (checks, history) =
-        examine(&registry, &args.image, &trust, now, context.upstream.allow_unsigned_headers).await?;
+    let policy = context.upstream.inputs_policy(config)?;
+    let is_for_users = !args.names()?.is_of_branch();
+    let (checks, history) = examine(&registry, &args.image, &trust, now, &policy, is_for_users).await?;
     let of = match &args.channel {
         ChannelChoice::Of(of) => Some(of.clone()),
         ChannelChoice::None => None,
@@ -191,9 +195,9 @@ pub async fn run(args: PromoteArgs, context: &CommandContext) -> Result<CommandO
         return conclude(&report.end(PromotionOutcome::Planned(plan)), &context.output);
     }
     let image = &promotion.proven().image().digest;
+    let is_stated = history.is_promoted || history.is_promoted_on_branch && !is_for_users;
     // The statement comes first: a tag never points to an image without it.
-    if let Some(statements) = statements.as_ref().filter(|_| !history.is_promoted && !plan.updates.is_empty())
-    {
+    if let Some(statements) = statements.as_ref().filter(|_| !is_stated && !plan.updates.is_empty()) {
         let tags: Vec<Tag> = plan.updates.iter().map(|update| update.tag.clone()).collect();
         let predicate = lifecycle::promotion(&tags, now);
         statements.attach_to_image(image, EvidenceKind::Promotion, &predicate, now).await?;
@@ -221,7 +225,8 @@ async fn examine(
     image: &DigestRef,
     trust: &TrustPolicy,
     now: Timestamp,
-    allow_unsigned: bool,
+    policy: &InputsPolicy,
+    is_for_users: bool,
 ) -> Result<(PromotionChecks, ImageHistory)> {
     let images = ImageStore::Registry(registry.clone());
     let name = ImageRef {
@@ -234,7 +239,10 @@ async fn examine(
     let history =
         history.map_err(|reason| miette::miette!("cannot read the history of {image}: {reason}"))?;
     let repository = registry.repository().to_string();
-    Ok((PromotionChecks::new(&repository, &inspection, &evidence, trust, now, allow_unsigned), history))
+    let missing_boot_tests = &evidence::missing_boot_tests(registry, &inspection, &history, trust, now).await;
+    let rules =
+        PromotionRules { policy, was_promoted: history.is_promoted, is_for_users, missing_boot_tests };
+    Ok((PromotionChecks::new(&repository, &inspection, &evidence, trust, now, rules), history))
 }
 
 /// Run and commit in GitHub Actions, else time and digest.

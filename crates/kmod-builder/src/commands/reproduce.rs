@@ -77,7 +77,7 @@ async fn reproduce(args: &ReproduceArgs, context: &CommandContext) -> Result<Rep
     }
     let options = ImageBuildOptions {
         repository: image_build::repository(Some(&args.image.store)).await?,
-        ..args.building.options(Reuse::Nothing, upstream, config.matrix()?, origin)?
+        ..args.building.options(Reuse::Nothing, upstream, upstream.inputs_policy(config)?, origin)?
     };
     let composed = image_build::build(&inputs, &options).await?;
     let comparison = image_diff::compare(&image, &composed.built.pinned(), Depth::Files).await?;

@@ -9,6 +9,7 @@ use crate::io::{evidence, inspect};
 use crate::model::Target;
 use crate::model::evidence::verify::{self as evidence_checks, TrustPolicy};
 use crate::model::image::{DigestRef, ImageRef, TagOrDigest};
+use crate::model::inputs::{InputsPolicy, InputsUse};
 use crate::model::verify::{self, CheckResult, Inspection, VerificationReport};
 
 /// Check that an image holds the right RPMs, and that they will load
@@ -25,7 +26,7 @@ Examples:
   zfs-kmods verify oci:./images:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64
   zfs-kmods verify docker://ghcr.io/OWNER/zfs-kmods:zfs-2.4.3_kernel-6.17.8-300.fc43.x86_64
   zfs-kmods verify docker://ghcr.io/OWNER/zfs-kmods:TAG --public-key cosign.pub
-  zfs-kmods verify docker://ghcr.io/OWNER/zfs-kmods:TAG --identity-repo OWNER/zfs-kmods --identity-ref refs/heads/main")]
+  zfs-kmods verify docker://ghcr.io/OWNER/zfs-kmods:TAG --identity-repo OWNER/zfs-kmods")]
 pub struct VerifyArgs {
     /// Image: oci:DIR[:TAG|@DIGEST] or docker://host/name[:TAG|@DIGEST]; DIR alone means its only image
     image: ImageRef,
@@ -54,7 +55,8 @@ pub async fn run(args: VerifyArgs, context: &CommandContext) -> Result<CommandOu
     let trust = args.trust.policy_for(&args.image.store, &context.config).await?;
     let images = ImageStore::open(&args.image.store).await?;
     let inspection = inspect::inspect(&images, &args.image).await?;
-    let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref()).await?;
+    let policy = context.upstream.inputs_policy(&context.config)?;
+    let answers = evidence_of(&images, &inspection, args.evidence, trust.as_ref(), &policy).await?;
     let report = verify::verify(&inspection, None).and(answers);
     let is_authenticated = trust.is_some() && matches!(args.evidence, None | Some(EvidenceLevel::Required));
     let report = if is_authenticated { report.authenticated() } else { report };
@@ -67,6 +69,7 @@ async fn evidence_of(
     inspection: &Inspection,
     level: Option<EvidenceLevel>,
     trust: Option<&TrustPolicy>,
+    policy: &InputsPolicy,
 ) -> Result<Vec<CheckResult>> {
     let ImageStore::Registry(registry) = images else {
         return match level {
@@ -92,7 +95,17 @@ async fn evidence_of(
         (EvidenceLevel::Required, Some(trust)) => {
             let stored_evidence = evidence::stored_evidence(registry, &inspection.image.digest).await;
             let image = evidence_checks::ImageFacts::of(&registry.repository().to_string(), inspection);
-            Ok(evidence_checks::verify_evidence(&image, &stored_evidence, trust, Timestamp::now()))
+            let inputs = evidence_checks::check_inputs(
+                &image.digest,
+                &stored_evidence,
+                trust,
+                policy,
+                InputsUse::Published,
+            );
+            let mut checks =
+                evidence_checks::verify_evidence(&image, &stored_evidence, trust, Timestamp::now());
+            checks.push(inputs);
+            Ok(checks)
         }
         (EvidenceLevel::Required, None) => Err(miette::miette!(
             help = "name a key with --public-key, or a repository on GitHub with --identity-repo, or either in zfs-kmods.toml",

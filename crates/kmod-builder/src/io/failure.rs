@@ -19,7 +19,7 @@ use crate::io::resolve::ResolveError;
 use crate::io::statements::StatementsError;
 use crate::io::store::StoreError;
 use crate::model::ci_report::{Failure, FindingKind};
-use crate::model::inputs::PartialInputsError;
+use crate::model::inputs::{PartialInputsError, UnacceptableInputs};
 
 pub fn failure(report: &Report) -> Failure {
     let causes: Vec<_> = report.chain().map(ToString::to_string).collect();
@@ -72,6 +72,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<FindingKind> {
         FindingKind::Build
     } else if matches!(error.downcast_ref(), Some(DownloadError::OtherContent { .. }))
         || error.is::<PartialInputsError>()
+        || error.is::<UnacceptableInputs>()
     {
         FindingKind::UnverifiedRelease
     } else if error.is::<ResolveError>() || error.is::<KernelRpmError>() {

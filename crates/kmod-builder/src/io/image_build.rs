@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use kmod_compat::{CompatMatrix, Verdict};
+use kmod_compat::Verdict;
 use miette::{Context as _, IntoDiagnostic as _, Result};
 
 use super::compose::{self, ComposedImage};
@@ -14,12 +14,11 @@ use crate::io::progress::{ProgressOutput, ProgressSection};
 use crate::io::registry::{self, Access, Registry};
 use crate::io::workspace::Workspace;
 use crate::io::{download, tarball};
-use crate::model::builder_policy::{BuilderPolicy, InputsOrigin};
+use crate::model::builder_policy::InputsOrigin;
 use crate::model::containerfile::{self, KMOD_STAGE, USERLAND_STAGE};
 use crate::model::image::ImageLocation;
-use crate::model::inputs::BuildInputs;
+use crate::model::inputs::{BuildInputs, InputsPolicy, InputsUse, inputs_are_acceptable};
 use crate::model::podman::Isolation;
-use crate::model::rpm_signature::KernelPackagePolicy;
 
 #[derive(Clone, Debug)]
 pub struct ImageBuildOptions {
@@ -33,11 +32,8 @@ pub struct ImageBuildOptions {
     /// Downloads, logs and compiled objects.
     pub cache: PathBuf,
     pub isolation: Isolation,
-    pub builders: BuilderPolicy,
     pub origin: InputsOrigin,
-    pub packages: KernelPackagePolicy,
-    /// Says whether the release may be built for the kernel.
-    pub matrix: CompatMatrix,
+    pub policy: InputsPolicy,
     /// That may have a package which upstream deleted.
     pub repository: Option<Registry>,
 }
@@ -49,12 +45,21 @@ pub struct ImageBuildResult {
     _workspace: Workspace,
 }
 
+impl ImageBuildOptions {
+    pub fn check(&self, inputs: &BuildInputs) -> Result<()> {
+        let purpose = match self.origin {
+            InputsOrigin::Verified => InputsUse::VerifiedBuild,
+            InputsOrigin::Local | InputsOrigin::Unverified => InputsUse::Build,
+        };
+        inputs_are_acceptable(inputs, &self.policy, purpose)
+            .map_err(miette::Report::from)
+            .wrap_err("nothing is built from these inputs")
+    }
+}
+
 /// Downloads the pinned files, renders, runs podman and composes the image.
 pub async fn build(inputs: &BuildInputs, options: &ImageBuildOptions) -> Result<ImageBuildResult> {
-    containerfile::check_template(inputs)?;
-    if options.origin != InputsOrigin::Verified {
-        options.builders.check(&inputs.builder_image)?;
-    }
+    options.check(inputs)?;
     let output = ProgressOutput::detect();
     let workspace = Workspace::new(&options.work_directory)
         .into_diagnostic()
@@ -108,10 +113,10 @@ async fn prepare(
         fetched.wrap_err_with(|| lost(&format!("{}.tar.gz", inputs.zfs.tag())))
     };
     let headers = async {
-        let fetched = kernel_rpm::fetch(request, package, &options.packages, section).await;
+        let fetched = kernel_rpm::fetch(request, package, &options.policy.packages, section).await;
         let fetched = match (fetched, &options.repository) {
             (Err(KernelRpmError::Download(error)), Some(repository)) if error.is_gone() => {
-                kernel_rpm::fetch_kept(request, package, &options.packages, repository)
+                kernel_rpm::fetch_kept(request, package, &options.policy.packages, repository)
                     .await?
                     .ok_or(KernelRpmError::Download(error))
             }
@@ -134,7 +139,7 @@ async fn prepare(
         std::fs::copy(package, &in_context).into_diagnostic()?;
     }
     let meta = tarball::meta(&tarball, inputs.zfs)?;
-    let mut matrix = options.matrix.clone();
+    let mut matrix = options.policy.matrix.clone();
     if let Some(declared) = inputs.declared_release() {
         matrix.declare(Ok(declared));
     }

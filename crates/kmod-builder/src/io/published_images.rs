@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use kmod_compat::{CompatMatrix, KernelRelease};
+use kmod_compat::KernelRelease;
 use kmod_query::error_chain;
 
 use super::registry::{self, Access, ContentCache, Registries, Registry, RequestStats};
@@ -14,7 +14,9 @@ use super::{evidence, inspect};
 use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::verify::{TrustPolicy, proven_inputs};
 use crate::model::image::{ImageLocation, ParseImageRefError, Tag, TagOrDigest};
-use crate::model::inputs::{BuildInputs, KernelDevel, PartialInputs};
+use crate::model::inputs::{
+    BuildInputs, InputsPolicy, InputsUse, KernelDevel, PartialInputs, inputs_are_acceptable,
+};
 use crate::model::promote::TaggedImage;
 use crate::model::reconcile::{
     BootTestFact, DesiredState, EvidenceTrust, FailedAttempt, Observation, ObservedImage, ObservedState,
@@ -46,7 +48,9 @@ struct Read {
 #[derive(Clone, Copy)]
 struct Known<'a> {
     inputs: Option<&'a PartialInputs>,
-    matrix: &'a CompatMatrix,
+    policy: &'a InputsPolicy,
+    /// Whether the images are for users.
+    is_for_users: bool,
 }
 
 impl PublishedImages {
@@ -81,8 +85,10 @@ impl PublishedImages {
         desired: &DesiredState,
         known: &BTreeMap<Target, PartialInputs>,
         channel: &Channel,
-        matrix: &CompatMatrix,
+        policy: &InputsPolicy,
     ) -> ObservedState {
+        let matrix = &policy.matrix;
+        let is_for_users = !channel.is_of_branch();
         let tags = match self.registry.tags().await {
             Ok(tags) => tags.into_iter().collect::<BTreeSet<_>>(),
             Err(error) => {
@@ -104,7 +110,7 @@ impl PublishedImages {
             desired.targets.iter().map(|desired| desired.target.clone()).chain(recalled).collect();
         let targets: BTreeMap<Target, Observation<ObservedTarget>> = stream::iter(targets)
             .map(async |target| {
-                let known = Known { inputs: known.get(&target), matrix };
+                let known = Known { inputs: known.get(&target), policy, is_for_users };
                 let observed = self.target(&target, known, channel, &tags).await;
                 (target, observed)
             })
@@ -164,11 +170,13 @@ impl PublishedImages {
         tags: &BTreeSet<Tag>,
     ) -> Observation<ObservedTarget> {
         let tag = |tag: Result<Tag, ParseImageRefError>| tag.map_err(|error| error.to_string());
-        let own = self.image(&tag(channel.image_tag(target))?, known).await?;
+        let own = self.image(&tag(channel.image_tag(target))?, known, false).await?;
         let is_done = own.as_ref().is_some_and(ObservedImage::is_proven);
         let candidate = tag(channel.candidate_tag(target))?;
-        let candidate =
-            if is_done || !tags.contains(&candidate) { None } else { self.image(&candidate, known).await? };
+        let candidate = match is_done || !tags.contains(&candidate) {
+            true => None,
+            false => self.image(&candidate, known, true).await?,
+        };
         let failed_builds = match known.inputs {
             Some(known) if !is_done && candidate.is_none() => self.failed_builds(&known.identity()).await?,
             _ => Vec::new(),
@@ -176,25 +184,50 @@ impl PublishedImages {
         Ok(ObservedTarget { own, candidate, failed_builds })
     }
 
-    async fn image(&self, tag: &Tag, known: Known<'_>) -> Observation<Option<ObservedImage>> {
+    async fn image(
+        &self,
+        tag: &Tag,
+        known: Known<'_>,
+        is_candidate: bool,
+    ) -> Observation<Option<ObservedImage>> {
         let Some(digest) = self.resolve(tag).await? else { return Ok(None) };
         let Read { trust, inputs, history } = self.read(&digest).await?;
         let inputs = inputs.as_ref();
+        let missing = match inputs {
+            Some(inputs) => self.missing_boot_tests(&digest, &inputs.digest(), &history).await?,
+            None => Vec::new(),
+        };
+        let missing =
+            missing.into_iter().map(|test| BootTestFact { finished: test.at, failure: Some(test.reason) });
         let is_current = |inputs: &BuildInputs| known.inputs.is_some_and(|known| inputs.is_build_of(known));
-        let is_faulty = |inputs: &BuildInputs| known.matrix.faulty_recipe(inputs.template.as_str()).is_some();
+        let is_first = known.is_for_users && !history.is_promoted && is_candidate;
+        let purpose = if is_first { InputsUse::FirstPromotion } else { InputsUse::Published };
+        let fault = |inputs: &BuildInputs| inputs_are_acceptable(inputs, known.policy, purpose).err();
         let boot_tests = history.boot_tests.into_iter();
         Ok(Some(ObservedImage {
             digest,
             evidence: trust,
             is_current: inputs.is_some_and(is_current),
-            is_faulty: inputs.is_some_and(is_faulty),
+            unacceptable: inputs.and_then(fault).map(|fault| fault.to_string()),
             boot_tests: boot_tests
                 .map(|test| BootTestFact { finished: test.finished, failure: test.failure })
+                .chain(missing)
                 .collect(),
             is_promoted: history.is_promoted,
             withdrawn: history.withdrawn.map(|withdrawal| withdrawal.reason),
             noted: history.rollbacks.into_keys().collect(),
         }))
+    }
+
+    /// Failed boot tests that are stated about the inputs only.
+    async fn missing_boot_tests(
+        &self,
+        image: &Digest,
+        inputs: &Digest,
+        history: &ImageHistory,
+    ) -> Observation<Vec<FailedAttempt>> {
+        let evidence = evidence::stored_statements(&self.registry, inputs).await;
+        lifecycle::missing_boot_tests(inputs, image, &evidence, history, &self.trust, self.now)
     }
 
     async fn read(&self, digest: &Digest) -> Observation<Read> {

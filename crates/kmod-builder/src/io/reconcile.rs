@@ -5,18 +5,20 @@ use std::path::Path;
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use kmod_compat::{Arch, CompatMatrix, KernelRelease, ReleaseKeys, ZfsLine, ZfsVersion};
+use kmod_compat::{Arch, CompatMatrix, KernelRelease, ZfsLine, ZfsVersion};
 use kmod_query::{QueryError, Upstream, ZfsRelease, error_chain};
 
 use super::published_images::PublishedImages;
 use super::resolve::{self, ResolveError};
-use crate::model::inputs::{BuildInputs, Declaration, PartialInputs, PartialInputsError};
+use crate::model::inputs::{
+    BuildInputs, Declaration, InputsPolicy, InputsUse, PartialInputs, PartialInputsError,
+    inputs_are_acceptable,
+};
 use crate::model::plan::{NotBuilt, Plan, UnresolvedSource};
 use crate::model::reconcile::{
     DesiredState, DesiredTarget, FollowedSource, MissingInput, ObservedState, ReconcileOptions,
     ReconcilePlan, Source, SourceOrigin, SourceState, reconcile,
 };
-use crate::model::rpm_signature::KernelPackagePolicy;
 use crate::model::tags::Channel;
 use crate::model::{Compression, Target};
 
@@ -30,9 +32,7 @@ pub enum ReleaseChoice {
 
 pub struct Planner<'a> {
     pub upstream: &'a Upstream,
-    pub keys: &'a ReleaseKeys,
     pub cache: &'a Path,
-    pub packages: &'a KernelPackagePolicy,
     pub published: Option<&'a PublishedImages>,
     /// That names the images' own tags.
     pub channel: Channel,
@@ -90,20 +90,20 @@ pub async fn observe_sources(
 }
 
 impl Planner<'_> {
-    /// `matrix` gets the rows of declared releases.
+    /// The matrix of the policy gets the rows of declared releases.
     pub async fn plan(
         &self,
         sources: &[FollowedSource],
         choice: &ReleaseChoice,
-        matrix: &mut CompatMatrix,
+        mut policy: InputsPolicy,
         unresolved: Vec<UnresolvedSource>,
     ) -> Result<Plan, QueryError> {
         let lines = match choice {
             ReleaseChoice::Exactly(version) => vec![version.line()],
             ReleaseChoice::Lines(lines) => lines.clone(),
         };
-        let mut releases = self.releases(choice, matrix).await?;
-        let matrix = &*matrix;
+        let mut releases = self.releases(choice, &mut policy).await?;
+        let (policy, matrix) = (&policy, &policy.matrix);
         // A tag is pushed before its release is published: such a version is left out, and the next one is chosen.
         let desired = loop {
             let verdict = |zfs, kernel: &KernelRelease| match releases.unknown.get(&zfs) {
@@ -120,19 +120,19 @@ impl Planner<'_> {
         let usable: BTreeMap<Target, PartialInputs> = usable.collect();
         let verdict = |zfs, kernel: &KernelRelease| matrix.verdict(zfs, kernel);
         let observed = match self.published {
-            Some(published) => published.observe(&desired, &usable, &self.channel, matrix).await,
+            Some(published) => published.observe(&desired, &usable, &self.channel, policy).await,
             None => ObservedState::nothing_published(&desired),
         };
         let options = ReconcileOptions { now: self.now, force: self.force };
         let mut reconciled = reconcile(&desired, &observed, verdict, options);
-        let inputs = self.build_inputs(&mut reconciled, &known).await;
+        let inputs = self.build_inputs(&mut reconciled, &known, policy).await;
         Ok(Plan::of_reconciliation(&desired, reconciled, inputs, unresolved))
     }
 
     async fn releases(
         &self,
         choice: &ReleaseChoice,
-        matrix: &mut CompatMatrix,
+        policy: &mut InputsPolicy,
     ) -> Result<Releases, QueryError> {
         let mut releases = Releases {
             versions: Vec::new(),
@@ -154,13 +154,13 @@ impl Planner<'_> {
         let mut complete = BTreeSet::new();
         for version in versions {
             // The newest come first: releases older than one with a row are not asked about.
-            let is_new = !complete.contains(&version.line()) && matrix.wants_declaration(version);
+            let is_new = !complete.contains(&version.line()) && policy.matrix.wants_declaration(version);
             if !is_new {
                 complete.insert(version.line());
                 releases.versions.push(version);
                 continue;
             }
-            match self.declare(version, &mut releases, matrix).await {
+            match self.declare(version, &mut releases, policy).await {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => drop(releases.unknown.insert(version, sentence(&error))),
@@ -175,13 +175,14 @@ impl Planner<'_> {
         &self,
         version: ZfsVersion,
         releases: &mut Releases,
-        matrix: &mut CompatMatrix,
+        policy: &mut InputsPolicy,
     ) -> Result<bool, ResolveError> {
         if !self.find(version, releases).await? {
             return Ok(false);
         }
         let release = &releases.found[&version];
-        let declaration = resolve::declare(self.upstream, self.keys, matrix, release, self.cache).await?;
+        let InputsPolicy { release_keys, matrix, .. } = policy;
+        let declaration = resolve::declare(self.upstream, release_keys, matrix, release, self.cache).await?;
         releases.declarations.extend(declaration.map(|declaration| (version, declaration)));
         Ok(true)
     }
@@ -215,6 +216,7 @@ impl Planner<'_> {
         &self,
         reconciled: &mut ReconcilePlan,
         known: &BTreeMap<Target, Result<PartialInputs, PartialInputsError>>,
+        policy: &InputsPolicy,
     ) -> BTreeMap<Target, BuildInputs> {
         let built = reconciled.targets.iter().filter(|planned| planned.is_built());
         let built: Vec<Target> = built.map(|planned| planned.target.clone()).collect();
@@ -222,7 +224,7 @@ impl Planner<'_> {
             let known = known.get(&target)?.clone();
             Some(async move {
                 let inputs = match known {
-                    Ok(known) => Ok(self.resolve(known).await),
+                    Ok(known) => Ok(self.resolve(known, policy).await),
                     Err(error) => Err(error),
                 };
                 (target, inputs)
@@ -231,7 +233,12 @@ impl Planner<'_> {
         let mut inputs = BTreeMap::new();
         for (target, answer) in answers.await {
             match answer {
-                Ok(Ok(found)) => drop(inputs.insert(target, found)),
+                Ok(Ok(found)) => match inputs_are_acceptable(&found, policy, InputsUse::FirstPromotion) {
+                    Err(unacceptable) if !self.channel.is_of_branch() => {
+                        reconciled.reject(&target, &NotBuilt::unacceptable(&unacceptable));
+                    }
+                    Ok(()) | Err(_) => drop(inputs.insert(target, found)),
+                },
                 Ok(Err(error)) => match error.missing_input() {
                     Some(missing) => reconciled.wait(&target, missing, &sentence(&error)),
                     None if error.is_untrusted() => {
@@ -246,8 +253,12 @@ impl Planner<'_> {
     }
 
     /// A package that upstream deleted may be kept in the repository.
-    async fn resolve(&self, known: PartialInputs) -> Result<BuildInputs, ResolveError> {
-        let resolved = resolve::inputs(self.upstream, known.clone(), self.packages, self.cache).await;
+    async fn resolve(
+        &self,
+        known: PartialInputs,
+        policy: &InputsPolicy,
+    ) -> Result<BuildInputs, ResolveError> {
+        let resolved = resolve::inputs(self.upstream, known.clone(), &policy.packages, self.cache).await;
         let (Err(error), Some(published)) = (&resolved, self.published) else { return resolved };
         if error.missing_input() != Some(MissingInput::KernelDevel) {
             return resolved;

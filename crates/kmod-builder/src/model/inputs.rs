@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Compression, Digest, Target};
 
+mod acceptance;
 mod check;
 mod declaration;
 mod partial;
 
+pub use acceptance::{InputsFault, InputsPolicy, InputsUse, UnacceptableInputs, inputs_are_acceptable};
 pub use declaration::Declaration;
 pub use partial::{PartialInputs, PartialInputsError};
 

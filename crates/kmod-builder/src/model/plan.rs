@@ -8,7 +8,7 @@ use miette::Diagnostic as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs::{BuildInputs, PartialInputsError};
+use super::inputs::{BuildInputs, PartialInputsError, UnacceptableInputs};
 use super::reconcile::{Backoff, MissingInput};
 use super::{Digest, DocumentSchema, Target};
 
@@ -86,6 +86,8 @@ pub enum NotBuiltKind {
     Excluded,
     /// The matrix has no row for the release.
     UnverifiedRelease,
+    /// Inputs that were given may not be published for users.
+    UnacceptableInputs,
 }
 
 impl NotBuiltKind {
@@ -94,6 +96,7 @@ impl NotBuiltKind {
         match class {
             "excluded" => Self::Excluded,
             "unverified-release" | "unknown-release" => Self::UnverifiedRelease,
+            "unacceptable-inputs" => Self::UnacceptableInputs,
             _ => Self::Unsupported,
         }
     }
@@ -103,6 +106,7 @@ impl NotBuiltKind {
             Self::Unsupported => "unsupported",
             Self::Excluded => "excluded",
             Self::UnverifiedRelease => "unverified-release",
+            Self::UnacceptableInputs => "unacceptable-inputs",
         }
     }
 }
@@ -111,6 +115,14 @@ impl NotBuilt {
     /// Somebody must look before it is built.
     pub fn unverified(reason: &str) -> Self {
         Self { kind: NotBuiltKind::UnverifiedRelease, reason: reason.to_owned(), verdict: Value::Null }
+    }
+
+    pub fn unacceptable(inputs: &UnacceptableInputs) -> Self {
+        let help = inputs.help().map(|help| help.to_string()).unwrap_or_default();
+        let reason = format!(
+            "its inputs may not be published for users: {inputs}\nhelp: {help}; on a branch, they are built for the branch's own channel"
+        );
+        Self { kind: NotBuiltKind::UnacceptableInputs, reason, verdict: Value::Null }
     }
 
     /// The line has no release at all.

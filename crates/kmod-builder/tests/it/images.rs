@@ -26,6 +26,15 @@ pub(crate) fn inputs_for(kernel: &str) -> BuildInputs {
     BuildInputs::parse(&text).unwrap()
 }
 
+/// The row of the matrix for the release of [`inputs`], with the digest of their tarball.
+pub(crate) fn matrix_row(tarball: &Digest) -> String {
+    format!(
+        "[[release]]\nversion = \"2.4.3\"\nlinux_min = \"4.18\"\nlinux_max = \"7.0\"\nsha256 = \"{}\"\n\
+         source = \"https://example.org/META\"\n",
+        tarball.hex()
+    )
+}
+
 /// Every file below a directory, with what is in it.
 pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

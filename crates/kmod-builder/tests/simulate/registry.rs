@@ -109,7 +109,7 @@ impl Registry {
                 digest: digest.clone(),
                 evidence: EvidenceTrust::Trusted,
                 is_current: image.recipe == recipe,
-                is_faulty: false,
+                unacceptable: None,
                 boot_tests: image.boot_tests.clone(),
                 is_promoted: image.is_promoted,
                 withdrawn: image.withdrawn.clone(),

@@ -2,7 +2,6 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::Args;
-use kmod_compat::CompatMatrix;
 use miette::Result;
 
 use super::isolation::IsolationArgs;
@@ -10,6 +9,7 @@ use super::upstream::UpstreamArgs;
 use crate::io::image_build::ImageBuildOptions;
 use crate::io::podman::Reuse;
 use crate::model::builder_policy::InputsOrigin;
+use crate::model::inputs::InputsPolicy;
 
 /// How to build. None of it is an input: whatever is chosen here, the image is the same.
 #[derive(Clone, Debug, Args)]
@@ -44,7 +44,7 @@ impl ImageBuildArgs {
         &self,
         reuse: Reuse,
         upstream: &UpstreamArgs,
-        matrix: CompatMatrix,
+        policy: InputsPolicy,
         origin: InputsOrigin,
     ) -> Result<ImageBuildOptions> {
         let cache = upstream.cache()?;
@@ -56,10 +56,8 @@ impl ImageBuildArgs {
             reuse,
             cache,
             isolation: self.isolation.isolation(),
-            builders: upstream.builder_policy(),
             origin,
-            packages: upstream.kernel_packages()?,
-            matrix,
+            policy,
             repository: None,
         })
     }

@@ -11,6 +11,7 @@ use crate::io::registry::CredentialSources;
 use crate::io::{environment, progress};
 use crate::model::builder_policy::{AllowedBuilders, BuilderPolicy};
 use crate::model::config::PublisherConfig;
+use crate::model::inputs::InputsPolicy;
 use crate::model::rpm_signature::KernelPackagePolicy;
 
 /// Addresses of the servers that are asked. The defaults are the public ones.
@@ -136,6 +137,15 @@ impl UpstreamArgs {
     pub fn builder_policy(&self) -> BuilderPolicy {
         let named = self.allow_builder.iter().flat_map(|list| list.0.clone());
         BuilderPolicy::new(&self.endpoints().builder_image, named)
+    }
+
+    pub fn inputs_policy(&self, config: &PublisherConfig) -> Result<InputsPolicy> {
+        Ok(InputsPolicy {
+            matrix: config.matrix()?,
+            builders: self.builder_policy(),
+            packages: self.kernel_packages()?,
+            release_keys: self.openzfs_keys(config)?,
+        })
     }
 
     pub fn github_api(&self) -> String {

@@ -7,10 +7,11 @@ use crate::io::environment;
 use crate::io::evidence::signer::SignerSources;
 use crate::io::evidence::statement_publisher::StatementPublisher;
 use crate::io::progress;
-use crate::model::Digest;
-use crate::model::boot_test::BootTest;
-use crate::model::evidence::EvidenceKind;
-use crate::model::image::ImageLocation;
+use crate::model::boot_test::{BootTest, BootVerdict};
+use crate::model::evidence::{EvidenceKind, lifecycle};
+use crate::model::image::{ImageLocation, TagOrDigest};
+use crate::model::oci::Manifest;
+use crate::model::{Digest, compose};
 
 pub struct TestResultPublisher(StatementPublisher);
 
@@ -31,7 +32,21 @@ impl TestResultPublisher {
     /// Attaches failed results too; attaches nothing if no test ran. Returns the digests of the attached manifests.
     pub async fn attach(&self, test: &BootTest, finished: Timestamp) -> Result<Vec<Digest>> {
         let Some(result) = test.result(finished, environment::run_url()) else { return Ok(Vec::new()) };
-        let kind = EvidenceKind::BootTest;
-        self.0.attach_to_image(&test.image.digest, kind, &result.predicate(), finished).await
+        let (image, kind) = (&test.image.digest, EvidenceKind::BootTest);
+        let attached = self.0.attach_to_image(image, kind, &result.predicate(), finished).await?;
+        if let BootVerdict::Failed(failure) = &test.verdict
+            && let Some(inputs) = self.inputs_of(image).await?
+        {
+            let predicate = lifecycle::failed_boot_test(image, &failure.to_string(), finished);
+            self.0.attach_to_inputs(&inputs, EvidenceKind::FailedBuilds, &predicate, finished).await?;
+        }
+        Ok(attached)
+    }
+
+    /// The digest of the inputs. `None` for an image of another program.
+    async fn inputs_of(&self, image: &Digest) -> Result<Option<Digest>> {
+        let manifest = self.0.registry().manifest(&TagOrDigest::Digest(image.clone())).await?;
+        let manifest = manifest.and_then(|manifest| Manifest::parse(&manifest.bytes).ok());
+        Ok(manifest.and_then(|manifest| manifest.annotations.get(compose::INPUTS)?.parse().ok()))
     }
 }

@@ -8,5 +8,6 @@ pub mod signer;
 pub mod statement_publisher;
 
 pub use read::{
-    bundles, simple_signatures, stored_bundles, stored_evidence, stored_statements, summaries, write_bundles,
+    bundles, missing_boot_tests, simple_signatures, stored_bundles, stored_evidence, stored_statements,
+    summaries, write_bundles,
 };

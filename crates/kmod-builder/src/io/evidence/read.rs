@@ -2,16 +2,20 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use kmod_query::error_chain;
 use kmod_query::registry::RegistryErrorKind;
 
 use crate::io::registry::{Referrers, Registry};
-use crate::model::Digest;
+use crate::model::evidence::lifecycle::{self, ImageHistory};
 use crate::model::evidence::simple_signing::{self, SimpleSignature};
-use crate::model::evidence::verify::{Lookup, StoredBundle, StoredEvidence};
+use crate::model::evidence::verify::{Lookup, StoredBundle, StoredEvidence, TrustPolicy};
 use crate::model::evidence::{artifact, summary};
 use crate::model::image::TagOrDigest;
 use crate::model::manifest::RawManifest;
+use crate::model::reconcile::FailedAttempt;
+use crate::model::verify::Inspection;
+use crate::model::{Digest, compose};
 
 /// Bytes. The SBOM of a thousand packages has about 500 KB.
 const LARGEST_BUNDLE: u64 = 16 << 20;
@@ -39,6 +43,23 @@ pub async fn stored_statements(registry: &Registry, subject: &Digest) -> StoredE
 pub async fn stored_bundles(registry: &Registry, image: &Digest) -> Lookup<Vec<StoredBundle>> {
     let referrers = registry.referrers(image).await.map_err(|error| error_chain(&error))?;
     bundles(registry, &referrers).await
+}
+
+/// Failed boot tests of the image that are stated about its inputs only.
+pub async fn missing_boot_tests(
+    registry: &Registry,
+    inspection: &Inspection,
+    history: &ImageHistory,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Lookup<Vec<FailedAttempt>> {
+    let image = &inspection.image.digest;
+    let annotations = &inspection.manifest.as_ref().map_err(Clone::clone)?.annotations;
+    let Some(inputs) = annotations.get(compose::INPUTS).and_then(|digest| digest.parse().ok()) else {
+        return Ok(Vec::new());
+    };
+    let evidence = stored_statements(registry, &inputs).await;
+    lifecycle::missing_boot_tests(&inputs, image, &evidence, history, trust, now)
 }
 
 /// Skips referrers of other kinds.

@@ -173,7 +173,9 @@ fn target_result(
         BuildDecision::UpToDate(_) => Vec::new(),
         BuildDecision::NotBuilt(not_built) => {
             let kind = match not_built.kind {
-                NotBuiltKind::UnverifiedRelease => FindingKind::UnverifiedRelease,
+                NotBuiltKind::UnverifiedRelease | NotBuiltKind::UnacceptableInputs => {
+                    FindingKind::UnverifiedRelease
+                }
                 NotBuiltKind::Unsupported | NotBuiltKind::Excluded => FindingKind::Unsupported,
             };
             vec![Finding::new(kind, &tag, &*not_built.reason)]

@@ -7,18 +7,21 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::EvidenceKind;
 use super::test_result::{self, ParsedTestResult};
 use super::verify::{Lookup, StoredEvidence, TrustPolicy, trusted_statements};
+use super::{EvidenceKind, ParsedStatement};
 use crate::model::image::Tag;
 use crate::model::reconcile::{FailedAttempt, RollbackNote};
+use crate::model::tags::TagClass;
 use crate::model::{Digest, Target};
 
 /// What trusted signers stated about an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageHistory {
     pub boot_tests: Vec<ParsedTestResult>,
+    /// For users.
     pub is_promoted: bool,
+    pub is_promoted_on_branch: bool,
     /// The newest statement decides.
     pub withdrawn: Option<Withdrawal>,
     /// The newest statement about a tag decides.
@@ -55,6 +58,9 @@ struct RollbackPredicate {
 #[serde(rename_all = "camelCase")]
 struct FailedBuildsPredicate {
     attempts: Vec<FailedAttempt>,
+    /// The image whose boot tests failed; `None` if no image was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<Digest>,
 }
 
 /// `tags` are those that the promotion set.
@@ -72,7 +78,13 @@ pub fn rollback(tag: &Tag, to: &Target, noted: bool, now: Timestamp) -> Value {
 }
 
 pub fn failed_builds(attempts: &[FailedAttempt]) -> Value {
-    value(&FailedBuildsPredicate { attempts: attempts.to_vec() })
+    value(&FailedBuildsPredicate { attempts: attempts.to_vec(), image: None })
+}
+
+/// Stated about the inputs of the image, so that it is known if the result at the image disappears.
+pub fn failed_boot_test(image: &Digest, failure: &str, now: Timestamp) -> Value {
+    let attempt = FailedAttempt { at: seconds(now), reason: failure.to_owned() };
+    value(&FailedBuildsPredicate { attempts: vec![attempt], image: Some(image.clone()) })
 }
 
 fn value(predicate: &impl Serialize) -> Value {
@@ -111,8 +123,16 @@ pub fn image_history(
             rollbacks.remove(&tag);
         }
     }
-    let is_promoted = !statements(EvidenceKind::Promotion)?.is_empty();
-    Ok(ImageHistory { boot_tests, is_promoted, withdrawn, rollbacks })
+    let promotions = statements(EvidenceKind::Promotion)?;
+    let is_promoted = promotions.iter().any(is_for_users);
+    let is_promoted_on_branch = promotions.iter().any(|stated| !is_for_users(stated));
+    Ok(ImageHistory { boot_tests, is_promoted, is_promoted_on_branch, withdrawn, rollbacks })
+}
+
+/// Whether a promotion set a tag that is not of a branch.
+pub(super) fn is_for_users(promotion: &ParsedStatement) -> bool {
+    let tags = promotion.predicate["tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    tags.map(TagClass::of).any(|class| class != TagClass::Branch)
 }
 
 /// The newest statement decides. Times in the future count as `now`.
@@ -137,14 +157,35 @@ pub fn failed_attempts(
 ) -> Lookup<Vec<FailedAttempt>> {
     let statements = trusted_statements(EvidenceKind::FailedBuilds, identity, evidence, trust)?;
     let all: Vec<FailedBuildsPredicate> = read(statements)?;
-    let mut attempts: Vec<FailedAttempt> = all.into_iter().flat_map(|stated| stated.attempts).collect();
+    let builds = all.into_iter().filter(|stated| stated.image.is_none());
+    let mut attempts: Vec<FailedAttempt> = builds.flat_map(|stated| stated.attempts).collect();
     attempts.sort_by(|one, other| (one.at, &one.reason).cmp(&(other.at, &other.reason)));
     attempts.dedup();
     Ok(attempts)
 }
 
-fn read<P: serde::de::DeserializeOwned>(statements: Vec<super::ParsedStatement>) -> Lookup<Vec<P>> {
-    let parse = |statement: super::ParsedStatement| {
+/// The failed boot tests of the image that are stated about its inputs, and are newer than all results at the image: their
+/// own results are missing. Times in the future count as `now`.
+pub fn missing_boot_tests(
+    inputs: &Digest,
+    image: &Digest,
+    evidence_of_inputs: &StoredEvidence,
+    history: &ImageHistory,
+    trust: &TrustPolicy,
+    now: Timestamp,
+) -> Lookup<Vec<FailedAttempt>> {
+    let statements = trusted_statements(EvidenceKind::FailedBuilds, inputs, evidence_of_inputs, trust)?;
+    let all: Vec<FailedBuildsPredicate> = read(statements)?;
+    let newest = history.boot_tests.iter().map(|test| test.finished).max();
+    let of_image = all.into_iter().filter(|stated| stated.image.as_ref() == Some(image));
+    let attempts = of_image
+        .flat_map(|stated| stated.attempts)
+        .map(|attempt| FailedAttempt { at: attempt.at.min(now), ..attempt });
+    Ok(attempts.filter(|attempt| newest.is_none_or(|newest| attempt.at > newest)).collect())
+}
+
+fn read<P: serde::de::DeserializeOwned>(statements: Vec<ParsedStatement>) -> Lookup<Vec<P>> {
+    let parse = |statement: ParsedStatement| {
         let kind = statement.predicate_type;
         serde_json::from_value(statement.predicate).map_err(|error| format!("{kind}: {error}"))
     };
@@ -223,12 +264,12 @@ mod tests {
             (EvidenceKind::BootTest, predicate)
         };
         let history = history(&[
-            (EvidenceKind::Promotion, promotion(&[], at("10T00"))),
+            (EvidenceKind::Promotion, promotion(&["stable".parse().unwrap()], at("10T00"))),
             tested("PASSED"),
             tested("FAILED"),
         ]);
         // The pass in the future counts for nothing.
-        assert!(history.is_promoted);
+        assert!(history.is_promoted && !history.is_promoted_on_branch);
         let tests: Vec<_> = history
             .boot_tests
             .iter()
@@ -250,6 +291,29 @@ mod tests {
         let found = failed_attempts(&Digest::of(b"image"), &evidence, &trust).unwrap();
         assert_eq!(found, [attempt("10T00"), attempt("11T00")]);
         assert_eq!(failed_attempts(&Digest::of(b"other"), &evidence, &trust), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_failed_boot_test_is_missed_until_a_newer_result_is_stored() {
+        let key = signing_key();
+        let (image, now) = (Digest::of(b"the tested image"), NOW.parse().unwrap());
+        let failed = |time| (EvidenceKind::FailedBuilds, failed_boot_test(&image, "scrub failed", at(time)));
+        let evidence = stored(&key, &[failed("10T00"), failed("11T00")]);
+        let missing = |results: &[&str], trust: &SigningKey, of: &Digest| {
+            let tests = results.iter().map(|time| ParsedTestResult { finished: at(time), failure: None });
+            let history = ImageHistory { boot_tests: tests.collect(), ..ImageHistory::default() };
+            let trust = TrustPolicy::key(trust.public().clone());
+            let subject = Digest::of(b"image");
+            missing_boot_tests(&subject, of, &evidence, &history, &trust, now).unwrap().len()
+        };
+        assert_eq!(missing(&[], &key, &image), 2);
+        assert_eq!(missing(&["10T00"], &key, &image), 1);
+        assert_eq!(missing(&["09T00", "12T00"], &key, &image), 0);
+        assert_eq!(missing(&[], &signing_key(), &image), 0, "of a stranger");
+        assert_eq!(missing(&[], &key, &Digest::of(b"other")), 0);
+        // They are no failed builds.
+        let trust = TrustPolicy::key(key.public().clone());
+        assert_eq!(failed_attempts(&Digest::of(b"image"), &evidence, &trust), Ok(vec![]));
     }
 
     #[test]

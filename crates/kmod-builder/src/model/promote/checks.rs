@@ -6,43 +6,60 @@ use serde::Serialize;
 use crate::model::Target;
 use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::verify::{
-    self as evidence_checks, ImageFacts, StoredEvidence, TrustPolicy, proven_inputs,
+    self as evidence_checks, ImageFacts, Lookup, StoredEvidence, TrustPolicy,
 };
 use crate::model::image::DigestRef;
+use crate::model::inputs::{InputsPolicy, InputsUse};
+use crate::model::reconcile::FailedAttempt;
 use crate::model::verify::{self, CheckResult, CheckStatus, Inspection, VerificationReport, VerifiedImage};
-
-const SIGNED_KERNEL_PACKAGE: (&str, &str) =
-    ("kernel-package-signed", "the kernel's package was signed by Fedora");
 
 #[derive(Clone, Debug)]
 pub struct PromotionChecks {
     contract: VerificationReport,
     evidence: Vec<(EvidenceKind, CheckResult)>,
+    inputs: CheckResult,
+    is_for_users: bool,
+}
+
+const NO_BOOT_TEST_MISSING: (&str, &str) = ("no-boot-test-missing", "no failed boot test is missing");
+
+/// What the inputs of a promoted image are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct PromotionRules<'a> {
+    pub policy: &'a InputsPolicy,
+    /// A trusted signer stated that the image was promoted for users.
+    pub was_promoted: bool,
+    /// A branch may have any inputs in its own channel.
+    pub is_for_users: bool,
+    /// [Stated](crate::model::evidence::lifecycle::missing_boot_tests) about the inputs only.
+    pub missing_boot_tests: &'a Lookup<Vec<FailedAttempt>>,
 }
 
 impl PromotionChecks {
     /// Checks the RPM contract and all evidence of trusted signers.
     ///
-    /// `repository` is the image's repository as signatures name it. No boot test may be newer than `now`. The provenance
-    /// must state that Fedora signed the kernel's package, unless `allow_unsigned`.
+    /// `repository` is the image's repository as signatures name it. No boot test may be newer than `now`.
     pub fn new(
         repository: &str,
         inspection: &Inspection,
         evidence: &StoredEvidence,
         trust: &TrustPolicy,
         now: Timestamp,
-        allow_unsigned: bool,
+        rules: PromotionRules<'_>,
     ) -> Self {
         let image = ImageFacts::of(repository, inspection);
+        let purpose = if rules.was_promoted { InputsUse::Published } else { InputsUse::FirstPromotion };
+        let digest = &inspection.image.digest;
         let mut checked = evidence_checks::verify_evidence_and_boot_test(&image, evidence, trust, now);
-        let inputs = proven_inputs(&inspection.image.digest, evidence, trust);
-        if !allow_unsigned && inputs.is_ok_and(|inputs| inputs.kernel_devel.is_unsigned()) {
-            let reason =
-                "the kernel's package was not signed by Fedora (--allow-unsigned-headers accepts that)";
-            let failed = CheckStatus::Failed(reason.to_owned());
-            checked.push((EvidenceKind::Provenance, CheckResult::new(SIGNED_KERNEL_PACKAGE, failed)));
+        let missing = CheckResult::new(NO_BOOT_TEST_MISSING, no_boot_test_missing(rules.missing_boot_tests));
+        // The newest result is the last check.
+        checked.insert(checked.len().saturating_sub(1), (EvidenceKind::BootTest, missing));
+        Self {
+            contract: verify::verify(inspection, None),
+            evidence: checked,
+            inputs: evidence_checks::check_inputs(digest, evidence, trust, rules.policy, purpose),
+            is_for_users: rules.is_for_users,
         }
-        Self { contract: verify::verify(inspection, None), evidence: checked }
     }
 
     pub const fn target(&self) -> Option<&Target> {
@@ -52,11 +69,16 @@ impl PromotionChecks {
     /// Each check, and whether it is required. The contract always is, and that the image is not withdrawn.
     pub fn checks(&self, required: &BTreeSet<EvidenceKind>) -> Vec<PromotionCheck> {
         let contract = self.contract.checks().iter().map(|answer| (answer, true));
-        let required = |kind: &EvidenceKind| *kind == EvidenceKind::Withdrawal || required.contains(kind);
-        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, required(kind)));
+        let is_required = |kind: &EvidenceKind| *kind == EvidenceKind::Withdrawal || required.contains(kind);
+        let evidence = self.evidence.iter().map(|(kind, answer)| (answer, is_required(kind)));
         let check =
             |(answer, required): (&CheckResult, bool)| PromotionCheck { answer: answer.clone(), required };
-        contract.chain(evidence).map(check).collect()
+        let inputs = (&self.inputs, self.requires_inputs(required));
+        contract.chain([inputs]).chain(evidence).map(check).collect()
+    }
+
+    fn requires_inputs(&self, required: &BTreeSet<EvidenceKind>) -> bool {
+        self.is_for_users && required.contains(&EvidenceKind::Provenance)
     }
 
     /// `None` unless every required check passed.
@@ -65,6 +87,9 @@ impl PromotionChecks {
             let mut answers = self.evidence.iter().filter(|(of, _)| of == kind).peekable();
             answers.peek().is_some() && answers.all(|(_, answer)| *answer.outcome() == CheckStatus::Passed)
         };
+        if self.requires_inputs(required) && *self.inputs.outcome() != CheckStatus::Passed {
+            return None;
+        }
         let verified = self.contract.clone().verified().ok()?;
         let waived = EvidenceKind::ALL.into_iter().filter(|kind| !required.contains(kind)).collect();
         required
@@ -72,6 +97,15 @@ impl PromotionChecks {
             .chain([&EvidenceKind::Withdrawal])
             .all(holds)
             .then_some(ProvenImage { verified, waived })
+    }
+}
+
+fn no_boot_test_missing(missing: &Lookup<Vec<FailedAttempt>>) -> CheckStatus {
+    match missing {
+        Ok(missing) => CheckStatus::of(missing.iter().map(|FailedAttempt { at, reason }| {
+            format!("the result of {at} is no longer stored, it was: {reason}; test the image again")
+        })),
+        Err(reason) => CheckStatus::Unknown(reason.clone()),
     }
 }
 

@@ -19,7 +19,7 @@ use super::reconcile::{ROLLBACK_CONFIRMATION, ROLLBACK_NOTE_AGE, RollbackNote};
 use super::tags::{Channel, LineChannel};
 use super::{Digest, Target};
 
-pub use checks::{PromotionCheck, PromotionChecks, ProvenImage};
+pub use checks::{PromotionCheck, PromotionChecks, PromotionRules, ProvenImage};
 pub use rejection::PromotionRejection;
 
 /// For `--replace` and `--allow-downgrade`.

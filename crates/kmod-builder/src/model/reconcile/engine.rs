@@ -112,7 +112,7 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
         if self.options.force {
             return Ok(Self::build_now("requested with --force".to_owned()));
         }
-        let usable = |image: &ObservedImage| !image.is_faulty && image.is_trusted();
+        let usable = |image: &ObservedImage| image.unacceptable.is_none() && image.is_trusted();
         if let Some(own) = observed.own.as_ref().filter(|own| usable(own) && own.is_proven()) {
             return self.test(own);
         }
@@ -128,11 +128,11 @@ impl<F: Fn(ZfsVersion, &KernelRelease) -> Verdict> Engine<'_, F> {
             }
             (None, None) => build(match (&observed.own, &observed.candidate) {
                 (None, None) => "the image does not exist yet".to_owned(),
-                (Some(own), _) if own.is_faulty => {
-                    format!("the recipe of {} is listed as faulty", own.digest)
-                }
-                (Some(image), _) | (None, Some(image)) => match &image.evidence {
-                    EvidenceTrust::Untrusted(why) => format!("{} has no valid evidence: {why}", image.digest),
+                (Some(image), _) | (None, Some(image)) => match (&image.evidence, &image.unacceptable) {
+                    (EvidenceTrust::Untrusted(why), _) => {
+                        format!("{} has no valid evidence: {why}", image.digest)
+                    }
+                    (_, Some(why)) => format!("{} is not used: {why}", image.digest),
                     _ => format!("{} was made from other inputs", image.digest),
                 },
             }),

@@ -59,8 +59,8 @@ pub struct ObservedImage {
     pub evidence: EvidenceTrust,
     /// Whether a build of today would have the same inputs, apart from the locations of packages and the builder image.
     pub is_current: bool,
-    /// The matrix lists its recipe as faulty.
-    pub is_faulty: bool,
+    /// Why its inputs may not be published for users, although its evidence is trusted: a sentence.
+    pub unacceptable: Option<String>,
     /// Results by trusted signers.
     pub boot_tests: Vec<BootTestFact>,
     /// Whether a trusted signer stated that it was promoted.

@@ -53,7 +53,7 @@ fn image(target: &Target) -> ObservedImage {
         digest: digest(target),
         evidence: EvidenceTrust::Trusted,
         is_current: true,
-        is_faulty: false,
+        unacceptable: None,
         boot_tests: Vec::new(),
         is_promoted: false,
         withdrawn: None,
@@ -297,7 +297,10 @@ fn a_proven_image_stays_right_with_other_inputs_and_a_later_failure_unproves_it(
         (&(|own: &mut ObservedImage| own.is_current = false) as &dyn Fn(&mut ObservedImage), "up-to-date"),
         (&|own| own.is_promoted = false, "boot-test"),
         (&|own| own.evidence = EvidenceTrust::Rotated, "sign"),
-        (&|own| own.is_faulty = true, "build, boot-test, promote stable zfs-2.4_stable fedora-43_stable"),
+        (
+            &|own| own.unacceptable = Some("its recipe is listed as faulty".into()),
+            "build, boot-test, promote stable zfs-2.4_stable fedora-43_stable",
+        ),
         (
             &|own| own.evidence = EvidenceTrust::Untrusted("nothing is attached".into()),
             "build, boot-test, promote stable zfs-2.4_stable fedora-43_stable",

@@ -36,6 +36,11 @@ impl Channel {
         format!("{BRANCH}{branch}")
     }
 
+    /// Users follow the tags of the other channels.
+    pub const fn is_of_branch(&self) -> bool {
+        matches!(self, Self::Branch(_))
+    }
+
     /// The immutable tag of an image: `zfs-X_kernel-Y`, for a branch `beta-BRANCH-zfs-X_kernel-Y`.
     pub fn image_tag(&self, target: &Target) -> Result<Tag, ParseImageRefError> {
         match self {

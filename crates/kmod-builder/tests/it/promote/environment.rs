@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use super::proxy::RegistryProxy;
 use crate::command_output::{CommandOutput, Program};
 use crate::docker::DockerRegistry;
-use crate::images::{Rpms, inputs_for};
+use crate::images::{Rpms, inputs_for, matrix_row};
 use crate::rpms::{self, KERNEL};
 
 /// Keys made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, and used nowhere else.
@@ -59,11 +59,20 @@ impl PromoteEnvironment {
     pub(super) async fn new() -> Self {
         let registry = DockerRegistry::start().await;
         let proxy = RegistryProxy::start(&registry).await;
-        let world = Self { registry, proxy, program: Program::new(), unsigned_kernel_package: false };
+        let mut program = Program::new();
+        program.set("ZFS_KMODS_ALLOW_BUILDER", "registry.example.org/fedora");
+        let world = Self { registry, proxy, program, unsigned_kernel_package: false };
+        world.configure("");
         fs::write(world.path("Ours.pem"), OURS).unwrap();
         fs::write(world.path("Strangers.pem"), STRANGERS).unwrap();
         fs::write(world.path("ours.pub"), key(TestKey::Ours).public().to_pem()).unwrap();
         world
+    }
+
+    /// Writes the configuration, with the row of the release of all images.
+    pub(super) fn configure(&self, more: &str) {
+        let row = matrix_row(&Digest::of(b""));
+        fs::write(self.path("zfs-kmods.toml"), format!("{row}{more}")).unwrap();
     }
 
     /// With a tested candidate signed with our key.

@@ -10,7 +10,7 @@ use kmod_builder::model::{Compression, Digest};
 use serde_json::{Value, json};
 
 use super::environment::{PromoteEnvironment, TestKey, key};
-use crate::images::damage;
+use crate::images::{damage, matrix_row};
 use crate::rpms::KERNEL;
 
 fn minutes(minutes: i64) -> SignedDuration {
@@ -127,7 +127,8 @@ async fn one_of_the_signers_in_the_configuration_suffices() {
     let (config, image) = (world.path("own.toml"), world.image(&digest));
     let promote = async |keys: &str| {
         // The names of the keys are relative to the file.
-        fs::write(&config, format!("[trust]\npublic-keys = [{keys}]\n")).unwrap();
+        let row = matrix_row(&Digest::of(b""));
+        fs::write(&config, format!("{row}[trust]\npublic-keys = [{keys}]\n")).unwrap();
         world.run(&["promote", &image, "--dry-run", "--config", &config.display().to_string()]).await
     };
     promote("\"strangers.pub\", \"ours.pub\"").await.with(0);
@@ -140,6 +141,48 @@ async fn an_image_with_an_unsigned_kernel_package_is_not_proven() {
     world.unsigned_kernel_package = true;
     let digest = world.prove(KERNEL, Compression::Gzip).await;
     let report = world.promote(&digest, &["--replace"]).await.with(3);
-    assert!(report.stdout.contains("kernel-package-signed"), "{}", report.stdout);
+    assert!(report.stdout.contains("the kernel's package was not signed by Fedora"), "{}", report.stdout);
     world.promote(&digest, &["--replace", "--allow-unsigned-headers"]).await.with(0);
+}
+
+/// A tarball that the matrix does not have, for example of a lock that was given by hand.
+fn contradict(world: &PromoteEnvironment) {
+    fs::write(world.path("zfs-kmods.toml"), matrix_row(&Digest::of(b"another"))).unwrap();
+}
+
+#[tokio::test]
+async fn an_image_of_a_tarball_that_contradicts_the_matrix_is_promoted_on_a_branch_only() {
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
+    let (key, image) = (world.key_file(TestKey::Ours), world.image(&digest));
+    let public_key = world.path("ours.pub").display().to_string();
+    let verify = ["verify", &image, "--public-key", &public_key];
+    world.run(&verify).await.with(0);
+    contradict(&world);
+    refused(&world, &digest, "inputs are acceptable").await;
+    world.run(&verify).await.with(3).says(&["inputs are acceptable", "the compatibility matrix says"]);
+    world.promote(&digest, &["--channel", "beta-fix/scrub", "--key", &key]).await.with(0);
+    // That it was promoted on a branch says nothing for users.
+    refused(&world, &digest, "inputs are acceptable").await;
+    assert!(world.users_tags().await.is_empty());
+    world.configure("");
+    world.promote(&digest, &["--key", &key]).await.with(0);
+    contradict(&world);
+    world.promote(&digest, &["--channel", "testing", "--key", &key]).await.with(3);
+}
+
+#[tokio::test]
+async fn a_proven_image_of_a_builder_that_is_no_longer_allowed_stays_right() {
+    let (mut world, digest) = PromoteEnvironment::with_candidate().await;
+    let key = world.key_file(TestKey::Ours);
+    let allow = |world: &mut PromoteEnvironment, builder: &str| {
+        world.program.set("ZFS_KMODS_ALLOW_BUILDER", builder);
+    };
+    allow(&mut world, "");
+    refused(&world, &digest, "inputs are acceptable").await;
+    allow(&mut world, "registry.example.org/fedora");
+    world.promote(&digest, &["--key", &key]).await.with(0);
+    allow(&mut world, "");
+    world.promote(&digest, &["--channel", "testing", "--key", &key]).await.with(0);
+    let public_key = world.path("ours.pub").display().to_string();
+    world.run(&["verify", &world.image(&digest), "--public-key", &public_key]).await.with(0);
 }

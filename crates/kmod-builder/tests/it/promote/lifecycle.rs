@@ -118,9 +118,8 @@ async fn a_recalled_image_is_refused_with_the_reason_until_it_is_reinstated() {
     verify().await.with(0);
     assert_eq!(recall().await.with(0).json()["result"], "nothing-to-do");
 
-    let configuration = world.path("zfs-kmods.toml");
     let row = "[[exclude]]\nzfs = \"2.4.3\"\nreason = \"it damages pools\"\nsource = \"https://example.org/issues/3\"\n";
-    fs::write(&configuration, row).unwrap();
+    world.configure(row);
     let recalled = recall().await.with(0).json();
     assert_eq!((&recalled["result"], &recalled["withdrawn"]), (&json!("withdrawn"), &json!(true)));
     assert_eq!(recall().await.with(0).json()["result"], "nothing-to-do");
@@ -134,7 +133,7 @@ async fn a_recalled_image_is_refused_with_the_reason_until_it_is_reinstated() {
     assert_eq!(tags[&format!("withdrawn-zfs-2.4.3_kernel-{KERNEL}")], digest);
     // A stranger's statement counts for nothing.
     let stranger = world.key_file(TestKey::Strangers);
-    fs::remove_file(&configuration).unwrap();
+    world.configure("");
     let refused = world.run(&[&["recall", &*image, "--key", &stranger][..], &trusted].concat()).await.with(1);
     assert!(refused.stderr.contains("does not count"), "{}", refused.stderr);
     verify().await.with(3);

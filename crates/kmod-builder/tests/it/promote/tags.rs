@@ -7,13 +7,19 @@ use kmod_builder::io::promote::{PromoteError, promote, tag_state};
 use kmod_builder::io::registry::Registry;
 use kmod_builder::io::store::ImageStore;
 use kmod_builder::model::Compression;
+use kmod_builder::model::builder_policy::BuilderPolicy;
 use kmod_builder::model::evidence::EvidenceKind;
 use kmod_builder::model::evidence::lifecycle::ImageHistory;
 use kmod_builder::model::evidence::verify::TrustPolicy;
 use kmod_builder::model::image::TagOrDigest;
+use kmod_builder::model::inputs::InputsPolicy;
 use kmod_builder::model::manifest::RawManifest;
-use kmod_builder::model::promote::{Promotion, PromotionChannel, PromotionChecks, PromotionOverrides};
+use kmod_builder::model::promote::{
+    Promotion, PromotionChannel, PromotionChecks, PromotionOverrides, PromotionRules,
+};
+use kmod_builder::model::rpm_signature::KernelPackagePolicy;
 use kmod_builder::model::tags::{Channel, TagClass};
+use kmod_compat::{CompatMatrix, FedoraKeys, ReleaseKeys};
 use serde_json::json;
 
 use super::environment::{PromoteEnvironment, TestKey, key};
@@ -39,8 +45,8 @@ async fn the_second_run_finds_nothing_to_do() {
     assert_eq!((&second.json()["result"], &second.json()["updates"]), (&json!("nothing-to-do"), &json!([])));
     assert_eq!(world.tags().await, before);
     assert!(log.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{log:#?}");
-    // The image itself is four of these, its evidence sixteen.
-    assert!(log.len() <= 24, "{} requests: {log:#?}", log.len());
+    // The image itself is four of these, its evidence sixteen, and what is stated about its inputs two.
+    assert!(log.len() <= 26, "{} requests: {log:#?}", log.len());
 }
 
 #[tokio::test]
@@ -80,8 +86,17 @@ async fn a_tag_that_somebody_moves_meanwhile_is_not_moved_back() {
     let stored_evidence = stored_evidence(&client, &digest).await;
     let trust = TrustPolicy::key(key(TestKey::Ours).public().clone());
     let repository = world.repository().to_string();
+    let policy = InputsPolicy {
+        matrix: CompatMatrix::embedded().unwrap(),
+        builders: BuilderPolicy::new("", []),
+        packages: KernelPackagePolicy { keys: FedoraKeys::embedded().unwrap(), allow_unsigned: false },
+        release_keys: ReleaseKeys::embedded().unwrap(),
+    };
+    let missing_boot_tests = &Ok(Vec::new());
+    let rules =
+        PromotionRules { policy: &policy, was_promoted: false, is_for_users: false, missing_boot_tests };
     let proven = |trust: &TrustPolicy| {
-        PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now(), false)
+        PromotionChecks::new(&repository, &inspection, &stored_evidence, trust, Timestamp::now(), rules)
             .proven(&EvidenceKind::ALL.into())
     };
     let (proven, unverified) = (proven(&trust), proven(&TrustPolicy::Unverified));

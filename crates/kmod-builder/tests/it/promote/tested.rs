@@ -31,7 +31,7 @@ impl Bench {
         let tag: Tag = format!("zfs-2.4.3_kernel-{KERNEL}").parse().unwrap();
         let (digest, _) = Layout::open(&images).unwrap().manifest(&TagOrDigest::Tag(tag)).unwrap().unwrap();
         let test_key = environment.is_empty().then_some(TestKey::Ours);
-        world.program.environment = environment;
+        world.program.environment.extend(environment);
         world.publish_from(&images, KERNEL, &digest, test_key, publish).await;
         Self { world, booting, digest }
     }
@@ -50,6 +50,33 @@ impl Bench {
         let all = listing["attestations"].as_array().unwrap().iter();
         all.filter(|attestation| attestation["summary"]["kind"] == kind).count()
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_boot_test_whose_result_is_deleted_is_noticed() {
+    let bench = Bench::new(&[], vec![]).await;
+    let key = bench.world.key_file(TestKey::Ours);
+    bench.booting.emulator(|_, _, line| line);
+    bench.test(&["--key", &key], 0).await;
+    bench.world.promote(&bench.digest, &["--key", &key]).await.with(0);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    bench.booting.emulator(|boot, step, line| match (boot, step) {
+        (Boot::Second, BootStep::Import) => "say 2 import failed no such pool; exit 0".to_owned(),
+        _ => line,
+    });
+    bench.test(&["--key", &key], 3).await;
+    // Both results: the promotion would stand for the first.
+    for _ in 0..2 {
+        bench.world.take(EvidenceKind::BootTest, &bench.digest).await;
+    }
+    assert_eq!(bench.results().await, 0);
+    let promote = async || bench.world.promote(&bench.digest, &["--channel", "testing", "--key", &key]).await;
+    let report = promote().await.with(3);
+    report.says(&["no failed boot test is missing", "is no longer stored", "the pool did not come back"]);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    bench.booting.emulator(|_, _, line| line);
+    bench.test(&["--key", &key], 0).await;
+    promote().await.with(0);
 }
 
 // The program is waited for on one thread while the gate, which it talks to, is on another.
@@ -108,21 +135,62 @@ async fn what_nobody_signs_or_nobody_tested_is_not_attached() {
     assert_eq!(bench.world.tags().await, tags);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_workflow_tests_and_promotes_without_any_key() {
-    let sigstore = FakeSigstore::start("127.0.0.1:0", fake_sigstore::claims()).unwrap();
-    let root = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(root.path(), sigstore.trusted_root()).unwrap();
-    let environment = vec![
-        ("ACTIONS_ID_TOKEN_REQUEST_URL", sigstore.token_url()),
+/// Of a run of the workflow on a ref.
+fn run_of(sigstore: &FakeSigstore, root: &std::path::Path, reference: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", sigstore.token_url_of(reference)),
         ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer".to_owned()),
         ("GITHUB_RUN_ID", "1234567".to_owned()),
         ("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567".to_owned()),
         ("ZFS_KMODS_FULCIO_URL", sigstore.url()),
         ("ZFS_KMODS_REKOR_URL", sigstore.url()),
         ("ZFS_KMODS_TIMESTAMP_URL", sigstore.timestamp_url()),
-        ("ZFS_KMODS_TRUSTED_ROOT", root.path().display().to_string()),
-    ];
+        ("ZFS_KMODS_TRUSTED_ROOT", root.display().to_string()),
+    ]
+}
+
+fn sigstore() -> (FakeSigstore, tempfile::NamedTempFile) {
+    let sigstore = FakeSigstore::start("127.0.0.1:0", fake_sigstore::claims()).unwrap();
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), sigstore.trusted_root()).unwrap();
+    (sigstore, root)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_branch_published_first_is_signed_again_and_promoted_by_main() {
+    let (sigstore, root) = sigstore();
+    let run = |reference: &str| run_of(&sigstore, root.path(), reference);
+    let channel = ["--channel", "beta-scrub"];
+    let mut bench = Bench::new(&channel, run("refs/heads/scrub")).await;
+    bench.booting.emulator(|_, _, line| line);
+    let image = bench.world.image(&bench.digest);
+    let trusted = ["--identity-repo", "owner/zfs-kmods", "--format", "json"];
+    let of_branch = [&trusted[..], &["--identity-ref", "refs/heads/scrub"]].concat();
+    // The branch promotes in its own channel, and users do not trust it.
+    bench.test(&[], 0).await;
+    bench.world.run(&[&["promote", &image][..], &channel, &of_branch].concat()).await.with(0);
+    bench.world.run(&[&["verify", &image][..], &of_branch].concat()).await.with(0);
+    bench.world.run(&[&["verify", &image][..], &trusted].concat()).await.with(3);
+    bench.world.run(&[&["promote", &image][..], &trusted].concat()).await.with(3);
+    assert!(bench.world.users_tags().await.is_empty());
+
+    for (name, value) in run("refs/heads/main") {
+        bench.world.program.set(name, value);
+    }
+    let images = bench.booting.path("images");
+    bench.world.publish_from(&images, KERNEL, &bench.digest, None, &[]).await;
+    bench.world.run(&[&["verify", &image][..], &trusted].concat()).await.with(0);
+    // The boot test and the promotion of the branch count for nothing.
+    bench.world.run(&[&["promote", &image][..], &trusted].concat()).await.with(3);
+    bench.test(&[], 0).await;
+    bench.world.run(&[&["promote", &image][..], &trusted].concat()).await.with(0);
+    assert_eq!(bench.world.users_tags().await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_tests_and_promotes_without_any_key() {
+    let (sigstore, root) = sigstore();
+    let environment = run_of(&sigstore, root.path(), "refs/heads/main");
     let bench = Bench::new(&["--candidate"], environment).await;
     bench.booting.emulator(|_, _, line| line);
     let image = bench.world.image(&bench.digest);

@@ -86,6 +86,8 @@ impl ReproduceBench {
         inputs.kernel_devel.url = format!("{}{KERNEL_DEVEL}", upstream.uri());
         inputs.source_repository = Some("https://github.com/owner/zfs-kmods".into());
 
+        fs::write(at("zfs-kmods.toml"), images::matrix_row(&inputs.tarball.digest)).unwrap();
+
         let rpms = Rpms::new(recipes);
         let (layout, built) = rpms.compose_from(&inputs, inputs.compression, &at("images")).await;
         let tag = inputs.target().tag();

@@ -2,6 +2,7 @@
 //!
 //! Pure, except that the certificate library compares validity periods with the clock.
 
+mod acceptance;
 mod bundle;
 mod checks;
 mod content;
@@ -10,6 +11,7 @@ mod test_results;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use acceptance::check_inputs;
 pub(super) use bundle::read as read_bundle;
 pub use bundle::{BundleRejection, TrustPolicy, TrustedSigner, VerifiedBundle, verify_bundle};
 pub use checks::{verify_evidence, verify_evidence_and_boot_test, verify_evidence_presence};

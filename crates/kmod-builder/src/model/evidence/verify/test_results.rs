@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{StoredEvidence, TrustPolicy, none_accepted, trusted_statements, verified_bundles};
 use crate::model::Digest;
-use crate::model::evidence::EvidenceKind;
 use crate::model::evidence::test_result::{self, ParsedTestResult};
+use crate::model::evidence::{EvidenceKind, lifecycle};
 use crate::model::verify::CheckStatus;
 
 /// Whether the newest boot test passed.
@@ -16,7 +16,7 @@ use crate::model::verify::CheckStatus;
 /// * If two results have the same second, the failure decides.
 /// * An unreadable trusted result makes the check unknown: it might be the newest.
 /// * A failure in the future counts as now, and a pass in the future for nothing.
-/// * A promotion by a trusted signer stands for results that are no longer stored.
+/// * A promotion for users by a trusted signer stands for results that are no longer stored.
 ///
 /// Signatures do not prevent hiding a failure by deleting its result from the repository.
 pub fn newest_boot_test(
@@ -57,7 +57,7 @@ pub fn newest_boot_test(
     }
     match newest {
         None => match trusted_statements(EvidenceKind::Promotion, image, evidence, trust) {
-            Ok(promotions) if !promotions.is_empty() => CheckStatus::Passed,
+            Ok(promotions) if promotions.iter().any(lifecycle::is_for_users) => CheckStatus::Passed,
             _ => none_accepted(EvidenceKind::BootTest, &reasons),
         },
         Some(ParsedTestResult { failure: None, .. }) => CheckStatus::Passed,
@@ -75,7 +75,7 @@ mod tests {
     use super::super::StoredBundle;
     use super::*;
     use crate::model::evidence::tests::{signing_key, subject};
-    use crate::model::evidence::{SigningKey, Statement, lifecycle};
+    use crate::model::evidence::{SigningKey, Statement};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -150,9 +150,14 @@ mod tests {
         let key = signing_key();
         let mut stored = evidence(&key, &[]);
         let now = Timestamp::from_second(NOW).unwrap();
-        let statement = Statement::new(EvidenceKind::Promotion, &subject(), &lifecycle::promotion(&[], now));
-        let json = key.sign(&statement).unwrap();
-        stored.bundles = Ok(vec![StoredBundle { referrer: Digest::of(&json), json }]);
+        let mut promoted_to = |tag: &str| {
+            let predicate = lifecycle::promotion(&[tag.parse().unwrap()], now);
+            let json = key.sign(&Statement::new(EvidenceKind::Promotion, &subject(), &predicate)).unwrap();
+            stored.bundles = Ok(vec![StoredBundle { referrer: Digest::of(&json), json }]);
+            stored.clone()
+        };
+        assert!(matches!(judge(&key, &promoted_to("beta-main")), CheckStatus::Failed(_)), "of a branch");
+        let mut stored = promoted_to("stable");
         assert_eq!(judge(&key, &stored), CheckStatus::Passed);
         assert!(matches!(judge(&signing_key(), &stored), CheckStatus::Failed(_)), "of a stranger");
         let failed = evidence(&key, &[predicate(10, false)]);
