@@ -22,6 +22,10 @@ pub struct SignArgs {
     /// Image: docker://host/name@DIGEST
     image: DigestRef,
 
+    /// Do nothing if no key is given
+    #[arg(long)]
+    skip_without_key: bool,
+
     #[command(flatten)]
     trust: TrustArgs,
 
@@ -38,6 +42,10 @@ pub async fn run(args: SignArgs, context: &CommandContext) -> Result<CommandOutc
     }
     let trust = args.trust.required_policy(&context.config).await?;
     let publisher = StatementPublisher::find(&args.image.store, &args.signing).await?;
+    if args.skip_without_key && publisher.as_ref().is_none_or(|publisher| publisher.public_key().is_none()) {
+        context.output.show(&SignReport::without_key(args.image))?;
+        return Ok(CommandOutcome::Done);
+    }
     let publisher = publisher.ok_or(SignerError::NoSigner)?;
     let section = ProgressSection::begin(ProgressOutput::detect(), format!("Signing {}", args.image));
     let (digest, now) = (&args.image.digest, Timestamp::now());

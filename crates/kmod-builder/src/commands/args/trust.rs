@@ -21,7 +21,7 @@ pub struct TrustArgs {
     #[arg(long, value_name = "OWNER/NAME")]
     identity_repo: Option<String>,
 
-    /// Only this workflow: publish.yml
+    /// Only jobs of this workflow file: target.yml
     #[arg(long, value_name = "FILE", requires = "identity_repo")]
     identity_workflow: Option<String>,
 

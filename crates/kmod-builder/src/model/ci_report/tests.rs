@@ -146,6 +146,15 @@ fn a_job_without_a_record_is_a_failure() {
 }
 
 #[test]
+fn a_failed_signature_is_reported_instead_of_the_promotion_that_it_prevents() {
+    let failed = failure(FindingKind::Permission, "the key is not readable");
+    let mut all: Vec<_> = records().into_iter().filter(|record| record.command != "promote").collect();
+    all.push(record("sign", Some(GOOD), Some(&failed), &[]));
+    let finding = &report(&all).targets[0].findings[0];
+    assert_eq!((finding.kind, &*finding.message), (FindingKind::Permission, "sign: the key is not readable"));
+}
+
+#[test]
 fn reports_each_unresolved_source() {
     let source = UnresolvedSource { source: "next (x86_64)".into(), gone: false, reason: "no answer".into() };
     let failed = failure(FindingKind::Other, "some sources or targets could not be resolved");

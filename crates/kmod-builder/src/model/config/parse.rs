@@ -31,7 +31,7 @@ const LINES: &str = "`lines` has lines of OpenZFS, the default one first: [\"2.4
 const ARCHES: &str = "`arches` has architectures: [\"x86_64\", \"aarch64\"]";
 const KEYS: &str = "`openzfs-keys` has names of files with `[[key]]`, as compat/openzfs-keys.toml is one";
 const TRUST: &str = "`[trust]` has `public-keys` (names of files in PEM), `[[trust.identity]]`, or both";
-const IDENTITY: &str = "`[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (publish.yml) and `ref` \
+const IDENTITY: &str = "`[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (target.yml) and `ref` \
                         (refs/heads/main)";
 const RETENTION: &str = "`[retention]` has the flags of `cleanup` without `--`: ages such as \"90d\", whole numbers, a percentage \
                          such as \"50%\"";

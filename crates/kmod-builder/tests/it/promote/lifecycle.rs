@@ -166,3 +166,13 @@ async fn after_a_change_of_the_key_the_same_image_is_signed_again() {
     let promote = ["promote", &image, "--channel", "testing", "--public-key", &new];
     world.run(&promote).await.with(0);
 }
+
+#[tokio::test]
+async fn without_a_key_nothing_is_signed_again_if_that_is_allowed() {
+    let (world, digest) = PromoteEnvironment::with_candidate().await;
+    let (image, ours) = (world.image(&digest), world.path("ours.pub").display().to_string());
+    let sign = ["sign", &image, "--public-key", &ours, "--format", "json"];
+    world.run(&sign).await.with(1);
+    let skipped = world.run(&[&sign[..], &["--skip-without-key"]].concat()).await.with(0).json();
+    assert_eq!((&skipped["signed"], &skipped["skipped"]), (&json!([]), &json!(true)));
+}

@@ -125,9 +125,9 @@ timeout = "0s"
     7 "cosign.pub": invalid type: string, expected an array of strings
        `[trust]` has `public-keys` (names of files in PEM), `[[trust.identity]]`, or both
     10 "owner": `owner` does not name a repository on GitHub (expected `owner/name`)
-       `[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (publish.yml) and `ref` (refs/heads/main)
+       `[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (target.yml) and `ref` (refs/heads/main)
     12 [[trust.identity]]: missing member `repo`
-       `[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (publish.yml) and `ref` (refs/heads/main)
+       `[[trust.identity]]` has `repo` (owner/name), and optionally `workflow` (target.yml) and `ref` (refs/heads/main)
     17 "150%": `150%` is not a percentage (expected a whole number from `0%` to `100%`)
        `[retention]` has the flags of `cleanup` without `--`: ages such as "90d", whole numbers, a percentage such as "50%"
     20 "0s": the time limit must be longer than zero
