@@ -9,7 +9,7 @@ use crate::source::{root, sources};
 
 /// The Markdown documents that speak of this repository.
 fn documents() -> Vec<(String, String)> {
-    let mut names = vec!["README.md".to_owned()];
+    let mut names = vec!["README.md".to_owned(), "SECURITY.md".to_owned()];
     for entry in fs::read_dir(root().join("docs")).unwrap().map(Result::unwrap) {
         names.push(format!("docs/{}", entry.file_name().to_str().unwrap()));
     }
@@ -100,7 +100,7 @@ fn every_path_that_a_document_names_exists() {
 
 #[test]
 fn workflow_actions_are_pinned_and_their_lines_have_no_logic() {
-    for folder in [".github/workflows", ".github/actions/zfs-kmods"] {
+    for folder in [".github/workflows", ".github/actions/zfs-kmods", ".github/actions/compile"] {
         for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
             let (path, text) = (entry.path(), fs::read_to_string(entry.path()).unwrap());
             assert_eq!(unpinned_actions(&text), Vec::<String>::new(), "{}", path.display());

@@ -9,6 +9,7 @@ mod lines;
 mod names;
 mod rules;
 mod source;
+mod workflows;
 
 use rules::{Check, RULES};
 use source::{SourceFile, sources};

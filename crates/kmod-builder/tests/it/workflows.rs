@@ -24,6 +24,11 @@ fn workflow(name: &str) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
+fn action(name: &str) -> Value {
+    let file = folder().join("../actions").join(name).join("action.yml");
+    serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
 fn jobs(workflow: &Value) -> Vec<(&str, &Value)> {
     workflow["jobs"].as_object().unwrap().iter().map(|(name, job)| (name.as_str(), job)).collect()
 }
@@ -96,7 +101,7 @@ fn the_program_accepts_every_command_line() {
             panic!("{place}: {line}\n{error}");
         }
     }
-    let expected = ["boot-test", "build", "cleanup", "plan", "promote", "recall", "report"];
+    let expected = ["boot-test", "build", "cleanup", "plan", "promote", "recall", "report", "sign"];
     assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 
@@ -139,6 +144,9 @@ fn every_output_that_is_read_is_written_by_a_step() {
                     let parts: Vec<_> = path.split('.').collect();
                     let place = format!("{name}: {job_name}: {path}");
                     match parts[..] {
+                        ["steps", "compile", "outputs", output] => {
+                            assert!(action("compile")["outputs"][output].is_object(), "{place}");
+                        }
                         ["steps", id, "outputs", output] => {
                             let verb = verbs.get(id).unwrap_or_else(|| panic!("{place}: no such step"));
                             let written = OUTPUTS.iter().find(|(of, _)| of == verb);
@@ -163,9 +171,14 @@ fn every_output_that_is_read_is_written_by_a_step() {
 fn the_matrix_has_every_input_of_its_jobs() {
     let (publish, target) = (workflow("publish.yml"), workflow("target.yml"));
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let job = &publish["jobs"]["target"];
+    let (job, of_branch) = (&publish["jobs"]["target"], &publish["jobs"]["branch-target"]);
     assert_eq!(names(&job["with"]), names(&target["on"]["workflow_call"]["inputs"]));
     assert_eq!(names(&job["secrets"]), names(&target["on"]["workflow_call"]["secrets"]));
+    // A branch's job differs in its condition, and has no secrets.
+    let mut same = job.clone();
+    same.as_object_mut().unwrap().remove("secrets");
+    same["if"] = job["if"].as_str().unwrap().replace("github.ref == ", "github.ref != ").into();
+    assert_eq!(*of_branch, same);
     // The same members that `plan` writes.
     let inputs = images::inputs();
     let decision = BuildDecision::Build { inputs: Box::new(inputs.clone()), reason: String::new() };
@@ -183,6 +196,11 @@ fn the_matrix_has_every_input_of_its_jobs() {
     let arches = arches.split('\'').nth(1).unwrap();
     for arch in arches.split(',') {
         assert!(RUNNERS.iter().any(|(of, _)| *of == arch), "{arch}");
+    }
+    // The program is compiled on each of them.
+    let compiled = publish["jobs"]["program"]["strategy"]["matrix"]["runner"].as_str().unwrap();
+    for (_, runner) in RUNNERS {
+        assert!(compiled.contains(&format!("\"{runner}\"")), "{runner}");
     }
 }
 
@@ -214,6 +232,11 @@ fn jobs_have_only_the_permissions_they_need() {
             assert!(!content["env"].to_string().contains("secrets."), "{place}: a secret for every step");
             assert!(!content["env"].to_string().contains("token"), "{place}: a token for every step");
             for step in steps(content) {
+                let has_key = step["env"].to_string().contains("secrets.");
+                assert!(
+                    !has_key || content["environment"] == "signing",
+                    "{place}: a key outside its environment"
+                );
                 if step["uses"].as_str().is_some_and(|action| action.starts_with("actions/checkout@")) {
                     assert_eq!(step["with"]["persist-credentials"], false, "{place}");
                 }

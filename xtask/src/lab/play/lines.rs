@@ -90,7 +90,7 @@ impl TwoLines<'_> {
     fn lock(&mut self) -> Result<String> {
         let before = self.tags()?;
         let left = self.scenario.start("publish.yml", "workflow_dispatch", &json!({"inputs": self.lock}))?;
-        left.ends(&[("target 1/build", "success"), ("target 1/promote 1", "success")])?;
+        left.ends(&[("branch-target 1/build", "success"), ("branch-target 1/promote 1", "success")])?;
         let after = self.tags()?;
         for end in ["", "-zfs-2.3"] {
             if Self::find(&before, end)? != Self::find(&after, end)? {

@@ -51,7 +51,7 @@ pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels, core
         retention::all(report, &program, cache, &verifiers, &publisher, kernels);
     }
     if report.is_good() {
-        workflows::all(report, &program, &cache.run(), kernels);
+        workflows::all(report, &program, cache, kernels);
     }
     if report.is_good() {
         month::all(report, &program, cache, &cache.run(), kernels, coreos, false);
@@ -77,7 +77,7 @@ pub(crate) fn only_month(
 
 /// The steps of `cargo xtask lab workflows`.
 pub(crate) fn only_workflows(report: &mut Report, cache: &LabCache, kernels: &Kernels, _: &CoreOs) -> Result {
-    workflows::all(report, &compile(cache, "workflows")?, &cache.run(), kernels);
+    workflows::all(report, &compile(cache, "workflows")?, cache, kernels);
     Ok(())
 }
 

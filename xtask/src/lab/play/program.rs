@@ -57,6 +57,10 @@ impl Program {
         Ok(Self { executable, run: run.to_owned(), work: work.to_owned() })
     }
 
+    pub(crate) fn executable(&self) -> &Path {
+        &self.executable
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
         self.run_with(arguments, &[])
     }

@@ -12,7 +12,10 @@ use crate::lab::make::kernel::Kernels;
 use crate::lab::make::openzfs;
 use crate::lab::play::program::Program;
 use crate::lab::play::publisher::{KeylessServices, repository};
-use crate::lab::play::workflow_runner::{Executor, JobConclusions, RunLine, SimulatedRun};
+use crate::lab::play::verifiers::KeyPair;
+use crate::lab::play::workflow_runner::{
+    Executor, JobConclusions, JobEnvironment, RepositorySettings, RunLine, SimulatedRun,
+};
 use crate::lab::serve::{http, issues};
 use crate::{terminal, tools};
 
@@ -26,6 +29,8 @@ pub(crate) struct WorkflowScenario<'a> {
     pub(crate) run: &'a Path,
     pub(crate) kernels: &'a Kernels,
     sigstore: KeylessServices,
+    /// Nothing is set up, until a scenario does.
+    pub(crate) settings: RepositorySettings,
     /// A repository of this run alone.
     pub(crate) repository: String,
     number: u64,
@@ -63,7 +68,8 @@ impl<'a> WorkflowScenario<'a> {
             program,
             run,
             kernels,
-            sigstore: KeylessServices::start(program.path("trusted_root.json"))?,
+            sigstore: KeylessServices::start(program.path(&format!("trusted_root-{name}.json")))?,
+            settings: RepositorySettings::default(),
             repository: repository(name),
             number: 1,
             clock: None,
@@ -74,6 +80,20 @@ impl<'a> WorkflowScenario<'a> {
             drops: None,
             cost: (0, 0, Duration::ZERO),
         })
+    }
+
+    /// Stores the key in the environment `signing`, which only `main` may use.
+    pub(crate) fn store_key(&mut self, key: &KeyPair) -> Result {
+        let secrets = [
+            ("ZFS_KMODS_KEY", fs::read_to_string(&key.private)?),
+            ("COSIGN_PASSWORD", KeyPair::PASSWORD.to_owned()),
+        ];
+        let signing = JobEnvironment {
+            branches: Some(vec!["main".to_owned()]),
+            secrets: secrets.map(|(name, value)| (name.to_owned(), value)).into(),
+        };
+        self.settings.environments.insert("signing".to_owned(), signing);
+        Ok(())
     }
 
     pub(crate) fn start(&mut self, file: &str, event: &str, inputs: &Value) -> Result<FinishedRun> {
@@ -89,7 +109,6 @@ impl<'a> WorkflowScenario<'a> {
             "github": {"event_name": event, "ref": format!("refs/heads/{}", self.branch), "repository": "owner/zfs-kmods",
                        "token": "ghs_lab"},
             "vars": {"ZFS_KMODS_IMAGE": format!("docker://{}", self.repository), "ZFS_KMODS_ARCHES": "x86_64"},
-            "secrets": {},
         });
         let environment = [
             ("CI", "true"),
@@ -106,8 +125,16 @@ impl<'a> WorkflowScenario<'a> {
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let workflows = tools::workspace().join(".github/workflows");
-        let mut run =
-            SimulatedRun { workflows: &workflows, directory: &directory, given, environment, executor: self };
+        let program = self.program.executable().to_owned();
+        let mut run = SimulatedRun {
+            workflows: &workflows,
+            directory: &directory,
+            given,
+            settings: self.settings.clone(),
+            program: &program,
+            environment,
+            executor: self,
+        };
         let inputs =
             if event == "workflow_dispatch" { run.dispatched(file, inputs)? } else { inputs.clone() };
         let conclusions = run.workflow(file, &inputs)?;
@@ -118,8 +145,13 @@ impl<'a> WorkflowScenario<'a> {
 
     /// Verifies the image for a kernel as a user who trusts the repository.
     pub(crate) fn verifies(&self, kernel: &str, code: i32) -> Result {
-        let image = format!("docker://{}:zfs-{}_kernel-{kernel}", self.repository, openzfs::VERSION);
-        let arguments = ["verify", &image, "--identity-repo", "owner/zfs-kmods"];
+        self.verifies_tag(&format!("zfs-{}_kernel-{kernel}", openzfs::VERSION), &[], code)
+    }
+
+    /// The same with other flags.
+    pub(crate) fn verifies_tag(&self, tag: &str, flags: &[&str], code: i32) -> Result {
+        let image = format!("docker://{}:{tag}", self.repository);
+        let arguments = [&["verify", &image, "--identity-repo", "owner/zfs-kmods"], flags].concat();
         self.program.run_with(&arguments, &self.sigstore.environment())?.expect(code).map(drop)
     }
 
@@ -199,6 +231,11 @@ impl Executor for WorkflowScenario<'_> {
         environment.extend(lab.into_iter().map(|(name, value)| (name.to_owned(), value)));
         environment.extend(self.variables.clone());
         let command = line.words.first().cloned().unwrap_or_default();
+        // Each job has a machine of its own. A build keeps the lab's cache, because it takes too long without.
+        if !line.has_cache && !REAL_TIME.contains(&&*command) {
+            let cache = line.directory.join("cache").display().to_string();
+            environment.push(("ZFS_KMODS_CACHE".to_owned(), cache));
+        }
         if let Some(clock) = self.clock.as_ref().filter(|_| !REAL_TIME.contains(&&*command)) {
             environment.extend(clock.variables());
         }

@@ -199,6 +199,10 @@ impl Parser<'_> {
             ("cancelled", []) => Ok(json!(false)),
             ("failure", []) => Ok(self.contexts["job"]["needs_failed"].clone()),
             ("contains", [Value::Array(list), value]) => Ok(json!(list.contains(value))),
+            // GitHub ignores the case of letters.
+            ("contains", [text @ (Value::Null | Value::String(_)), Value::String(part)]) => {
+                Ok(json!(as_text(text).to_lowercase().contains(&part.to_lowercase())))
+            }
             ("toJSON", [value]) => Ok(json!(value.to_string())),
             ("fromJSON", [Value::String(text)]) => Ok(serde_json::from_str(text)?),
             ("format", [Value::String(form), values @ ..]) => {
@@ -244,6 +248,8 @@ mod tests {
             ("${{ fromJSON('[1]') }}", json!([1])),
             ("${{ contains(fromJSON('[\"a\", \"b\"]'), 'b') }}", json!(true)),
             ("${{ contains(fromJSON('[\"a\"]'), 'b') }}", json!(false)),
+            ("${{ contains(github.repository, 'ZFS') }}", json!(true)),
+            ("${{ contains(vars.ARCHES, 'aarch64') }}", json!(false)),
             ("${{ format('{0}@{1}', 'a', github.event_name) }}", json!("a@schedule")),
             ("${{ !cancelled() && !failure() }}", json!(true)),
             ("plain", json!("plain")),
@@ -257,7 +263,8 @@ mod tests {
         for (text, named) in [
             ("matrix.x", "context `matrix`"),
             ("hashFiles('x')", "function `hashFiles`"),
-            ("contains(github.repository, 'x')", "function `contains`"),
+            ("contains(inputs.force, 'x')", "function `contains`"),
+            ("secrets.x", "context `secrets`"),
             ("inputs.force == 'x'", "only the comparison of texts"),
             ("github.x +", "`+`"),
             ("1 < 2", "`<`"),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::expression::{Contexts, as_text, evaluate, interpolate, is_true};
-use super::workflow::{JobBody, JobMatrix, StepAction, WorkflowFile, WorkflowJob, WorkflowStep};
+use super::settings::RepositorySettings;
+use super::steps::RunningJob;
+use super::workflow::{JobBody, JobMatrix, WorkflowFile, WorkflowJob};
 use crate::error::{Context as _, Result};
 
 /// Runs the lines of steps.
@@ -24,6 +26,8 @@ pub(crate) struct RunLine<'a> {
     pub(crate) directory: &'a Path,
     /// `id-token: write`
     pub(crate) may_have_identity: bool,
+    /// The job restored a cache.
+    pub(crate) has_cache: bool,
 }
 
 /// One run of a workflow.
@@ -33,6 +37,9 @@ pub(crate) struct SimulatedRun<'a> {
     pub(crate) directory: &'a Path,
     /// `github` and `vars`.
     pub(crate) given: Value,
+    pub(crate) settings: RepositorySettings,
+    /// What is compiled.
+    pub(crate) program: &'a Path,
     /// The environment of every step: `GITHUB_REPOSITORY` and others.
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) executor: &'a mut dyn Executor,
@@ -44,11 +51,22 @@ pub(crate) type JobConclusions = Vec<(String, &'static str)>;
 /// `target 2/build`: the second job of the matrix `target`, and `build` in the workflow that it calls.
 type JobPath = String;
 
+/// What a workflow is given: by GitHub, or by the job that calls it.
+struct Call<'a> {
+    inputs: &'a Value,
+    secrets: Value,
+    /// `target 2/`; empty for a workflow that is not called.
+    prefix: &'a str,
+    /// The permissions of the calling job.
+    permissions: Option<&'a BTreeMap<String, String>>,
+}
+
 impl SimulatedRun<'_> {
     /// Inputs that are not given stay unset, as in a scheduled run.
     pub(crate) fn workflow(&mut self, file: &str, inputs: &Value) -> Result<JobConclusions> {
         let mut conclusions = JobConclusions::default();
-        self.jobs(file, inputs, &json!({}), "", &mut conclusions)?;
+        let call = Call { inputs, secrets: self.settings.secrets(), prefix: "", permissions: None };
+        self.jobs(file, &call, &mut conclusions)?;
         Ok(conclusions)
     }
 
@@ -64,29 +82,18 @@ impl SimulatedRun<'_> {
     fn jobs(
         &mut self,
         file: &str,
-        inputs: &Value,
-        secrets: &Value,
-        prefix: &str,
+        call: &Call<'_>,
         conclusions: &mut JobConclusions,
     ) -> Result<&'static str> {
         let workflow = WorkflowFile::read(&self.workflows.join(file))?;
-        let mut given = inputs.as_object().into_iter().flat_map(serde_json::Map::keys);
-        if let Some(name) = given.find(|name| !workflow.defaults.contains_key(*name)) {
-            return Err(format!("{file} has no input `{name}`").into());
-        }
-        if !prefix.is_empty()
-            && let Some(name) = workflow.required.iter().find(|name| inputs.get(name.as_str()).is_none())
-        {
-            return Err(format!("{file} needs the input `{name}`").into());
-        }
+        check_call(file, &workflow, call)?;
         let mut contexts = self.given.clone();
-        contexts["inputs"] = inputs.clone();
-        contexts["secrets"] = secrets.clone();
+        contexts["inputs"] = call.inputs.clone();
         contexts["needs"] = json!({});
         let mut worst = "success";
         for job in &workflow.jobs {
             let result =
-                self.job(job, &mut contexts, prefix, conclusions).context(format_args!("job {}", job.id))?;
+                self.job(job, &mut contexts, call, conclusions).context(format_args!("job {}", job.id))?;
             if result == "failure" {
                 worst = result;
             }
@@ -98,7 +105,7 @@ impl SimulatedRun<'_> {
         &mut self,
         job: &WorkflowJob,
         contexts: &mut Contexts,
-        prefix: &str,
+        call: &Call<'_>,
         conclusions: &mut JobConclusions,
     ) -> Result<&'static str> {
         let needs_succeeded = job.needs.iter().all(|need| contexts["needs"][need]["result"] == "success");
@@ -114,7 +121,7 @@ impl SimulatedRun<'_> {
             || condition.contains("failure()");
         let inner = condition.trim().trim_start_matches("${{").trim_end_matches("}}");
         let wanted = condition.is_empty() || is_true(&evaluate(inner, contexts)?);
-        let path = format!("{prefix}{}", job.id);
+        let path = format!("{}{}", call.prefix, job.id);
         let mut outputs = json!({});
         let result = if wanted && (needs_succeeded || status_function) {
             let instances = match &job.matrix {
@@ -137,7 +144,7 @@ impl SimulatedRun<'_> {
                     own["strategy"] = json!({"job-index": index});
                     path = format!("{path} {}", index + 1);
                 }
-                let result = self.instance(job, &mut own, &path, conclusions, &mut outputs)?;
+                let result = self.instance(job, &mut own, &path, call, conclusions, &mut outputs)?;
                 conclusions.push((path, result));
                 if result == "failure" {
                     worst = result;
@@ -158,86 +165,83 @@ impl SimulatedRun<'_> {
         job: &WorkflowJob,
         contexts: &mut Contexts,
         path: &JobPath,
+        call: &Call<'_>,
         conclusions: &mut JobConclusions,
         outputs: &mut Value,
     ) -> Result<&'static str> {
         match &job.body {
             JobBody::Call { file, with, secrets } => {
                 let inputs = evaluated(with, contexts)?;
-                let secrets = evaluated(secrets, contexts)?;
-                self.jobs(file, &inputs, &secrets, &format!("{path}/"), conclusions)
+                contexts["secrets"] = call.secrets.clone();
+                let called = Call {
+                    inputs: &inputs,
+                    secrets: evaluated(secrets, contexts)?,
+                    prefix: &format!("{path}/"),
+                    permissions: Some(&job.permissions),
+                };
+                self.jobs(file, &called, conclusions)
             }
             JobBody::Steps(steps) => {
+                let Some(secrets) = self.secrets_of(job, contexts, call)? else { return Ok("failure") };
+                contexts["secrets"] = secrets;
                 let directory = self.directory.join("jobs").join(path.replace('/', "-"));
                 fs::create_dir_all(&directory)?;
                 contexts["steps"] = json!({});
+                let mut running =
+                    RunningJob { job, path, directory: &directory, is_installed: false, has_cache: false };
                 let mut result = "success";
                 for (number, step) in steps.iter().enumerate() {
                     if (result == "success" || step.always)
-                        && !self.step(job, step, number, contexts, path, &directory)?
+                        && !self.step(&mut running, step, number, contexts)?
                     {
                         result = "failure";
                     }
                 }
-                *outputs = evaluated(&job.outputs, contexts)?;
+                // Of a matrix, the last value that is not empty counts.
+                for (name, value) in evaluated(&job.outputs, contexts)?.as_object().into_iter().flatten() {
+                    if !as_text(value).is_empty() {
+                        outputs[name] = value.clone();
+                    }
+                }
                 Ok(result)
             }
         }
     }
 
-    /// Returns whether the step succeeded.
-    fn step(
-        &mut self,
-        job: &WorkflowJob,
-        step: &WorkflowStep,
-        number: usize,
-        contexts: &mut Contexts,
-        path: &JobPath,
-        directory: &Path,
-    ) -> Result<bool> {
-        let artifacts = self.directory.join("artifacts");
-        match &step.action {
-            StepAction::Prepare => Ok(true),
-            StepAction::Upload { name, path } => {
-                let name = as_text(&interpolate(name, contexts)?);
-                let from = directory.join(path);
-                // Nothing to upload is only a warning of the action.
-                if from.is_dir() {
-                    copy(&from, &artifacts.join(name))?;
-                }
-                Ok(true)
-            }
-            StepAction::Download { pattern, path } => {
-                let prefix = pattern
-                    .strip_suffix('*')
-                    .context("a pattern that does not end with `*` is not supported")?;
-                for artifact in listed(&artifacts)? {
-                    if artifact.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
-                        copy(&artifact, &directory.join(path))?;
-                    }
-                }
-                Ok(true)
-            }
-            StepAction::Run(line) => {
-                let output = directory.join(format!("output-{number}"));
-                let mut environment = self.environment.clone();
-                environment.insert("GITHUB_OUTPUT".to_owned(), output.display().to_string());
-                let summary = self.directory.join("summary.md").display().to_string();
-                environment.insert("GITHUB_STEP_SUMMARY".to_owned(), summary);
-                for (name, value) in job.env.iter().chain(&step.env) {
-                    environment.insert(name.clone(), as_text(&value_of(value, contexts)?));
-                }
-                let words = words(line, &environment)?;
-                let may_have_identity = job.may_have_identity;
-                let line = RunLine { job: path, words, environment, directory, may_have_identity };
-                let code = self.executor.run(&line)?;
-                if let Some(id) = &step.id {
-                    contexts["steps"][id] = json!({"outputs": outputs(&output)?});
-                }
-                Ok(code == 0)
+    /// `None` if the job's environment does not allow the ref: the job fails before its first step.
+    fn secrets_of(&self, job: &WorkflowJob, contexts: &Contexts, call: &Call<'_>) -> Result<Option<Value>> {
+        let environment = job.environment.as_deref().map(|name| interpolate(name, contexts)).transpose()?;
+        let environment = environment.map(|name| as_text(&name)).filter(|name| !name.is_empty());
+        let Some(environment) = environment else { return Ok(Some(call.secrets.clone())) };
+        let reference = as_text(&contexts["github"]["ref"]);
+        self.settings.secrets_in(&environment, &reference, &call.secrets, !call.prefix.is_empty())
+    }
+}
+
+/// GitHub does not start a run with such a call.
+fn check_call(file: &str, workflow: &WorkflowFile, call: &Call<'_>) -> Result {
+    let mut given = call.inputs.as_object().into_iter().flat_map(serde_json::Map::keys);
+    if let Some(name) = given.find(|name| !workflow.defaults.contains_key(*name)) {
+        return Err(format!("{file} has no input `{name}`").into());
+    }
+    let Some(permissions) = call.permissions else { return Ok(()) };
+    if let Some(name) = workflow.required.iter().find(|name| call.inputs.get(name.as_str()).is_none()) {
+        return Err(format!("{file} needs the input `{name}`").into());
+    }
+    let mut secrets = call.secrets.as_object().into_iter().flat_map(serde_json::Map::keys);
+    if let Some(name) = secrets.find(|name| !workflow.secrets.contains(*name)) {
+        return Err(format!("{file} has no secret `{name}`").into());
+    }
+    for job in &workflow.jobs {
+        for (name, level) in &job.permissions {
+            let given = permissions.get(name).map_or("none", String::as_str);
+            if level != "none" && level != given && given != "write" {
+                let job = &job.id;
+                return Err(format!("{file}: {job} needs `{name}: {level}`, its caller has `{given}`").into());
             }
         }
     }
+    Ok(())
 }
 
 fn include(matrix: &Value) -> Result<Vec<Value>> {
@@ -245,7 +249,7 @@ fn include(matrix: &Value) -> Result<Vec<Value>> {
     Ok(list.context("a matrix with anything but `include` is not supported")?.clone())
 }
 
-fn value_of(value: &Value, contexts: &Contexts) -> Result<Value> {
+pub(super) fn value_of(value: &Value, contexts: &Contexts) -> Result<Value> {
     match value {
         Value::String(text) => interpolate(text, contexts),
         other => Ok(other.clone()),
@@ -256,84 +260,13 @@ fn evaluated(members: &BTreeMap<String, Value>, contexts: &Contexts) -> Result<V
     members.iter().map(|(name, value)| Ok((name.clone(), value_of(value, contexts)?))).collect()
 }
 
-/// The words of a line as a shell would split them. The only shell syntax is a whole variable in quotation marks.
-fn words(line: &str, environment: &BTreeMap<String, String>) -> Result<Vec<String>> {
-    let mut words = Vec::new();
-    for word in line.split(' ') {
-        let variable = word.strip_prefix("\"$").and_then(|rest| rest.strip_suffix('"'));
-        match variable {
-            Some(name) => {
-                let value = environment.get(name).cloned();
-                words.push(value.context(format_args!("the variable {name} is not set: {line}"))?);
-            }
-            None if word.contains(['"', '\'', '$', '`', '|', '&', ';', '<', '>', '*', '\n']) => {
-                return Err(format!("shell syntax is not supported: `{word}` in {line}").into());
-            }
-            None => words.push(word.to_owned()),
-        }
-    }
-    match words.first() {
-        Some(program) if program == "zfs-kmods" => Ok(words.split_off(1)),
-        _ => Err(format!("only `zfs-kmods` is supported: {line}").into()),
-    }
-}
-
-fn outputs(file: &Path) -> Result<Value> {
-    let text = if file.exists() { fs::read_to_string(file)? } else { String::new() };
-    let output = |line: &str| {
-        let (name, value) =
-            line.split_once('=').context(format_args!("an output is not NAME=VALUE: {line}"))?;
-        Ok((name.to_owned(), json!(value)))
-    };
-    text.lines().map(output).collect()
-}
-
-fn listed(directory: &Path) -> Result<Vec<PathBuf>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
-    let mut all = entries.collect::<Result<Vec<_>>>()?;
-    all.sort();
-    Ok(all)
-}
-
-fn copy(from: &Path, to: &Path) -> Result {
-    fs::create_dir_all(to)?;
-    for file in listed(from)? {
-        let name = file.file_name().context("the file has no name")?;
-        fs::copy(&file, to.join(name)).context(file.display())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn refuses_lines_that_need_a_shell_or_run_other_programs() {
-        let environment = BTreeMap::from([("IMAGE".to_owned(), "a b".to_owned())]);
-        assert_eq!(words("zfs-kmods plan \"$IMAGE\"", &environment).unwrap(), ["plan", "a b"]);
-        for (line, named) in [
-            ("zfs-kmods plan $IMAGE", "`$IMAGE`"),
-            ("zfs-kmods plan | tee x", "`|`"),
-            ("zfs-kmods plan\nzfs-kmods report", "shell syntax"),
-            ("zfs-kmods plan \"$OTHER\"", "OTHER is not set"),
-            ("cargo build", "only `zfs-kmods`"),
-        ] {
-            let error = words(line, &environment).unwrap_err().to_string();
-            assert!(error.contains(named), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn refuses_other_matrices_and_outputs() {
+    fn refuses_other_matrices() {
         assert!(include(&json!({"include": [1]})).is_ok());
         assert!(include(&json!({"include": [1], "exclude": []})).is_err());
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("output");
-        fs::write(&file, "name<<END\ntext\nEND\n").unwrap();
-        assert!(outputs(&file).unwrap_err().to_string().contains("name<<END"));
     }
 }

@@ -1,6 +1,7 @@
 //! Reads a workflow's YAML, and refuses what the interpreter does not support.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ pub(super) struct WorkflowFile {
     pub(super) defaults: BTreeMap<String, Value>,
     /// Inputs that a caller must give.
     pub(super) required: Vec<String>,
+    /// Those that a caller may give.
+    pub(super) secrets: BTreeSet<String>,
     /// Each after those that it needs.
     pub(super) jobs: Vec<WorkflowJob>,
 }
@@ -23,7 +26,8 @@ pub(super) struct WorkflowJob {
     pub(super) matrix: JobMatrix,
     pub(super) env: BTreeMap<String, Value>,
     pub(super) outputs: BTreeMap<String, Value>,
-    pub(super) may_have_identity: bool,
+    pub(super) permissions: BTreeMap<String, String>,
+    pub(super) environment: Option<String>,
     pub(super) body: JobBody,
 }
 
@@ -71,8 +75,15 @@ pub(super) struct WorkflowStep {
 
 pub(super) enum StepAction {
     Run(String),
-    /// Provides the repository or the program, which this machine has already.
+    /// Provides the repository, which this machine has already.
     Prepare,
+    Cache,
+    /// `.github/actions/compile`
+    Compile,
+    /// `.github/actions/zfs-kmods`; `digests` are the outputs of the job that compiled the program.
+    Install {
+        digests: String,
+    },
     Upload {
         name: String,
         path: String,
@@ -86,8 +97,9 @@ pub(super) enum StepAction {
 const WORKFLOW: &str = "name on permissions concurrency jobs";
 const TRIGGERS: &str = "pull_request push schedule workflow_call workflow_dispatch";
 const INPUT: &str = "default description options required type";
-const JOB: &str =
-    "name needs if strategy env outputs permissions runs-on timeout-minutes steps uses with secrets";
+const SECRET: &str = "description required";
+const JOB: &str = "name needs if strategy env environment outputs permissions runs-on timeout-minutes steps \
+     uses with secrets";
 const STEP: &str = "id if env run uses with";
 
 impl WorkflowFile {
@@ -111,11 +123,19 @@ impl WorkflowFile {
                 defaults.insert(name, input["default"].clone());
             }
         }
+        let secrets = members(&value["on"]["workflow_call"]["secrets"])?;
+        for (name, secret) in &secrets {
+            known(secret, SECRET).context(format_args!("secret {name}"))?;
+            if secret["required"] == true {
+                // Whether a required secret may come from an environment is not documented.
+                return Err(format!("the required secret {name} is not supported").into());
+            }
+        }
         let mut jobs = Vec::new();
         for (id, job) in value["jobs"].as_object().context("the workflow has no jobs")? {
             jobs.push(WorkflowJob::parse(id, job).context(format_args!("job {id}"))?);
         }
-        Ok(Self { defaults, required, jobs: in_order(jobs)? })
+        Ok(Self { defaults, required, secrets: secrets.into_keys().collect(), jobs: in_order(jobs)? })
     }
 }
 
@@ -162,10 +182,24 @@ impl WorkflowJob {
             matrix: JobMatrix::parse(&job["strategy"]["matrix"])?,
             env: members(&job["env"])?,
             outputs: members(&job["outputs"])?,
-            may_have_identity: job["permissions"]["id-token"] == "write",
+            permissions: permissions(&job["permissions"])?,
+            environment: text(&job["environment"], "environment")?,
             body,
         })
     }
+
+    /// Whether it may write.
+    pub(super) fn may(&self, permission: &str) -> bool {
+        self.permissions.get(permission).is_some_and(|level| level == "write")
+    }
+}
+
+fn permissions(value: &Value) -> Result<BTreeMap<String, String>> {
+    let level = |(name, level): (String, Value)| match level.as_str() {
+        Some(level @ ("none" | "read" | "write")) => Ok((name, level.to_owned())),
+        _ => Err(format!("the permission `{name}: {level}` is not supported").into()),
+    };
+    members(value)?.into_iter().map(level).collect()
 }
 
 impl WorkflowStep {
@@ -176,10 +210,15 @@ impl WorkflowStep {
             |name: &str| text(&with[name], name)?.context(format_args!("the action needs `{name}`"));
         let action = match (step["run"].as_str(), step["uses"].as_str()) {
             (Some(line), None) => StepAction::Run(line.to_owned()),
-            (None, Some("./.github/actions/zfs-kmods")) => StepAction::Prepare,
+            (None, Some("./.github/actions/compile")) => StepAction::Compile,
+            (None, Some("./.github/actions/zfs-kmods")) => {
+                known(with, "digests qemu")?;
+                StepAction::Install { digests: argument("digests")? }
+            }
             (None, Some(action)) => match action.split_once('@').map(|(name, _)| name) {
+                Some("actions/checkout") => StepAction::Prepare,
                 // The lab keeps the program's cache between runs.
-                Some("actions/checkout" | "actions/cache") => StepAction::Prepare,
+                Some("actions/cache") => StepAction::Cache,
                 Some("actions/upload-artifact") => {
                     known(with, "name path retention-days")?;
                     StepAction::Upload { name: argument("name")?, path: argument("path")? }
@@ -245,6 +284,9 @@ mod tests {
             ("    needs: [1]\n    steps: []\n", "`needs`"),
             ("    if: true\n    steps: []\n", "`if: true`"),
             ("    env: text\n    steps: []\n", "\"text\""),
+            ("    environment: {name: x, url: y}\n    steps: []\n", "`environment"),
+            ("    permissions: read-all\n    steps: []\n", "\"read-all\""),
+            ("    permissions: {packages: all}\n    steps: []\n", "`packages: \"all\"`"),
             ("    uses: somebody/else/.github/workflows/x.yml@0\n", "another repository"),
             ("    uses: ./.github/workflows/x.yml\n    secrets: inherit\n", "\"inherit\""),
             ("    runs-on: x\n", "neither `steps` nor `uses`"),
@@ -271,6 +313,7 @@ mod tests {
             ("id: x", "either `run` or `uses`"),
             ("uses: somebody/else@0", "somebody/else@0"),
             ("uses: ./.github/actions/other", "./.github/actions/other"),
+            ("uses: ./.github/actions/zfs-kmods", "`digests`"),
             (
                 "uses: actions/upload-artifact@0\n        with: {name: x, path: y, overwrite: true}",
                 "`overwrite`",
@@ -288,6 +331,7 @@ mod tests {
         for (on, named) in [
             ("{issues: {}}", "`issues`"),
             ("{workflow_call: {inputs: {x: {deprecationMessage: y}}}}", "`deprecationMessage`"),
+            ("{workflow_call: {secrets: {x: {required: true}}}}", "secret x"),
         ] {
             let error = parse(on, "    steps: []\n").unwrap_err().to_string();
             assert!(error.contains(named), "{on}: {error}");
