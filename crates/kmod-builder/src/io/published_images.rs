@@ -173,9 +173,10 @@ impl PublishedImages {
         let own = self.image(&tag(channel.image_tag(target))?, known, false).await?;
         let is_done = own.as_ref().is_some_and(ObservedImage::is_proven);
         let candidate = tag(channel.candidate_tag(target))?;
-        let candidate = match is_done || !tags.contains(&candidate) {
-            true => None,
-            false => self.image(&candidate, known, true).await?,
+        let candidate = if is_done || !tags.contains(&candidate) {
+            None
+        } else {
+            self.image(&candidate, known, true).await?
         };
         let failed_builds = match known.inputs {
             Some(known) if !is_done && candidate.is_none() => self.failed_builds(&known.identity()).await?,
