@@ -22,6 +22,7 @@ cargo xtask lab                 make the lab, run every step in it, end its serv
                                 programs say, which otherwise is in a log)
 cargo xtask lab workflows       make the lab and run only the workflows of .github in it
 cargo xtask lab month           make the lab and play four weeks of a publisher in it
+cargo xtask lab hostile         make the lab and try images, mirrors and locks of an attacker in it
 cargo xtask lab lines           make the lab and publish two lines of OpenZFS in it, on a branch and for users (does not
                                 pass yet: the lab's Debian cannot package OpenZFS 2.3)
 cargo xtask lab reproduce       make the lab, build an image, and reproduce it twice under other conditions
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ["lab"] => lab::run(verbose),
         ["lab", "workflows" | "rehearse"] => lab::workflows(verbose),
         ["lab", "month"] => lab::month(verbose),
+        ["lab", "hostile"] => lab::hostile(verbose),
         ["lab", "lines"] => lab::lines(verbose),
         ["lab", "reproduce"] => lab::reproduce(verbose),
         ["lab", "up"] => lab::up(),

@@ -61,6 +61,11 @@ pub(crate) fn month(verbose: bool) -> Result {
     only(verbose, play::only_month)
 }
 
+/// Makes the lab and tries hostile images, mirrors and locks in it.
+pub(crate) fn hostile(verbose: bool) -> Result {
+    only(verbose, play::only_hostile)
+}
+
 /// Makes the lab and publishes two lines of OpenZFS in it.
 pub(crate) fn lines(verbose: bool) -> Result {
     only(verbose, play::only_lines)

@@ -27,7 +27,7 @@ const CREATED: &str = "2023-11-14T22:13:20Z";
 pub(crate) struct LabLayer {
     digest: String,
     pub(crate) diff_id: String,
-    size: u64,
+    pub(crate) size: u64,
 }
 
 /// An image for one architecture (`amd64`).

@@ -4,7 +4,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -19,10 +19,10 @@ use crate::{terminal, tools};
 
 const PAIRS: usize = 5;
 
-struct Measurement {
+pub(crate) struct Measurement {
     time: Duration,
     /// Peak, KiB.
-    memory: u64,
+    pub(crate) memory: u64,
 }
 
 /// Pushes the lab's image into empty registries, with the program and with skopeo.
@@ -87,8 +87,15 @@ pub(crate) fn run() -> Result {
     Ok(())
 }
 
+/// Fails unless the program succeeds.
+fn measure(command: Command) -> Result<Measurement> {
+    let program = command.get_program().display().to_string();
+    let (measurement, status) = measured(command)?;
+    if status.success() { Ok(measurement) } else { Err(format!("{program} ended with {status}").into()) }
+}
+
 /// Runs a program to its end, and reads its peak memory until then.
-fn measure(mut command: Command) -> Result<Measurement> {
+pub(crate) fn measured(mut command: Command) -> Result<(Measurement, ExitStatus)> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
@@ -99,11 +106,7 @@ fn measure(mut command: Command) -> Result<Measurement> {
         let peak = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
         memory = memory.max(peak.unwrap_or_default());
         if let Some(status) = child.try_wait()? {
-            let time = begun.elapsed();
-            if status.success() {
-                return Ok(Measurement { time, memory });
-            }
-            return Err(format!("{} ended with {status}", command.get_program().display()).into());
+            return Ok((Measurement { time: begun.elapsed(), memory }, status));
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `building` | from `versions` to built images |
 //! | `publishing` `promotion` `retention` | in a registry: publish, sign, boot-test, promote, clean up |
+//! | `hostile` | images, mirrors and locks of an attacker |
 //! | `workflows` `month` `lines` | the workflows of `.github`, run by `workflow_runner` in a `workflow_scenario` |
 //! | `derived_images` | images for other kernels and images with faults, made from a built one |
 //! | `verifiers` | cosign, skopeo, oras and sigstore-go |
@@ -12,6 +13,7 @@
 pub(crate) mod bench;
 mod building;
 mod derived_images;
+mod hostile;
 mod lines;
 mod month;
 mod program;
@@ -50,12 +52,19 @@ pub(crate) fn all(report: &mut Report, cache: &LabCache, kernels: &Kernels, core
         promotion::all(report, &program, &verifiers, &publisher, kernels);
         retention::all(report, &program, cache, &verifiers, &publisher, kernels);
     }
+    hostile::all(report, &program, &cache.run(), kernels);
     if report.is_good() {
         workflows::all(report, &program, cache, kernels);
     }
     if report.is_good() {
         month::all(report, &program, cache, &cache.run(), kernels, coreos, false);
     }
+}
+
+/// The steps of `cargo xtask lab hostile`.
+pub(crate) fn only_hostile(report: &mut Report, cache: &LabCache, kernels: &Kernels, _: &CoreOs) -> Result {
+    hostile::all(report, &compile(cache, "hostile")?, &cache.run(), kernels);
+    Ok(())
 }
 
 /// The steps of `cargo xtask lab lines`.

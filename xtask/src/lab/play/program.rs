@@ -16,6 +16,8 @@ use crate::{terminal, tools};
 pub(crate) struct Output {
     pub(crate) code: i32,
     pub(crate) text: String,
+    /// Its standard error.
+    pub(crate) messages: String,
     /// Requests to the lab's services, and bytes sent for them.
     pub(crate) requests: (u64, u64),
     /// User and system time, in steps of 10 ms.
@@ -33,6 +35,16 @@ impl Output {
             return Ok(self);
         }
         Err(format!("the program ended with {}, expected {code}", self.code).into())
+    }
+
+    /// Fails unless all words are in the messages, whose lines are broken and begin with `│`.
+    pub(crate) fn explains(self, words: &[&str]) -> Result<Self> {
+        let messages: Vec<_> = self.messages.split_whitespace().filter(|word| *word != "│").collect();
+        let messages = messages.join(" ");
+        match words.iter().find(|word| !messages.contains(**word)) {
+            Some(word) => Err(format!("its messages do not contain `{word}`").into()),
+            None => Ok(self),
+        }
     }
 
     /// Fails unless all words are in the output.
@@ -89,16 +101,22 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = child.stderr.take().context("no stderr")?;
-        let messages = thread::spawn(move || log(stderr));
+        let messages = thread::spawn(move || logged(stderr));
         let output = child.wait_with_output()?;
-        messages.join().map_err(|_| "the reader of the messages panicked")?;
+        let messages = messages.join().map_err(|_| "the reader of the messages panicked")?;
         let after = self.counted();
         Ok(Output {
             code: output.status.code().unwrap_or(-1),
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            messages,
             requests: (after.0 - before.0, after.1 - before.1),
             processor: processor_of_children()?.saturating_sub(processor),
         })
+    }
+
+    /// To be run in another way than [`Self::run`].
+    pub(crate) fn command_of(&self, arguments: &[&str]) -> Command {
+        self.command(&self.work, arguments, &[])
     }
 
     fn command(&self, directory: &Path, arguments: &[&str], environment: &[(String, String)]) -> Command {
@@ -138,7 +156,8 @@ impl Program {
             }
         }
         let code = child.wait()?.code().unwrap_or(-1);
-        Ok(Output { code, text: String::new(), requests: (0, 0), processor: Duration::ZERO })
+        let (text, messages) = (String::new(), String::new());
+        Ok(Output { code, text, messages, requests: (0, 0), processor: Duration::ZERO })
     }
 
     /// Requests to the HTTP server and to the registry, and bytes sent.
@@ -152,11 +171,16 @@ impl Program {
     }
 }
 
-/// Copies messages to the log.
-fn log(messages: impl Read) {
+/// Copies messages to the log, and returns them.
+fn logged(messages: impl Read) -> String {
+    let mut all = String::new();
     for line in BufReader::new(messages).split(b'\n').map_while(std::result::Result::ok) {
-        terminal::print_detail(String::from_utf8_lossy(&line));
+        let line = String::from_utf8_lossy(&line);
+        terminal::print_detail(&line);
+        all.push_str(&line);
+        all.push('\n');
     }
+    all
 }
 
 /// CPU time of all finished child processes, from proc_pid_stat(5).
