@@ -15,6 +15,7 @@ const EXIT_STATUS: &str = "Exit status:
   1  failed
   2  the command line is wrong
   3  a check failed
+  130, 143  interrupted by SIGINT (Ctrl-C) or SIGTERM
 
 Images are named oci:DIR[:TAG] (a directory, OCI image layout) or docker://host/name[:TAG|@DIGEST].
 Every flag that names an address can be set by the environment; `--help` shows the variables.";

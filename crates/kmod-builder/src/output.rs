@@ -1,6 +1,6 @@
 //! The only writer to standard output, which carries data and nothing else.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use miette::{IntoDiagnostic as _, Result};
@@ -83,6 +83,20 @@ impl io::Write for MessageWriter {
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().lock().flush()
     }
+}
+
+/// Lines are wrapped on a terminal only, and only at spaces: a URL, digest, flag or path stays in one piece.
+pub fn style_errors() {
+    let handler = || {
+        miette::MietteHandlerOpts::new()
+            .wrap_lines(io::stderr().is_terminal())
+            .break_words(false)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .build()
+    };
+    // Only the first call counts.
+    miette::set_hook(Box::new(move |_| Box::new(handler()))).ok();
 }
 
 /// The error with its causes and its help, as it is shown to users.

@@ -92,7 +92,7 @@ impl ReleaseKeys {
 #[error("`{}` is not a valid list of keys: {reason}", .text.name())]
 #[diagnostic(help("each `[[key]]` has {members}, all strings"))]
 pub struct KeyListError {
-    reason: String,
+    reason: Box<str>,
     members: &'static str,
     #[label("here")]
     span: SourceSpan,
@@ -107,7 +107,7 @@ impl KeyListError {
         members: &'static str,
     ) -> Result<T, Self> {
         toml::from_str(text).map_err(|error| Self {
-            reason: error.message().to_owned(),
+            reason: error.message().into(),
             members,
             span: error.span().unwrap_or_default().into(),
             text: NamedSource::new(name, text.to_owned()),

@@ -48,6 +48,7 @@ impl RetryPolicy {
     where
         F: Future<Output = Result<T, E>>,
     {
+        let (mut retry, retries) = (0, self.attempts.saturating_sub(1));
         attempt
             .retry(self.delays(self.attempts))
             .when(|error: &E| error.is_retryable(self))
@@ -58,7 +59,13 @@ impl RetryPolicy {
                 };
                 planned.map(|planned| error.wanted_delay().map_or(planned, |wait| wanted(wait, planned)))
             })
-            .notify(|error, delay| tracing::warn!(%error, ?delay, "retrying"))
+            .notify(|error, delay| {
+                retry += 1;
+                tracing::warn!(
+                    "retrying in {:.0} s ({retry}/{retries}): {error}",
+                    delay.as_secs_f64().ceil()
+                );
+            })
             .await
     }
 

@@ -210,17 +210,20 @@ async fn hosts_are_not_mentioned_if_they_were_not_asked_for() {
 
 #[tokio::test]
 async fn an_interrupted_run_names_its_journal() {
-    let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
-    environment.github.package().faults.slow_deletions = std::time::Duration::from_millis(200);
-    let child = program.command(&commanded(&environment.store(), &NEWEST)).spawn().unwrap();
-    while environment.count("DELETE") == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    for (signal, status) in [("-INT", 130), ("-TERM", 143)] {
+        let (environment, _, program) = with_six(CleanupEnvironment::memory().await).await;
+        environment.github.package().faults.slow_deletions = std::time::Duration::from_millis(200);
+        let child = program.command(&commanded(&environment.store(), &NEWEST)).spawn().unwrap();
+        while environment.count("DELETE") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let id = child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let output: CommandOutput = child.wait_with_output().await.unwrap().into();
+        let [journal] = program.journals().try_into().unwrap();
+        let restore = format!("zfs-kmods cleanup restore {}", journal.display());
+        output.with(status).explains(&["interrupted", &restore]);
     }
-    let id = child.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    let output: CommandOutput = child.wait_with_output().await.unwrap().into();
-    let [journal] = program.journals().try_into().unwrap();
-    output.with(1).explains(&["interrupted", &format!("zfs-kmods cleanup restore {}", journal.display())]);
 }
 
 #[tokio::test]
