@@ -129,9 +129,7 @@ impl SimulatedRun<'_> {
 }
 
 fn digest(file: &Path) -> Result<String> {
-    let content = fs::read(file).context(file.display())?;
-    let hash = Sha256::digest(content);
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", Sha256::digest(fs::read(file).context(file.display())?)))
 }
 
 /// The words of a line as a shell would split them. The only shell syntax is a whole variable in quotation marks.

@@ -359,16 +359,16 @@ jobs:
         ("GIVEN", "write", Some("`packages: write`")),
         ("OTHER", "read", Some("no secret `GIVEN`")),
     ] {
-        let called = format!(
+        let other = format!(
             "on: {{workflow_call: {{secrets: {{{secret}: {{}}}}}}}}\njobs:\n  a:\n    permissions: {{packages: \
              {permission}}}\n    steps: []\n"
         );
-        let (_directory, workflows) = pushed(&[("x.yml", caller), ("called.yml", &called)]);
+        let (_directory, workflows) = pushed(&[("x.yml", caller), ("called.yml", &other)]);
         let run =
             run_in(&workflows, "refs/heads/main", &mut Recorder::default(), "x.yml", "push", &json!({}));
         match named {
             None => assert_eq!(run.unwrap().len(), 2),
-            Some(named) => assert!(run.unwrap_err().to_string().contains(named), "{called}"),
+            Some(named) => assert!(run.unwrap_err().to_string().contains(named), "{other}"),
         }
     }
 }
