@@ -23,8 +23,7 @@ cargo xtask lab                 make the lab, run every step in it, end its serv
 cargo xtask lab workflows       make the lab and run only the workflows of .github in it
 cargo xtask lab month           make the lab and play four weeks of a publisher in it
 cargo xtask lab hostile         make the lab and try images, mirrors and locks of an attacker in it
-cargo xtask lab lines           make the lab and publish two lines of OpenZFS in it, on a branch and for users (does not
-                                pass yet: the lab's Debian cannot package OpenZFS 2.3)
+cargo xtask lab lines           make the lab and publish two lines of OpenZFS in it, on a branch and for users
 cargo xtask lab reproduce       make the lab, build an image, and reproduce it twice under other conditions
 cargo xtask lab up              make the lab and leave its services running; print the variables to export
 cargo xtask lab down            end these services

@@ -102,7 +102,8 @@ fn unsigned(program: &Program, run: &Path, kernels: &Kernels) -> Result<String> 
 /// 4096 entries of an RPM header that share one string of 8 MiB.
 fn bomb(program: &Program) -> Result<String> {
     const ENTRIES: u32 = 4096;
-    const TEXT: u32 = 8 << 20;
+    /// The longest one that a header may have.
+    const TEXT: u32 = (8 << 20) - 1;
     const HEADER: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
     let mut rpm = vec![0; 96];
     rpm[..4].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb]);
