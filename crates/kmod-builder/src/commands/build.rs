@@ -132,7 +132,8 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
     if let Some(directory) = kept.filter(|_| !args.force)
         && let Some(result) = up_to_date(&inputs, directory).await?
     {
-        return publish_and_show(&args, inputs.target(), directory, &downloads, result, output).await;
+        return Box::pin(publish_and_show(&args, inputs.target(), directory, &downloads, result, output))
+            .await;
     }
     let options = ImageBuildOptions { repository: args.repository().await?, ..options };
     let built = build(&inputs, kept, &options).await;
@@ -140,7 +141,9 @@ pub async fn run(args: BuildArgs, context: &CommandContext) -> Result<CommandOut
         record_attempt(&args, &inputs, reason).await;
     }
     match built? {
-        Ok(result) => publish_and_show(&args, inputs.target(), directory, &downloads, result, output).await,
+        Ok(result) => {
+            Box::pin(publish_and_show(&args, inputs.target(), directory, &downloads, result, output)).await
+        }
         Err(report) => {
             output.show(&*report)?;
             progress::print_notice("the image broke the RPM contract and was not kept");

@@ -79,6 +79,8 @@ async fn fetch(
     if announced.is_some_and(|announced| announced != length) {
         return Err(DownloadError::Truncated { url: url.to_owned(), length });
     }
+    // An error of the last write is reported by `flush`; `sync_all` drops it.
+    file.flush().await?;
     file.sync_all().await?;
     let digest = Digest::finish(hash);
     if let Some(expected) = expected.filter(|expected| **expected != digest) {

@@ -173,7 +173,9 @@ impl RegistryBackend {
         let info = ManifestInfo::read(&raw.media_type, &raw.bytes);
         self.count(|stats| &mut stats.others);
         let referrers = self.registry.referrers(&digest).await?;
-        let mut near: Vec<Digest> = info.children.iter().chain(&info.subject).cloned().collect();
+        // Some registries answer 500 if they are asked for inputs, which are a blob of theirs, as a manifest.
+        let subject = info.subject.as_ref().filter(|_| !info.records_failed_builds);
+        let mut near: Vec<Digest> = info.children.iter().chain(subject).cloned().collect();
         for referrer in referrers.found {
             cache.manifests.keep(&referrer.manifest);
             near.push(referrer.manifest.digest);

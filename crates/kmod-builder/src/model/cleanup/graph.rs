@@ -70,10 +70,11 @@ impl Graph {
         node.absent.first().filter(|_| node.subjects.is_empty())
     }
 
-    /// The subjects that are not stored.
+    /// The manifests that are its subjects and not stored.
     pub fn absent_subjects(&self, inventory: &Inventory, digest: &Digest) -> Vec<Digest> {
-        let position = inventory.position(digest);
-        position.map(|position| self.nodes[position].absent.iter().cloned().collect()).unwrap_or_default()
+        let Some(position) = inventory.position(digest) else { return Vec::new() };
+        let absent = self.nodes[position].absent.iter();
+        absent.filter(|subject| !inventory.is_of_inputs(subject)).cloned().collect()
     }
 
     /// Whether it is an old referrers index: clients that write a new one leave the previous one untagged

@@ -80,6 +80,12 @@ impl Inventory {
         self.position(digest).map(|position| &self.stored[position])
     }
 
+    /// Whether a record of failed builds is about this digest, which is then that of inputs and no manifest.
+    pub fn is_of_inputs(&self, digest: &Digest) -> bool {
+        let records = self.stored.iter().filter(|stored| stored.info.records_failed_builds);
+        records.filter_map(|stored| stored.info.subject.as_ref()).any(|subject| subject == digest)
+    }
+
     pub(super) fn classes(&self, position: usize) -> &[TagClass] {
         &self.classes[position]
     }
